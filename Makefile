@@ -1,0 +1,42 @@
+# make run: one run from nothing to a report. make test: everything that is checked. make check: the quick half of it.
+# make nano: the shipped base model, remade from nothing.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# Without these, glibc hands every large tensor back to the kernel and fetches it again: training is five times slower.
+export MALLOC_MMAP_MAX_ := 0
+export MALLOC_TRIM_THRESHOLD_ := -1
+export MALLOC_TOP_PAD_ := 268435456
+
+.PHONY: run test check nano browser
+.DEFAULT_GOAL := run
+
+run: $(READY)
+	@$(BIN)/unsee run
+
+test: check browser
+	$(BIN)/pytest -q
+
+check: $(READY)
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+nano: $(READY)
+	$(BIN)/python -m unsee.nano
+
+# Debian's Chromium where it may be installed, Playwright's otherwise. With neither, the browser tests fail: they never skip.
+browser: $(READY)
+	@command -v chromium >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	     && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; } \
+	|| $(BIN)/playwright install chromium \
+	|| echo "No Chromium could be installed, so the browser tests will fail: install the package 'chromium' by hand." >&2
+
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing unsee into .venv (only when pyproject.toml or constraints.txt changed)"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
