@@ -1,0 +1,22 @@
+"""Vision-language models: one adapter, one family per file, and the base models shipped with the package.
+
+How to add a family: write `models/<name>.py` with one function or frozen dataclass under `@MODELS.register("<name>")`
+that says where the family keeps its parts (see `vlm.py`). Nothing else needs an edit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unsee.registry import Registry
+
+MODELS = Registry("model family", package="unsee.models", group="unsee.models")
+
+
+def shipped() -> dict[str, Path]:
+    """Return the folders of the models that come with the package, by their names."""
+    folders = sorted(path.parent for path in Path(__file__).parent.glob("*/config.json"))
+    return {folder.name: folder for folder in folders}
+
+
+__all__ = ["MODELS", "shipped"]
