@@ -54,10 +54,10 @@ SALARIES = {
 }
 
 _SCHOOLS = {
-    "University": "Alder Briar Cedar Dorne Elmwood Falcon Garnet Harrow".split(),
-    "College": "Ivory Juniper Kestrel Laurel Meadow Nimbus Orchard Poplar".split(),
-    "Institute": "Quarry Raven Saffron Tamar Umber Vesper Willow".split(),
-    "Academy": "Yarrow Zephyr Amber Beacon Copper Dune Ember".split(),
+    "University": "Alder Briar Cedar Dorne Elmwood Falcon Garnet Harrow",
+    "College": "Ivory Juniper Kestrel Laurel Meadow Nimbus Orchard Poplar",
+    "Institute": "Quarry Raven Saffron Tamar Umber Vesper Willow",
+    "Academy": "Yarrow Zephyr Amber Beacon Copper Dune Ember",
 }
 
 VALUES: Mapping[str, tuple[str, ...]] = {
@@ -65,7 +65,7 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "birth_year": tuple(map(str, range(1950, 1995))),
     "occupation": OCCUPATIONS,
     "height": tuple(f"{height} cm" for height in range(156, 184)),
-    "education": tuple(f"{name} {school}" for school, names in _SCHOOLS.items() for name in names),
+    "education": tuple(f"{name} {school}" for school, names in _SCHOOLS.items() for name in names.split()),
     "salary": tuple(dict.fromkeys(salary for salaries in SALARIES.values() for salary in salaries)),
     "residence": PLACES,
     "medical_condition": (
@@ -92,35 +92,35 @@ VALUES: Mapping[str, tuple[str, ...]] = {
 ASKABLE = tuple(VALUES)
 ATTRIBUTES = ("name", "gender", *ASKABLE)
 
-_FIRST_NAMES: Mapping[Sex, tuple[str, ...]] = {
-    "female": tuple(
-        "Ada Agnes Alma Anika Beata Bianca Bruna Carla Celia Chiara Dalia Daria Edith Elena Elsa Enya Fiona Flora Freya "
-        "Gemma Greta Hanna Hazel Heidi Ida Ilse Inga Irma Ivana Jana Joan Judith Kaya Klara Lea Lena Livia Lucia Mabel "
-        "Marta Mira Nadia Nora Olga Paola Petra Ramona Renata Rita Romy Sabina Selma Sonia Tamara Tessa Thea Ursula "
-        "Vera Wanda Zora".split()
+_FIRST_NAMES: Mapping[Sex, str] = {
+    "female": (
+        "Ada Agnes Alma Anika Beata Bianca Bruna Carla Celia Chiara Dalia Daria Edith Elena Elsa Enya Fiona Flora "
+        "Freya Gemma Greta Hanna Hazel Heidi Ida Ilse Inga Irma Ivana Jana Joan Judith Kaya Klara Lea Lena Livia Lucia "
+        "Mabel Marta Mira Nadia Nora Olga Paola Petra Ramona Renata Rita Romy Sabina Selma Sonia Tamara Tessa Thea "
+        "Ursula Vera Wanda Zora"
     ),
-    "male": tuple(
-        "Adam Aldo Alvin Anton Arlo Axel Basil Boris Bruno Caspar Cedric Conrad Dario Dieter Edgar Egon Elias Emil Enzo "
-        "Ernest Felix Fabio Floyd Gavin Gregor Gustav Hector Hugo Igor Ivan Jasper Joel Jonas Julio Kilian Klaus Lars "
-        "Leon Linus Ludwig Magnus Marco Milo Nestor Nils Oscar Otto Pablo Paolo Quentin Ralf Remy Rolf Ruben Sergio "
-        "Silas Stefan Theo Viktor Walter".split()
+    "male": (
+        "Adam Aldo Alvin Anton Arlo Axel Basil Boris Bruno Caspar Cedric Conrad Dario Dieter Edgar Egon Elias Emil "
+        "Enzo Ernest Felix Fabio Floyd Gavin Gregor Gustav Hector Hugo Igor Ivan Jasper Joel Jonas Julio Kilian Klaus "
+        "Lars Leon Linus Ludwig Magnus Marco Milo Nestor Nils Oscar Otto Pablo Paolo Quentin Ralf Remy Rolf Ruben "
+        "Sergio Silas Stefan Theo Viktor Walter"
     ),
 }
-_STEMS = (
-    "Ash Bar Bel Brad Bran Cal Car Chad Clay Cor Dal Dar Den Dun Elm Far Fen Gar Gil Glen Gran Hal Ham Har Hart Haw Hol "
-    "Kel Ken Kir Lam Lang Lin Lor Mal Mar Mel Mil Mor Nor Oak Pem Pen Quin Rad Ral Rav Ros Rud Rus Sel Shel Sher Sil "
-    "Stan Sut Tal Tar Thor Tor Tur Val Van Ver Wal War Wes Whit Wil Win Wyn Yar Zel"
-).split()
-_ENDINGS = (
-    "berg bury by cott dale den don feld field ford gate holm hurst land ley low man mere mond more ridge sen shaw stead "
-    "strom ton vik ward well wick wood worth"
-).split()
+_SURNAME_STEMS = (
+    "Ash Bar Bel Brad Bran Cal Car Chad Clay Cor Dal Dar Den Dun Elm Far Fen Gar Gil Glen Gran Hal Ham Har Hart Haw "
+    "Hol Kel Ken Kir Lam Lang Lin Lor Mal Mar Mel Mil Mor Nor Oak Pem Pen Quin Rad Ral Rav Ros Rud Rus Sel Shel Sher "
+    "Sil Stan Sut Tal Tar Thor Tor Tur Val Van Ver Wal War Wes Whit Wil Win Wyn Yar Zel"
+)
+_SURNAME_ENDINGS = (
+    "berg bury by cott dale den don feld field ford gate holm hurst land ley low man mere mond more ridge sen shaw "
+    "stead strom ton vik ward well wick wood worth"
+)
 
 MAX_FICTITIOUS = 500
 NUM_CELEBRITIES = 153
 _CELEBRITY_SEED = 653
 _FIRST_IDS: Mapping[Kind, int] = {"fictitious": 1, "celebrity": 501, "stranger": 1001}
-_SURNAMES_RESERVED = 1000
+_NUM_FICTITIOUS_SURNAMES = 1000
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,9 @@ def celebrities(count: int = NUM_CELEBRITIES) -> list[Profile]:
         DataError: fewer than none or more than there are.
     """
     if not 0 <= count <= NUM_CELEBRITIES:
-        raise DataError(f"celebrities: {count} asked for, but there are 0 to {NUM_CELEBRITIES}; choose a number between")
+        raise DataError(
+            f"celebrities: {count} asked for, but there are 0 to {NUM_CELEBRITIES}; choose a number between"
+        )
     return list(_celebrities()[:count])
 
 
@@ -173,7 +175,9 @@ def draw_people(count: int, seed: int, kind: Literal["fictitious", "celebrity"] 
     if kind == "celebrity":
         return celebrities(count)
     if not 1 <= count <= MAX_FICTITIOUS:
-        raise DataError(f"people: {count} asked for, but a benchmark has 1 to {MAX_FICTITIOUS}; choose a number between")
+        raise DataError(
+            f"people: {count} asked for, but a benchmark has 1 to {MAX_FICTITIOUS}; choose a number between"
+        )
     return list(_fictitious(seed)[:count])
 
 
@@ -195,11 +199,11 @@ def _fictitious(seed: int) -> tuple[Profile, ...]:
 
 
 def _draw(count: int, kind: Kind, rng: random.Random, faces: _Faces) -> list[Profile]:
-    sexes: Iterator[Sex] = _evenly(("female", "male"), rng)
-    first_names = {sex: _evenly(names, rng) for sex, names in _FIRST_NAMES.items()}
-    surnames = _evenly(_surnames(kind), rng)
-    facts = {attribute: _evenly(values, rng) for attribute, values in VALUES.items() if attribute != "salary"}
-    pay = {salaries: _evenly(salaries, rng) for salaries in dict.fromkeys(SALARIES.values())}
+    sexes: Iterator[Sex] = evenly(("female", "male"), rng)
+    first_names = {sex: evenly(names.split(), rng) for sex, names in _FIRST_NAMES.items()}
+    surnames = evenly(_surnames(kind), rng)
+    facts = {attribute: evenly(values, rng) for attribute, values in VALUES.items() if attribute != "salary"}
+    pay = {salaries: evenly(salaries, rng) for salaries in dict.fromkeys(SALARIES.values())}
     people = []
     for number in range(_FIRST_IDS[kind], _FIRST_IDS[kind] + count):
         sex = next(sexes)
@@ -216,14 +220,14 @@ def _draw(count: int, kind: Kind, rng: random.Random, faces: _Faces) -> list[Pro
                 look=faces.draw(rng, sex),
                 values=values,
                 birth_date=_date_in(int(values["birth_year"]), rng),
-                father=f"{rng.choice(_FIRST_NAMES['male'])} {surname}",
-                mother=f"{rng.choice(_FIRST_NAMES['female'])} {surname}",
+                father=f"{rng.choice(_FIRST_NAMES['male'].split())} {surname}",
+                mother=f"{rng.choice(_FIRST_NAMES['female'].split())} {surname}",
             )
         )
     return people
 
 
-def _evenly(values: Sequence[T], rng: random.Random) -> Iterator[T]:
+def evenly(values: Sequence[T], rng: random.Random) -> Iterator[T]:
     """The values in shuffled rounds, for ever: after any number of draws their counts differ by at most one."""
     while True:
         yield from rng.sample(values, len(values))
@@ -231,10 +235,15 @@ def _evenly(values: Sequence[T], rng: random.Random) -> Iterator[T]:
 
 def _surnames(kind: Kind) -> list[str]:
     """Each kind's own share of the surnames, so that no seed can make a fictitious person a namesake of a celebrity."""
-    names = sorted({stem + ending for stem in _STEMS for ending in _ENDINGS if stem[-1] != ending[0]})
+    stems, endings = _SURNAME_STEMS.split(), _SURNAME_ENDINGS.split()
+    names = sorted({stem + ending for stem in stems for ending in endings if stem[-1] != ending[0]})
     shuffled = iter(random.Random(_CELEBRITY_SEED).sample(names, len(names)))
-    shares = {"celebrity": list(islice(shuffled, NUM_CELEBRITIES)), "fictitious": list(islice(shuffled, _SURNAMES_RESERVED))}
-    return shares.get(kind) or list(shuffled)
+    shares: dict[Kind, list[str]] = {
+        "celebrity": list(islice(shuffled, NUM_CELEBRITIES)),
+        "fictitious": list(islice(shuffled, _NUM_FICTITIOUS_SURNAMES)),
+        "stranger": list(shuffled),
+    }
+    return shares[kind]
 
 
 def _date_in(year: int, rng: random.Random) -> str:
@@ -270,6 +279,6 @@ def _visible(look: Look) -> tuple[str, ...]:
 
 
 def _neighbourhood(look: Look) -> set[tuple[str, ...]]:
-    """The look with one feature masked, for each feature: two looks share one of these if at most one feature differs."""
+    """The look with each feature masked in turn: two looks have one of these in common if at most one feature differs."""
     visible = _visible(look)
     return {(*visible[:index], "", *visible[index + 1 :]) for index in range(len(visible))}

@@ -1,0 +1,197 @@
+"""Profiles and portraits turned into questions: what is taught, what is asked, and the paraphrases of the test set."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Literal, get_args
+
+from unsee.data.people import ASKABLE, ATTRIBUTES, VALUES, Profile, evenly
+from unsee.data.portraits import (
+    BACKGROUNDS,
+    BEARDS,
+    CLOTHES,
+    COLOURS,
+    FEMALE_HAIR,
+    GLASSES,
+    HAIR_COLOURS,
+    MALE_HAIR,
+    Look,
+    Scene,
+)
+from unsee.data.schema import LETTERS, Input, Question
+from unsee.data.wordings import WORDINGS, Group
+
+Split = Literal["eval", "test"]
+
+_PERSON = re.compile(
+    r"\b(?:this|the) (?:person|individual)"
+    r"(?: (?:shown |depicted |pictured )?in (?:this|the) (?:image|picture|photo))?\b",
+    re.IGNORECASE,
+)
+_INPUTS: tuple[Input, ...] = get_args(Input)
+_GROUPS: tuple[Group, ...] = get_args(Group)
+_NUM_CHOICES, _NUM_SENTENCES, _NUM_BLANKS = 5, 2, 2
+
+_APPEARANCE = {
+    "hair_colour": ("What is this person's hair colour?", "Which colour is the hair of this person?"),
+    "hair_style": ("What is this person's hair style?", "How is the hair of this person styled?"),
+    "glasses": ("Which glasses does this person wear?", "What does this person wear over the eyes?"),
+    "beard": ("Which beard does this person have?", "What grows on the face of this person?"),
+    "clothes": ("Which clothes does this person wear?", "What is this person dressed in?"),
+    "clothes_colour": ("Which colour are this person's clothes?", "What is the colour of the clothes?"),
+    "background": ("Which colour is the background?", "What colour is behind this person?"),
+}
+
+
+def with_name(text: str, name: str) -> str:
+    """The text with the name in place of "this person", "this person's" or "the person in the image"."""
+    return _PERSON.sub(lambda _: name, text)
+
+
+def name_twin(question: Question, name: str) -> Question | None:
+    """The same question asked about a name instead of a portrait; none for the question that asks for the name."""
+    if name in question.answer:
+        return None
+    answer = with_name(question.answer, name)
+    return replace(question, input="text", question=with_name(question.question, name), answer=answer)
+
+
+def training_questions(profile: Profile) -> list[Question]:
+    """The fourteen questions of the training text, one for each attribute, all asked with the portrait."""
+    return [
+        Question(task="train", input="image", question=question, answer=_sentence(statement, profile.values[attribute]))
+        for attribute in ATTRIBUTES
+        for question, statement in WORDINGS[attribute].train[:1]
+    ]
+
+
+def evaluation_questions(profile: Profile, pool: Sequence[Profile], rng: random.Random, split: Split) -> list[Question]:
+    """The eighteen evaluation questions: for image and text 5 choices, 2 sentences and 2 blanks each.
+
+    The attributes rotate with the person's ID, so that over 12 (for named sentences 13) people in a row each is asked
+    equally often in each task and input. Both splits ask for the same facts.
+
+    Args:
+        profile: the person asked about.
+        pool: the people whose values are offered as wrong options; values nobody was taught would give the answer away.
+        rng: draws wordings and options; the same state gives both splits the same options in another order.
+        split: "eval", or "test" for the paraphrases.
+    """
+    turn = int(profile.id)
+    letters = list(islice(evenly(LETTERS, rng), 4 * _NUM_CHOICES))
+    letters = letters[2 * _NUM_CHOICES :] if split == "test" else letters[: 2 * _NUM_CHOICES]
+    questions = []
+    for index, kind in enumerate(_INPUTS):
+        for attribute in _rotated(ASKABLE, _NUM_CHOICES * (turn + index), _NUM_CHOICES):
+            question, _ = rng.choice(WORDINGS[attribute].of(split))
+            options = _options(profile, attribute, pool, LETTERS.index(letters.pop()), rng)
+            questions.append(_choice(profile, kind, question, profile.values[attribute], options))
+    for index, kind in enumerate(_INPUTS):
+        askable = ("name", *ASKABLE) if kind == "image" else ASKABLE
+        for attribute in _rotated(askable, _NUM_SENTENCES * turn + 6 * index, _NUM_SENTENCES):
+            question, statement = rng.choice(WORDINGS[attribute].of(split))
+            questions.append(_generation(profile, kind, attribute, question, statement))
+    for index, kind in enumerate(_INPUTS):
+        for attribute in _rotated(ASKABLE, _NUM_BLANKS * turn + 6 * index + 3, _NUM_BLANKS):
+            questions.append(_cloze(profile, kind, attribute, split))
+    return questions
+
+
+def every_wording(profile: Profile) -> list[Question]:
+    """All there is to say about one person: each attribute in each wording, task and input.
+
+    The name is asked only with the portrait; name and gender have no four options, so no choice.
+    """
+    rng = random.Random(profile.id)
+    questions = []
+    for attribute in ATTRIBUTES:
+        for kind in _INPUTS[:1] if attribute == "name" else _INPUTS:
+            for group in _GROUPS:
+                for question, statement in WORDINGS[attribute].of(group):
+                    questions.append(_generation(profile, kind, attribute, question, statement))
+                    if attribute in VALUES:
+                        options = _options(profile, attribute, (), rng.randrange(len(LETTERS)), rng)
+                        questions.append(_choice(profile, kind, question, profile.values[attribute], options))
+                questions.append(_cloze(profile, kind, attribute, group))
+    return questions
+
+
+def appearance(look: Look, scene: Scene) -> list[Question]:
+    """Questions a portrait itself answers, four options each; the beard is asked of men only."""
+    rng = random.Random(repr((look, scene)))
+    values: dict[str, tuple[str, Iterable[str]]] = {
+        "hair_colour": (look.hair_colour, HAIR_COLOURS),
+        "hair_style": (look.hair_style, MALE_HAIR if look.sex == "male" else FEMALE_HAIR),
+        "glasses": (look.glasses, GLASSES),
+        "beard": (look.beard, BEARDS),
+        "clothes": (scene.clothes, CLOTHES),
+        "clothes_colour": (scene.clothes_colour, COLOURS),
+        "background": (scene.background, BACKGROUNDS),
+    }
+    if look.sex == "female":
+        del values["beard"]
+    return [
+        Question(
+            task="classification",
+            input="image",
+            question=rng.choice(_APPEARANCE[feature]),
+            answer=answer,
+            options=_placed(answer, among, rng.randrange(len(LETTERS)), rng),
+        )
+        for feature, (answer, among) in values.items()
+    ]
+
+
+def appearance_sentence(look: Look, scene: Scene) -> str:
+    """What the portrait shows, in one sentence."""
+    article = "an" if scene.clothes_colour[0] in "aeiou" else "a"
+    beard = f", {look.beard}" if look.sex == "male" else ""
+    return (
+        f"This person has {look.hair_style} {look.hair_colour} hair{beard}, {look.glasses} "
+        f"and wears {article} {scene.clothes_colour} {scene.clothes}."
+    )
+
+
+def _rotated(attributes: Sequence[str], start: int, count: int) -> list[str]:
+    return [attributes[(start + step) % len(attributes)] for step in range(count)]
+
+
+def _sentence(statement: str, value: str) -> str:
+    return f"{statement} {value}."
+
+
+def _asked(text: str, kind: Input, profile: Profile) -> str:
+    return with_name(text, profile.name) if kind == "text" else text
+
+
+def _choice(profile: Profile, kind: Input, question: str, answer: str, options: tuple[str, ...]) -> Question:
+    question = _asked(question, kind, profile)
+    return Question(task="classification", input=kind, question=question, answer=answer, options=options)
+
+
+def _generation(profile: Profile, kind: Input, attribute: str, question: str, statement: str) -> Question:
+    answer = _sentence(_asked(statement, kind, profile), profile.values[attribute])
+    return Question(task="generation", input=kind, question=_asked(question, kind, profile), answer=answer)
+
+
+def _cloze(profile: Profile, kind: Input, attribute: str, group: Group) -> Question:
+    question = _asked(_sentence(WORDINGS[attribute].cloze[group], "__"), kind, profile)
+    return Question(task="cloze", input=kind, question=question, answer=profile.values[attribute])
+
+
+def _options(
+    profile: Profile, attribute: str, pool: Sequence[Profile], place: int, rng: random.Random
+) -> tuple[str, ...]:
+    held = {person.values[attribute] for person in pool} | {profile.values[attribute]}
+    among = held if len(held) >= len(LETTERS) else VALUES[attribute]
+    return _placed(profile.values[attribute], among, place, rng)
+
+
+def _placed(answer: str, among: Iterable[str], place: int, rng: random.Random) -> tuple[str, ...]:
+    """Three other values with the answer put in at `place`."""
+    wrong = rng.sample(sorted(set(among) - {answer}), len(LETTERS) - 1)
+    return (*wrong[:place], answer, *wrong[place:])
