@@ -1,0 +1,134 @@
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import pytest
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from unsee.config import RunConfig, build_dataclass, dump_config, load_recipe, recipe_names
+from unsee.errors import ConfigError, UnknownNameError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    uses_reference: ClassVar[bool] = True
+    steps: int
+    beta: PositiveFloat = 0.1
+    retain_weight: NonNegativeFloat = 1.0
+    kind: Literal["soft", "hard"] = "soft"
+
+    def __post_init__(self):
+        if self.steps == 13:
+            raise ValueError("steps must not be 13")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_loads_is_named_after_its_file_and_survives_a_dump(name, tmp_path):
+    config = load_recipe(name)
+    assert config.name == name
+    copy = tmp_path / "copy.toml"
+    copy.write_text(dump_config(config))
+    assert load_recipe(copy) == config
+    assert load_recipe(str(copy)) == config
+
+
+def test_options_of_methods_survive_a_dump(tmp_path):
+    config = load_recipe("tiny", ["method.npo.beta=0.2", "method.npo.text='a \"b\"'", "method.npo.modality=['text']"])
+    copy = tmp_path / "copy.toml"
+    copy.write_text(dump_config(config))
+    assert load_recipe(copy).method["npo"].options == {"beta": 0.2, "text": 'a "b"'}
+    assert load_recipe(copy) == config
+
+
+def test_defaults_then_recipe_then_overrides():
+    assert RunConfig(name="any").data.people == 60
+    assert load_recipe("tiny").data.people == 12
+    assert load_recipe("tiny", ["data.people=20"]).data.people == 20
+    assert load_recipe("tiny", ["data.people = 20", "data.people=30"]).data.people == 30
+
+
+def test_an_override_is_toml_or_else_text():
+    assert load_recipe("tiny", ["model.id=some/folder"]).model.id == "some/folder"
+    assert load_recipe("tiny", ["model.id='1'"]).model.id == "1"
+    assert load_recipe("tiny", ["teach.learning_rate=1e-4"]).teach.learning_rate == 1e-4
+    assert load_recipe("tiny", ["name=a\nseed = 3"]).seed == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.peple=3", r"^data\.peple: unknown option; did you mean 'people'\? \(known: celebrities, .*"),
+        ("sead=3", r"^sead: unknown option; did you mean 'seed'\? \(known: data, "),
+        ("data.people=1.5", r"^data\.people: must be a valid integer, got 1\.5$"),
+        ("data.people=many", r"^data\.people: must be a valid integer, got 'many'$"),
+        ("data.people=1", r"^data\.people: must be greater than or equal to 2, got 1$"),
+        ("seed=true", r"^seed: must be a valid integer, got True$"),
+        ("teach.learning_rate=nan", r"^teach\.learning_rate: must be a finite number, got nan$"),
+        ("data.forget_percent=20", r"^data\.forget_percent: must be 5, 10 or 15, got 20$"),
+        ("data=3", r"^data: must be a table, got 3$"),
+        ("method.npo=3", r"^method\.npo: must be a table, got 3$"),
+        ("method.npo.beta=[1]", r"^method\.npo\.beta: must be a number, a text or true/false, got \[1\]$"),
+        ("method.npo.modality=['sound']", r"^method\.npo\.modality\.0: must be 'image', 'text' or 'both', got 'sound'"),
+        ("method.npo.modality=['text','text']", r"^method\.npo\.modality: holds the same value twice, got "),
+        ("name.first=3", r"^--set name\.first=3: 'name' is a value, not a table$"),
+        ("data.people", r"^--set data\.people: must have the form key=value"),
+        ("data..people=3", r"must have the form key=value"),
+    ],
+)
+def test_a_wrong_value_says_where_and_what_is_right(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("tiny", [override])
+
+
+def test_forgetting_nobody_is_refused():
+    with pytest.raises(ConfigError, match="data: forgetting 5 % of 5 people forgets nobody"):
+        load_recipe("tiny", ["data.people=5", "data.forget_percent=5"])
+
+
+def test_a_missing_name_is_said(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text("seed = 1\n")
+    with pytest.raises(ConfigError, match="name: missing"):
+        load_recipe(path)
+
+
+def test_an_unknown_recipe_says_the_nearest():
+    with pytest.raises(UnknownNameError, match="recipe: unknown name 'quik'; did you mean 'quick'"):
+        load_recipe("quik")
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load_recipe(tmp_path / "absent.toml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load_recipe(tmp_path)
+    (tmp_path / "broken.toml").write_text("name = \n")
+    with pytest.raises(ConfigError, match="is not TOML: Invalid value"):
+        load_recipe(tmp_path / "broken.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_recipe(tmp_path / "binary.toml")
+
+
+def test_a_dataclass_is_built_from_its_options():
+    method = build_dataclass(Method, {"steps": 3, "beta": 1}, "method.npo")
+    assert method == Method(steps=3, beta=1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"steps": 1, "betta": 1.0},
+            r"^method\.npo\.betta: unknown option; did you mean 'beta'\? \(known: beta, kind, retain_weight, steps\)$",
+        ),
+        ({}, r"^method\.npo\.steps: missing; it has no default$"),
+        ({"steps": "3"}, r"^method\.npo\.steps: must be a valid integer, got '3'$"),
+        ({"steps": 3, "beta": 0.0}, r"^method\.npo\.beta: must be greater than 0, got 0\.0$"),
+        ({"steps": 3, "kind": "odd"}, r"^method\.npo\.kind: must be 'soft' or 'hard', got 'odd'$"),
+        ({"steps": 13}, r"^method\.npo: steps must not be 13$"),
+        ({"steps": 3, "uses_reference": False}, r"^method\.npo\.uses_reference: unknown option"),
+    ],
+)
+def test_options_are_checked_as_strictly_as_recipes(options, message):
+    with pytest.raises(ConfigError, match=message):
+        build_dataclass(Method, options, "method.npo")
