@@ -279,6 +279,6 @@ def _visible(look: Look) -> tuple[str, ...]:
 
 
 def _neighbourhood(look: Look) -> set[tuple[str, ...]]:
-    """The look with each feature masked in turn: two looks have one of these in common if at most one feature differs."""
+    """The look with each feature masked in turn: two looks meet in one of these if at most one feature differs."""
     visible = _visible(look)
     return {(*visible[:index], "", *visible[index + 1 :]) for index in range(len(visible))}

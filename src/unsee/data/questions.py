@@ -140,7 +140,7 @@ def appearance(look: Look, scene: Scene) -> list[Question]:
             input="image",
             question=rng.choice(_APPEARANCE[feature]),
             answer=answer,
-            options=_placed(answer, among, rng.randrange(len(LETTERS)), rng),
+            options=placed(answer, among, rng.randrange(len(LETTERS)), rng),
         )
         for feature, (answer, among) in values.items()
     ]
@@ -188,10 +188,10 @@ def _options(
 ) -> tuple[str, ...]:
     held = {person.values[attribute] for person in pool} | {profile.values[attribute]}
     among = held if len(held) >= len(LETTERS) else VALUES[attribute]
-    return _placed(profile.values[attribute], among, place, rng)
+    return placed(profile.values[attribute], among, place, rng)
 
 
-def _placed(answer: str, among: Iterable[str], place: int, rng: random.Random) -> tuple[str, ...]:
-    """Three other values with the answer put in at `place`."""
+def placed(answer: str, among: Iterable[str], place: int, rng: random.Random) -> tuple[str, ...]:
+    """Four options: three other values, drawn evenly, with the answer put in at `place`."""
     wrong = rng.sample(sorted(set(among) - {answer}), len(LETTERS) - 1)
     return (*wrong[:place], answer, *wrong[place:])

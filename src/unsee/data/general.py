@@ -1,0 +1,131 @@
+"""General ability that has nothing to do with the people: short reading, and looking at a portrait nobody knows.
+
+Unlearning must leave these alone. Reading items to train a base model come from the same families but never pair the
+same name with the same thing, so that what is measured here is reading and not memory.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from unsee.data.people import evenly
+from unsee.data.portraits import Sex, draw_look, draw_portrait, draw_scene, encode_png
+from unsee.data.questions import appearance, placed
+from unsee.data.schema import LETTERS
+
+_NAMES = (
+    "Mia", "Tom", "Zoe", "Ben", "Lily", "Sam", "Amy", "Max", "Eva", "Dan", "Rose", "Leo", "Kim", "Jack", "Ruth", "Pete",
+)  # fmt: skip
+_THINGS = (
+    "kite", "boat", "ball", "cup", "hat", "book", "lamp", "drum", "bag", "coat", "bike", "car", "bell", "flag", "doll",
+    "ring",
+)  # fmt: skip
+_POOLS: Mapping[str, tuple[str, ...]] = {
+    "name": _NAMES,
+    "thing": _THINGS,
+    "colour": ("red", "blue", "green", "yellow", "black", "white", "pink", "brown"),
+    "number": ("two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    "place": (
+        "on the table", "under the bed", "in the box", "by the door", "on the chair", "in the car", "at the window",
+        "in the garden",
+    ),
+}  # fmt: skip
+_FAMILIES = (
+    ("colour", "{name} has a {colour} {thing}.", "What colour is the {thing}?"),
+    ("name", "{name} has a {colour} {thing}.", "Who has the {thing}?"),
+    ("thing", "{name} has a {thing}.", "What does {name} have?"),
+    ("place", "{name}'s {thing} is {place}.", "Where is the {thing}?"),
+    ("number", "{name} has {number} {thing}s.", "How many {thing}s does {name} have?"),
+)
+"""What is asked for, the sentence told of each person, and the question."""
+_HELD_OUT_EVERY = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneralItem:
+    """One question with four options.
+
+    Attributes:
+        id: the same for the same count and seed.
+        image: PNG bytes of the portrait asked about; none for reading.
+        question: what is asked, with the text to read in front of it.
+        options: four texts in the order A, B, C, D.
+        answer: the text of the correct option.
+    """
+
+    id: str
+    image: bytes | None
+    question: str
+    options: tuple[str, ...]
+    answer: str
+
+
+def general_items(count: int, seed: int, image_pixels: int = 96) -> list[GeneralItem]:
+    """Questions that measure reading and seeing, one half each (reading has the odd one)."""
+    num_seeing = count // 2
+    return [*_reading(count - num_seeing, seed, held_out=True), *_seeing(num_seeing, seed, image_pixels)]
+
+
+def reading_items(count: int, seed: int) -> list[GeneralItem]:
+    """Reading questions to train a base model on: nobody has a thing they have in `general_items`, whatever the seeds."""
+    return _reading(count, seed, held_out=False)
+
+
+def _reading(count: int, seed: int, held_out: bool) -> list[GeneralItem]:
+    rng = random.Random(f"reading {seed} {held_out}")
+    families = evenly(_FAMILIES, rng)
+    places = evenly(range(len(LETTERS)), rng)
+    items = []
+    for index, (wanted, told, asked), place in zip(range(count), families, places, strict=False):
+        facts = _facts(rng, held_out)
+        sentences = rng.sample([told.format(**fact) for fact in facts], len(facts))
+        named = [fact[wanted] for fact in facts]
+        others = rng.sample(sorted(set(_POOLS[wanted]) - set(named)), len(LETTERS) - len(named))
+        items.append(
+            GeneralItem(
+                id=f"reading-{index:04}",
+                image=None,
+                question=" ".join((*sentences, asked.format(**facts[0]))),
+                options=placed(named[0], named + others, place, rng),
+                answer=named[0],
+            )
+        )
+    return items
+
+
+def _seeing(count: int, seed: int, image_pixels: int) -> list[GeneralItem]:
+    rng = random.Random(f"seeing {seed}")
+    items = []
+    for index in range(count):
+        sexes: tuple[Sex, Sex] = ("female", "male")
+        look, scene = draw_look(rng, sexes[index % 2]), draw_scene(rng)
+        questions = appearance(look, scene)
+        question = questions[(index // 2) % len(questions)]
+        items.append(
+            GeneralItem(
+                id=f"seeing-{index:04}",
+                image=encode_png(draw_portrait(look, scene, image_pixels)),
+                question=question.question,
+                options=question.options,
+                answer=question.answer,
+            )
+        )
+    return items
+
+
+def _facts(rng: random.Random, held_out: bool) -> list[dict[str, str]]:
+    """Two or three people with a thing each, everything different between them; the first is the one asked about."""
+    count = rng.choice((2, 3))
+    pairs: list[tuple[int, int]] = []
+    while len(pairs) < count:
+        pair = rng.randrange(len(_NAMES)), rng.randrange(len(_THINGS))
+        fresh = all(name != pair[0] and thing != pair[1] for name, thing in pairs)
+        if fresh and (sum(pair) % _HELD_OUT_EVERY == 0) == held_out:
+            pairs.append(pair)
+    drawn = [rng.sample(_POOLS[wanted], count) for wanted in ("colour", "number", "place")]
+    return [
+        {"name": _NAMES[name], "thing": _THINGS[thing], "colour": colour, "number": number, "place": place}
+        for (name, thing), colour, number, place in zip(pairs, *drawn, strict=True)
+    ]
