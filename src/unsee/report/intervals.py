@@ -1,0 +1,99 @@
+"""Every mean and every interval, in one place: a bootstrap over people, paired across models.
+
+Shapes: R resamples (row 0 is the sample itself), C clusters (people, or items of the general set).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+Draws = npt.NDArray[np.float64]
+"""One statistic over all resamples, shape [R]; `draws[0]` is its value on the sample itself."""
+
+CONFIDENCE = 0.95
+
+_STRATUM = {"test": "forget"}  # the test set shows the forget people again: one person is drawn into both or neither
+
+
+class Estimate(BaseModel):
+    """A value with its 95 % interval; low <= value <= high."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    value: float
+    low: float
+    high: float
+
+
+def estimate(draws: Draws) -> Estimate | None:
+    """The value with its percentile interval, or None where the statistic is undefined on the sample itself.
+
+    A statistic with a ceiling (a score of 1) can lie outside its own percentiles; the interval is widened to hold it.
+    """
+    value = float(draws[0])
+    resampled = draws[1:][~np.isnan(draws[1:])]
+    if np.isnan(value):
+        return None
+    if not resampled.size:
+        return Estimate(value=value, low=value, high=value)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return Estimate(value=value, low=min(float(low), value), high=max(float(high), value))
+
+
+class Bootstrap:
+    """Resamples of the people behind a table of answers.
+
+    People are drawn with replacement within forget (and test), retain, celebrity and general, so that each keeps its
+    number of people. One draw serves every model and every cell: differences between models are paired.
+
+    Args:
+        answers: the answers table; every row needs `set` and `person`.
+        num_resamples: how many times the people are drawn.
+        seed: the same seed and the same people give the same draws, whichever models are in the table.
+
+    Attributes:
+        answers: the same table with a column `cluster`; `means` takes rows of this one.
+    """
+
+    def __init__(self, answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> None:
+        strata = answers["set"].astype(str).replace(_STRATUM)
+        clusters = pd.MultiIndex.from_arrays([strata, answers["person"].astype(str)])
+        unique = clusters.unique().sort_values()
+        self.answers = answers.assign(cluster=unique.get_indexer(clusters))
+        sizes = unique.get_level_values(0).value_counts().sort_index()
+        blocks = []
+        for stratum, size in sizes.items():
+            rng = np.random.default_rng([seed, *str(stratum).encode()])
+            drawn = rng.multinomial(size, np.full(size, 1 / size), size=num_resamples)
+            blocks.append(np.vstack([np.ones((1, size)), drawn]))
+        self._weights_RC: npt.NDArray[np.float64] = np.hstack(blocks)
+
+    def means(self, rows: pd.DataFrame, value: str, by: Sequence[str]) -> dict[tuple[object, ...], Draws]:
+        """The mean of a column within each group, on the sample and on every resample.
+
+        Args:
+            rows: any rows of `self.answers`.
+            value: the column to average; missing values are left out of sum and count.
+            by: the columns that make a group.
+
+        Returns:
+            Group key to draws; NaN where a resample holds no value of the group.
+        """
+        group = rows.groupby(list(by), sort=False, observed=True, dropna=False).ngroup().to_numpy()
+        keys = list(rows[list(by)].drop_duplicates().itertuples(index=False, name=None))
+        numbers = rows[value].to_numpy(dtype=np.float64)
+        known = ~np.isnan(numbers)
+        shape = (self._weights_RC.shape[1], len(keys))
+        flat = rows["cluster"].to_numpy() * shape[1] + group
+        size = shape[0] * shape[1]
+        sums = np.bincount(flat[known], weights=numbers[known], minlength=size).reshape(shape)
+        counts = np.bincount(flat[known], minlength=size).reshape(shape)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = (self._weights_RC @ sums) / (self._weights_RC @ counts)
+        return {key: means[:, number] for number, key in enumerate(keys)}

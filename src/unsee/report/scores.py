@@ -1,0 +1,318 @@
+"""Answers -> gate and scores. `docs/scores.md` says in words what is computed here.
+
+Efficacy and generality ask how far a method went from the target to the oracle; utility asks what it kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from unsee.errors import RecordError
+from unsee.record import ANSWER_COLUMNS, Record
+from unsee.report.collapse import lexicon, why_collapsed
+from unsee.report.intervals import Bootstrap, Draws, Estimate, estimate
+
+HEADLINE = {"classification": "accuracy", "generation": "rouge_l", "cloze": "accuracy"}
+METRICS = ("accuracy", "rouge_l", "probability")
+FORGETTING_SETS = ("forget", "test")
+MIN_PEOPLE = 2  # a bootstrap over one person has no width and would call anything a signal
+
+_MODEL = ["method", "modality", "seed"]
+_CELL = ["set", "task", "input"]
+
+Verdict = Literal["ok", "no signal", "collapsed"]
+
+
+class CellName(NamedTuple):
+    """What is asked of whom, and how."""
+
+    set: str
+    task: str
+    input: str
+
+
+Model = tuple[str, str]  # method, modality
+CellDraws = dict[CellName, Draws]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+class _File(_Strict):
+    """A versioned file of a run folder."""
+
+    @classmethod
+    def load(cls, folder: Path, name: str) -> Self:
+        """Reads it from a run folder.
+
+        Raises:
+            RecordError: missing, another version or another form.
+        """
+        content = Record.open(folder).read_json(name)
+        version = cls.model_fields["version"].default
+        found = content.get("schema") if isinstance(content, dict) else None
+        if found != version:
+            raise RecordError(f"{folder / name}: schema is {found!r}, this version of unsee reads {version!r}")
+        try:
+            return cls.model_validate_json(Record.open(folder).read_text(name))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RecordError(f"{folder / name}: {where}: {first['msg']}") from error
+
+    def save(self, record: Record, name: str) -> None:
+        """Writes it into a run folder."""
+        record.write_json(name, self.model_dump(by_alias=True))
+
+
+class GateCell(_Strict):
+    """Target against oracle in one cell; `signal` where target - oracle is above 0 with its whole interval."""
+
+    set: str
+    task: str
+    input: str
+    metric: str
+    target: Estimate
+    oracle: Estimate
+    difference: Estimate
+    signal: bool
+
+
+class Gate(_File):
+    """Whether there is anything to forget: target against oracle on the forget and the test set.
+
+    Attributes:
+        signal: True if at least one cell of the forget set has signal; without it nothing is ranked.
+    """
+
+    version: Literal["unsee.gate/1"] = Field(default="unsee.gate/1", alias="schema")
+    signal: bool
+    cells: list[GateCell]
+
+    def names(self, set_name: str) -> list[CellName]:
+        """The cells of a set that have signal."""
+        return [CellName(c.set, c.task, c.input) for c in self.cells if c.set == set_name and c.signal]
+
+
+class Cell(_Strict):
+    """One metric of one model in one cell; `chance` is None where a blind guess has no expected value."""
+
+    method: str
+    modality: str
+    seed: int
+    set: str
+    task: str
+    input: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    n_people: int
+    n_items: int
+    chance: float | None
+    invalid: float
+
+
+class MethodScore(_Strict):
+    """One row of the final table. A number is None where nothing with signal was left to compute it from."""
+
+    method: str
+    modality: str
+    efficacy: Estimate | None
+    generality: Estimate | None
+    utility: Estimate | None
+    score: Estimate | None
+    verdict: Verdict
+    reason: str | None = None
+
+
+class Scores(_File):
+    """The content of scores.json."""
+
+    version: Literal["unsee.scores/1"] = Field(default="unsee.scores/1", alias="schema")
+    cells: list[Cell]
+    methods: list[MethodScore]
+
+
+def gate(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> Gate:
+    """Compares target and oracle, and says where they differ.
+
+    Args:
+        answers: rows of at least target and oracle.
+        num_resamples: resamples of the bootstrap over people.
+        seed: of the bootstrap.
+
+    Raises:
+        RecordError: a column, the target or the oracle is missing.
+    """
+    _check(answers)
+    pair = answers[answers["method"].isin(["target", "oracle"])]
+    return _gate(_headline_draws(Bootstrap(pair, num_resamples, seed)), pair)
+
+
+def score(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> Scores:
+    """Computes every cell and the scores of every method in a table of answers.
+
+    Raises:
+        RecordError: a column, the target or the oracle is missing, a method has answers of two seeds, or not the
+            questions the target has.
+    """
+    _check(answers)
+    bootstrap = Bootstrap(answers, num_resamples, seed)
+    draws = _headline_draws(bootstrap)
+    found = _gate(draws, answers)
+    known = lexicon(answers)
+    models = {
+        (str(method), str(modality)): rows
+        for (method, modality), rows in bootstrap.answers.groupby(_MODEL[:2], sort=False)
+    }
+    target = next(rows for (method, _), rows in models.items() if method == "target")
+    methods = []
+    for (method, modality), rows in models.items():
+        parts = _parts(draws, (method, modality), found)
+        reason = why_collapsed(rows, target, known, bootstrap)
+        methods.append(_method_score(method, modality, parts, found.signal, reason))
+    return Scores(cells=_cells(bootstrap), methods=methods)
+
+
+def skill(method: Draws, target: Draws, oracle: Draws) -> Draws:
+    """How far a method went: 0 at the target or beyond it, 1 at the oracle, falling again past the oracle."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.abs(method - oracle) / np.abs(target - oracle)
+    return np.where(target == oracle, np.nan, np.clip(1 - ratio, 0, 1))
+
+
+def harmonic_mean(parts: Sequence[Draws]) -> Draws:
+    """The harmonic mean per resample; 0 where a part is 0."""
+    stacked = np.stack(parts)
+    with np.errstate(divide="ignore"):
+        return np.asarray(len(parts) / (1 / stacked).sum(axis=0), dtype=np.float64)
+
+
+def _check(answers: pd.DataFrame) -> None:
+    if missing := [column for column in ANSWER_COLUMNS if column not in answers.columns]:
+        raise RecordError(f"answers: no column {', '.join(missing)}; expected {', '.join(ANSWER_COLUMNS)}")
+    methods = sorted(set(answers["method"]))
+    for needed in ("target", "oracle"):
+        if needed not in methods:
+            raise RecordError(f"answers: no rows of '{needed}', which every score needs (found: {', '.join(methods)})")
+    models = answers.groupby(_MODEL[:2])
+    seeds = models["seed"].nunique()
+    if (seeds > 1).any():
+        raise RecordError(f"answers: {seeds.idxmax()} has answers of several seeds; a run holds one seed per method")
+    asked = {model: frozenset(items) for model, items in models["item"]}
+    target = next(items for (method, _), items in asked.items() if method == "target")
+    for model, items in asked.items():
+        if items != target:
+            raise RecordError(f"answers: {model} and the target answered different questions; scores compare the same")
+
+
+def _headline_draws(bootstrap: Bootstrap) -> dict[Model, CellDraws]:
+    """The headline metric of every cell, by model."""
+    answers = bootstrap.answers
+    headline = answers["rouge_l"].where(answers["task"] == "generation", answers["accuracy"])
+    draws: dict[Model, CellDraws] = {}
+    for key, values in bootstrap.means(answers.assign(headline=headline), "headline", by=_MODEL[:2] + _CELL).items():
+        method, modality, *cell = map(str, key)
+        draws.setdefault((method, modality), {})[CellName(*cell)] = values
+    return draws
+
+
+def _of(draws: dict[Model, CellDraws], method: str) -> CellDraws:
+    return next(cells for (name, _), cells in draws.items() if name == method)
+
+
+def _gate(draws: dict[Model, CellDraws], answers: pd.DataFrame) -> Gate:
+    target, oracle = _of(draws, "target"), _of(draws, "oracle")
+    people = answers.groupby("set")["person"].nunique()
+    cells = []
+    for name in sorted(name for name in target if name.set in FORGETTING_SETS):
+        known, retrained, gap = (estimate(d) for d in (target[name], oracle[name], target[name] - oracle[name]))
+        if known is None or retrained is None or gap is None:
+            continue
+        cells.append(
+            GateCell(
+                **name._asdict(),
+                metric=HEADLINE[name.task],
+                target=known,
+                oracle=retrained,
+                difference=gap,
+                signal=gap.low > 0 and int(people[name.set]) >= MIN_PEOPLE,
+            )
+        )
+    return Gate(signal=any(cell.signal for cell in cells if cell.set == "forget"), cells=cells)
+
+
+def _parts(draws: dict[Model, CellDraws], model: Model, found: Gate) -> list[Draws | None]:
+    """Efficacy, generality and utility of one model."""
+    own, target, oracle = draws[model], _of(draws, "target"), _of(draws, "oracle")
+    parts = [[skill(own[c], target[c], oracle[c]) for c in found.names(name)] for name in FORGETTING_SETS]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts.append([np.minimum(own[c] / target[c], 1) for c in target if c.set not in FORGETTING_SETS])
+    return [_mean_of_cells(cells) for cells in parts]
+
+
+def _mean_of_cells(cells: list[Draws]) -> Draws | None:
+    """The mean per resample over the cells defined in it; None without a cell defined on the sample."""
+    cells = [cell for cell in cells if not np.isnan(cell[0])]
+    return np.nanmean(np.stack(cells), axis=0) if cells else None
+
+
+def _method_score(
+    method: str, modality: str, parts: list[Draws | None], signal: bool, reason: str | None
+) -> MethodScore:
+    efficacy, generality, utility = (None if part is None else estimate(part) for part in parts)
+    defined = [part for part in parts if part is not None]
+    if not signal or len(defined) < len(parts):
+        verdict: Verdict = "no signal"
+        total = None
+    elif reason:
+        verdict, total = "collapsed", Estimate(value=0.0, low=0.0, high=0.0)
+    else:
+        verdict, total = "ok", estimate(harmonic_mean(defined))
+    return MethodScore(
+        method=method,
+        modality=modality,
+        efficacy=efficacy,
+        generality=generality,
+        utility=utility,
+        score=total,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _cells(bootstrap: Bootstrap) -> list[Cell]:
+    """Every metric of every model and cell that has a value."""
+    answers, by = bootstrap.answers, _MODEL + _CELL
+    counts = answers.groupby(by).agg(
+        n_people=("person", "nunique"), n_items=("item", "size"), chance=("chance", "mean"), valid=("valid", "mean")
+    )
+    cells = []
+    for metric in METRICS:
+        for key, draws in bootstrap.means(answers, metric, by).items():
+            if (interval := estimate(draws)) is None:
+                continue
+            count = counts.loc[key]
+            has_chance = metric == HEADLINE[str(key[4])] and not np.isnan(count["chance"])
+            cells.append(
+                Cell.model_validate(
+                    dict(zip(by, key, strict=True))
+                    | interval.model_dump()
+                    | {
+                        "metric": metric,
+                        "n_people": int(count["n_people"]),
+                        "n_items": int(count["n_items"]),
+                        "chance": float(count["chance"]) if has_chance else None,
+                        "invalid": 1 - float(count["valid"]),
+                    }
+                )
+            )
+    return cells
