@@ -1,0 +1,46 @@
+"""Makes vision-language models forget people, and measures how far that is from never having seen them.
+
+    import unsee
+
+    result = unsee.run_recipe(unsee.load_recipe("quick", ["data.people=40"]))
+    print(result.report)
+
+Importing the package is light: a public name brings its module, and torch where it needs it, when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unsee.config import load_recipe
+    from unsee.data.builder import build
+    from unsee.data.mllmu import load
+    from unsee.models.vlm import VLM
+    from unsee.run import run as run_recipe
+
+__version__ = "0.1.0"
+
+__all__ = ["VLM", "build", "load", "load_recipe", "run_recipe"]
+
+_HOMES = {
+    "VLM": ("unsee.models.vlm", "VLM"),
+    "build": ("unsee.data.builder", "build"),
+    "load": ("unsee.data.mllmu", "load"),
+    "load_recipe": ("unsee.config", "load_recipe"),
+    "run_recipe": ("unsee.run", "run"),  # not `run`: that is the module's name
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'unsee' has no attribute '{name}'")
+    module, attribute = _HOMES[name]
+    value: object = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

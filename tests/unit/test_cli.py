@@ -1,0 +1,147 @@
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import NamedTuple
+
+import pytest
+
+import unsee
+from unsee.cli import main
+from unsee.config import recipe_names
+from unsee.errors import RecordError
+
+
+class Row(NamedTuple):
+    method: str
+    score: str
+    verdict: str
+
+
+@pytest.fixture
+def fake_run(monkeypatch):
+    """Replaces the run by a function of the test's choice, which gets the config."""
+
+    def install(function):
+        module = ModuleType("unsee.run")
+        module.run = lambda config, out, progress: function(config)
+        monkeypatch.setitem(sys.modules, "unsee.run", module)
+
+    return install
+
+
+def result(verdict="ok"):
+    return SimpleNamespace(
+        rows=[Row("npo", "0.82 [0.75, 0.88]", verdict)], verdict=verdict, report=Path("r/report.html")
+    )
+
+
+def fails_with(error):
+    def function(config):
+        raise error
+
+    return function
+
+
+def test_run_prints_the_table_and_ends_with_the_report(fake_run, capsys):
+    fake_run(lambda config: result())
+    assert main(["run", "tiny"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["method", "score", "verdict"]
+    assert any("0.82 [0.75, 0.88]" in line for line in lines)
+    assert lines[-1] == "r/report.html"
+
+
+def test_run_takes_quick_by_default_and_applies_changes(fake_run):
+    seen = []
+    fake_run(lambda config: seen.append(config) or result())
+    assert main(["run"]) == 0
+    assert main(["run", "tiny", "--set", "seed=7", "--set", "method.npo.beta=0.2"]) == 0
+    assert [config.name for config in seen] == ["quick", "tiny"]
+    assert seen[1].seed == 7
+    assert seen[1].method["npo"].options == {"beta": 0.2}
+
+
+def test_no_signal_is_exit_code_3(fake_run, capsys):
+    fake_run(lambda config: result("no signal"))
+    assert main(["run", "tiny"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[-1] == "r/report.html"
+    assert "nothing is ranked" in captured.err
+
+
+def test_an_error_of_the_user_is_one_sentence_and_exit_code_2(fake_run, capsys):
+    fake_run(fails_with(RecordError("runs/a: holds another run")))
+    assert main(["run", "tiny"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "unsee: runs/a: holds another run\n"
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "quik"], "did you mean 'quick'"),
+        (["run", "tiny", "--set", "data.peple=3"], "data.peple: unknown option; did you mean 'people'"),
+        (["list", "method"], "did you mean 'methods'"),
+    ],
+)
+def test_bad_names_are_said_in_one_sentence(arguments, message, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_an_unknown_command_is_exit_code_2(capsys):
+    assert main(["lst"]) == 2
+    assert "Did you mean 'list'?" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_exit_code_130_and_says_how_to_go_on(fake_run, capsys):
+    fake_run(fails_with(KeyboardInterrupt()))
+    assert main(["run", "tiny"]) == 130
+    assert "resumable" in capsys.readouterr().err
+
+
+def test_a_crash_keeps_its_traceback(fake_run):
+    fake_run(fails_with(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        main(["run", "tiny"])
+
+
+def test_lists(capsys):
+    assert main(["list", "recipes"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == recipe_names()
+    assert main(["list", "methods"]) == 0
+    assert "gradient_ascent" in capsys.readouterr().out
+    for kind in ("metrics", "models", "datasets"):
+        assert main(["list", kind]) == 0
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"unsee {unsee.__version__}\n"
+
+
+@pytest.mark.parametrize("kind", ["methods", "metrics", "models", "datasets", "recipes"])
+def test_listing_takes_half_a_second_at_most_and_imports_nothing_heavy(kind):
+    code = (
+        "import sys; from unsee.cli import main; main(['list', sys.argv[1]]);"
+        "sys.exit(' '.join({'torch', 'transformers', 'pandas', 'rich.console'} & set(sys.modules)) or None)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", code, kind], check=True, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 0.5
+
+
+def test_the_public_names_are_sorted_listed_and_light():
+    assert unsee.__all__ == sorted(unsee.__all__)
+    assert set(unsee.__all__) == set(unsee._HOMES) <= set(dir(unsee))
+    assert unsee.load_recipe("tiny").name == "tiny"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        unsee.nothing  # noqa: B018
+    code = "import sys, unsee; sys.exit(' '.join({'torch', 'pydantic', 'typer'} & set(sys.modules)) or None)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
