@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 from unsee.data.people import Profile, celebrities, draw_people
 from unsee.data.portraits import disturb, draw_portrait, draw_scene, encode_png
 from unsee.data.questions import Split, appearance_sentence, evaluation_questions, training_questions
-from unsee.data.schema import LETTERS, Question
+from unsee.data.schema import LETTERS, Input, Question
 from unsee.errors import DataError
 
 BUILDER_VERSION = 1
 TRAIN_SPLIT_FOLDER = "baseline_train_split"
-TYPES = {"image": "Image_Textual", "text": "Pure_Text"}
+TYPES: Mapping[Input, str] = {"image": "Image_Textual", "text": "Pure_Text"}
 
 _IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 _CHOICES = pa.list_(
@@ -43,7 +43,7 @@ _PROFILE = {
     "biography": pa.string(),
     "question": pa.string(),
     "answer": pa.string(),
-    "Classification_Task": pa.struct({f"{kind}_Questions": _CHOICES for kind in ("Image_Textual", "Pure_Text")}),
+    "Classification_Task": pa.struct({f"{kind}_Questions": _CHOICES for kind in TYPES.values()}),
     "Generation_Task": _SENTENCES,
     "Mask_Task": _SENTENCES,
 }

@@ -69,7 +69,7 @@ def general_items(count: int, seed: int, image_pixels: int = 96) -> list[General
 
 
 def reading_items(count: int, seed: int) -> list[GeneralItem]:
-    """Reading questions to train a base model on; nobody has a thing they have in `general_items`, whatever the seed."""
+    """Reading questions to train a base model on; nobody has a thing they have in `general_items`, at any seed."""
     return _reading(count, seed, held_out=False)
 
 
