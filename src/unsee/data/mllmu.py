@@ -97,10 +97,11 @@ def _read(
 def _files(folder: Path, config: str) -> list[Path]:
     files = sorted((folder / config).glob("*.parquet"))
     if not files:
-        found = sorted(path.parent.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
+        siblings = (folder / config).parent.glob("*/*.parquet")
+        found = sorted({path.parent.relative_to(folder).as_posix() for path in siblings})
         raise DataError(
             f"{folder}: config '{config}' is missing{_nearest(config, found)} "
-            f"(found: {', '.join(dict.fromkeys(found)) or 'no parquet file'})"
+            f"(found: {', '.join(found) or 'no parquet file'})"
         )
     return files
 
@@ -155,12 +156,12 @@ def _images(config: str, row: Row) -> tuple[bytes, ...]:
         raise DataError(f"{config}: ID '{row['ID']}' has no image; add one or remove the row")
     images = []
     for struct in structs:
-        encoded = struct["bytes"] if struct else None
+        encoded = (struct or {}).get("bytes") or b""
         try:
-            Image.open(io.BytesIO(encoded or b"")).load()
+            Image.open(io.BytesIO(encoded)).load()
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{config}: the image of ID '{row['ID']}' is broken ({error}); replace it") from error
-        images.append(bytes(encoded))
+        images.append(encoded)
     return tuple(images)
 
 
