@@ -20,13 +20,14 @@ from unsee.allocator import settle
 from unsee.errors import UnknownNameError, UnseeError
 
 if TYPE_CHECKING:
-    import rich.console
     import rich.progress
+    import rich.table
 
     from unsee.progress import Advance, Progress
     from unsee.registry import Registry
 
 USER_ERROR, NO_SIGNAL, INTERRUPTED = 2, 3, 130
+WIDTH = 140  # where stdout is no terminal
 STYLES = {"collapsed": "red", "no signal": "yellow"}
 
 app = typer.Typer(
@@ -200,18 +201,33 @@ LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
 
 
 def _print_table(rows: Sequence[NamedTuple]) -> None:
-    """Print rows of text on stdout; the headings are the names of their fields."""
-    from rich.box import SIMPLE_HEAD
+    """Print rows of text on stdout; the headings are the names of their fields.
+
+    A terminal too narrow for the intervals gets the values alone.
+    """
     from rich.console import Console
-    from rich.table import Table
 
     if not rows:
         return
-    table = Table(*rows[0]._fields, box=SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(str, row), style=STYLES.get(str(row[-1])))
     console = Console(highlight=False)
-    console.print(table, width=None if console.is_terminal else 140)
+    if not console.is_terminal:
+        console.width = WIDTH
+    table = _table([[str(value) for value in row] for row in rows], rows[0]._fields)
+    if console.measure(table, options=console.options.update(max_width=1000)).maximum > console.width:
+        table = _table([[str(value).partition(" [")[0] for value in row] for row in rows], rows[0]._fields)
+    console.print(table)
+
+
+def _table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> rich.table.Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        table.add_row(*row, style=STYLES.get(row[-1]))
+    return table
 
 
 class TerminalProgress:
@@ -229,7 +245,8 @@ class TerminalProgress:
             yield lambda steps: self._bars.advance(bar, steps)
         finally:
             self._bars.remove_task(bar)
-        self._bars.console.print(f"{name}  {time.monotonic() - started:.0f} s", style="dim", highlight=False)
+            self._bars.refresh()
+        self._bars.console.print(f"[dim]{name}  {time.monotonic() - started:.0f} s[/dim]", highlight=False)
 
 
 @contextmanager
