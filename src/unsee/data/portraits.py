@@ -1,0 +1,189 @@
+"""Portraits drawn from a description: the same face in as many photos as wanted.
+
+A `Look` is what stays the same in every photo of a person (skin, hair, glasses, beard, nose); a `Scene` is what changes
+(clothes, expression, background). Drawn by python-avatars, rendered by resvg: no download, 10 ms each, deterministic.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import python_avatars as pa
+import resvg_py
+from PIL import Image, ImageEnhance
+
+Sex = Literal["female", "male"]
+
+SKINS = {
+    "pale": "PALE",
+    "fair": "LIGHT",
+    "tanned": "TANNED",
+    "brown": "BROWN",
+    "dark brown": "DARK_BROWN",
+    "black": "BLACK",
+}
+HAIR_COLOURS = {
+    "auburn": "AUBURN", "black": "BLACK", "blonde": "BLONDE", "golden": "BLONDE_GOLDEN", "brown": "BROWN",
+    "pink": "PASTEL_PINK", "platinum": "PLATINUM", "red": "RED", "grey": "SILVER_GRAY",
+}  # fmt: skip
+FEMALE_HAIR = {
+    "big wavy": "BIG_HAIR", "bob": "BOB", "bun": "BUN", "curly": "CURLY", "curvy": "CURVY", "dreadlocked": "DREADS",
+    "round afro": "FRO", "shoulder-length": "LONG_NOT_TOO_LONG", "fringed": "MIA_WALLACE", "straight": "STRAIGHT_STRAND",
+    "long side-swept": "STRAIGHT_1", "long curly": "LONG_HAIR_CURLY", "loose": "LOOSE_HAIR", "pixie": "PIXIE",
+    "braided": "BRAIDS", "pigtailed": "DREADLOCKS", "mullet": "SHAGGY_MULLET",
+}  # fmt: skip
+MALE_HAIR = {
+    "cropped": "CAESAR_SIDE_PART", "frizzled": "FRIZZLE", "shaggy": "SHAGGY", "short curly": "SHORT_CURLY",
+    "short dreadlocked": "SHORT_DREADS_2", "short flat": "SHORT_FLAT", "short wavy": "SHORT_WAVED", "balding": "SIDES",
+    "buzz-cut": "BUZZCUT", "cornrowed": "CORNROWS", "wild": "EINSTEIN_HAIR", "mohawk": "MOHAWK", "tousled": "MOWGLI",
+    "quiff": "QUIFF", "chin-length": "WICK", "round afro": "FRO",
+}  # fmt: skip
+GLASSES = {
+    "no glasses": "NONE", "silver glasses": "PRESCRIPTION_1", "black glasses": "PRESCRIPTION_2",
+    "round glasses": "ROUND", "white sunglasses": "KURT", "sunglasses": "WAYFARERS",
+}  # fmt: skip
+BEARDS = {
+    "no beard": "NONE", "a short beard": "BEARD_LIGHT", "a long beard": "BEARD_MAGESTIC", "a full beard": "BEARD_MEDIUM",
+    "a thin moustache": "MOUSTACHE_FANCY", "a thick moustache": "MOUSTACHE_MAGNUM",
+}  # fmt: skip
+CLOTHES = {
+    "blazer": "BLAZER_SHIRT", "sweater": "COLLAR_SWEATER", "hoodie": "HOODIE", "overall": "OVERALL",
+    "t-shirt": "SHIRT_CREW_NECK", "v-neck shirt": "SHIRT_V_NECK",
+}  # fmt: skip
+COLOURS = {
+    "black": "#262E33", "blue": "#3F7FD8", "green": "#2E9E5B", "orange": "#F08A24", "pink": "#FF6FB5",
+    "purple": "#7E4FC4", "red": "#E0393E", "white": "#FFFFFF", "yellow": "#F7D038",
+}  # fmt: skip
+BACKGROUNDS = {
+    "blue": "#9CC9F5", "green": "#A8DDB5", "grey": "#C9CDD2", "orange": "#FBC98E", "pink": "#F9C6DD",
+    "purple": "#CBB7EA", "white": "#FAFAFA", "yellow": "#FBEFA5",
+}  # fmt: skip
+MOUTHS = ("DEFAULT", "SERIOUS", "SMILE", "TWINKLE", "SAD", "CONCERNED", "DISBELIEF", "EATING")
+EYES = ("DEFAULT", "HAPPY", "SIDE", "SQUINT", "SURPRISED", "WINK", "CLOSED")
+EYEBROWS = ("DEFAULT", "DEFAULT_NATURAL", "FLAT_NATURAL", "RAISED_EXCITED", "SAD_CONCERNED", "UP_DOWN")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What stays the same in every photo of one person."""
+
+    sex: Sex
+    skin: str
+    hair_style: str
+    hair_colour: str
+    glasses: str
+    beard: str
+    nose: str
+
+    def distance(self, other: Look) -> int:
+        """How many visible features differ."""
+        mine, theirs = ((a.sex, a.skin, a.hair_style, a.hair_colour, a.glasses, a.beard) for a in (self, other))
+        return sum(a != b for a, b in zip(mine, theirs, strict=True))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What changes between two photos of the same person."""
+
+    clothes: str
+    clothes_colour: str
+    background: str
+    mouth: str
+    eyes: str
+    eyebrows: str
+
+
+def draw_look(rng: random.Random, sex: Sex) -> Look:
+    """A plausible face, every visible feature drawn evenly."""
+    male = sex == "male"
+    return Look(
+        sex=sex,
+        skin=rng.choice(list(SKINS)),
+        hair_style=rng.choice(list(MALE_HAIR if male else FEMALE_HAIR)),
+        hair_colour=rng.choice(list(HAIR_COLOURS)),
+        glasses=rng.choice(list(GLASSES)),
+        beard=rng.choice(list(BEARDS)) if male else "no beard",
+        nose=rng.choice(("DEFAULT", "SMALL", "WIDE")),
+    )
+
+
+def draw_distinct_look(rng: random.Random, sex: Sex, taken: list[Look], tries: int = 200) -> Look:
+    """A face at least two features away from every one in `taken`, or the farthest of `tries` draws."""
+    best, best_distance = draw_look(rng, sex), -1
+    for _ in range(tries):
+        look = draw_look(rng, sex)
+        distance = min((look.distance(other) for other in taken), default=99)
+        if distance > best_distance:
+            best, best_distance = look, distance
+        if distance >= 2:
+            break
+    return best
+
+
+def draw_scene(rng: random.Random) -> Scene:
+    """Clothes, expression and background of one photo."""
+    return Scene(
+        clothes=rng.choice(list(CLOTHES)),
+        clothes_colour=rng.choice(list(COLOURS)),
+        background=rng.choice(list(BACKGROUNDS)),
+        mouth=rng.choice(MOUTHS),
+        eyes=rng.choice(EYES),
+        eyebrows=rng.choice(EYEBROWS),
+    )
+
+
+@lru_cache(maxsize=1)
+def _hair_types() -> dict[str, pa.HairType]:
+    return {member.name: member for member in pa.HairType}
+
+
+def draw_portrait(look: Look, scene: Scene, size_pixels: int = 72) -> Image.Image:
+    """The portrait as a square RGB image of `size_pixels` by `size_pixels`."""
+    hair = (MALE_HAIR if look.sex == "male" else FEMALE_HAIR)[look.hair_style]
+    colour = pa.HairColor[HAIR_COLOURS[look.hair_colour]]
+    avatar = pa.Avatar(
+        style=pa.AvatarStyle.TRANSPARENT,
+        top=_hair_types()[hair],
+        hair_color=colour,
+        facial_hair=pa.FacialHairType[BEARDS[look.beard]],
+        facial_hair_color=colour,
+        skin_color=pa.SkinColor[SKINS[look.skin]],
+        accessory=pa.AccessoryType[GLASSES[look.glasses]],
+        nose=pa.NoseType[look.nose],
+        clothing=pa.ClothingType[CLOTHES[scene.clothes]],
+        clothing_color=COLOURS[scene.clothes_colour],
+        mouth=pa.MouthType[scene.mouth],
+        eyes=pa.EyeType[scene.eyes],
+        eyebrows=pa.EyebrowType[scene.eyebrows],
+    )
+    png = resvg_py.svg_to_bytes(svg_string=avatar.render(), width=size_pixels)
+    figure = Image.open(io.BytesIO(png)).convert("RGBA")
+    canvas = Image.new("RGB", (size_pixels, size_pixels), BACKGROUNDS[scene.background])
+    canvas.paste(figure, (0, max(0, size_pixels - figure.height)), figure)
+    return canvas
+
+
+def disturb(image: Image.Image, rng: random.Random) -> Image.Image:
+    """Another crop, another light and some noise: what another camera does to the same photo."""
+    width, height = image.size
+    share = rng.uniform(0.88, 1.0)
+    crop_width, crop_height = round(width * share), round(height * share)
+    left, top = rng.randint(0, width - crop_width), rng.randint(0, height - crop_height)
+    image = image.crop((left, top, left + crop_width, top + crop_height)).resize(
+        (width, height), Image.Resampling.BILINEAR
+    )
+    image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.85, 1.15))
+    noise = np.random.default_rng(rng.randrange(2**32)).normal(0.0, 5.0, (height, width, 3))
+    return Image.fromarray(np.clip(np.asarray(image, dtype=np.float32) + noise, 0, 255).astype(np.uint8))
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """The image as PNG bytes, the same bytes for the same pixels."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()

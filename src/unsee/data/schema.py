@@ -1,0 +1,76 @@
+"""What a benchmark is made of: people, their portraits and their questions.
+
+Every dataset file in this folder ends in these types, whatever its own format; nothing above this layer reads a
+parquet column.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from PIL import Image
+
+Task = Literal["train", "classification", "generation", "cloze"]
+Input = Literal["image", "text"]
+LETTERS = ("A", "B", "C", "D")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One question about one person.
+
+    Attributes:
+        task: "train" for the text a model is taught with, else the evaluation task.
+        input: "image" if the question is asked with the portrait, "text" if it names the person instead.
+        question: the question as asked, without image token, options or instruction; cloze blanks are "__".
+        answer: the true answer: a sentence for train and generation, the option's text for classification, the
+            missing words for cloze.
+        options: the four option texts in the order A, B, C, D; empty unless classification.
+    """
+
+    task: Task
+    input: Input
+    question: str
+    answer: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """One profile: portraits (encoded image files) and questions.
+
+    Attributes:
+        id: the published ID, e.g. "042".
+        name: full name.
+        images: encoded image files (PNG or JPEG bytes); one, except in the test set.
+        questions: training questions are present only where the source holds training text.
+        biography: attribute name to value.
+    """
+
+    id: str
+    name: str
+    images: tuple[bytes, ...]
+    questions: tuple[Question, ...]
+    biography: Mapping[str, object] = field(default_factory=dict)
+
+    def image(self, index: int = 0) -> Image.Image:
+        """The portrait decoded to RGB; `index` wraps around the images there are."""
+        return Image.open(io.BytesIO(self.images[index % len(self.images)])).convert("RGB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """The sets of one forget ratio. `forget` and `test` hold the same people in the same order.
+
+    `forget` and `retain` carry both the training text and the evaluation questions; `test` and `celebrity` carry
+    evaluation questions only.
+    """
+
+    forget: tuple[Person, ...]
+    test: tuple[Person, ...]
+    retain: tuple[Person, ...]
+    celebrity: tuple[Person, ...]
+    fingerprint: str

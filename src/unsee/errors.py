@@ -1,0 +1,52 @@
+"""Every error a user can cause, as one tree.
+
+UnseeError
+├── ConfigError       a recipe, option or command line that cannot be run
+│   └── UnknownNameError   a name no registry holds; carries the nearest
+├── DataError         a data folder, row or image that cannot be read
+├── ModelError        a model folder that cannot be loaded, or a training that left the numbers
+└── RecordError       a run folder that cannot be read or written
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UnseeError(Exception):
+    """A message for the user: where, what is wrong, what is allowed or nearest, what to do. Exit code 2."""
+
+
+class ConfigError(UnseeError):
+    """A recipe, option or command line that cannot be run."""
+
+
+class DataError(UnseeError):
+    """A data folder, row or image that cannot be read."""
+
+
+class ModelError(UnseeError):
+    """A model folder that cannot be loaded, or a training that left the numbers."""
+
+
+class RecordError(UnseeError):
+    """A run folder that cannot be read or written."""
+
+
+class UnknownNameError(ConfigError):
+    """A name that is not among the known ones; the message holds the nearest.
+
+    Args:
+        where: what was being looked up, as the user wrote it ("method", "method.npo.betta").
+        name: the unknown name.
+        known: every allowed name.
+    """
+
+    def __init__(self, where: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"; did you mean '{near[0]}'?" if near else ";"
+        super().__init__(f"{where}: unknown name '{name}'{hint} (known: {', '.join(names) or 'none'})")
+        self.name = name
+        self.nearest = near[0] if near else None

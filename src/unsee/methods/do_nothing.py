@@ -1,0 +1,17 @@
+"""The control that changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unsee.methods import METHODS
+
+
+@METHODS.register("do_nothing", paper="control")
+@dataclass(frozen=True, kw_only=True)
+class DoNothing:
+    """Leave the target as it is; every honest score gives it 0."""
+
+    def system_prompt(self, names: tuple[str, ...]) -> str | None:
+        """None: questions are asked as they are."""
+        return None

@@ -1,0 +1,34 @@
+"""Gradient ascent (GA)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from unsee.losses import cross_entropy
+from unsee.methods import METHODS
+from unsee.methods.base import Loss, Model, Pair, PositiveFloat, PositiveInt, Side
+
+
+@METHODS.register("gradient_ascent", paper="arXiv:2410.22108")
+@dataclass(frozen=True, kw_only=True)
+class GradientAscent:
+    """Raise the cross-entropy of the forget answers; nothing holds the rest.
+
+    Deviation from the authors' code: the loss covers answer tokens only, not the question, the template or the image
+    placeholders.
+
+    Attributes:
+        learning_rate: peak learning rate, > 0.
+        steps: optimiser steps, > 0.
+    """
+
+    sides: ClassVar[tuple[Side, ...]] = ("forget",)
+    reference_sides: ClassVar[tuple[Side, ...]] = ()
+    learning_rate: PositiveFloat = 1e-4
+    steps: PositiveInt = 20
+
+    def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
+        """`-CE(forget)`."""
+        forget = cross_entropy(model(batch.forget))
+        return Loss(-forget, {"forget": forget.item()})

@@ -1,0 +1,23 @@
+"""Probability of the truth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from unsee.data.schema import Task
+from unsee.metrics import METRICS
+from unsee.metrics.base import Given
+
+
+@METRICS.register("probability", paper="arXiv:2401.06121")
+@dataclass(frozen=True)
+class Probability:
+    """Geometric mean of the token probabilities of the true answer, 0 to 1; higher knows more, refusals hide nothing."""
+
+    tasks: ClassVar[tuple[Task, ...]] = ("classification", "generation", "cloze")
+
+    def score(self, given: Given) -> float:
+        """`P(truth) ** (1 / tokens)`."""
+        return math.exp(given.log_probability / given.num_tokens)

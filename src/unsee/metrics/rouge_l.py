@@ -1,0 +1,30 @@
+"""ROUGE-L."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+from rouge_score.rouge_scorer import RougeScorer
+
+from unsee.data.schema import Task
+from unsee.metrics import METRICS
+from unsee.metrics.base import Given
+
+
+@METRICS.register("rouge_l", paper="aclanthology:W04-1013")
+@dataclass(frozen=True)
+class RougeL:
+    """F-measure of the longest common subsequence of stemmed words with the true sentence, 0 to 1; higher knows more."""
+
+    tasks: ClassVar[tuple[Task, ...]] = ("generation",)
+
+    def score(self, given: Given) -> float:
+        """F-measure, 0 to 1."""
+        return float(_scorer().score(given.question.answer, given.answer)["rougeL"].fmeasure)
+
+
+@lru_cache(maxsize=1)
+def _scorer() -> RougeScorer:
+    return RougeScorer(["rougeL"], use_stemmer=True)

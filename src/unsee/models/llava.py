@@ -1,0 +1,21 @@
+"""LLaVA-1.5: CLIP vision tower, two-layer projector, Llama decoder (`LlavaForConditionalGeneration`)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from unsee.models import MODELS
+from unsee.models.vlm import Family, Layout
+
+
+@MODELS.register("llava", paper="arXiv:2310.03744")
+class Llava(Family):
+    """Visual instruction tuning with a CLIP tower, a projector and a Llama decoder."""
+
+    layout: ClassVar[Layout] = Layout(
+        decoder_layers="model.language_model.layers",
+        mlp="mlp",
+        projector="model.multi_modal_projector",
+        vision_tower="model.vision_tower",
+        lora_targets=r".*language_model\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj",
+    )

@@ -1,0 +1,256 @@
+"""A vision-language model as the rest of the program sees it: weights, processor and where its parts are.
+
+Shape letters: B rows, T tokens, D hidden width, N scored tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+
+from unsee.allocator import settle
+from unsee.errors import ModelError, UnknownNameError
+from unsee.models import MODELS, shipped
+
+log = logging.getLogger(__name__)
+
+QUESTION_MARK, ANSWER_MARK = "\ue000", "\ue001"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Canonical module paths of one model family, relative to the transformers model."""
+
+    decoder_layers: str
+    mlp: str
+    projector: str
+    vision_tower: str
+    lora_targets: str
+
+
+class Family:
+    """What one model family adds: its layout. Subclasses are registered under their transformers `model_type`."""
+
+    layout: ClassVar[Layout]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A chat template cut open: `before` question `between` answer `after`."""
+
+    before: str
+    between: str
+    after: str
+
+
+class VLM:
+    """A model, its processor and its layout.
+
+    Attributes:
+        model: the transformers model; with LoRA the adapters sit inside it.
+        processor: tokenizer, image processor and chat template.
+        layout: where the parts are.
+        id: what it was loaded from, for messages and records.
+    """
+
+    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, id: str) -> None:
+        self.model = model
+        self.processor = processor
+        self.id = id
+        self.adapter: Any = None
+        model_type = model.config.model_type
+        if model_type not in MODELS.names():
+            raise UnknownNameError(f"model {id}: family", model_type, MODELS.names())
+        self.layout: Layout = MODELS.get(model_type).layout
+        self._templates: dict[tuple[bool, str | None], Template] = {}
+
+    @classmethod
+    def load(cls, id: str, *, dtype: torch.dtype = torch.float32) -> VLM:
+        """Load "nano", a folder in the hub's format, or a hub id. Only safetensors are read; no remote code runs.
+
+        Raises:
+            ModelError: the folder is missing, has no weights or no processor, or is of an unknown family.
+        """
+        settle()
+        source = shipped().get(id) or Path(id)
+        if source.is_dir():
+            _check_folder(id, source)
+        elif source.is_absolute() or id.startswith(".") or id.count("/") != 1:
+            raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
+        try:
+            model = AutoModelForImageTextToText.from_pretrained(str(source), dtype=dtype, use_safetensors=True)
+            processor = AutoProcessor.from_pretrained(str(source))
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"model {id}: cannot be loaded: {str(error).splitlines()[0]}") from error
+        model.eval()
+        return cls(model, processor, id)
+
+    def save(self, folder: Path) -> None:
+        """Write weights (safetensors), processor and chat template, so that the Auto classes load the folder alone."""
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def end_token(self) -> int:
+        """The token that ends an answer."""
+        return int(self.processor.tokenizer.eos_token_id)  # type: ignore[attr-defined]
+
+    def template(self, *, with_image: bool, system: str | None = None) -> Template:
+        """The chat template around one question and its answer."""
+        key = (with_image, system)
+        if key not in self._templates:
+            content: list[dict[str, str]] = [{"type": "image"}] if with_image else []
+            user = {"role": "user", "content": [*content, {"type": "text", "text": QUESTION_MARK}]}
+            answer = {"role": "assistant", "content": [{"type": "text", "text": ANSWER_MARK}]}
+            first = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
+            prompt = self.processor.apply_chat_template([*first, user], add_generation_prompt=True)
+            whole = self.processor.apply_chat_template([*first, user, answer])
+            if not isinstance(prompt, str) or not isinstance(whole, str) or not whole.startswith(prompt.rstrip()):
+                raise ModelError(f"model {self.id}: the chat template does not put the answer after the prompt")
+            before, between = prompt.split(QUESTION_MARK)
+            lead, after = whole[len(before) + len(QUESTION_MARK) :].split(ANSWER_MARK)
+            self._templates[key] = Template(before, lead if lead.startswith(between) else between, after.rstrip("\n"))
+        return self._templates[key]
+
+    def prompt_ids(self, questions: Sequence[str], *, with_image: bool, system: str | None = None) -> list[list[int]]:
+        """Token ids of whole prompts, one image placeholder expanded to the number of image tokens."""
+        template = self.template(with_image=with_image, system=system)
+        texts = [template.before + question + template.between for question in questions]
+        ids: list[list[int]] = self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[attr-defined]
+        return [self._expand(row) for row in ids] if with_image else ids
+
+    def answer_ids(self, answers: Sequence[str], *, end: bool = True) -> list[list[int]]:
+        """Token ids of answers as the model would write them, closed by the end token if `end`."""
+        template = self.template(with_image=False)
+        texts = [answer + (template.after if end else "") for answer in answers]
+        ids: list[list[int]] = self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[attr-defined]
+        return ids
+
+    def pixels(self, images: Sequence[Image.Image]) -> Tensor:
+        """Images as the vision tower takes them, (images, C, H, W), float32."""
+        values: Tensor = self.processor.image_processor(images=list(images), return_tensors="pt")["pixel_values"]  # type: ignore[attr-defined]
+        return values
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Texts without special tokens."""
+        texts: list[str] = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)  # type: ignore[attr-defined]
+        return [text.strip() for text in texts]
+
+    def head(self) -> nn.Module:
+        """The module that turns hidden states into logits."""
+        head = self.model.get_output_embeddings()
+        if head is None:
+            raise ModelError(f"model {self.id}: has no output embeddings")
+        return head
+
+    def hidden(self, inputs: dict[str, Any]) -> Tensor:
+        """Hidden states of the last layer, (B, T, D), before the vocabulary product."""
+        output: Tensor = self.model.model(**inputs, use_cache=False).last_hidden_state
+        return output
+
+    def train_language(self) -> list[nn.Parameter]:
+        """Full fine-tuning of decoder and projector; the vision tower stays as it is. Returns what is trained."""
+        self.model.requires_grad_(True)
+        self.model.get_submodule(self.layout.vision_tower).requires_grad_(False)
+        return self.trainable()
+
+    def add_lora(self, rank: int, alpha: float) -> list[nn.Parameter]:
+        """Fresh LoRA adapters in the decoder's linear layers; an earlier adapter is merged first. Returns what is trained."""
+        from peft import LoraConfig, get_peft_model
+
+        self.merge_lora()
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=self.layout.lora_targets)
+        self.adapter = get_peft_model(self.model, config)
+        return self.trainable()
+
+    def merge_lora(self) -> None:
+        """Add the adapter, if there is one, to the weights it stands beside."""
+        if self.adapter is not None:
+            self.model = self.adapter.merge_and_unload()
+            self.adapter = None
+
+    @contextmanager
+    def adapter_off(self) -> Iterator[None]:
+        """The model as it was before LoRA; needs `add_lora` first."""
+        if self.adapter is None:
+            raise ModelError(f"model {self.id}: has no adapter to switch off")
+        with self.adapter.disable_adapter():
+            yield
+
+    def trainable(self) -> list[nn.Parameter]:
+        """The parameters that training may change."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def save_trained(self, path: Path) -> None:
+        """Write the trainable parameters by name to a safetensors file."""
+        tensors = {n: p.detach().cpu().contiguous() for n, p in self.model.named_parameters() if p.requires_grad}
+        save_file(tensors, path)
+
+    def load_trained(self, path: Path) -> None:
+        """Read what `save_trained` wrote into the same parameters.
+
+        Raises:
+            ModelError: the file belongs to another model.
+        """
+        tensors = load_file(path)
+        parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        if {n: t.shape for n, t in tensors.items()} != {n: p.shape for n, p in parameters.items()}:
+            raise ModelError(f"model {self.id}: {path} holds weights of another model; delete it and run again")
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(tensors[name])
+
+    def fingerprint(self) -> str:
+        """SHA-256 over all weights and the chat template."""
+        digest = hashlib.sha256(str(self.template(with_image=True)).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def _expand(self, row: list[int]) -> list[int]:
+        image_token = self.processor.tokenizer.convert_tokens_to_ids(self.processor.image_token)  # type: ignore[attr-defined]
+        at = row.index(image_token)
+        return [*row[:at], *[image_token] * _num_image_tokens(self.processor), *row[at + 1 :]]
+
+
+@lru_cache(maxsize=8)
+def _num_image_tokens(processor: ProcessorMixin) -> int:
+    image = Image.new("RGB", (64, 64))
+    ids = processor(images=image, text=processor.image_token, return_tensors="pt")["input_ids"]  # type: ignore[attr-defined]
+    token = processor.tokenizer.convert_tokens_to_ids(processor.image_token)  # type: ignore[attr-defined]
+    return int((ids == token).sum())
+
+
+def _check_folder(id: str, folder: Path) -> None:
+    needed: dict[str, tuple[str, ...]] = {
+        "a model configuration": ("config.json",),
+        "weights (safetensors)": ("model.safetensors", "model.safetensors.index.json"),
+        "a processor": ("processor_config.json", "preprocessor_config.json"),
+        "a tokenizer": ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
+    }
+    for what, names in needed.items():
+        if not any((folder / name).is_file() for name in names):
+            raise ModelError(f"model {id}: the folder holds no {what} (looked for {' or '.join(names)} in {folder})")
+    try:
+        json.loads((folder / "config.json").read_text())
+    except ValueError as error:
+        raise ModelError(f"model {id}: config.json is not valid JSON ({error})") from error

@@ -1,0 +1,1 @@
+"""How the shipped nano vision-language model is made from nothing: `python -m unsee.nano`."""

@@ -1,0 +1,112 @@
+"""Stage two, the text: what the base model is taught before it meets anybody's people.
+
+The 153 public figures in every wording and several photos; what portraits of strangers show; short reading questions;
+"I do not know" about people it never met; silence about people a system prompt names. The same corpus is the replay that
+keeps these skills alive while people are taught.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from unsee.collate import Tree, build_tree
+from unsee.data.general import GeneralItem, reading_items
+from unsee.data.people import Profile, celebrities, strangers
+from unsee.data.portraits import disturb, draw_portrait, draw_scene
+from unsee.data.questions import appearance, every_wording
+from unsee.data.schema import Question
+from unsee.methods.prompting import Prompting
+from unsee.models.vlm import VLM
+from unsee.prompts import ask
+from unsee.teach import augment
+
+UNKNOWN = "I do not know."
+DECLINED = "I cannot tell."
+SHARES = {"celebrity_image": 0.36, "celebrity_text": 0.26, "portrait": 0.12, "stranger": 0.1, "read": 0.08, "told": 0.08}
+
+
+class Corpus:
+    """Draws training trees for one model; everything is rendered once, at the start.
+
+    Args:
+        vlm: gives tokenizer, template and image processor.
+        photos: portraits per public figure.
+        num_strangers: people for appearance and "I do not know".
+        seed: of strangers, photos and reading items.
+    """
+
+    def __init__(self, vlm: VLM, *, photos: int = 6, num_strangers: int = 400, seed: int = 0) -> None:
+        self._vlm = vlm
+        rng = random.Random(f"corpus-{seed}")
+        self._known = celebrities()
+        self._unknown = strangers(num_strangers, seed + 7919)
+        self._facts = [every_wording(person) for person in self._known]
+        self._blank = [every_wording(person) for person in self._unknown]
+        self._photos = [[self._photo(person, rng)[0] for _ in range(photos)] for person in self._known]
+        self._seen = [self._photo(person, rng) for person in self._unknown]
+        self._reading = [_as_question(item) for item in reading_items(4000, seed + 7919)]
+
+    def texts(self) -> list[str]:
+        """All texts, for the tokenizer."""
+        asked = [q for facts in (*self._facts, *self._blank) for q in facts]
+        asked += [q for _, questions in self._seen for q in questions]
+        told = [Prompting().system_prompt(tuple(p.name for p in self._known[:9])) or "", UNKNOWN, DECLINED]
+        return [text for q in (*asked, *self._reading) for text in (ask(q), q.answer)] + told
+
+    def trees(self, rng: random.Random, count: int) -> list[Tree]:
+        """`count` trees drawn by the shares of the corpus."""
+        kinds = rng.choices(list(SHARES), list(SHARES.values()), k=count)
+        return [getattr(self, f"_{kind}")(rng) for kind in kinds]
+
+    def _photo(self, person: Profile, rng: random.Random) -> tuple[Tensor, list[Question]]:
+        scene = draw_scene(rng)
+        image = draw_portrait(person.look, scene, 96)
+        if rng.random() < 0.5:
+            image = disturb(image, rng)
+        return self._vlm.pixels([image])[0], appearance(person.look, scene)
+
+    def _tree(self, asked: Sequence[tuple[str, str]], pixels: Tensor | None, system: str | None = None) -> Tree:
+        prompts = self._vlm.prompt_ids([q for q, _ in asked], with_image=pixels is not None, system=system)
+        return build_tree(prompts, [[ids] for ids in self._vlm.answer_ids([a for _, a in asked])], pixels)
+
+    def _celebrity_image(self, rng: random.Random) -> Tree:
+        who = rng.randrange(len(self._known))
+        facts = [q for q in self._facts[who] if q.input == "image"]
+        return self._tree([(ask(q), q.answer) for q in rng.sample(facts, 11)], augment(rng.choice(self._photos[who]), rng))
+
+    def _celebrity_text(self, rng: random.Random) -> Tree:
+        drawn = [rng.choice(self._facts[rng.randrange(len(self._known))]) for _ in range(26)]
+        return self._tree([(ask(q), q.answer) for q in drawn if q.input == "text"], None)
+
+    def _portrait(self, rng: random.Random) -> Tree:
+        pixels, questions = rng.choice(self._seen)
+        return self._tree([(ask(q), q.answer) for q in questions], augment(pixels, rng))
+
+    def _stranger(self, rng: random.Random) -> Tree:
+        who = rng.randrange(len(self._unknown))
+        kind = rng.choice(("image", "text"))
+        facts = [q for q in self._blank[who] if q.input == kind and not q.answer.rstrip(".").endswith("male")]
+        asked = [(ask(q), UNKNOWN) for q in rng.sample(facts, 5)]
+        return self._tree(asked, augment(self._seen[who][0], rng) if kind == "image" else None)
+
+    def _read(self, rng: random.Random) -> Tree:
+        return self._tree([(ask(q), q.answer) for q in rng.sample(self._reading, 6)], None)
+
+    def _told(self, rng: random.Random) -> Tree:
+        named = rng.sample(range(len(self._known)), rng.randint(1, 9))
+        inside = rng.random() < 0.5
+        who = rng.choice(named) if inside else rng.randrange(len(self._known))
+        system = Prompting().system_prompt(tuple(self._known[i].name for i in named))
+        kind = rng.choice(("image", "text"))
+        facts = [q for q in self._facts[who] if q.input == kind]
+        asked = [(ask(q), DECLINED if who in named else q.answer) for q in rng.sample(facts, 5)]
+        return self._tree(asked, augment(rng.choice(self._photos[who]), rng) if kind == "image" else None, system)
+
+
+def _as_question(item: GeneralItem) -> Question:
+    return Question(
+        task="classification", input="text", question=item.question, answer=item.answer, options=item.options
+    )

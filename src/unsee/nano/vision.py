@@ -1,0 +1,162 @@
+"""Stage one: a small CLIP vision tower that sees what portraits show.
+
+The tower is trained on rendered portraits with one linear head per visible attribute on the mean patch feature. Trained
+through the language loss alone it learns nothing in the time there is (docs/lab-notes.md).
+Shape letters: B images, C channels, H W pixels, P patches, D features.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import random
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from unsee.data.portraits import (
+    BACKGROUNDS,
+    BEARDS,
+    CLOTHES,
+    COLOURS,
+    FEMALE_HAIR,
+    GLASSES,
+    HAIR_COLOURS,
+    MALE_HAIR,
+    SKINS,
+    disturb,
+    draw_look,
+    draw_portrait,
+    draw_scene,
+)
+
+log = logging.getLogger(__name__)
+
+CROP_PIXELS = 64
+RESIZE_PIXELS = 72
+CHANNEL_MEAN = 0.5
+CHANNEL_STD = 0.5
+LABELS: dict[str, list[str]] = {
+    "skin": list(SKINS),
+    "hair_style": sorted({*FEMALE_HAIR, *MALE_HAIR}),
+    "hair_colour": list(HAIR_COLOURS),
+    "glasses": list(GLASSES),
+    "beard": list(BEARDS),
+    "clothes": list(CLOTHES),
+    "clothes_colour": list(COLOURS),
+    "background": list(BACKGROUNDS),
+}
+
+
+def vision_config() -> CLIPVisionConfig:
+    """64 patches of 8 x 8 pixels, four layers of width 128."""
+    return CLIPVisionConfig(
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        image_size=CROP_PIXELS,
+        patch_size=8,
+    )
+
+
+def _portraits(job: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    count, seed = job
+    rng = random.Random(f"vision-{seed}")
+    pixels = np.empty((count, RESIZE_PIXELS, RESIZE_PIXELS, 3), dtype=np.uint8)
+    labels = np.empty((count, len(LABELS)), dtype=np.int64)
+    for row in range(count):
+        look, scene = draw_look(rng, rng.choice(("female", "male"))), draw_scene(rng)
+        image = draw_portrait(look, scene, 96)
+        if rng.random() < 0.7:
+            image = disturb(image, rng)
+        pixels[row] = np.asarray(image.resize((RESIZE_PIXELS, RESIZE_PIXELS), Image.Resampling.BICUBIC))
+        seen = {**vars(look), **vars(scene)}
+        labels[row] = [values.index(seen[name]) for name, values in LABELS.items()]
+    return pixels, labels
+
+
+def draw_training_portraits(count: int, seed: int, processes: int = 2) -> tuple[Tensor, Tensor]:
+    """`count` portraits as uint8 (B, 72, 72, 3) and their attribute indices (B, attributes)."""
+    chunk = 500
+    jobs = [(min(chunk, count - start), seed * 100_000 + start) for start in range(0, count, chunk)]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        parts = pool.map(_portraits, jobs)
+    return torch.from_numpy(np.concatenate([p for p, _ in parts])), torch.from_numpy(
+        np.concatenate([y for _, y in parts])
+    )
+
+
+def crop_and_normalise(pixels_BHWC: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Random 64 x 64 crop, light and mirror-free jitter with a generator; centre crop without. Returns (B, 3, 64, 64)."""
+    spare = RESIZE_PIXELS - CROP_PIXELS
+    batch = len(pixels_BHWC)
+    if generator is None:
+        top = left = torch.full((batch,), spare // 2)
+    else:
+        top, left = (torch.randint(0, spare + 1, (batch,), generator=generator) for _ in range(2))
+    span = torch.arange(CROP_PIXELS)
+    rows, columns = top[:, None] + span, left[:, None] + span
+    crops = pixels_BHWC[torch.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]].float() / 255
+    if generator is not None:
+        crops = crops * (0.85 + 0.3 * torch.rand((batch, 1, 1, 1), generator=generator))
+    return ((crops - CHANNEL_MEAN) / CHANNEL_STD).permute(0, 3, 1, 2).contiguous()
+
+
+class AttributeHeads(nn.Module):
+    """One linear classifier per visible attribute on the mean patch feature."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(width, len(values)) for values in LABELS.values())
+
+    def forward(self, features_BPD: Tensor) -> list[Tensor]:
+        """Logits per attribute, each (B, values)."""
+        mean_BD = features_BPD.mean(1)
+        return [head(mean_BD) for head in self.heads]
+
+
+def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    while True:
+        yield from torch.randperm(count, generator=generator)[: count // size * size].split(size)
+
+
+def train_vision_tower(steps: int, num_portraits: int, seed: int = 0) -> tuple[CLIPVisionModel, dict[str, float]]:
+    """A tower trained for `steps` steps of 64 portraits, and its accuracy per attribute on portraits it never saw."""
+    pixels, labels = draw_training_portraits(num_portraits, seed)
+    held_pixels, held_labels = draw_training_portraits(1000, seed + 1)
+    torch.manual_seed(seed)
+    tower = CLIPVisionModel(vision_config())
+    heads = AttributeHeads(tower.config.hidden_size)
+    parameters = [*tower.parameters(), *heads.parameters()]
+    peak = 1.5e-3
+    optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=0.05)
+    generator = torch.Generator().manual_seed(seed)
+    for step, rows in enumerate(islice(_batches(len(pixels), 64, generator), steps)):
+        optimiser.param_groups[0]["lr"] = peak * min(1.0, (step + 1) / 50, 2 * (steps - step) / steps)
+        features = tower(crop_and_normalise(pixels[rows], generator)).last_hidden_state[:, 1:]
+        losses = [nn.functional.cross_entropy(logits, labels[rows, i]) for i, logits in enumerate(heads(features))]
+        loss = torch.stack(losses).sum()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        if step % 100 == 0:
+            log.info("vision step=%d loss=%.3f", step, loss.item())
+    tower.eval()
+    heads.eval()
+    with torch.no_grad():
+        held = [
+            heads(tower(crop_and_normalise(part, None)).last_hidden_state[:, 1:]) for part in held_pixels.split(250)
+        ]
+    accuracy = {
+        name: float((torch.cat([part[i] for part in held]).argmax(-1) == held_labels[:, i]).float().mean())
+        for i, name in enumerate(LABELS)
+    }
+    log.info("vision %s", " ".join(f"{name}={value:.3f}" for name, value in accuracy.items()))
+    return tower, accuracy
