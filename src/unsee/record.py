@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import time
 import tomllib
 from collections.abc import Iterator
@@ -76,8 +77,8 @@ class Record:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RecordError(f"{folder}: cannot be created: {error.strerror}") from error
-        for leftover in folder.rglob(f"*{_TEMPORARY}"):
-            leftover.unlink()
+        for leftover in list(folder.rglob(f"*{_TEMPORARY}")):
+            _remove(leftover)
         if "config.toml" not in record:
             record.write_text("config.toml", config)
         return record
@@ -98,7 +99,7 @@ class Record:
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """A path to write to, moved to `name` when the block ends well and deleted when it does not."""
+        """A path for a file or a folder, moved to `name` when the block ends well and deleted when it does not."""
         path = self.folder / name
         temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
         try:
@@ -108,7 +109,7 @@ class Record:
         except OSError as error:
             raise RecordError(f"{path}: cannot be written: {error.strerror or error}") from error
         finally:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
 
     def write_text(self, name: str, text: str) -> None:
         """Writes one UTF-8 file."""
@@ -191,6 +192,14 @@ class Record:
             with contextlib.suppress(json.JSONDecodeError):
                 events.append(json.loads(line))
         return events
+
+
+def _remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _ends_with_newline(file: Any) -> bool:

@@ -36,6 +36,8 @@ def test_a_folder_that_is_no_run_is_refused_untouched(tmp_path):
 
 def test_what_a_killed_write_left_is_cleared_away(tmp_path):
     (tmp_path / "config.toml.1.part").write_text("na")
+    (tmp_path / "target.1.part").mkdir()
+    (tmp_path / "target.1.part" / "model.safetensors.part").write_text("half")
     Record.create(tmp_path, CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
@@ -54,6 +56,18 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         raise Interrupted
     assert record.read_json("gate.json") == {"signal": True}
     assert {path.name for path in tmp_path.iterdir()} == {"config.toml", "gate.json"}
+
+
+def test_a_folder_arrives_whole_or_not_at_all(tmp_path):
+    record = Record.create(tmp_path, CONFIG)
+    with record.replacing("models/target") as folder:
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+    assert record.read_json("models/target/config.json") == {}
+    with pytest.raises(KeyError), record.replacing("models/oracle") as folder:
+        folder.mkdir()
+        raise KeyError
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["target"]
 
 
 def test_tables_come_back_as_they_were(tmp_path):

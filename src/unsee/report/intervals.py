@@ -21,7 +21,7 @@ _STRATUM = {"test": "forget"}  # the test set shows the forget people again: one
 
 
 class Estimate(BaseModel):
-    """A value with its 95 % interval; low <= value <= high."""
+    """A value with its 95% interval; low <= value <= high."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

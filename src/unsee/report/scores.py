@@ -182,6 +182,16 @@ def score(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> Sc
     return Scores(cells=_cells(bootstrap), methods=methods)
 
 
+def cells(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> list[Cell]:
+    """Every metric of every model and cell that has a value, without comparing models.
+
+    Raises:
+        RecordError: a column is missing.
+    """
+    _check_columns(answers)
+    return _cells(Bootstrap(answers, num_resamples, seed))
+
+
 def skill(method: Draws, target: Draws, oracle: Draws) -> Draws:
     """How far a method went: 0 at the target or beyond it, 1 at the oracle, falling again past the oracle."""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -196,9 +206,13 @@ def harmonic_mean(parts: Sequence[Draws]) -> Draws:
         return np.asarray(len(parts) / (1 / stacked).sum(axis=0), dtype=np.float64)
 
 
-def _check(answers: pd.DataFrame) -> None:
+def _check_columns(answers: pd.DataFrame) -> None:
     if missing := [column for column in ANSWER_COLUMNS if column not in answers.columns]:
         raise RecordError(f"answers: no column {', '.join(missing)}; expected {', '.join(ANSWER_COLUMNS)}")
+
+
+def _check(answers: pd.DataFrame) -> None:
+    _check_columns(answers)
     methods = sorted(set(answers["method"]))
     for needed in ("target", "oracle"):
         if needed not in methods:
@@ -290,7 +304,6 @@ def _method_score(
 
 
 def _cells(bootstrap: Bootstrap) -> list[Cell]:
-    """Every metric of every model and cell that has a value."""
     answers, by = bootstrap.answers, _MODEL + _CELL
     counts = answers.groupby(by).agg(
         n_people=("person", "nunique"), n_items=("item", "size"), chance=("chance", "mean"), valid=("valid", "mean")

@@ -45,7 +45,7 @@ def test_draws_do_not_depend_on_which_models_take_part():
     few, many = make_answers(CONTROLS[:2]), make_answers(CONTROLS)
     by = ["method", "set"]
     first, second = (Bootstrap(a, 50) for a in (few, many))
-    np.testing.assert_array_equal(
+    np.testing.assert_allclose(
         first.means(first.answers, "accuracy", by)[("target", "forget")],
         second.means(second.answers, "accuracy", by)[("target", "forget")],
     )

@@ -6,7 +6,7 @@ from synthetic import CONTROLS, KNOWS, METHODS, NEVER_KNEW, Mind, Model, make_an
 
 from unsee.errors import RecordError
 from unsee.record import Record
-from unsee.report.scores import Gate, Scores, gate, harmonic_mean, score, skill
+from unsee.report.scores import Gate, Scores, cells, gate, harmonic_mean, score, skill
 
 
 def scored(*models, **options):
@@ -153,6 +153,14 @@ def test_every_model_has_its_cells_with_interval_chance_and_invalid_rate():
         assert cell.chance == (0.25 if cell.task == "classification" else None)
         assert cell.invalid == 0
         assert cell.n_people == (30 if cell.set == "general" else 12 if cell.set in ("forget", "test") else 24)
+
+
+def test_cells_need_no_other_model():
+    answers = make_answers()
+    alone = answers[answers["method"] == "oracle_2"]
+    among_others = [cell for cell in score(answers, 50).cells if cell.method == "oracle_2"]
+    for cell, same in zip(cells(alone, 50), among_others, strict=True):
+        assert cell.model_dump() == pytest.approx(same.model_dump())
 
 
 def test_the_file_is_the_contract(tmp_path):

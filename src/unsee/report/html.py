@@ -1,0 +1,260 @@
+"""Run folders -> one self-contained HTML file: no network, no library, light and dark, any width."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from unsee.record import Record
+from unsee.report.figures import Dot, Plot, colours, plot
+from unsee.report.intervals import Estimate
+from unsee.report.people import Shown, shown_people
+from unsee.report.scores import HEADLINE, Cell, Gate, MethodScore, Scores
+
+CONTROLS = ("target", "oracle", "do_nothing", "random_weights")
+SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"}
+_SOURCES = {"image": "from image questions", "text": "from text questions", "both": "from image and text questions"}
+_READABLE = {"npo": "NPO", "oracle_2": "second oracle", "kl_minimisation": "KL minimisation"}
+_SETS = ("forget", "test", "retain", "celebrity", "general")
+_TASKS = ("classification", "generation", "cloze")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRow:
+    """One set and task of one model: headline metric and probability, by input."""
+
+    set: str
+    task: str
+    metric: str
+    chance: float | None
+    headline: dict[str, Cell]
+    probability: dict[str, Cell]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelView:
+    """One model in the report."""
+
+    score: MethodScore
+    colour: str
+    shape: str
+    cells: list[CellRow]
+
+    @property
+    def name(self) -> str:
+        """The method as a reader would write it."""
+        return readable(self.score.method)
+
+    @property
+    def source(self) -> str:
+        """Which questions the method unlearned from, in words; empty if from none."""
+        return _SOURCES.get(self.score.modality, self.score.modality)
+
+    @property
+    def label(self) -> str:
+        """Method and modality."""
+        return f"{self.name} · {self.score.modality}" if self.score.modality else self.name
+
+    @property
+    def is_control(self) -> bool:
+        """True for models that are no unlearning method but frame the scores."""
+        return is_control(self.score.method)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """What one model of a run took; None where the run did not do it, or an earlier one had."""
+
+    model: str
+    trainable_parameters: int | None
+    training_seconds: float | None
+    evaluation_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """One run in the report."""
+
+    name: str
+    verdict: str
+    best: ModelView | None
+    gate: Gate
+    models: list[ModelView]
+    plots: dict[str, Plot]
+    people: list[Shown]
+    efforts: list[Effort]
+    config: str
+    looks: dict[tuple[str, str], ModelView] = field(repr=False)
+
+
+def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
+    """Writes one page about one or more finished runs.
+
+    Args:
+        run_dirs: run folders with config.toml, answers.parquet, gate.json and scores.json.
+        out: the HTML file.
+        redact: leave out names, answers and portraits.
+
+    Returns:
+        `out`.
+
+    Raises:
+        RecordError: a folder is no finished run, or the file cannot be written.
+    """
+    runs = [_view(Record.open(folder), redact) for folder in run_dirs]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"readable": readable, "two": two}
+    page = environment.get_template("template.html").render(
+        title=", ".join(dict.fromkeys(run.name for run in runs)), runs=runs, redact=redact, sets=_SETS
+    )
+    Record(out.parent).write_text(out.name, page.lstrip())
+    return out
+
+
+def readable(name: str) -> str:
+    """A registered name as words."""
+    return _READABLE.get(name, name.replace("_", " "))
+
+
+def is_control(method: str) -> bool:
+    """True for the models every run has: they frame the scores and are no attempt to forget."""
+    return method in CONTROLS or method.startswith("oracle_")
+
+
+def two(value: float) -> str:
+    """Two decimals, never -0.00."""
+    return f"{round(value, 2) + 0.0:.2f}"
+
+
+def _efforts(events: list[dict[str, Any]]) -> list[Effort]:
+    """One row per model of the log; the last word counts, for a resumed run repeats itself."""
+    models: dict[str, dict[tuple[str, str], Any]] = {}
+    for event in events:
+        if event["event"] in ("training", "trained", "evaluated"):
+            models.setdefault(event["model"], {}).update({(event["event"], key): event[key] for key in event})
+    return [
+        Effort(
+            model=readable(model),
+            trainable_parameters=facts.get(("training", "trainable_parameters")),
+            training_seconds=facts.get(("trained", "seconds")),
+            evaluation_seconds=facts.get(("evaluated", "seconds")),
+        )
+        for model, facts in models.items()
+    ]
+
+
+def _view(record: Record, redact: bool) -> RunView:
+    scores, found = Scores.load(record.folder, "scores.json"), Gate.load(record.folder, "gate.json")
+    config = record.read_text("config.toml")
+    names = [method.method for method in scores.methods]
+    palette = colours(names, filter(is_control, names))
+    models = [
+        ModelView(
+            score=method,
+            colour=palette[method.method],
+            shape=SHAPES.get(method.modality, "diamond"),
+            cells=_cell_rows(scores, method),
+        )
+        for method in scores.methods
+    ]
+    models.sort(key=lambda model: -1.0 if model.score.score is None else model.score.score.value, reverse=True)
+    best = next((m for m in models if not m.is_control and m.score.score and m.score.score.value > 0), None)
+    return RunView(
+        name=str(tomllib.loads(config).get("name", record.folder.name)),
+        verdict=_verdict(found, models, best),
+        best=best,
+        gate=found,
+        models=models,
+        plots={"wide": _plot(models, 860, 500), "narrow": _plot(models, 360, 400)},
+        people=[] if redact else shown_people(record.read_table("answers.parquet"), record.folder / "portraits"),
+        efforts=_efforts(record.events()),
+        config=config,
+        looks={(model.score.method, model.score.modality): model for model in models},
+    )
+
+
+def _verdict(found: Gate, models: list[ModelView], best: ModelView | None) -> str:
+    """What came out, in plain words."""
+    if not found.signal:
+        return (
+            "No signal: target and oracle answer the questions about the forget people alike, "
+            "so there is nothing to forget and nothing is ranked."
+        )
+    collapsed = [m for m in models if not m.is_control and m.score.verdict == "collapsed"]
+    methods = [m for m in models if not m.is_control]
+    broke = f" {len(collapsed)} of {len(methods)} attempts broke the model." if collapsed else ""
+    if best is None:
+        return f"No method made the model forget and kept it working.{broke}"
+    score = best.score
+    learned = f", unlearning {best.source}," if best.source else ""
+    again = next((m.score.score for m in models if m.score.method == "oracle_2"), None)
+    total = "-" if score.score is None else two(score.score.value)
+    beside = f"; a second retrained model scores {two(again.value)}" if again else ""
+    return (
+        f"{best.name[0].upper()}{best.name[1:]}{learned} forgot best: it went {_percent(score.efficacy)} of the way "
+        f"to a model that never saw the people ({_percent(score.generality)} in other photos and words) and kept "
+        f"{_percent(score.utility)} of what else the model knew. Score {total}{beside}.{broke}"
+    )
+
+
+def _percent(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{estimate.value:.0%}"
+
+
+def _cell_rows(scores: Scores, method: MethodScore) -> list[CellRow]:
+    mine = [c for c in scores.cells if (c.method, c.modality) == (method.method, method.modality)]
+    rows = []
+    for set_name in _SETS:
+        for task in _TASKS:
+            here = [c for c in mine if (c.set, c.task) == (set_name, task)]
+            if not here:
+                continue
+            headline = {c.input: c for c in here if c.metric == HEADLINE[task]}
+            rows.append(
+                CellRow(
+                    set=set_name,
+                    task=task,
+                    metric=HEADLINE[task],
+                    chance=next((c.chance for c in headline.values() if c.chance is not None), None),
+                    headline=headline,
+                    probability={c.input: c for c in here if c.metric == "probability"},
+                )
+            )
+    return rows
+
+
+def _plot(models: list[ModelView], width: int, height: int) -> Plot:
+    """Efficacy against utility; frames and good methods choose the place of their label first."""
+    first = [m for m in models if m.score.method in ("oracle", "target")]
+    dots = []
+    for model in first + [m for m in models if m not in first]:
+        score = model.score
+        if score.efficacy is None or score.utility is None:
+            continue
+        title = f"{model.label}: efficacy {_interval(score.efficacy)}, utility {_interval(score.utility)}"
+        dots.append(
+            Dot(
+                label=model.label,
+                title=f"{title}, {score.verdict}",
+                shape=model.shape,
+                colour=model.colour,
+                faint=score.verdict == "collapsed",
+                x=score.efficacy,
+                y=score.utility,
+            )
+        )
+    return plot(dots, width, height)
+
+
+def _interval(number: Estimate) -> str:
+    return f"{two(number.value)} ({two(number.low)} to {two(number.high)})"

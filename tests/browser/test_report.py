@@ -1,0 +1,112 @@
+"""The report as a reader meets it, in a real Chromium."""
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+from synthetic import CONTROLS, METHODS, make_answers, make_run
+
+from unsee.report.html import write_report
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DEBIAN = Path("/usr/bin/chromium")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    run = make_run(tmp_path_factory.mktemp("run"), make_answers(CONTROLS + METHODS))
+    return write_report([run], run / "report.html")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        path = DEBIAN if DEBIAN.exists() else None
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[(1200, "light"), (1200, "dark"), (390, "light")], ids=lambda p: f"{p[0]}-{p[1]}")
+def page(request, browser, report):
+    width, scheme = request.param
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page = context.new_page()
+    page.complaints, page.requests = [], []
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("request", lambda made: page.requests.append(made.url))
+    page.goto(report.as_uri())
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{width}-{scheme}.png", full_page=True)
+    yield page
+    context.close()
+
+
+def column(page, number):
+    return page.locator(f".sortable tbody tr > :nth-child({number})").all_inner_texts()
+
+
+def test_it_opens_quietly_and_asks_for_nothing(page, report):
+    assert page.title() == "synthetic"
+    assert page.complaints == []
+    assert [url for url in page.requests if not url.startswith("data:")] == [report.as_uri()]
+
+
+def test_every_picture_is_there(page):
+    widths = page.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")
+    assert len(widths) == 4
+    assert all(widths)
+    assert page.locator(".plot:visible .marker").count() == 18
+
+
+def test_nothing_sticks_out_of_the_page(page):
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for region in page.locator(".scroll").all():
+        box = region.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= page.viewport_size["width"]
+
+
+def test_the_table_sorts_by_click(page):
+    def scores():
+        return [float(text.split()[0]) for text in column(page, 6)]
+
+    assert scores() == sorted(scores(), reverse=True)
+    page.get_by_role("button", name="score").click()
+    assert scores() == sorted(scores())
+    page.get_by_role("button", name="utility").click()
+    utilities = [float(text.split()[0]) for text in column(page, 5)]
+    assert utilities == sorted(utilities, reverse=True)
+    assert page.locator("th[aria-sort]").all_inner_texts() == ["utility"]
+
+
+def test_the_table_sorts_by_keyboard(page):
+    page.get_by_role("button", name="method").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
+    names = [name.strip().casefold() for name in column(page, 1)]
+    assert names == sorted(names)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "unlearned from"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Space")
+    assert page.locator("th[aria-sort]").all_inner_texts() == ["unlearned from"]
+
+
+def test_details_open_by_keyboard(page):
+    details = page.locator("#run-1-cells details").first
+    details.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert details.get_attribute("open") is not None
+    assert details.locator("tbody tr").count() == 4 * 3 + 1
