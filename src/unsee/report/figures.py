@@ -9,7 +9,7 @@ from unsee.report.intervals import Estimate
 
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _CHARACTER_WIDTH, _LINE_HEIGHT, _MARKER = 6.3, 15.0, 7.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 26.0, 22.0, 46.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 26.0, 38.0, 46.0
 _BEYOND = 0.04  # the axes run a little past 0 and 1 so that no marker is cut
 
 Box = tuple[float, float, float, float]
