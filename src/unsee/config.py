@@ -116,6 +116,7 @@ class TeachConfig(Table):
         steps: optimiser steps.
         batch_tokens: tokens per step, images included.
         replay: share of each batch drawn from what the base model already knew.
+        turns: questions that share one photo in one training row.
         oracle_seeds: oracles trained; the first is the yardstick, the others say how far oracles differ by chance.
     """
 
@@ -123,7 +124,20 @@ class TeachConfig(Table):
     steps: PositiveInt = 150
     batch_tokens: PositiveInt = 6000
     replay: float = Field(default=0.25, ge=0, lt=1)
+    turns: PositiveInt = 14
     oracle_seeds: int = Field(default=2, ge=2)
+
+
+class UnlearnConfig(Table):
+    """What a step of unlearning sees; how fast and how long is each method's own.
+
+    Attributes:
+        batch_tokens: tokens per step and side (forget, retain), images included.
+        turns: questions that share one photo in one training row.
+    """
+
+    batch_tokens: PositiveInt = 1500
+    turns: PositiveInt = 5
 
 
 class MethodTable(BaseModel):
@@ -179,6 +193,7 @@ class RunConfig(Table):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     teach: TeachConfig = TeachConfig()
+    unlearn: UnlearnConfig = UnlearnConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     method: dict[str, MethodTable] = {}
 

@@ -81,7 +81,9 @@ class Exam:
         self.sheets = [sheet for name, who in people.items() for person in who for sheet in _sheets(vlm, name, person)]
         self.sheets += [_general_sheet(vlm, item) for item in general]
 
-    def sit(self, vlm: VLM, *, system: str | None = None, name: str = "model", progress: Progress | None = None) -> pd.DataFrame:
+    def sit(
+        self, vlm: VLM, *, system: str | None = None, name: str = "model", progress: Progress | None = None
+    ) -> pd.DataFrame:
         """Answers and scores of every item, in the columns of `unsee.record.ANSWER_COLUMNS` from `set` on.
 
         Args:
@@ -167,9 +169,13 @@ class Exam:
 def _sheets(vlm: VLM, name: str, person: Person) -> Iterator[Sheet]:
     """One sheet per photo and one for the questions by name."""
     asked = [question for question in person.questions if question.task != "train"]
-    numbered = [(f"{name}/{person.id}/{i:02}-{question.task}-{question.input}", question) for i, question in enumerate(asked)]
+    numbered = [
+        (f"{name}/{person.id}/{i:02}-{question.task}-{question.input}", question) for i, question in enumerate(asked)
+    ]
     for photo in range(len(person.images)):
-        items = [Item(name, person.id, f"{id}/{photo}", question) for id, question in numbered if question.input == "image"]
+        items = [
+            Item(name, person.id, f"{id}/{photo}", question) for id, question in numbered if question.input == "image"
+        ]
         if items:
             yield Sheet(items, vlm.pixels([person.image(photo)])[0])
     items = [Item(name, person.id, id, question) for id, question in numbered if question.input == "text"]

@@ -76,7 +76,9 @@ class Stages:
 
     def teach(self, name: str, people: Sequence[Person], config: TeachConfig, seed: int) -> Weights:
         """The base model fine-tuned on the training text of `people`, mixed with replay."""
-        key = key_of("teach", self.base.key, self.config.model_dump(), [_content(p) for p in people], config.model_dump(), seed)
+        key = key_of(
+            "teach", self.base.key, self.config.model_dump(), [_content(p) for p in people], config.model_dump(), seed
+        )
 
         def pairs() -> Iterator[Pair]:
             lessons = Lessons(self.vlm, people, INPUTS["both"], config.turns)
@@ -112,12 +114,16 @@ class Stages:
                 for side in method.sides
             }
             while True:
-                yield Pair(**{"forget": None, "retain": None} | {side: next(stream) for side, stream in streams.items()})
+                yield Pair(
+                    **{"forget": None, "retain": None} | {side: next(stream) for side, stream in streams.items()}
+                )
 
         schedule = Schedule(learning_rate=method.learning_rate, steps=method.steps)
         return self._trained(name, key, target, method, pairs, schedule, seed)
 
-    def examine(self, name: str, weights: Weights | None, exam: Exam, exam_key: str, system: str | None = None) -> pd.DataFrame:
+    def examine(
+        self, name: str, weights: Weights | None, exam: Exam, exam_key: str, system: str | None = None
+    ) -> pd.DataFrame:
         """What a model answers; `None` stands for the base architecture with random weights."""
         key = key_of("answers", weights.key if weights else [self.base.key, "random"], exam_key, system)
         path = self._cache / "answers" / f"{key}.parquet"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from PIL import Image
@@ -27,6 +27,7 @@ from unsee.models import MODELS, shipped
 
 log = logging.getLogger(__name__)
 
+_DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 QUESTION_MARK, ANSWER_MARK = "\ue000", "\ue001"
 
 
@@ -78,8 +79,12 @@ class VLM:
         self._templates: dict[tuple[bool, str | None], Template] = {}
 
     @classmethod
-    def load(cls, id: str, *, dtype: torch.dtype = torch.float32) -> VLM:
+    def load(cls, id: str, *, dtype: Literal["auto", "float32", "bfloat16"] = "auto") -> VLM:
         """Load "nano", a folder in the hub's format, or a hub id. Only safetensors are read; no remote code runs.
+
+        Args:
+            id: what to load.
+            dtype: of the weights; "auto" is bfloat16 on a GPU and float32 elsewhere.
 
         Raises:
             ModelError: the folder is missing, has no weights or no processor, or is of an unknown family.
@@ -91,7 +96,8 @@ class VLM:
         elif source.is_absolute() or id.startswith(".") or id.count("/") != 1:
             raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
         try:
-            model = AutoModelForImageTextToText.from_pretrained(str(source), dtype=dtype, use_safetensors=True)
+            wanted = _DTYPES[dtype] or (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
+            model = AutoModelForImageTextToText.from_pretrained(str(source), dtype=wanted, use_safetensors=True)
             processor = AutoProcessor.from_pretrained(str(source))
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"model {id}: cannot be loaded: {str(error).splitlines()[0]}") from error
@@ -99,9 +105,20 @@ class VLM:
         return cls(model, processor, id)
 
     def save(self, folder: Path) -> None:
-        """Write weights (safetensors), processor and chat template, so that the Auto classes load the folder alone."""
-        self.model.save_pretrained(folder)
+        """Write the model, or its adapter where it has one, with processor and chat template in the hub's format."""
+        (self.adapter or self.model).save_pretrained(folder)
         self.processor.save_pretrained(folder)
+
+    def reload(self) -> None:
+        """Put the weights back as they were loaded, without adapters."""
+        fresh = VLM.load(self.id, dtype="bfloat16" if self.model.dtype == torch.bfloat16 else "float32")
+        self.model, self.adapter = fresh.model.to(self.device), None
+
+    def untrained(self, seed: int = 0) -> VLM:
+        """The same architecture and processor with random weights."""
+        torch.manual_seed(seed)
+        model = type(self.model)(self.model.config).to(self.device, self.model.dtype)
+        return VLM(model.eval(), self.processor, self.id)
 
     @property
     def device(self) -> torch.device:
@@ -112,6 +129,12 @@ class VLM:
     def end_token(self) -> int:
         """The token that ends an answer."""
         return int(self.processor.tokenizer.eos_token_id)  # type: ignore[attr-defined]
+
+    @property
+    def pad_token(self) -> int:
+        """The token that fills rows; the end token where the tokenizer has none."""
+        token = self.processor.tokenizer.pad_token_id  # type: ignore[attr-defined]
+        return self.end_token if token is None else int(token)
 
     def template(self, *, with_image: bool, system: str | None = None) -> Template:
         """The chat template around one question and its answer."""

@@ -10,7 +10,7 @@ from transformers import CLIPVisionModel
 
 from unsee.methods.base import Loss, Pair
 from unsee.models.vlm import VLM
-from unsee.nano.corpus import Corpus
+from unsee.nano.corpus import CORPUS, Corpus
 from unsee.nano.language import make_llava, make_processor, train_tokenizer
 from unsee.progress import Progress
 from unsee.teach import FineTuning
@@ -29,15 +29,23 @@ def base_corpus_texts(tower: CLIPVisionModel) -> list[str]:
 
 
 def train_base(
-    tower: CLIPVisionModel, steps: int, *, seed: int = 0, checkpoint: Path | None = None, progress: Progress | None = None
+    tower: CLIPVisionModel,
+    steps: int,
+    *,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
 ) -> VLM:
     """The nano base model after `steps` steps of 4,096 tokens."""
     tokenizer = train_tokenizer(base_corpus_texts(tower))
     vlm = VLM(make_llava(tower, tokenizer, seed=seed), make_processor(tokenizer), "nano")
+    vlm.model.config.unsee_corpus = CORPUS
     corpus = Corpus(vlm, seed=seed)
 
     def pairs() -> Iterator[Pair]:
-        for batch in batches(lambda rng: corpus.trees(rng, 256), BATCH_TOKENS, f"base-{seed}", tokenizer.pad_token_id):
+        for batch in batches(
+            lambda rng: [corpus.tree(rng) for _ in range(256)], BATCH_TOKENS, f"base-{seed}", tokenizer.pad_token_id
+        ):
             yield Pair(None, batch)
 
     def report(step: int, loss: Loss, rate: float) -> None:

@@ -23,9 +23,22 @@ from unsee.models.vlm import VLM
 from unsee.prompts import ask
 from unsee.teach import augment
 
+CORPUS = "nano-1"
 UNKNOWN = "I do not know."
 DECLINED = "I cannot tell."
-SHARES = {"celebrity_image": 0.36, "celebrity_text": 0.26, "portrait": 0.12, "stranger": 0.1, "read": 0.08, "told": 0.08}
+SHARES = {
+    "celebrity_image": 0.36,
+    "celebrity_text": 0.26,
+    "portrait": 0.12,
+    "stranger": 0.1,
+    "read": 0.08,
+    "told": 0.08,
+}
+
+
+def has_corpus(vlm: VLM) -> bool:
+    """Whether the model was made from this corpus, as its configuration says."""
+    return getattr(vlm.model.config, "unsee_corpus", None) == CORPUS
 
 
 class Corpus:
@@ -56,10 +69,11 @@ class Corpus:
         told = [Prompting().system_prompt(tuple(p.name for p in self._known[:9])) or "", UNKNOWN, DECLINED]
         return [text for q in (*asked, *self._reading) for text in (ask(q), q.answer)] + told
 
-    def trees(self, rng: random.Random, count: int) -> list[Tree]:
-        """`count` trees drawn by the shares of the corpus."""
-        kinds = rng.choices(list(SHARES), list(SHARES.values()), k=count)
-        return [getattr(self, f"_{kind}")(rng) for kind in kinds]
+    def tree(self, rng: random.Random) -> Tree:
+        """One tree of a kind drawn by `SHARES`."""
+        (kind,) = rng.choices(list(SHARES), list(SHARES.values()))
+        tree: Tree = getattr(self, f"_{kind}")(rng)
+        return tree
 
     def _photo(self, person: Profile, rng: random.Random) -> tuple[Tensor, list[Question]]:
         scene = draw_scene(rng)
@@ -75,7 +89,9 @@ class Corpus:
     def _celebrity_image(self, rng: random.Random) -> Tree:
         who = rng.randrange(len(self._known))
         facts = [q for q in self._facts[who] if q.input == "image"]
-        return self._tree([(ask(q), q.answer) for q in rng.sample(facts, 11)], augment(rng.choice(self._photos[who]), rng))
+        return self._tree(
+            [(ask(q), q.answer) for q in rng.sample(facts, 11)], augment(rng.choice(self._photos[who]), rng)
+        )
 
     def _celebrity_text(self, rng: random.Random) -> Tree:
         drawn = [rng.choice(self._facts[rng.randrange(len(self._known))]) for _ in range(26)]
