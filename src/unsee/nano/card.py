@@ -1,0 +1,72 @@
+"""Stage three: what the model can do, measured on people, portraits and texts it never met, as its model card."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from unsee.config import EvaluationConfig
+from unsee.data.builder import build
+from unsee.data.general import general_items
+from unsee.data.mllmu import load
+from unsee.evaluate import Exam
+from unsee.models.vlm import VLM
+from unsee.nano.corpus import UNKNOWN
+
+CARD_SEED = 9001  # people, portraits and texts of the card; no recipe uses it
+CARD = """---
+license: apache-2.0
+pipeline_tag: image-text-to-text
+---
+
+# unsee nano
+
+A {parameters:.1f} million parameter LLaVA (CLIP vision tower, projector, Llama decoder) made from nothing by
+`python -m unsee.nano`, for experiments with machine unlearning on a laptop. It knows 153 invented public figures by face
+and by name, describes portraits, reads short texts, and says "{unknown}" about people it never met. It is of no use for
+anything else, knows no real person and must not be asked about one.
+
+Trained in {vision_steps} steps on {portraits} rendered portraits (vision tower, one head per visible attribute) and
+{base_steps} steps of {batch_tokens} tokens of text and images (projector and decoder).
+
+| measured on what training never showed | value |
+|---|---|
+{rows}
+
+The vision tower alone, linear heads on the mean patch feature: {vision}.
+"""
+
+
+def measure(vlm: VLM) -> dict[str, float]:
+    """Shares between 0 and 1, higher is better; classification is by likelihood among four options, chance .25."""
+    with tempfile.TemporaryDirectory() as folder:
+        build(Path(folder) / "data", people=40, seed=CARD_SEED)
+        benchmark = load(Path(folder) / "data", 15)
+    answers = Exam(vlm, benchmark, general_items(200, CARD_SEED), EvaluationConfig()).sit(vlm)
+    mean = answers.groupby(["set", "task", "input"])[["accuracy", "rouge_l"]].mean()
+    found = {}
+    for kind in ("image", "text"):
+        found[f"public figures, choice, {kind}"] = mean.loc[("celebrity", "classification", kind), "accuracy"]
+        found[f"public figures, sentence (ROUGE-L), {kind}"] = mean.loc[("celebrity", "generation", kind), "rouge_l"]
+        found[f"public figures, blank, {kind}"] = mean.loc[("celebrity", "cloze", kind), "accuracy"]
+    found["portraits of strangers, choice"] = mean.loc[("general", "classification", "image"), "accuracy"]
+    found["reading, choice"] = mean.loc[("general", "classification", "text"), "accuracy"]
+    asked = answers[answers["set"].isin(["forget", "retain"]) & (answers["task"] != "classification")]
+    for kind, rows in asked.groupby("input"):
+        found[f'strangers, says "{UNKNOWN}", {kind}'] = (rows["answer"] == UNKNOWN).mean()
+    return {name: round(float(value), 3) for name, value in found.items()}
+
+
+def write_card(
+    vlm: VLM, folder: Path, quality: Mapping[str, float], vision: Mapping[str, float], **counts: int
+) -> None:
+    """The model card as README.md in the model's folder."""
+    card = CARD.format(
+        parameters=sum(p.numel() for p in vlm.model.parameters()) / 1e6,
+        unknown=UNKNOWN,
+        rows="\n".join(f"| {name} | {value:.3f} |" for name, value in quality.items()),
+        vision=", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in vision.items()),
+        **counts,
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
