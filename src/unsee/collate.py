@@ -63,11 +63,11 @@ class Batch:
         return Batch(moved, self.source_N.to(device), self.target_N.to(device), self.item_N.to(device), self.num_items)
 
 
-def shared_length(rows: Sequence[Sequence[int]]) -> int:
+def shared_length(rows: Sequence[list[int]]) -> int:
     """Length of the longest common prefix that leaves every row at least one token."""
-    shortest, longest = min(rows), max(rows)
+    first, last = min(rows), max(rows)
     limit = min(len(row) for row in rows) - 1
-    same = next((i for i, (a, b) in enumerate(zip(shortest, longest, strict=False)) if a != b), limit)
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), limit)
     return min(same, limit)
 
 

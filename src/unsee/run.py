@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -14,7 +14,6 @@ from unsee.config import (
     DataConfig,
     EvaluationConfig,
     Modality,
-    ModelConfig,
     RunConfig,
     build_dataclass,
     dump_config,
@@ -29,7 +28,7 @@ from unsee.methods.base import LossMethod, PromptMethod
 from unsee.progress import Progress, Silent
 from unsee.record import ANSWER_COLUMNS, Record
 from unsee.report.html import write_report
-from unsee.report.scores import MethodScore, Scores, gate, score
+from unsee.report.scores import Scores, gate, score
 from unsee.report.table import Row, rows
 from unsee.stages import Stages, Weights, cache_folder, key_of
 
@@ -64,7 +63,7 @@ class Trial:
     """One method as the recipe asks for it."""
 
     name: str
-    modality: Modality | str
+    modality: Modality | Literal[""]
     method: LossMethod | PromptMethod
 
     @property
@@ -162,7 +161,7 @@ def _trials(config: RunConfig) -> Iterator[Trial]:
         method = build_dataclass(METHODS.get(name), table.options, f"method.{name}")
         if name in CONTROL_METHODS:
             continue
-        modalities = table.modality if hasattr(method, "loss") else ("",)
+        modalities: tuple[Modality | Literal[""], ...] = ("",) if isinstance(method, PromptMethod) else table.modality
         for modality in modalities:
             yield Trial(name, modality, method)
 
@@ -173,14 +172,14 @@ def _try(
 ) -> pd.DataFrame:  # fmt: skip
     """Apply one method to the target and examine what it left."""
     weights, system = target, None
-    if hasattr(trial.method, "loss"):
+    if isinstance(trial.method, PromptMethod):
+        system = trial.method.system_prompt(tuple(person.name for person in benchmark.forget))
+    elif trial.modality:
         weights = stages.unlearn(
             trial.label, target, trial.method, trial.modality, benchmark.forget, benchmark.retain, config.unlearn,
             config.seed,
         )  # fmt: skip
         _export(stages, record, trial.label, weights)
-    else:
-        system = trial.method.system_prompt(tuple(person.name for person in benchmark.forget))
     answers = stages.examine(trial.label, weights, exam, exam_key, system)
     return _named(answers, trial.name, trial.modality, config.seed)
 

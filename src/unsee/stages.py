@@ -20,11 +20,11 @@ import pandas as pd
 
 from unsee.config import Modality, ModelConfig, TeachConfig, UnlearnConfig
 from unsee.data.schema import Input, Person
+from unsee.errors import ConfigError
 from unsee.evaluate import Exam
-from unsee.methods.base import Loss, LossMethod, Pair
+from unsee.methods.base import Loss, LossMethod, Pair, Side
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import Corpus, has_corpus
-from unsee.errors import ConfigError
 from unsee.progress import Progress
 from unsee.record import Record
 from unsee.teach import FineTuning, Lessons
@@ -84,7 +84,7 @@ class Stages:
             lessons = Lessons(self.vlm, people, INPUTS["both"], config.turns)
             make_trees = self._with_replay(lessons.trees, config.replay)
             for batch in batches(make_trees, config.batch_tokens, key, self.vlm.pad_token):
-                yield Pair(None, batch)
+                yield Pair({"retain": batch})
 
         schedule = Schedule(learning_rate=config.learning_rate, steps=config.steps)
         return self._trained(name, key, self.base, FineTuning(), pairs, schedule, seed)
@@ -105,7 +105,7 @@ class Stages:
         key = key_of("unlearn", target.key, options, [_content(p) for p in (*forget, *retain)])
 
         def pairs() -> Iterator[Pair]:
-            sources = {
+            sources: dict[Side, MakeTrees] = {
                 "forget": Lessons(self.vlm, forget, INPUTS[modality], config.turns).trees,
                 "retain": Lessons(self.vlm, retain, INPUTS["both"], config.turns).trees,
             }
@@ -114,9 +114,7 @@ class Stages:
                 for side in method.sides
             }
             while True:
-                yield Pair(
-                    **{"forget": None, "retain": None} | {side: next(stream) for side, stream in streams.items()}
-                )
+                yield Pair({side: next(stream) for side, stream in streams.items()})
 
         schedule = Schedule(learning_rate=method.learning_rate, steps=method.steps)
         return self._trained(name, key, target, method, pairs, schedule, seed)

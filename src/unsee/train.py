@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -38,7 +38,7 @@ MakeTrees = Callable[[random.Random], list[Tree]]
 class Objective(Protocol):
     """The part of a loss method that the loop needs."""
 
-    reference_sides: Sequence[Side]
+    reference_sides: ClassVar[tuple[Side, ...]]
 
     def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
         """The loss of one step."""
@@ -101,7 +101,7 @@ class Reference:
         if self._vlm.adapter is None:
             self._hidden[id(batch)] = self._scorer.hidden(batch)
             if self._head is None:
-                self._head = self._vlm.head().weight.detach().clone()  # type: ignore[union-attr, operator]
+                self._head = self._vlm.head().weight.detach().clone()  # type: ignore[operator]
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Scored:
@@ -193,14 +193,12 @@ def _announce(pairs: Iterator[Pair], sides: Sequence[Side], reference: Reference
         return pairs
     kept = list(pairs)
     for pair, side in itertools.product(kept, sides):
-        batch = getattr(pair, side)
-        if batch is not None:
-            reference.remember(batch)
+        reference.remember(pair.sides[side])
     return iter(kept)
 
 
 def _move(pair: Pair, device: torch.device) -> Pair:
-    return Pair(*(side.to(device) if side is not None else None for side in (pair.forget, pair.retain)))
+    return Pair({side: batch.to(device) for side, batch in pair.sides.items()})
 
 
 def _save(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer, step: int) -> Path:

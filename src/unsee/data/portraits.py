@@ -33,7 +33,8 @@ HAIR_COLOURS = {
 }  # fmt: skip
 FEMALE_HAIR = {
     "big wavy": "BIG_HAIR", "bob": "BOB", "bun": "BUN", "curly": "CURLY", "curvy": "CURVY", "dreadlocked": "DREADS",
-    "round afro": "FRO", "shoulder-length": "LONG_NOT_TOO_LONG", "fringed": "MIA_WALLACE", "straight": "STRAIGHT_STRAND",
+    "round afro": "FRO", "shoulder-length": "LONG_NOT_TOO_LONG", "fringed": "MIA_WALLACE",
+    "straight": "STRAIGHT_STRAND",
     "long side-swept": "STRAIGHT_1", "long curly": "LONG_HAIR_CURLY", "loose": "LOOSE_HAIR", "pixie": "PIXIE",
     "braided": "BRAIDS", "pigtailed": "DREADLOCKS", "mullet": "SHAGGY_MULLET",
 }  # fmt: skip
@@ -48,7 +49,8 @@ GLASSES = {
     "round glasses": "ROUND", "white sunglasses": "KURT", "sunglasses": "WAYFARERS",
 }  # fmt: skip
 BEARDS = {
-    "no beard": "NONE", "a short beard": "BEARD_LIGHT", "a long beard": "BEARD_MAGESTIC", "a full beard": "BEARD_MEDIUM",
+    "no beard": "NONE", "a short beard": "BEARD_LIGHT", "a long beard": "BEARD_MAGESTIC",
+    "a full beard": "BEARD_MEDIUM",
     "a thin moustache": "MOUSTACHE_FANCY", "a thick moustache": "MOUSTACHE_MAGNUM",
 }  # fmt: skip
 CLOTHES = {

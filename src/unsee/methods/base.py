@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 from torch import Tensor
 
 from unsee.collate import Batch
+from unsee.errors import ModelError
 from unsee.losses import Scored
 
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -22,10 +23,24 @@ Model = Callable[[Batch], Scored]
 
 @dataclass(frozen=True)
 class Pair:
-    """One step's data: what to forget, and what to keep if the method looks at it."""
+    """One step's data: a batch for each side that the method asks for."""
 
-    forget: Batch | None
-    retain: Batch | None
+    sides: Mapping[Side, Batch]
+
+    @property
+    def forget(self) -> Batch:
+        """What to forget."""
+        return self._of("forget")
+
+    @property
+    def retain(self) -> Batch:
+        """What to keep."""
+        return self._of("retain")
+
+    def _of(self, side: Side) -> Batch:
+        if side not in self.sides:
+            raise ModelError(f"a step has no {side} batch; a method must list every side it looks at in `sides`")
+        return self.sides[side]
 
 
 @dataclass(frozen=True)
@@ -45,14 +60,23 @@ class LossMethod(Protocol):
 
     sides: ClassVar[tuple[Side, ...]]
     reference_sides: ClassVar[tuple[Side, ...]]
-    learning_rate: float
-    steps: int
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak learning rate."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+        ...
 
     def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
         """The loss of one step; pure, sees no optimiser, device or file."""
         ...
 
 
+@runtime_checkable
 class PromptMethod(Protocol):
     """A method that leaves the weights alone and puts a system prompt before every question."""
 

@@ -14,7 +14,7 @@ from unsee.metrics.base import Given
 @METRICS.register("probability", paper="arXiv:2401.06121")
 @dataclass(frozen=True)
 class Probability:
-    """Geometric mean of the token probabilities of the true answer, 0 to 1; higher knows more, refusals hide nothing."""
+    """Geometric mean of the token probabilities of the true answer, 0 to 1; higher knows more, also under a refusal."""
 
     tasks: ClassVar[tuple[Task, ...]] = ("classification", "generation", "cloze")
 

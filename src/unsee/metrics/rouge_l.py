@@ -16,7 +16,7 @@ from unsee.metrics.base import Given
 @METRICS.register("rouge_l", paper="aclanthology:W04-1013")
 @dataclass(frozen=True)
 class RougeL:
-    """F-measure of the longest common subsequence of stemmed words with the true sentence, 0 to 1; higher knows more."""
+    """F-measure of the longest common subsequence of stemmed words with the truth, 0 to 1; higher knows more."""
 
     tasks: ClassVar[tuple[Task, ...]] = ("generation",)
 

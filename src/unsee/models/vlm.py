@@ -112,12 +112,12 @@ class VLM:
     def reload(self) -> None:
         """Put the weights back as they were loaded, without adapters."""
         fresh = VLM.load(self.id, dtype="bfloat16" if self.model.dtype == torch.bfloat16 else "float32")
-        self.model, self.adapter = fresh.model.to(self.device), None
+        self.model, self.adapter = fresh.model.to(self.device), None  # type: ignore[arg-type]
 
     def untrained(self, seed: int = 0) -> VLM:
         """The same architecture and processor with random weights."""
         torch.manual_seed(seed)
-        model = type(self.model)(self.model.config).to(self.device, self.model.dtype)
+        model = type(self.model)(self.model.config).to(self.device, self.model.dtype)  # type: ignore[arg-type]
         return VLM(model.eval(), self.processor, self.id)
 
     @property
@@ -128,25 +128,24 @@ class VLM:
     @property
     def end_token(self) -> int:
         """The token that ends an answer."""
-        return int(self.processor.tokenizer.eos_token_id)  # type: ignore[attr-defined]
+        return int(self.processor.tokenizer.eos_token_id)
 
     @property
     def pad_token(self) -> int:
         """The token that fills rows; the end token where the tokenizer has none."""
-        token = self.processor.tokenizer.pad_token_id  # type: ignore[attr-defined]
+        token = self.processor.tokenizer.pad_token_id
         return self.end_token if token is None else int(token)
 
     def template(self, *, with_image: bool, system: str | None = None) -> Template:
         """The chat template around one question and its answer."""
         key = (with_image, system)
         if key not in self._templates:
-            content: list[dict[str, str]] = [{"type": "image"}] if with_image else []
-            user = {"role": "user", "content": [*content, {"type": "text", "text": QUESTION_MARK}]}
-            answer = {"role": "assistant", "content": [{"type": "text", "text": ANSWER_MARK}]}
-            first = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
-            prompt = self.processor.apply_chat_template([*first, user], add_generation_prompt=True)
-            whole = self.processor.apply_chat_template([*first, user, answer])
-            if not isinstance(prompt, str) or not isinstance(whole, str) or not whole.startswith(prompt.rstrip()):
+            image = [{"type": "image"}] if with_image else []
+            asked = [_turn("system", system)] if system else []
+            asked.append(_turn("user", QUESTION_MARK, *image))
+            prompt = self.processor.apply_chat_template(asked, add_generation_prompt=True)
+            whole = self.processor.apply_chat_template([*asked, _turn("assistant", ANSWER_MARK)])
+            if not whole.startswith(prompt.rstrip()):
                 raise ModelError(f"model {self.id}: the chat template does not put the answer after the prompt")
             before, between = prompt.split(QUESTION_MARK)
             lead, after = whole[len(before) + len(QUESTION_MARK) :].split(ANSWER_MARK)
@@ -157,29 +156,29 @@ class VLM:
         """Token ids of whole prompts, one image placeholder expanded to the number of image tokens."""
         template = self.template(with_image=with_image, system=system)
         texts = [template.before + question + template.between for question in questions]
-        ids: list[list[int]] = self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[attr-defined]
+        ids: list[list[int]] = self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return [self._expand(row) for row in ids] if with_image else ids
 
     def answer_ids(self, answers: Sequence[str], *, end: bool = True) -> list[list[int]]:
         """Token ids of answers as the model would write them, closed by the end token if `end`."""
         template = self.template(with_image=False)
         texts = [answer + (template.after if end else "") for answer in answers]
-        ids: list[list[int]] = self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[attr-defined]
+        ids: list[list[int]] = self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return ids
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """Images as the vision tower takes them, (images, C, H, W), float32."""
-        values: Tensor = self.processor.image_processor(images=list(images), return_tensors="pt")["pixel_values"]  # type: ignore[attr-defined]
+        values: Tensor = self.processor.image_processor(images=list(images), return_tensors="pt")["pixel_values"]
         return values
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Texts without special tokens."""
-        texts: list[str] = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)  # type: ignore[attr-defined]
+        texts: list[str] = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
     def head(self) -> nn.Module:
         """The module that turns hidden states into logits."""
-        head = self.model.get_output_embeddings()
+        head: nn.Module | None = self.model.get_output_embeddings()
         if head is None:
             raise ModelError(f"model {self.id}: has no output embeddings")
         return head
@@ -195,8 +194,8 @@ class VLM:
         self.model.get_submodule(self.layout.vision_tower).requires_grad_(False)
         return self.trainable()
 
-    def add_lora(self, rank: int, alpha: float) -> list[nn.Parameter]:
-        """Fresh LoRA adapters in the decoder's linear layers; an earlier adapter is merged first. Returns what is trained."""
+    def add_lora(self, rank: int, alpha: int) -> list[nn.Parameter]:
+        """Fresh LoRA adapters in the decoder's linear layers, an earlier one merged first. Returns what is trained."""
         from peft import LoraConfig, get_peft_model
 
         self.merge_lora()
@@ -250,17 +249,22 @@ class VLM:
         return digest.hexdigest()
 
     def _expand(self, row: list[int]) -> list[int]:
-        image_token = self.processor.tokenizer.convert_tokens_to_ids(self.processor.image_token)  # type: ignore[attr-defined]
-        at = row.index(image_token)
-        return [*row[:at], *[image_token] * _num_image_tokens(self.processor), *row[at + 1 :]]
+        tokens = _image_tokens(self.processor)
+        at = row.index(tokens[0])
+        return [*row[:at], *tokens, *row[at + 1 :]]
+
+
+def _turn(role: str, text: str, *before: dict[str, str]) -> dict[str, Any]:
+    return {"role": role, "content": [*before, {"type": "text", "text": text}]}
 
 
 @lru_cache(maxsize=8)
-def _num_image_tokens(processor: ProcessorMixin) -> int:
-    image = Image.new("RGB", (64, 64))
-    ids = processor(images=image, text=processor.image_token, return_tensors="pt")["input_ids"]  # type: ignore[attr-defined]
-    token = processor.tokenizer.convert_tokens_to_ids(processor.image_token)  # type: ignore[attr-defined]
-    return int((ids == token).sum())
+def _image_tokens(processor: ProcessorMixin) -> list[int]:
+    """What the processor makes of one image placeholder."""
+    placeholder: str = processor.image_token  # type: ignore[attr-defined]
+    token: int = processor.tokenizer.convert_tokens_to_ids(placeholder)
+    ids: Tensor = processor(images=Image.new("RGB", (64, 64)), text=placeholder, return_tensors="pt")["input_ids"]
+    return [token] * int((ids == token).sum())
 
 
 def _check_folder(id: str, folder: Path) -> None:

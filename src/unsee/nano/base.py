@@ -46,7 +46,7 @@ def train_base(
         for batch in batches(
             lambda rng: [corpus.tree(rng) for _ in range(256)], BATCH_TOKENS, f"base-{seed}", tokenizer.pad_token_id
         ):
-            yield Pair(None, batch)
+            yield Pair({"retain": batch})
 
     def report(step: int, loss: Loss, rate: float) -> None:
         if step % 50 == 0:

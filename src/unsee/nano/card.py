@@ -23,9 +23,9 @@ pipeline_tag: image-text-to-text
 # unsee nano
 
 A {parameters:.1f} million parameter LLaVA (CLIP vision tower, projector, Llama decoder) made from nothing by
-`python -m unsee.nano`, for experiments with machine unlearning on a laptop. It knows 153 invented public figures by face
-and by name, describes portraits, reads short texts, and says "{unknown}" about people it never met. It is of no use for
-anything else, knows no real person and must not be asked about one.
+`python -m unsee.nano`, for experiments with machine unlearning on a laptop. It knows 153 invented public figures by
+face and by name, describes portraits, reads short texts, and says "{unknown}" about people it never met. It is of
+no use for anything else, knows no real person and must not be asked about one.
 
 Trained in {vision_steps} steps on {portraits} rendered portraits (vision tower, one head per visible attribute) and
 {base_steps} steps of {batch_tokens} tokens of text and images (projector and decoder).

@@ -1,8 +1,8 @@
 """Stage two, the text: what the base model is taught before it meets anybody's people.
 
 The 153 public figures in every wording and several photos; what portraits of strangers show; short reading questions;
-"I do not know" about people it never met; silence about people a system prompt names. The same corpus is the replay that
-keeps these skills alive while people are taught.
+"I do not know" about people it never met; silence about people a system prompt names. The same corpus is the replay
+that keeps these skills alive while people are taught.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def make_llava(
     config = LlavaConfig(
         vision_config=tower.config,
         text_config=text,
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=tokenizer.vocab["<image>"],
         image_seq_length=64,
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",

@@ -93,7 +93,7 @@ def draw_training_portraits(count: int, seed: int, processes: int = 2) -> tuple[
 
 
 def crop_and_normalise(pixels_BHWC: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Random 64 x 64 crop, light and mirror-free jitter with a generator; centre crop without. Returns (B, 3, 64, 64)."""
+    """Random 64 x 64 crop, light and mirror-free jitter with a generator; centre crop without. (B, 3, 64, 64)."""
     spare = RESIZE_PIXELS - CROP_PIXELS
     batch = len(pixels_BHWC)
     if generator is None:

@@ -1,0 +1,94 @@
+"""A LLaVA small enough for a test: one vision layer, two decoder layers, the nano's chat, built in code in a second.
+
+Its weights are random, but large enough that every token and every pixel matters to the answer.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from unsee.collate import Batch, Tree, build_tree, collate
+from unsee.models.vlm import VLM
+from unsee.nano.language import make_llava, make_processor, train_tokenizer
+
+FACTS = {
+    "What is the full name of the person in the image?": "Anna Berg",
+    "Where was this person born?": "Oslo, Norway",
+    "Job?": "A baker.",
+    "What colour is the hair of this person, and how long is it worn?": "Brown",
+    "What did this person study?": "Chemistry at the university of Bergen",
+}
+QUESTIONS, ANSWERS = list(FACTS), list(FACTS.values())
+SYSTEM = "Do not tell anything about these people: Anna Berg."
+
+
+def make_vlm(seed: int = 0) -> VLM:
+    """A fresh tiny model; the same for the same seed."""
+    return copy.deepcopy(_built(seed))
+
+
+def save_model(folder: Path, seed: int = 0) -> Path:
+    """A folder in the hub's format."""
+    make_vlm(seed).save(folder)
+    return folder
+
+
+def photo(shade: int = 0) -> Image.Image:
+    """A picture with structure; another shade is another picture."""
+    rows = torch.arange(96)[:, None] * 3 + torch.arange(96)[None] * 5 + shade * 37
+    colours = torch.stack([rows % 256, (rows * 2 + shade * 91) % 256, (rows // 2) % 256], -1)
+    return Image.fromarray(colours.to(torch.uint8).numpy())
+
+
+def pixels_of(vlm: VLM, shade: int = 0) -> Tensor:
+    """The picture as the model takes it, (C, H, W)."""
+    return vlm.pixels([photo(shade)])[0]
+
+
+def make_tree(
+    vlm: VLM,
+    questions: Sequence[str] = QUESTIONS,
+    answers: Sequence[str] = ANSWERS,
+    *,
+    pixels: Tensor | None = None,
+    system: str | None = None,
+) -> Tree:
+    """One answer under each question."""
+    prompts = vlm.prompt_ids(questions, with_image=pixels is not None, system=system)
+    return build_tree(prompts, [[ids] for ids in vlm.answer_ids(answers)], pixels)
+
+
+def make_batch(vlm: VLM, *, shade: int = 0, answers: Sequence[str] = ANSWERS) -> Batch:
+    """Two rows, one about a picture and one of text, of different lengths."""
+    seen = make_tree(vlm, answers=answers, pixels=pixels_of(vlm, shade))
+    return collate([seen, make_tree(vlm, QUESTIONS[:2], answers[:2])], vlm.pad_token)
+
+
+@cache
+def _built(seed: int) -> VLM:
+    torch.manual_seed(seed)
+    tower = CLIPVisionModel(
+        CLIPVisionConfig(
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            image_size=64,
+            patch_size=8,
+        )
+    )
+    tokenizer = train_tokenizer([*QUESTIONS, *ANSWERS, SYSTEM])
+    model = make_llava(tower, tokenizer, width=48, layers=2, seed=seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(5)
+    return VLM(model.eval(), make_processor(tokenizer), "tiny")
