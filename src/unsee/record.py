@@ -55,6 +55,28 @@ class Record:
         self.folder = folder
 
     @classmethod
+    def check(cls, folder: Path, config: str) -> None:
+        """Refuses what `create` would refuse and writes nothing, so that it can be asked before expensive work.
+
+        Args:
+            folder: the run folder.
+            config: the resolved config as TOML.
+
+        Raises:
+            RecordError: the folder holds another run or something that is not a run, or cannot be written.
+        """
+        if folder.exists() and not folder.is_dir():
+            raise RecordError(f"{folder}: not a folder; choose another --out")
+        if "config.toml" in (record := cls(folder)):
+            if record.read_toml("config.toml") != tomllib.loads(config):
+                raise RecordError(f"{folder}: holds a run with another config; choose another --out or delete it")
+        elif folder.is_dir() and any(not path.name.endswith(_TEMPORARY) for path in folder.iterdir()):
+            raise RecordError(f"{folder}: not empty and not a run (no config.toml); choose another --out")
+        existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise RecordError(f"{folder}: cannot be created: {existing} is no folder one can write to")
+
+    @classmethod
     def create(cls, folder: Path, config: str) -> Record:
         """Starts a run in an empty or new folder, or resumes the same run.
 
@@ -63,16 +85,10 @@ class Record:
             config: the resolved config as TOML.
 
         Raises:
-            RecordError: the folder holds another run or something that is not a run.
+            RecordError: as `check`.
         """
-        if folder.exists() and not folder.is_dir():
-            raise RecordError(f"{folder}: not a folder; choose another --out")
+        cls.check(folder, config)
         record = cls(folder)
-        if (folder / "config.toml").is_file():
-            if tomllib.loads(record.read_text("config.toml")) != tomllib.loads(config):
-                raise RecordError(f"{folder}: holds a run with another config; choose another --out or delete it")
-        elif folder.is_dir() and any(not path.name.endswith(_TEMPORARY) for path in folder.iterdir()):
-            raise RecordError(f"{folder}: not empty and not a run (no config.toml); choose another --out")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -153,6 +169,17 @@ class Record:
             return json.loads(self.read_text(name))
         except json.JSONDecodeError as error:
             raise RecordError(f"{self.folder / name}: not JSON: {error}") from error
+
+    def read_toml(self, name: str) -> dict[str, Any]:
+        """The table of one TOML file.
+
+        Raises:
+            RecordError: it is missing or not TOML.
+        """
+        try:
+            return tomllib.loads(self.read_text(name))
+        except tomllib.TOMLDecodeError as error:
+            raise RecordError(f"{self.folder / name}: not TOML: {error}") from error
 
     def read_table(self, name: str) -> pd.DataFrame:
         """The table of one parquet file.

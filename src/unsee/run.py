@@ -25,12 +25,13 @@ from unsee.data.schema import Benchmark
 from unsee.evaluate import Exam
 from unsee.methods import METHODS
 from unsee.methods.base import LossMethod, PromptMethod
+from unsee.models.vlm import VLM
 from unsee.progress import Progress, Silent
 from unsee.record import ANSWER_COLUMNS, Record
 from unsee.report.html import write_report
-from unsee.report.scores import Scores, gate, score
+from unsee.report.scores import Scores, cells, gate, score
 from unsee.report.table import Row, rows
-from unsee.stages import Stages, Weights, cache_folder, key_of
+from unsee.stages import Stages, Weights, cache_folder, check_replay, key_of
 
 CONTROL_METHODS = ("do_nothing",)
 SHOWN_FORGET, SHOWN_RETAIN = 4, 2
@@ -99,9 +100,12 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     progress = progress or Silent()
     trials = list(_trials(config))
     folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
-    record = Record.create(folder, dump_config(config))
+    Record.check(folder, dump_config(config))
+    vlm = VLM.load(config.model.id, dtype=config.model.dtype)
+    check_replay(vlm, config.teach)
     benchmark = _data(config.data, progress)
-    stages = Stages(config.model, record, progress)
+    record = Record.create(folder, dump_config(config))
+    stages = Stages(vlm, config.model, record, progress)
     exam, exam_key = _exam(stages, benchmark, config)
     _show_portraits(record, benchmark)
 
@@ -137,9 +141,6 @@ def evaluate_model(model: str, data: Path, forget_percent: int, progress: Progre
     Raises:
         UnseeError: the model or the data cannot be used.
     """
-    from unsee.models.vlm import VLM
-    from unsee.report.scores import cells
-
     benchmark = load(data, forget_percent)
     vlm = VLM.load(model)
     exam = Exam(vlm, benchmark, general_items(120, 0), EvaluationConfig())

@@ -59,14 +59,15 @@ class Stages:
     """Teaching, unlearning and examining with one model in memory.
 
     Args:
-        model: which base model, and what of it is trained.
+        vlm: the base model.
+        model: what of it is trained.
         record: the run's folder, for its log.
         progress: where long work is shown.
     """
 
-    def __init__(self, model: ModelConfig, record: Record, progress: Progress) -> None:
+    def __init__(self, vlm: VLM, model: ModelConfig, record: Record, progress: Progress) -> None:
         self.config = model
-        self.vlm = VLM.load(model.id, dtype=model.dtype)
+        self.vlm = vlm
         self.base = Weights(self.vlm.fingerprint()[:20])
         self._record = record
         self._progress = progress
@@ -195,11 +196,6 @@ class Stages:
         """Lessons of which a share of the tokens is drawn from what the base model already knew."""
         if not share:
             return lessons
-        if not has_corpus(self.vlm):
-            raise ConfigError(
-                f"teach.replay: {share} asked for, but nothing is known of what model {self.vlm.id} was trained on; "
-                "set it to 0"
-            )
         corpus = self._corpus = self._corpus or Corpus(self.vlm, photos=2, num_strangers=120)
 
         def mixed(rng: Any) -> list[Any]:
@@ -211,6 +207,19 @@ class Stages:
             return trees
 
         return mixed
+
+
+def check_replay(vlm: VLM, config: TeachConfig) -> None:
+    """Refuse replay for a model whose training data are not at hand.
+
+    Raises:
+        ConfigError: replay is asked for.
+    """
+    if config.replay and not has_corpus(vlm):
+        raise ConfigError(
+            f"teach.replay: {config.replay} asked for, but nothing is known of what model {vlm.id} was trained on; "
+            "set it to 0"
+        )
 
 
 def _content(person: Person) -> str:

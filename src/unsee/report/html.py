@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,7 +154,6 @@ def _efforts(events: list[dict[str, Any]]) -> list[Effort]:
 
 def _view(record: Record, redact: bool) -> RunView:
     scores, found = Scores.load(record.folder, "scores.json"), Gate.load(record.folder, "gate.json")
-    config = record.read_text("config.toml")
     names = [method.method for method in scores.methods]
     palette = colours(names, filter(is_control, names))
     models = [
@@ -170,7 +168,7 @@ def _view(record: Record, redact: bool) -> RunView:
     models.sort(key=lambda model: -1.0 if model.score.score is None else model.score.score.value, reverse=True)
     best = next((m for m in models if not m.is_control and m.score.score and m.score.score.value > 0), None)
     return RunView(
-        name=str(tomllib.loads(config).get("name", record.folder.name)),
+        name=str(record.read_toml("config.toml").get("name", record.folder.name)),
         verdict=_verdict(found, models, best),
         best=best,
         gate=found,
@@ -178,7 +176,7 @@ def _view(record: Record, redact: bool) -> RunView:
         plots={"wide": _plot(models, 860, 500), "narrow": _plot(models, 360, 400)},
         people=[] if redact else shown_people(record.read_table("answers.parquet"), record.folder / "portraits"),
         efforts=_efforts(record.events()),
-        config=config,
+        config=record.read_text("config.toml"),
         looks={(model.score.method, model.score.modality): model for model in models},
     )
 
