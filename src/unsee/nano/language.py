@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
-    CLIPImageProcessor,
+    CLIPImageProcessorPil,
     CLIPVisionModel,
     LlamaConfig,
     LlavaConfig,
@@ -57,7 +57,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
     """Resize to 72 pixels, centre crop of 64, 64 image tokens."""
-    image_processor = CLIPImageProcessor(
+    image_processor = CLIPImageProcessorPil(
         size={"shortest_edge": RESIZE_PIXELS},
         crop_size={"height": CROP_PIXELS, "width": CROP_PIXELS},
         image_mean=[CHANNEL_MEAN] * 3,
