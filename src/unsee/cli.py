@@ -263,11 +263,20 @@ def _progress() -> Iterator[Progress]:
     console = Console(stderr=True)
     handler = RichHandler(console=console, show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    _hush()
     if not console.is_terminal:
         yield Silent()
         return
     with Bars(console=console) as bars:
         yield TerminalProgress(bars)
+
+
+def _hush() -> None:
+    """Leave the terminal to unsee: no bars and no advice of transformers; downloads from the hub still show."""
+    from transformers.utils import logging
+
+    logging.set_tqdm_hook(lambda bar, arguments, options: bar(*arguments, **options | {"disable": True}))
+    logging.set_verbosity_error()
 
 
 if __name__ == "__main__":
