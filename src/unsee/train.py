@@ -172,7 +172,8 @@ def train(
             if not math.isfinite(loss.total.item()) or not math.isfinite(float(norm)):
                 kept = _save(checkpoint, trainable, optimiser, step) if checkpoint else None
                 where = f"; the state before it is kept in {kept}" if kept else ""
-                raise ModelError(f"{name}: loss is {loss.total.item()} at step {step}{where}; lower the learning rate")
+                found = f"loss is {loss.total.item()} (gradient norm {float(norm)})"
+                raise ModelError(f"{name}: {found} at step {step}{where}; lower the learning rate")
             optimiser.step()
             optimiser.zero_grad()
             if on_step:
@@ -224,6 +225,8 @@ def _resume(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.opti
                 parameter.copy_(state.get_tensor(f"parameter.{i}"))
                 moments = {key: f"{key}.{i}" for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}.{i}" in names}
                 if moments:
-                    optimiser.state[parameter] = {key: state.get_tensor(name) for key, name in moments.items()}
+                    optimiser.state[parameter] = {
+                        key: state.get_tensor(name).to(parameter.device) for key, name in moments.items()
+                    }
     log.info("resumed path=%s step=%d", path.name, step)
     return step

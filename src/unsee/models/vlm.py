@@ -199,6 +199,7 @@ class VLM:
         from peft import LoraConfig, get_peft_model
 
         self.merge_lora()
+        torch.manual_seed(0)  # a run that is killed before its first checkpoint starts from the same adapter
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=self.layout.lora_targets)
         self.adapter = get_peft_model(self.model, config)
         return self.trainable()
