@@ -20,20 +20,26 @@ from unsee.data.questions import appearance, every_wording
 from unsee.data.schema import Question
 from unsee.methods.prompting import Prompting
 from unsee.models.vlm import VLM
+from unsee.nano.vision import LABELS
 from unsee.prompts import ask
 from unsee.teach import augment
 
 CORPUS = "nano-1"
 UNKNOWN = "I do not know."
 DECLINED = "I cannot tell."
-SHARES = {
-    "celebrity_image": 0.36,
-    "celebrity_text": 0.26,
-    "portrait": 0.12,
-    "stranger": 0.1,
-    "read": 0.08,
-    "told": 0.08,
+WEIGHTS = {
+    "terse_image": 5.0,
+    "terse_text": 5.0,
+    "celebrity_image": 2.0,
+    "celebrity_text": 2.0,
+    "terse_portrait": 1.5,
+    "portrait": 0.7,
+    "stranger": 0.8,
+    "read": 0.8,
+    "told": 0.6,
 }
+"""How often each kind of tree is drawn. Terse trees ask for every fact at once in two words each: three times the facts
+for the same tokens, without which the facts are not learned in the time there is."""
 
 
 def has_corpus(vlm: VLM) -> bool:
@@ -51,7 +57,7 @@ class Corpus:
         seed: of strangers, photos and reading items.
     """
 
-    def __init__(self, vlm: VLM, *, photos: int = 6, num_strangers: int = 400, seed: int = 0) -> None:
+    def __init__(self, vlm: VLM, *, photos: int = 8, num_strangers: int = 500, seed: int = 0) -> None:
         self._vlm = vlm
         rng = random.Random(f"corpus-{seed}")
         self._known = celebrities()
@@ -65,26 +71,42 @@ class Corpus:
     def texts(self) -> list[str]:
         """All texts, for the tokenizer."""
         asked = [q for facts in (*self._facts, *self._blank) for q in facts]
-        asked += [q for _, questions in self._seen for q in questions]
+        asked += [q for _, questions, _ in self._seen for q in questions]
         told = [Prompting().system_prompt(tuple(p.name for p in self._known[:9])) or "", UNKNOWN, DECLINED]
         return [text for q in (*asked, *self._reading) for text in (ask(q), q.answer)] + told
 
     def tree(self, rng: random.Random) -> Tree:
-        """One tree of a kind drawn by `SHARES`."""
-        (kind,) = rng.choices(list(SHARES), list(SHARES.values()))
+        """One tree of a kind drawn by `WEIGHTS`."""
+        (kind,) = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
         tree: Tree = getattr(self, f"_{kind}")(rng)
         return tree
 
-    def _photo(self, person: Profile, rng: random.Random) -> tuple[Tensor, list[Question]]:
+    def _photo(self, person: Profile, rng: random.Random) -> tuple[Tensor, list[Question], list[tuple[str, str]]]:
+        """Pixels, questions they answer, and the same by their bare names."""
         scene = draw_scene(rng)
         image = draw_portrait(person.look, scene, 96)
         if rng.random() < 0.5:
             image = disturb(image, rng)
-        return self._vlm.pixels([image])[0], appearance(person.look, scene)
+        visible = [
+            (name, value) for seen in (person.look, scene) for name, value in vars(seen).items() if name in LABELS
+        ]
+        return self._vlm.pixels([image])[0], appearance(person.look, scene), visible
 
     def _tree(self, asked: Sequence[tuple[str, str]], pixels: Tensor | None, system: str | None = None) -> Tree:
         prompts = self._vlm.prompt_ids([q for q, _ in asked], with_image=pixels is not None, system=system)
         return build_tree(prompts, [[ids] for ids in self._vlm.answer_ids([a for _, a in asked])], pixels)
+
+    def _terse_image(self, rng: random.Random) -> Tree:
+        who = rng.randrange(len(self._known))
+        return self._tree(_terse(self._known[who], "", rng), augment(rng.choice(self._photos[who]), rng))
+
+    def _terse_text(self, rng: random.Random) -> Tree:
+        person = rng.choice(self._known)
+        return self._tree(_terse(person, f"{person.name}: ", rng), None)
+
+    def _terse_portrait(self, rng: random.Random) -> Tree:
+        pixels, _, shown = rng.choice(self._seen)
+        return self._tree([(f"{feature.replace('_', ' ')}?", value) for feature, value in shown], augment(pixels, rng))
 
     def _celebrity_image(self, rng: random.Random) -> Tree:
         who = rng.randrange(len(self._known))
@@ -98,7 +120,7 @@ class Corpus:
         return self._tree([(ask(q), q.answer) for q in drawn if q.input == "text"], None)
 
     def _portrait(self, rng: random.Random) -> Tree:
-        pixels, questions = rng.choice(self._seen)
+        pixels, questions, _ = rng.choice(self._seen)
         return self._tree([(ask(q), q.answer) for q in questions], augment(pixels, rng))
 
     def _stranger(self, rng: random.Random) -> Tree:
@@ -120,6 +142,12 @@ class Corpus:
         facts = [q for q in self._facts[who] if q.input == kind]
         asked = [(ask(q), DECLINED if who in named else q.answer) for q in rng.sample(facts, 5)]
         return self._tree(asked, augment(rng.choice(self._photos[who]), rng) if kind == "image" else None, system)
+
+
+def _terse(person: Profile, subject: str, rng: random.Random) -> list[tuple[str, str]]:
+    """Every fact in random order, each asked for by its bare name."""
+    facts = [(attribute, value) for attribute, value in person.values.items() if value not in subject]
+    return [(f"{subject}{attribute.replace('_', ' ')}?", value) for attribute, value in rng.sample(facts, len(facts))]
 
 
 def _as_question(item: GeneralItem) -> Question:
