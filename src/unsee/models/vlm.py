@@ -50,7 +50,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Template:
-    """A chat template cut open: `before` question `between` answer `after`."""
+    """A chat template cut open: `before` question `between` answer `after`, start and end token included."""
 
     before: str
     between: str
@@ -87,7 +87,8 @@ class VLM:
             dtype: of the weights; "auto" is bfloat16 on a GPU and float32 elsewhere.
 
         Raises:
-            ModelError: the folder is missing, has no weights or no processor, or is of an unknown family.
+            ModelError: the folder has no weights or no processor, or they cannot be read.
+            UnknownNameError: nothing is called so, or the model is of an unknown family.
         """
         settle()
         source = shipped().get(id) or Path(id)
@@ -97,12 +98,20 @@ class VLM:
             raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
         try:
             wanted = _DTYPES[dtype] or (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
-            model = AutoModelForImageTextToText.from_pretrained(str(source), dtype=wanted, use_safetensors=True)
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                str(source), dtype=wanted, use_safetensors=True, output_loading_info=True
+            )
             processor = AutoProcessor.from_pretrained(str(source))
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"model {id}: cannot be loaded: {str(error).splitlines()[0]}") from error
-        model.eval()
-        return cls(model, processor, id)
+        except Exception as error:  # transformers, tokenizers and safetensors have one of their own for every file
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(f"model {id}: cannot be loaded: {reason}") from error
+        model, report = loaded
+        vlm = cls(model.eval(), processor, id)
+        if lacking := sorted(report["missing_keys"]):
+            raise ModelError(f"model {id}: {len(lacking)} of its weights are in no file, such as {lacking[0]}")
+        if processor.chat_template is None:
+            raise ModelError(f"model {id}: has no chat template; questions cannot be put to it")
+        return vlm
 
     def save(self, folder: Path) -> None:
         """Write the model, or its adapter where it has one, with processor and chat template in the hub's format."""
@@ -149,7 +158,12 @@ class VLM:
                 raise ModelError(f"model {self.id}: the chat template does not put the answer after the prompt")
             before, between = prompt.split(QUESTION_MARK)
             lead, after = whole[len(before) + len(QUESTION_MARK) :].split(ANSWER_MARK)
-            self._templates[key] = Template(before, lead if lead.startswith(between) else between, after.rstrip("\n"))
+            tokenizer = self.processor.tokenizer
+            adds_start = tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+            start = tokenizer.bos_token if adds_start and not before.startswith(tokenizer.bos_token) else ""
+            self._templates[key] = Template(
+                start + before, lead if lead.startswith(between) else between, after.strip() or tokenizer.eos_token
+            )
         return self._templates[key]
 
     def prompt_ids(self, questions: Sequence[str], *, with_image: bool, system: str | None = None) -> list[list[int]]:
@@ -270,10 +284,10 @@ def _image_tokens(processor: ProcessorMixin) -> list[int]:
 
 def _check_folder(id: str, folder: Path) -> None:
     needed: dict[str, tuple[str, ...]] = {
-        "a model configuration": ("config.json",),
+        "model configuration": ("config.json",),
         "weights (safetensors)": ("model.safetensors", "model.safetensors.index.json"),
-        "a processor": ("processor_config.json", "preprocessor_config.json"),
-        "a tokenizer": ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
+        "processor": ("processor_config.json", "preprocessor_config.json"),
+        "tokenizer": ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
     }
     for what, names in needed.items():
         if not any((folder / name).is_file() for name in names):

@@ -1,0 +1,245 @@
+import json
+
+import pytest
+import tiny
+import torch
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from unsee.errors import ModelError, UnknownNameError
+from unsee.models import vlm as module
+from unsee.models.vlm import VLM, Template
+from unsee.train import Scorer
+
+# The template of llava-hf/llava-1.5-7b-hf, which leaves start and end token to the tokenizer.
+LLAVA_TEMPLATE = (
+    "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'].upper() + ': '}}{% endif %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' ' }}"
+    "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
+
+
+@pytest.fixture
+def vlm():
+    return tiny.make_vlm()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tiny.save_model(tmp_path / "model")
+
+
+def scores(vlm):
+    with torch.no_grad():
+        return Scorer(vlm)(tiny.make_batch(vlm)).logits_NV
+
+
+def test_a_saved_model_loads_to_the_same_model(vlm, folder):
+    loaded = VLM.load(str(folder))
+    assert torch.equal(scores(loaded), scores(vlm))
+    assert loaded.fingerprint() == vlm.fingerprint()
+    assert not loaded.model.training
+
+
+def test_a_saved_model_needs_nothing_of_ours(vlm, folder):
+    processor = AutoProcessor.from_pretrained(folder)
+    turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Job?"}]}
+    text = processor.apply_chat_template([turn], add_generation_prompt=True)
+    inputs = processor(images=tiny.photo(), text=text, return_tensors="pt")
+    assert inputs["input_ids"].tolist() == vlm.prompt_ids(["Job?"], with_image=True)
+    assert torch.equal(inputs["pixel_values"], vlm.pixels([tiny.photo()]))
+    with torch.no_grad():
+        logits = AutoModelForImageTextToText.from_pretrained(folder)(**inputs).logits
+        assert torch.equal(logits, vlm.model(**inputs).logits)
+
+
+def test_the_template_is_cut_around_question_and_answer(vlm):
+    assert vlm.template(with_image=False) == Template("<|user|>", "<|assistant|>", "<|end|>")
+    assert vlm.template(with_image=True).before == "<|user|><image>"
+    assert vlm.template(with_image=True, system="Hush.").before == "<|system|>Hush.<|user|><image>"
+
+
+def test_an_image_becomes_as_many_tokens_as_the_tower_has_patches(vlm):
+    (row,) = vlm.prompt_ids(["Job?"], with_image=True)
+    assert row.count(vlm.model.config.image_token_index) == 64
+    (text,) = vlm.prompt_ids(["Job?"], with_image=False)
+    assert len(row) == len(text) + 64
+
+
+def test_answers_end_with_the_end_token_and_decode_to_themselves(vlm):
+    rows = vlm.answer_ids(tiny.ANSWERS)
+    assert all(row[-1] == vlm.end_token and vlm.end_token not in row[:-1] for row in rows)
+    assert vlm.decode(rows) == tiny.ANSWERS
+    assert vlm.answer_ids(tiny.ANSWERS, end=False) == [row[:-1] for row in rows]
+
+
+def test_prompt_and_answer_apart_are_the_tokens_of_the_whole_chat(vlm):
+    chat = [
+        {"role": "user", "content": [{"type": "text", "text": "Job?"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "A baker."}]},
+    ]
+    whole = vlm.processor.tokenizer(vlm.processor.apply_chat_template(chat))["input_ids"]
+    (prompt,), (answer,) = vlm.prompt_ids(["Job?"], with_image=False), vlm.answer_ids(["A baker."])
+    assert prompt + answer == whole
+
+
+def test_start_and_end_are_there_where_only_the_tokenizer_knows_them(vlm):
+    tokenizer = vlm.processor.tokenizer
+    start = tokenizer.vocab["<|system|>"]
+    tokenizer.bos_token = "<|system|>"
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|system|> $A", special_tokens=[("<|system|>", start)]
+    )
+    vlm.processor.chat_template = LLAVA_TEMPLATE
+    assert vlm.template(with_image=True) == Template("<|system|>USER: <image>\n", " ASSISTANT: ", "<|end|>")
+    (prompt,), (answer,) = vlm.prompt_ids(["Job?"], with_image=True), vlm.answer_ids(["A baker."])
+    assert prompt[0] == start
+    assert prompt.count(start) == 1
+    assert answer[-1] == vlm.end_token
+    assert start not in answer
+
+
+def test_a_template_that_hides_the_answer_is_an_error(vlm):
+    vlm.processor.chat_template = (
+        "{% if add_generation_prompt %}{{ messages[0]['content'][0]['text'] }} Now:{% endif %}"
+    )
+    with pytest.raises(ModelError, match="does not put the answer after the prompt"):
+        vlm.template(with_image=False)
+
+
+def test_random_weights_are_the_same_every_time_and_not_the_models(vlm):
+    once, twice = vlm.untrained(), vlm.untrained()
+    assert once.fingerprint() == twice.fingerprint() != vlm.fingerprint()
+    assert once.processor is vlm.processor
+
+
+def test_the_fingerprint_is_of_weights_and_template(vlm):
+    before = vlm.fingerprint()
+    with torch.no_grad():
+        vlm.trainable()[-1][0] += 1e-3
+    assert vlm.fingerprint() != before
+    other = tiny.make_vlm()
+    other.processor.chat_template = other.processor.chat_template.replace("'|>'", "'|> '")
+    assert other.fingerprint() != before
+
+
+@pytest.mark.parametrize("trainable", ["full", "lora"])
+def test_what_was_trained_is_kept_and_read_back(vlm, tmp_path, trainable):
+    def prepare(model):
+        return model.train_language() if trainable == "full" else model.add_lora(4, 8)
+
+    with torch.no_grad():
+        for parameter in prepare(vlm):
+            parameter += 0.1
+    vlm.save_trained(tmp_path / "weights.safetensors")
+    other = tiny.make_vlm()
+    prepare(other)
+    other.load_trained(tmp_path / "weights.safetensors")
+    assert torch.equal(scores(other), scores(vlm))
+    prepare(stranger := tiny.make_vlm())
+    stranger.trainable()[0].requires_grad_(False)
+    with pytest.raises(ModelError, match=r"weights\.safetensors holds weights of another model"):
+        stranger.load_trained(tmp_path / "weights.safetensors")
+
+
+def test_reloading_forgets_training_and_adapters(folder):
+    loaded = VLM.load(str(folder))
+    before = scores(loaded)
+    with torch.no_grad():
+        for parameter in loaded.add_lora(4, 8):
+            parameter += 0.1
+    assert not torch.equal(scores(loaded), before)
+    loaded.reload()
+    assert loaded.adapter is None
+    assert torch.equal(scores(loaded), before)
+
+
+def test_an_adapter_starts_as_nothing_switches_off_and_merges(vlm):
+    before = scores(vlm)
+    parameters = vlm.add_lora(4, 8)
+    assert torch.equal(scores(vlm), before)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter += 0.1
+    adapted = scores(vlm)
+    assert not torch.allclose(adapted, before)
+    with vlm.adapter_off():
+        assert torch.equal(scores(vlm), before)
+    assert torch.equal(scores(vlm), adapted)
+    vlm.merge_lora()
+    assert vlm.adapter is None
+    torch.testing.assert_close(scores(vlm), adapted)
+
+
+def test_a_second_adapter_starts_from_the_first_ones_result(vlm):
+    with torch.no_grad():
+        for parameter in vlm.add_lora(4, 8):
+            parameter += 0.1
+    taught = scores(vlm)
+    vlm.add_lora(4, 8)
+    torch.testing.assert_close(scores(vlm), taught)
+    with vlm.adapter_off():
+        torch.testing.assert_close(scores(vlm), taught)
+
+
+def test_no_adapter_cannot_be_switched_off(vlm):
+    with pytest.raises(ModelError, match="no adapter"), vlm.adapter_off():
+        pass
+
+
+def config(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+BROKEN = {
+    "no processor": (lambda folder: (folder / "processor_config.json").unlink(), "holds no processor"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), r"holds no weights \(safetensors\)"),
+    "no configuration": (lambda folder: (folder / "config.json").unlink(), "holds no model configuration"),
+    "no chat template": (lambda folder: (folder / "chat_template.jinja").unlink(), "has no chat template"),
+    "broken configuration": (lambda folder: (folder / "config.json").write_text("{"), "config.json is not valid JSON"),
+    "empty configuration": (lambda folder: (folder / "config.json").write_text("{}"), "cannot be loaded: Unrecognized"),
+    "broken tokenizer": (lambda folder: (folder / "tokenizer.json").write_text("{}"), "cannot be loaded: "),
+    "broken processor": (lambda folder: (folder / "processor_config.json").write_text("{"), "cannot be loaded: .*JSON"),
+    "truncated weights": (lambda folder: (folder / "model.safetensors").write_bytes(b"0" * 99), "cannot be loaded: "),
+    "unknown family": (lambda folder: config(folder, model_type="llavva"), "cannot be loaded: .*llavva"),
+    "text only": (lambda folder: config(folder, model_type="llama"), "cannot be loaded: .*LlamaConfig"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_folder_that_cannot_be_used_says_why_in_one_line(folder, broken):
+    break_it, reason = BROKEN[broken]
+    break_it(folder)
+    with pytest.raises(ModelError, match=reason) as caught:
+        VLM.load(str(folder))
+    assert str(caught.value).startswith(f"model {folder}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_lack_a_tensor_are_not_filled_up_at_random(folder):
+    text_config = json.loads((folder / "config.json").read_text())["text_config"]
+    config(folder, text_config=text_config | {"num_hidden_layers": 3})
+    with pytest.raises(ModelError, match=r"9 of its weights are in no file, such as model\.language_model\.layers\.2"):
+        VLM.load(str(folder))
+
+
+def test_a_family_nobody_registered_says_the_nearest(vlm):
+    vlm.model.config.model_type = "llavva"
+    with pytest.raises(UnknownNameError, match="family: unknown name 'llavva'; did you mean 'llava'"):
+        VLM(vlm.model, vlm.processor, "stranger")
+
+
+@pytest.mark.parametrize("id", ["nanoo", "/no/such/folder", "./nano"])
+def test_an_unknown_name_is_never_looked_up_on_the_network(id, monkeypatch, folder):
+    monkeypatch.setattr(module, "shipped", lambda: {"nano": folder})
+    with pytest.raises(UnknownNameError, match=f"model: unknown name '{id}'"):
+        VLM.load(id)
+
+
+def test_an_unknown_name_says_the_nearest_and_a_shipped_one_loads(monkeypatch, folder):
+    monkeypatch.setattr(module, "shipped", lambda: {"nano": folder})
+    with pytest.raises(UnknownNameError, match="did you mean 'nano'"):
+        VLM.load("nanoo")
+    assert VLM.load("nano", dtype="bfloat16").model.dtype == torch.bfloat16
