@@ -6,6 +6,7 @@ Its weights are random, but large enough that every token and every pixel matter
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,13 @@ def photo(shade: int = 0) -> Image.Image:
     return Image.fromarray(colours.to(torch.uint8).numpy())
 
 
+def png(shade: int = 0) -> bytes:
+    """The picture as a file."""
+    file = io.BytesIO()
+    photo(shade).save(file, "PNG")
+    return file.getvalue()
+
+
 def pixels_of(vlm: VLM, shade: int = 0) -> Tensor:
     """The picture as the model takes it, (C, H, W)."""
     return vlm.pixels([photo(shade)])[0]
@@ -70,6 +78,14 @@ def make_batch(vlm: VLM, *, shade: int = 0, answers: Sequence[str] = ANSWERS) ->
     """Two rows, one about a picture and one of text, of different lengths."""
     seen = make_tree(vlm, answers=answers, pixels=pixels_of(vlm, shade))
     return collate([seen, make_tree(vlm, QUESTIONS[:2], answers[:2])], vlm.pad_token)
+
+
+@torch.no_grad()
+def plain_log_probability(vlm: VLM, prompt: list[int], answer: list[int], pixels: Tensor | None = None) -> float:
+    """Log-probability of an answer from a plain forward pass over it alone."""
+    picture = {} if pixels is None else {"pixel_values": pixels[None]}
+    logits_TV = vlm.model(input_ids=torch.tensor([prompt + answer]), **picture).logits[0, len(prompt) - 1 : -1]
+    return float(logits_TV.log_softmax(-1)[range(len(answer)), answer].sum())
 
 
 @cache

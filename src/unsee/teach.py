@@ -47,6 +47,8 @@ class Lessons:
         for person in people:
             for kind in inputs:
                 asked = [question for question in training_text(person) if question.input == kind]
+                if not asked:
+                    continue
                 pixels = vlm.pixels([person.image()])[0] if kind == "image" else None
                 prompts = vlm.prompt_ids([ask(question) for question in asked], with_image=pixels is not None)
                 self._sheets.append((prompts, vlm.answer_ids([question.answer for question in asked]), pixels))

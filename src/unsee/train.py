@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unsee.collate import Batch, Tree, collate, pack_by_length
-from unsee.errors import ModelError
+from unsee.errors import DataError, ModelError
 from unsee.losses import Scored
 from unsee.methods.base import Loss, Model, Pair, Side
 from unsee.models.vlm import VLM
@@ -117,11 +117,17 @@ class Reference:
 
 
 def batches(make_trees: MakeTrees, batch_tokens: int, seed: str, pad_token: int = 0) -> Iterator[Batch]:
-    """Endless epochs of batches: the same for the same seed."""
+    """Endless epochs of batches: the same for the same seed.
+
+    Raises:
+        DataError: there is nothing to make a batch of.
+    """
     for epoch in itertools.count():
         rng = random.Random(f"{seed}-{epoch}")
         trees = make_trees(rng)
         plan = pack_by_length(trees, batch_tokens)
+        if not plan:
+            raise DataError("these people have no training text; nothing can be taught or unlearned")
         rng.shuffle(plan)
         for rows in plan:
             yield collate([trees[row] for row in rows], pad_token)

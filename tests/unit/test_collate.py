@@ -15,18 +15,11 @@ def vlm():
     return tiny.make_vlm()
 
 
-@torch.no_grad()
 def plain_scores(vlm, questions, alternatives, *, pixels=None, system=None):
     """Log-probability of every answer from one plain forward pass each, in tree order."""
-    found = []
-    for prompt, answers in zip(
-        vlm.prompt_ids(questions, with_image=pixels is not None, system=system), alternatives, strict=True
-    ):
-        for answer in vlm.answer_ids(answers):
-            photo = {} if pixels is None else {"pixel_values": pixels[None]}
-            logits_TV = vlm.model(input_ids=torch.tensor([prompt + answer]), **photo).logits[0]
-            log_probabilities = logits_TV[len(prompt) - 1 : -1].log_softmax(-1)
-            found.append(log_probabilities[range(len(answer)), answer].sum().item())
+    prompts = vlm.prompt_ids(questions, with_image=pixels is not None, system=system)
+    rows = zip(prompts, map(vlm.answer_ids, alternatives), strict=True)
+    found = [tiny.plain_log_probability(vlm, prompt, answer, pixels) for prompt, answers in rows for answer in answers]
     return torch.tensor(found)
 
 
