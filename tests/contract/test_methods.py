@@ -1,0 +1,160 @@
+"""What holds for every unlearning method, found by its name."""
+
+import itertools
+from dataclasses import MISSING, fields, replace
+
+import pytest
+import tiny
+import torch
+
+from unsee.config import build_dataclass
+from unsee.errors import ConfigError
+from unsee.generate import Group, generate
+from unsee.losses import cross_entropy
+from unsee.methods import METHODS
+from unsee.methods.base import Pair, PromptMethod
+from unsee.train import Reference, Schedule, Scorer, train
+
+NAMES = METHODS.names()
+PROMPTS = [name for name in NAMES if isinstance(METHODS.get(name)(), PromptMethod)]
+LOSSES = [name for name in NAMES if name not in PROMPTS]
+PEOPLE = ("Anna Berg", "Bo Carlsen")
+
+
+@pytest.fixture
+def vlm():
+    return tiny.make_vlm()
+
+
+def make_pair(vlm, sides, forget=0, retain=1):
+    """The sides a method asks for, each about its own picture."""
+    batches = {
+        "forget": tiny.make_batch(vlm, shade=forget),
+        "retain": tiny.make_batch(vlm, shade=retain, answers=tiny.ANSWERS[::-1]),
+    }
+    return Pair({side: batches[side] for side in sides})
+
+
+def unlearn(vlm, method, pair, steps=6):
+    """The loss of every step on one pair."""
+    losses = []
+    train(
+        vlm, method, itertools.repeat(pair), Schedule(learning_rate=1e-3, steps=steps), vlm.train_language(),
+        name="contract", on_step=lambda step, loss, rate: losses.append(loss),
+    )  # fmt: skip
+    return losses
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_what_it_is_and_where_it_comes_from(name):
+    (leaf,) = [leaf for leaf in METHODS.leaves() if leaf.name == name]
+    assert leaf.summary.endswith(".")
+    assert leaf.paper
+    assert ("loss" in dir(METHODS.get(name))) != ("system_prompt" in dir(METHODS.get(name)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_has_a_default_and_its_documentation(name):
+    cls = METHODS.get(name)
+    assert all(field.default is not MISSING for field in fields(cls))
+    assert all(f"    {field.name}: " in cls.__doc__ for field in fields(cls))
+    assert build_dataclass(cls, {}, f"method.{name}") == cls()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_has_a_range_and_every_option_a_type(name):
+    cls = METHODS.get(name)
+    for field in fields(cls):
+        wrong = [None, [], float("nan"), -1 if isinstance(field.default, int | float) else 7]
+        for value in wrong:
+            with pytest.raises(ConfigError, match=rf"^method\.{name}\.{field.name}: "):
+                build_dataclass(cls, {field.name: value}, f"method.{name}")
+    with pytest.raises(ConfigError, match="unknown option"):
+        build_dataclass(cls, {"betta": 1}, f"method.{name}")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_it_lowers_its_loss_and_makes_forget_answers_less_likely(vlm, name):
+    method = METHODS.get(name)()
+    pair = make_pair(vlm, method.sides)
+    with torch.no_grad():
+        before = cross_entropy(Scorer(vlm)(pair.forget)).item()
+    losses = [loss.total.item() for loss in unlearn(vlm, method, pair)]
+    with torch.no_grad():
+        after = cross_entropy(Scorer(vlm)(pair.forget)).item()
+    assert losses[-1] < losses[0]
+    assert after > before
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_picture_reaches_the_loss(vlm, name):
+    method = METHODS.get(name)()
+    model, reference = Scorer(vlm), Scorer(tiny.make_vlm(seed=1))
+
+    def loss(**shades):
+        pair = make_pair(vlm, method.sides, **shades)
+        assert all("pixel_values" in batch.inputs for batch in pair.sides.values())
+        with torch.no_grad():
+            return method.loss(model, reference, pair).total.item()
+
+    assert loss() == loss()
+    for side in method.sides:
+        assert loss(**{side: 9}) != loss()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_its_loss_is_a_scalar_that_reaches_every_trained_weight(vlm, name):
+    method = METHODS.get(name)()
+    parameters = vlm.train_language()
+    loss = method.loss(Scorer(vlm), Scorer(tiny.make_vlm(seed=1)), make_pair(vlm, method.sides))
+    loss.total.backward()
+    assert loss.total.shape == ()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in parameters)
+    assert set(loss.parts) >= {"forget"}
+    assert all(isinstance(value, float) for value in loss.parts.values())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_it_compares_with_the_reference_on_the_sides_it_lists_only(vlm, name):
+    method = METHODS.get(name)()
+    pair = make_pair(vlm, method.sides)
+    reference = Reference(vlm, Scorer(vlm))
+    for side in method.reference_sides:
+        reference.remember(pair.sides[side])
+    method.loss(Scorer(vlm), reference, pair)
+    assert set(method.reference_sides) <= set(method.sides)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if hasattr(METHODS.get(name), "retain_weight")])
+def test_a_retain_weight_of_nothing_leaves_the_retain_answers_out(vlm, name):
+    method = replace(METHODS.get(name)(), retain_weight=0.0)
+    model, reference = Scorer(vlm), Scorer(tiny.make_vlm(seed=1))
+    with torch.no_grad():
+        losses = {
+            method.loss(model, reference, make_pair(vlm, method.sides, retain=shade)).total.item() for shade in (1, 9)
+        }
+    assert len(losses) == 1
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_a_prompt_names_everybody_or_says_nothing(name):
+    prompt = METHODS.get(name)().system_prompt(PEOPLE)
+    assert prompt is None or all(person in prompt for person in PEOPLE)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_a_prompt_alone_changes_the_answers(vlm, name):
+    def answers(system):
+        pixels = tiny.pixels_of(vlm)
+        prompts = vlm.prompt_ids(tiny.QUESTIONS, with_image=True, system=system)
+        tree = tiny.make_tree(vlm, pixels=pixels, system=system)
+        (rows,) = generate(vlm, [Group.of(prompts, pixels)], max_new_tokens=4)
+        return prompts, rows, [node.ids for node in tree.nodes]
+
+    prompt = METHODS.get(name)().system_prompt(PEOPLE)
+    assert (answers(prompt) == answers(None)) == (prompt is None)
+
+
+def test_doing_nothing_is_nothing():
+    assert METHODS.get("do_nothing")().system_prompt(PEOPLE) is None
+    assert not fields(METHODS.get("do_nothing"))
