@@ -18,7 +18,7 @@ from unsee.train import Schedule, batches, train
 
 log = logging.getLogger(__name__)
 
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048
 
 
 def base_corpus_texts(tower: CLIPVisionModel) -> list[str]:
@@ -36,7 +36,7 @@ def train_base(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> VLM:
-    """The nano base model after `steps` steps of 4,096 tokens."""
+    """The nano base model after `steps` steps of 2,048 tokens."""
     tokenizer = train_tokenizer(base_corpus_texts(tower))
     vlm = VLM(make_llava(tower, tokenizer, seed=seed), make_processor(tokenizer), "nano")
     vlm.model.config.unsee_corpus = CORPUS
@@ -49,7 +49,7 @@ def train_base(
             yield Pair({"retain": batch})
 
     def report(step: int, loss: Loss, rate: float) -> None:
-        if step % 50 == 0:
+        if step % 100 == 0:
             log.info("base step=%d loss=%.4f learning_rate=%.2e", step, loss.parts["retain"], rate)
 
     schedule = Schedule(learning_rate=1.5e-3, steps=steps, warmup=0.03, weight_decay=0.02, checkpoint_every=250)

@@ -102,6 +102,9 @@ def make_llava(
         tie_word_embeddings=True,
     )
     model = LlavaForConditionalGeneration(config)
+    for parameter in model.parameters():  # the libraries' 0.02 suits widths in the thousands; here it stalls learning
+        if parameter.dim() == 2:
+            torch.nn.init.normal_(parameter, 0.0, width**-0.5)
     model.model.vision_tower.load_state_dict(tower.state_dict())
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
