@@ -46,7 +46,7 @@ class UnknownNameError(ConfigError):
     def __init__(self, where: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else ";"
+        hint = f"; did you mean '{near[0]}'?" if near else ""
         super().__init__(f"{where}: unknown name '{name}'{hint} (known: {', '.join(names) or 'none'})")
         self.name = name
         self.nearest = near[0] if near else None

@@ -95,6 +95,8 @@ def _read(
 
 
 def _files(folder: Path, config: str) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; `unsee build` makes one")
     files = sorted((folder / config).glob("*.parquet"))
     if not files:
         siblings = (folder / config).parent.glob("*/*.parquet")
@@ -122,8 +124,8 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 def _check_split(forget: Mapping[str, Row], retain: Mapping[str, Row], forget_name: str, retain_name: str) -> None:
     if not forget or not retain:
-        empty, share = (forget_name, "everybody") if not retain else (retain_name, "nobody")
-        raise DataError(f"{empty}: this forget share gives {share}; choose one that leaves people on both sides")
+        share = "nobody" if not forget else "everybody"
+        raise DataError(f"{forget_name}: this forget share gives {share}; choose one that leaves people on both sides")
     shared = sorted(forget.keys() & retain.keys())
     if shared:
         raise DataError(
@@ -160,7 +162,7 @@ def _images(config: str, row: Row) -> tuple[bytes, ...]:
         try:
             Image.open(io.BytesIO(encoded)).load()
         except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{config}: the image of ID '{row['ID']}' is broken ({error}); replace it") from error
+            raise DataError(f"{config}: the image of ID '{row['ID']}' is broken; replace it") from error
         images.append(encoded)
     return tuple(images)
 

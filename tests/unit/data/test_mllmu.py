@@ -94,7 +94,7 @@ def test_a_ratio_that_was_not_built(small_data):
 
 
 def test_no_folder_at_all(tmp_path):
-    with pytest.raises(DataError, match="no parquet file"):
+    with pytest.raises(DataError, match="no such folder"):
         load(tmp_path / "nowhere", 15)
 
 

@@ -1,0 +1,83 @@
+"""Runs `unsee` in processes of its own: real exit codes, signals and output, without importing torch in each.
+
+A fork server imports the program once; every command is a fresh fork of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["unsee.cli", "unsee.run"])
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A signal that the process sends to itself.
+
+    Attributes:
+        at: the function at whose call it does so, "module:name" or "module:class.name".
+        call: at which call, counted from 1.
+        sent: SIGKILL leaves no code time to tidy up; SIGINT is Ctrl-C.
+    """
+
+    at: str
+    call: int = 1
+    sent: signal.Signals = signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What is left of a process: its exit code (negative: the signal that ended it) and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def unsee(arguments: Sequence[str], cache: Path, stop: Stop | None = None, seconds: float = 120) -> Finished:
+    """Run one command to its end, with its own cache."""
+    out, err = cache.with_suffix(".out"), cache.with_suffix(".err")
+    process = _context.Process(target=_command, args=(list(map(str, arguments)), cache, out, err, stop))
+    process.start()
+    process.join(seconds)
+    if process.is_alive():
+        process.kill()
+        raise TimeoutError(f"unsee {' '.join(arguments)}: not done after {seconds} s")
+    return Finished(process.exitcode, out.read_text(), err.read_text())
+
+
+def _command(arguments: list[str], cache: Path, out: Path, err: Path, stop: Stop | None) -> None:
+    for descriptor, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.environ["UNSEE_CACHE"] = str(cache)
+    if stop:
+        _arm(stop)
+    from unsee.cli import main
+
+    sys.exit(main(arguments))
+
+
+def _arm(stop: Stop) -> None:
+    module, _, path = stop.at.partition(":")
+    *owners, name = path.split(".")
+    owner = importlib.import_module(module)
+    for part in owners:
+        owner = getattr(owner, part)
+    original, calls = getattr(owner, name), 0
+
+    def stopping(*arguments, **options):
+        nonlocal calls
+        calls += 1
+        if calls == stop.call:
+            os.kill(os.getpid(), stop.sent)
+        return original(*arguments, **options)
+
+    setattr(owner, name, stopping)

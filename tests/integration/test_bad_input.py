@@ -1,0 +1,184 @@
+"""What a user can get wrong: one sentence, exit code 2, and nothing left behind."""
+
+from __future__ import annotations
+
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from integration.command import unsee
+
+FORGET = "forget_15/train-00000-of-00001.parquet"
+PEOPLE = "retain_85/train-00000-of-00001.parquet"
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """Runs a command that has to be refused before it leaves anything; gives its sentence."""
+
+    def run(*words):
+        before = {*tmp_path.rglob("*")} - {tmp_path / "cache.out", tmp_path / "cache.err"}
+        command = unsee(words, tmp_path / "cache", seconds=60)
+        assert command.code == 2, command.err
+        assert command.out == ""
+        assert command.err.startswith("unsee: ")
+        assert command.err.count("\n") == 1
+        assert set(tmp_path.rglob("*")) - {tmp_path / "cache.out", tmp_path / "cache.err"} == before
+        return command.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["quik"], "did you mean 'quick'?"),
+        (["missing.toml"], "missing.toml: cannot be read: No such file"),
+        (["tiny", "--set", "method.npoo={}"], "unknown name 'npoo'; did you mean 'npo'?"),
+        (["tiny", "--set", "method.npo.betta=1"], "method.npo.betta: unknown option; did you mean 'beta'?"),
+        (["tiny", "--set", "method.npo.beta=-1"], "method.npo.beta: must be greater than 0, got -1"),
+        (["tiny", "--set", "method.npo.modality=['imag']"], "must be 'image', 'text' or 'both', got 'imag'"),
+        (["tiny", "--set", "method.npo=3"], "method.npo: must be a table, got 3"),
+        (["tiny", "--set", "teach.stepps=3"], "teach.stepps: unknown option; did you mean 'steps'?"),
+        (["tiny", "--set", "teach.steps=many"], "teach.steps: must be a valid integer, got 'many'"),
+        (["tiny", "--set", "teach.steps=2.5"], "teach.steps: must be a valid integer, got 2.5"),
+        (["tiny", "--set", "teach.learning_rate=nan"], "teach.learning_rate: must be"),
+        (["tiny", "--set", "teach=3"], "teach: must be a table, got 3"),
+        (["tiny", "--set", "teach.steps"], "--set teach.steps: must have the form key=value"),
+        (["tiny", "--set", "data.forget_percent=0"], "data.forget_percent: must be 5, 10 or 15, got 0"),
+        (["tiny", "--set", "data.forget_percent=100"], "data.forget_percent: must be 5, 10 or 15, got 100"),
+        (["tiny", "--set", "data.people=3"], "forgetting 15 % of 3 people forgets nobody"),
+        (["tiny", "--set", "data.source=no/such/folder"], "no/such/folder: no such folder"),
+        (["tiny", "--set", "model.id=nanoo"], "model: unknown name 'nanoo'"),
+        (["tiny", "--set", "model.id=./missing"], "model: unknown name './missing'"),
+    ],
+)
+def test_recipes(words, sentence, model, tmp_path, refused):
+    fitting = () if "model.id" in words[-1] else ("--set", f"model.id={model}", "--set", "teach.replay=0")
+    assert sentence in refused("run", words[0], *fitting, *words[1:], "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize("content", ["name = ", b"\xff\xfe", "[data]\npeople = 60\n"])
+def test_a_file_that_is_no_recipe(content, tmp_path, refused):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    assert any(text in refused("run", path) for text in ("is not TOML", "name: missing; it has no default"))
+
+
+def test_replay_of_what_nobody_knows(model, refused):
+    assert "teach.replay: 0.25 asked for" in refused("run", "tiny", "--set", f"model.id={model}")
+
+
+def test_other_commands(tmp_path, model, data, finished, refused):
+    run, _ = finished
+    assert "did you mean 'methods'" in refused("list", "nonsense-methods")
+    assert "did you mean" not in refused("list", "nonsense")
+    assert "already exists and is not empty" in refused("build", data)
+    assert "not a run folder (no config.toml)" in refused("report", tmp_path)
+    assert "not a run folder (no config.toml)" in refused("report", tmp_path / "missing")
+    assert "not a run folder (no config.toml)" in refused("report", run, data)
+    assert "config 'forget_15' is missing" in refused("eval", model, "--data", tmp_path)
+    assert "config 'forget_7' is missing" in refused("eval", model, "--data", data, "--forget-percent", "7")
+    assert "unknown name 'nanno'" in refused("eval", "nanno", "--data", data)
+
+
+def test_a_run_that_has_not_come_far_has_no_report(tmp_path, refused):
+    (tmp_path / "config.toml").write_text('name = "young"\n')
+    assert "scores.json: missing; the run has not come that far" in refused("report", tmp_path)
+
+
+def test_folders_that_hold_something_else(recipe, finished, tmp_path, refused):
+    run, _ = finished
+    assert "holds a run with another config" in refused(*recipe, "--set", "seed=1", "--out", run)
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "thesis.tex").write_text("")
+    assert "not empty and not a run" in refused(*recipe, "--out", thesis)
+    assert "not a folder" in refused(*recipe, "--out", thesis / "thesis.tex")
+    assert "cannot be created" in refused(*recipe, "--out", thesis / "thesis.tex" / "run")
+
+
+def _lose(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _truncate(path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "sentence"),
+    [
+        ("config.json", _lose, "holds no model configuration"),
+        ("model.safetensors", _lose, "holds no weights (safetensors)"),
+        ("processor_config.json", _lose, "holds no processor"),
+        ("chat_template.jinja", _lose, "chat template"),
+        ("config.json", _truncate, "config.json is not valid JSON"),
+        ("model.safetensors", _truncate, "cannot be loaded"),
+        ("tokenizer.json", _truncate, "cannot be loaded"),
+    ],
+)
+def test_model_folders(name, damage, sentence, model, data, tmp_path, refused):
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    damage(broken / name)
+    changes = (f"model.id={broken}", f"data.source={data}", "teach.replay=0")
+    words = [word for change in changes for word in ("--set", change)]
+    assert sentence in refused("run", "tiny", *words, "--out", tmp_path / "run")
+    assert sentence in refused("eval", broken, "--data", data)
+
+
+def _edit(name, change):
+    def edit(folder):
+        path = folder / name
+        pq.write_table(change(pq.read_table(path)), path)
+
+    return edit
+
+
+def _column(name, values):
+    """Put other values into the first rows of a column."""
+
+    def change(table):
+        field = table.schema.field(name)
+        column = pa.array([*values, *table[name].to_pylist()[len(values) :]], field.type)
+        return table.set_column(table.column_names.index(name), field, column)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda folder: _lose(folder / "Test_Set"), "config 'Test_Set' is missing"),
+        (lambda folder: _lose(folder / "forget_15"), "config 'forget_15' is missing; the nearest is"),
+        (lambda folder: _truncate(folder / FORGET), "not a readable parquet file"),
+        (_edit(FORGET, lambda table: table.drop_columns("Mask_Task")), "column 'Mask_Task' is missing"),
+        (_edit(FORGET, _column("image", [{"bytes": b"\x89PNG", "path": ""}])), "is broken"),
+        (_edit(FORGET, _column("image", [None])), "is broken"),
+        (_edit(FORGET, _column("ID", [" "])), "a row has an empty ID"),
+        (_edit(FORGET, _column("ID", [None])), "a row has an empty ID"),
+        (_edit(PEOPLE, lambda table: pa.concat_tables([table, table.slice(0, 1)])), "occurs twice"),
+        (_edit(FORGET, _column("biography", ["{"])), "not valid JSON"),
+        (_edit(FORGET, lambda table: table.slice(0, 0)), "forget_15: this forget share gives nobody"),
+        (_edit(PEOPLE, lambda table: table.slice(0, 0)), "forget_15: this forget share gives everybody"),
+    ],
+)
+def test_data_folders(damage, sentence, recipe, data, tmp_path, refused):
+    broken = tmp_path / "broken"
+    shutil.copytree(data, broken)
+    damage(broken)
+    assert sentence in refused(*recipe, "--set", f"data.source={broken}", "--out", tmp_path / "run")
+
+
+def test_numbers_that_explode(recipe, tmp_path):
+    """Stop at the step, and keep the last good state."""
+    changes = ("teach.learning_rate=1e30", "teach.steps=5")
+    words = [word for change in changes for word in ("--set", change)]
+    command = unsee([*recipe, *words, "--out", tmp_path / "run"], tmp_path / "cache")
+    assert command.code == 2
+    assert command.err.startswith("unsee: target: loss is nan at step ")
+    assert command.err.count("\n") == 1
+    assert len(list((tmp_path / "cache" / "weights").glob("*.checkpoint.safetensors"))) == 1
+    assert not list((tmp_path / "run").glob("scores.json"))

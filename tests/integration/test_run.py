@@ -1,0 +1,182 @@
+"""One whole run, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from itertools import product
+
+import pytest
+from integration.command import Stop, unsee
+
+from unsee import load_recipe, run_recipe
+from unsee.data.mllmu import load
+from unsee.record import ANSWER_COLUMNS, Record
+from unsee.report.scores import Scores
+
+CONTROLS = ["random_weights", "target", "oracle", "oracle_2", "do_nothing"]
+METHODS = [*CONTROLS, "gradient_difference", "prompting"]
+CELLS = set(
+    product(("forget", "test", "retain", "celebrity"), ("classification", "generation", "cloze"), ("image", "text"))
+) | {("general", "classification", "image"), ("general", "classification", "text")}
+
+
+@pytest.fixture
+def run(finished):
+    folder, _ = finished
+    return Record.open(folder)
+
+
+@pytest.fixture(scope="module")
+def secrets(data):
+    """The names and longer answers of the people to forget."""
+    people = load(data, 15).forget
+    words = {text for person in people for question in person.questions for text in (question.answer, person.name)}
+    return {word for word in words if len(word) > 6}
+
+
+def test_it_ends_with_the_table_the_report_and_nothing_else(finished):
+    folder, command = finished
+    assert (command.code, command.err) == (0, "")
+    lines = command.out.split("\n")
+    assert lines[-2:] == [str(folder / "report.html"), ""]
+    assert sorted(line.split()[0] for line in lines[3:-3]) == sorted(METHODS)
+
+
+def test_the_record_is_complete(run):
+    assert {path.name for path in run.folder.iterdir()} == {
+        "config.toml", "log.jsonl", "answers.parquet", "gate.json", "scores.json", "report.html", "portraits", "models",
+    }  # fmt: skip
+    assert {path.name for path in (run.folder / "models").iterdir()} == {
+        "target", "oracle", "oracle_2", "gradient_difference-both",
+    }  # fmt: skip
+    assert not list(run.folder.rglob("*.part"))
+    assert [event["event"] for event in run.events()][-1] == "finished"
+
+
+def test_the_scores_keep_the_contract(run):
+    scores = Scores.load(run.folder, "scores.json")
+    assert [method.method for method in scores.methods] == METHODS
+    assert {method.verdict for method in scores.methods} <= {"ok", "collapsed"}
+    for method in scores.methods:
+        own = [cell for cell in scores.cells if cell.method == method.method]
+        headline = [cell for cell in own if cell.metric != "probability"]
+        assert {(cell.set, cell.task, cell.input) for cell in headline} == CELLS
+        assert len(headline) == len(CELLS)
+        assert all(cell.low <= cell.value <= cell.high and cell.n_people > 1 for cell in own)
+        assert {cell.chance for cell in headline if cell.task == "classification"} == {0.25}
+        assert method.modality == ("both" if method.method == "gradient_difference" else "")
+    seeds = {cell.method: cell.seed for cell in scores.cells}
+    assert (seeds["target"], seeds["oracle"], seeds["oracle_2"]) == (0, 1, 2)
+
+
+def test_the_gate_sees_what_was_learned_by_heart(run):
+    cells = {(c["set"], c["task"], c["input"]): c for c in run.read_json("gate.json")["cells"]}
+    learned = cells["forget", "classification", "text"]
+    assert learned["signal"]
+    assert learned["target"]["value"] > 0.9
+    assert learned["oracle"]["value"] < 0.5
+
+
+def test_the_controls_frame_the_scores(run):
+    scores = {method.method: method for method in Scores.load(run.folder, "scores.json").methods}
+    assert scores["target"].efficacy.value == scores["do_nothing"].efficacy.value == 0
+    assert scores["oracle"].efficacy.value == scores["oracle"].generality.value == 1
+    assert scores["target"].utility.value == 1
+    assert (scores["random_weights"].verdict, scores["random_weights"].score.value) == ("collapsed", 0)
+
+
+def test_every_answer_is_kept(run):
+    answers = run.read_table("answers.parquet")
+    assert tuple(answers.columns) == ANSWER_COLUMNS
+    assert list(answers["method"].unique()) == METHODS
+    said = {method: rows.set_index("item")["answer"] for method, rows in answers.groupby("method")}
+    assert all(sorted(rows.index) == sorted(said["target"].index) for rows in said.values())
+    assert said["do_nothing"].equals(said["target"])
+    assert not said["oracle"].equals(said["target"])
+
+
+def test_a_second_run_computes_nothing_and_ends_the_same(run, recipe, cache):
+    before, events = run.read_text("scores.json"), len(run.events())
+    assert unsee([*recipe, "--out", run.folder], cache).code == 0
+    assert {event["event"] for event in run.events()[events:]} == {"cached", "gate", "finished"}
+    assert run.read_text("scores.json") == before
+
+
+def test_the_config_of_a_run_is_a_recipe(run, cache, tmp_path):
+    assert unsee(["run", run.folder / "config.toml", "--out", tmp_path / "again"], cache).code == 0
+    again = Record.open(tmp_path / "again")
+    assert "training" not in {event["event"] for event in again.events()}
+    for name in ("config.toml", "scores.json"):
+        assert again.read_text(name) == run.read_text(name)
+
+
+def test_the_same_data_elsewhere_are_the_same_run(run, recipe, data, cache, tmp_path):
+    shutil.copytree(data, tmp_path / "moved")
+    command = unsee([*recipe, "--set", f"data.source={tmp_path / 'moved'}", "--out", tmp_path / "run"], cache)
+    assert command.code == 0
+    assert Record.open(tmp_path / "run").read_text("scores.json") == run.read_text("scores.json")
+
+
+def test_the_unlearned_model_is_examined_like_any_other(run, data, tmp_path):
+    command = unsee(["eval", run.folder / "models/gradient_difference-both", "--data", data], tmp_path / "cache")
+    assert (command.code, command.err) == (0, "")
+    printed = {tuple(line.split()[:4]): float(line.split()[4]) for line in command.out.splitlines()[3:] if line.strip()}
+    wanted = {
+        (cell.set, cell.task, cell.input, cell.metric): round(cell.value, 3)
+        for cell in Scores.load(run.folder, "scores.json").cells
+        if cell.method == "gradient_difference" and cell.set in ("forget", "test")
+    }
+    assert wanted.items() <= printed.items()
+
+
+def test_nobody_to_forget_is_named_outside_the_answers_and_the_report(run, finished, secrets, cache, tmp_path):
+    _, command = finished
+    redacted = tmp_path / "redacted.html"
+    assert unsee(["report", run.folder, "--redact", "--out", redacted], cache).code == 0
+    texts = [run.read_text("log.jsonl"), run.read_text("config.toml"), run.read_text("scores.json")]
+    for text in (*texts, command.out, command.err, redacted.read_text()):
+        assert not [secret for secret in secrets if secret in text]
+    assert any(secret in run.read_text("report.html") for secret in secrets)
+
+
+@pytest.fixture(scope="module")
+def unlearnable(model, tmp_path_factory):
+    """A run of three steps on generated data, whose making was killed at first: words, cache, folder, its end."""
+    cache, folder = (tmp_path_factory.mktemp("integration") / name for name in ("cache", "run"))
+    words = ["run", "tiny", "--set", f"model.id={model}", "--set", "teach.replay=0", "--out"]
+    assert unsee([*words, folder], cache, Stop("unsee.data.builder:_write", 5)).code == -signal.SIGKILL
+    assert not folder.exists()
+    return words, cache, folder, unsee([*words, folder], cache)
+
+
+def test_without_signal_nothing_is_ranked(unlearnable):
+    _, _, folder, command = unlearnable
+    assert command.code == 3
+    assert command.err == "unsee: no signal: target and oracle do not differ, so nothing is ranked\n"
+    assert command.out.endswith(f"{folder / 'report.html'}\n")
+    assert not Record.open(folder).read_json("gate.json")["signal"]
+    scores = Scores.load(folder, "scores.json")
+    assert {(method.verdict, method.score) for method in scores.methods} == {("no signal", None)}
+    assert [method.method for method in scores.methods] == CONTROLS[:-1]
+
+
+def test_built_data_are_the_generated_ones(unlearnable, tmp_path):
+    words, cache, folder, _ = unlearnable
+    built = unsee(["build", tmp_path / "data", "--people", "12", "--celebrities", "6"], cache)
+    assert (built.code, built.out, built.err) == (0, f"{tmp_path / 'data'}\n", "")
+    assert unsee([*words, tmp_path / "run", "--set", f"data.source={tmp_path / 'data'}"], cache).code == 3
+    again = Record.open(tmp_path / "run")
+    assert "training" not in {event["event"] for event in again.events()}
+    assert again.read_text("scores.json") == Record.open(folder).read_text("scores.json")
+
+
+def test_python_does_the_same(run, recipe, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNSEE_CACHE", str(cache))
+    result = run_recipe(load_recipe("tiny", recipe[3::2]), tmp_path / "run")
+    assert result.verdict == "ok"
+    assert result.scores == Scores.load(run.folder, "scores.json")
+    assert sorted(row.method for row in result.rows) == sorted(METHODS)
+    assert json.loads((tmp_path / "run" / "scores.json").read_text()) == run.read_json("scores.json")
+    assert result.report.is_file()

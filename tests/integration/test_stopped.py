@@ -1,0 +1,47 @@
+"""A run that is stopped in every stage, with no time to tidy up, ends as one that never was.
+
+The making of data is stopped in `test_run.py`, in the one run that generates them.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from integration.command import Stop, unsee
+
+from unsee.record import Record
+
+STOPS = {
+    "target": Stop("unsee.teach:FineTuning.loss", 70),
+    "target's weights": Stop("unsee.models.vlm:VLM.save", 1),
+    "oracle": Stop("unsee.teach:FineTuning.loss", 60),
+    "evaluation": Stop("unsee.evaluate:Exam._write", 1),
+    "Ctrl-C": Stop("unsee.teach:FineTuning.loss", 20, signal.SIGINT),
+    "method": Stop("unsee.methods.gradient_difference:GradientDifference.loss", 10),
+    "scores": Stop("unsee.run:score"),
+    "report": Stop("unsee.run:write_report"),
+}
+
+
+def test_a_run_stopped_in_every_stage_ends_with_the_same_scores(recipe, finished, tmp_path):
+    folder, cache = tmp_path / "run", tmp_path / "cache"
+    for stage, stop in STOPS.items():
+        command = unsee([*recipe, "--out", folder], cache, stop)
+        assert command.out == "", stage
+        if stop.sent == signal.SIGINT:
+            assert command.code == 130
+            assert command.err == "unsee: interrupted; resumable: run the same command again\n"
+        else:
+            assert command.code == -signal.SIGKILL, f"{stage}: {command.err}"
+    assert unsee([*recipe, "--out", folder], cache).code == 0
+    uninterrupted, _ = finished
+    assert Record.open(folder).read_text("scores.json") == Record.open(uninterrupted).read_text("scores.json")
+    assert {path.name for path in folder.iterdir()} == {path.name for path in uninterrupted.iterdir()}
+
+
+def test_training_goes_on_from_its_checkpoint(recipe, tmp_path):
+    folder, cache = tmp_path / "run", tmp_path / "cache"
+    for stop in (Stop("unsee.teach:FineTuning.loss", 55), Stop("unsee.teach:FineTuning.loss", 10)):
+        assert unsee([*recipe, "--out", folder], cache, stop).code == -signal.SIGKILL
+    steps = [event["step"] for event in Record.open(folder).events() if event["event"] == "step"]
+    assert steps == [*range(54), *range(50, 59)]
