@@ -42,7 +42,7 @@ class Finished:
     err: str
 
 
-def unsee(arguments: Sequence[str], cache: Path, stop: Stop | None = None, seconds: float = 120) -> Finished:
+def unsee(arguments: Sequence[str], cache: Path, stop: Stop | None = None, seconds: float = 600) -> Finished:
     """Run one command to its end, with its own cache."""
     out, err = cache.with_suffix(".out"), cache.with_suffix(".err")
     process = _context.Process(target=_command, args=(list(map(str, arguments)), cache, out, err, stop))
@@ -50,7 +50,7 @@ def unsee(arguments: Sequence[str], cache: Path, stop: Stop | None = None, secon
     process.join(seconds)
     if process.is_alive():
         process.kill()
-        raise TimeoutError(f"unsee {' '.join(arguments)}: not done after {seconds} s")
+        raise TimeoutError(f"unsee {arguments}: not done after {seconds} s")
     return Finished(process.exitcode, out.read_text(), err.read_text())
 
 

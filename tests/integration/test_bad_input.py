@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ def refused(tmp_path):
 
     def run(*words):
         before = {*tmp_path.rglob("*")} - {tmp_path / "cache.out", tmp_path / "cache.err"}
-        command = unsee(words, tmp_path / "cache", seconds=60)
+        command = unsee(words, tmp_path / "cache")
         assert command.code == 2, command.err
         assert command.out == ""
         assert command.err.startswith("unsee: ")
@@ -178,7 +179,7 @@ def test_numbers_that_explode(recipe, tmp_path):
     words = [word for change in changes for word in ("--set", change)]
     command = unsee([*recipe, *words, "--out", tmp_path / "run"], tmp_path / "cache")
     assert command.code == 2
-    assert command.err.startswith("unsee: target: loss is nan at step ")
+    assert re.match(r"unsee: target: loss is .*nan.* at step \d; the state before it is kept in ", command.err)
     assert command.err.count("\n") == 1
     assert len(list((tmp_path / "cache" / "weights").glob("*.checkpoint.safetensors"))) == 1
-    assert not list((tmp_path / "run").glob("scores.json"))
+    assert not (tmp_path / "run" / "scores.json").exists()
