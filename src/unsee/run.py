@@ -123,8 +123,11 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     found = gate(pd.concat(answers), resamples)
     found.save(record, "gate.json")
     record.log("gate", signal=found.signal)
-    for trial in trials if found.signal else ():
-        answers += [_try(trial, stages, target, benchmark, config, exam, exam_key, record)]
+    if found.signal:
+        with progress.task("all methods", len(trials)) as advance:
+            for trial in trials:
+                answers += [_try(trial, stages, target, benchmark, config, exam, exam_key, record)]
+                advance(1)
 
     table = pd.concat(answers, ignore_index=True)
     record.write_table("answers.parquet", table[list(ANSWER_COLUMNS)])
