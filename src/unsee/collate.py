@@ -9,6 +9,7 @@ Shape letters: B rows, T tokens, N scored tokens.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Node:
-    """A run of tokens under a parent node (-1: none); `scored` nodes are answers."""
+    """A run of tokens under a parent node (-1: none); `item` is the number of the answer it is, -1 if it is none."""
 
     ids: list[int]
     parent: int
-    scored: bool = False
+    item: int = -1
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Tree:
         """Length of the packed row."""
         return sum(len(node.ids) for node in self.nodes)
 
+    @property
+    def num_items(self) -> int:
+        """Answers in the tree."""
+        return sum(node.item >= 0 for node in self.nodes)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -48,7 +54,7 @@ class Batch:
             pixel_values if any row has an image.
         source_N: index into the flattened (B * T) tokens whose hidden state predicts the target.
         target_N: the token to predict.
-        item_N: which answer the token belongs to, 0 to num_items - 1, in tree order.
+        item_N: which answer the token belongs to, 0 to num_items - 1, in the order they were given.
     """
 
     inputs: dict[str, Any]
@@ -75,13 +81,29 @@ def build_tree(
     prompts: Sequence[list[int]], answers: Sequence[Sequence[list[int]]], pixels: Tensor | None = None
 ) -> Tree:
     """One tree over prompts that share a beginning; `answers[i]` are the alternatives scored after `prompts[i]`."""
+    items = itertools.count()
+    numbered = [[(next(items), ids) for ids in alternatives] for alternatives in answers]
     cut = shared_length(prompts)
     nodes = [Node(list(prompts[0][:cut]), -1)]
-    for prompt, alternatives in zip(prompts, answers, strict=True):
-        nodes.append(Node(list(prompt[cut:]), 0))
-        question = len(nodes) - 1
-        nodes.extend(Node(list(answer), question, scored=True) for answer in alternatives)
+    _grow(nodes, 0, [(prompt[cut:], leaves) for prompt, leaves in zip(prompts, numbered, strict=True)])
     return Tree(nodes, pixels)
+
+
+def _grow(nodes: list[Node], parent: int, branches: Sequence[tuple[list[int], list[tuple[int, list[int]]]]]) -> None:
+    """Hang prompts under a node, what several of them share only once, and their answers under them."""
+    alike: dict[int, list[tuple[list[int], list[tuple[int, list[int]]]]]] = {}
+    for ids, leaves in branches:
+        alike.setdefault(ids[0], []).append((ids, leaves))
+    for group in alike.values():
+        cut = shared_length([ids for ids, _ in group]) if len(group) > 1 else 0
+        if cut:
+            nodes.append(Node(group[0][0][:cut], parent))
+            _grow(nodes, len(nodes) - 1, [(ids[cut:], leaves) for ids, leaves in group])
+            continue
+        for ids, leaves in group:
+            nodes.append(Node(ids, parent))
+            question = len(nodes) - 1
+            nodes.extend(Node(list(answer), question, item) for item, answer in leaves)
 
 
 def collate(trees: Sequence[Tree], pad_token: int = 0) -> Batch:
@@ -103,14 +125,14 @@ def collate(trees: Sequence[Tree], pad_token: int = 0) -> Batch:
         owner_T = torch.tensor(owner)
         mask[row, :length, :length] = _ancestry(tree)[owner_T][:, owner_T].tril()
         for index, node in enumerate(tree.nodes):
-            if node.scored:
+            if node.item >= 0:
                 parent = tree.nodes[node.parent]
                 last_of_parent = starts[node.parent] + len(parent.ids) - 1
                 source += [row * width + last_of_parent]
                 source += [row * width + starts[index] + k for k in range(len(node.ids) - 1)]
                 target += node.ids
-                item += [num_items] * len(node.ids)
-                num_items += 1
+                item += [num_items + node.item] * len(node.ids)
+        num_items += tree.num_items
     inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": mask[:, None], "position_ids": position_ids}
     pixels = [tree.pixels for tree in trees if tree.pixels is not None]
     if pixels:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from unsee.data.questions import SHORT
 from unsee.data.schema import LETTERS, Question
 
 Choice = Literal["likelihood", "letter"]
 
-SHORT = "Answer in few words."
 BLANK = "Fill in the blank."
 LETTER = "Answer with the letter of the right option."
 

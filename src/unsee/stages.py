@@ -77,9 +77,8 @@ class Stages:
 
     def teach(self, name: str, people: Sequence[Person], config: TeachConfig, seed: int) -> Weights:
         """The base model fine-tuned on the training text of `people`, mixed with replay."""
-        key = key_of(
-            "teach", self.base.key, self.config.model_dump(), [_content(p) for p in people], config.model_dump(), seed
-        )
+        settings = [self._trained_part(), config.model_dump(exclude={"oracle_seeds"}), seed]
+        key = key_of("teach", self.base.key, settings, [_content(p) for p in people])
 
         def pairs() -> Iterator[Pair]:
             lessons = Lessons(self.vlm, people, INPUTS["both"], config.turns)
@@ -102,7 +101,7 @@ class Stages:
         seed: int,
     ) -> Weights:
         """The target after a method; it unlearns from questions of `modality` and may look at all retain questions."""
-        options = [type(method).__name__, asdict(method), modality, config.model_dump(), seed]  # type: ignore[call-overload]
+        options = [type(method).__name__, asdict(method), modality, self._trained_part(), config.model_dump(), seed]  # type: ignore[call-overload]
         key = key_of("unlearn", target.key, options, [_content(p) for p in (*forget, *retain)])
 
         def pairs() -> Iterator[Pair]:
@@ -191,6 +190,9 @@ class Stages:
         checkpoint.unlink(missing_ok=True)
         self._ready = result
         return result
+
+    def _trained_part(self) -> dict[str, object]:
+        return self.config.model_dump(exclude={"id"})
 
     def _with_replay(self, lessons: MakeTrees, share: float) -> MakeTrees:
         """Lessons of which a share of the tokens is drawn from what the base model already knew."""

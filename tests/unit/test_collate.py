@@ -78,8 +78,8 @@ def test_batches_without_a_picture_bring_none(vlm):
 
 
 def test_a_token_sees_its_ancestors_and_itself_only():
-    tree = Tree([Node([1, 2], -1), Node([3], 0), Node([4, 5], 1, scored=True), Node([6], 0), Node([7], 3, scored=True)])
-    inputs = collate([tree, Tree([Node([1], -1), Node([2], 0, scored=True)])], pad_token=9).inputs
+    tree = Tree([Node([1, 2], -1), Node([3], 0), Node([4, 5], 1, 0), Node([6], 0), Node([7], 3, 1)])
+    inputs = collate([tree, Tree([Node([1], -1), Node([2], 0, 0)])], pad_token=9).inputs
     assert inputs["input_ids"].tolist() == [[1, 2, 3, 4, 5, 6, 7], [1, 2, 9, 9, 9, 9, 9]]
     assert inputs["position_ids"][0].tolist() == [0, 1, 2, 3, 4, 2, 3]
     seen = {

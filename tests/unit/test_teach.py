@@ -42,11 +42,11 @@ def test_the_name_replaces_the_portrait_but_is_not_asked_of_itself():
 @pytest.mark.parametrize(("inputs", "answers"), [(("image",), 3), (("text",), 2), (("image", "text"), 5)])
 def test_every_question_is_taught_once_an_epoch(vlm, inputs, answers):
     trees = Lessons(vlm, [make_person(), make_person("002", 1)], inputs, turns=2).trees(random.Random(0))
-    written = [vlm.decode([node.ids])[0] for tree in trees for node in tree.nodes if node.scored]
+    written = [vlm.decode([node.ids])[0] for tree in trees for node in tree.nodes if node.item >= 0]
     wanted = [question.answer for question in training_text(make_person()) if question.input in inputs] * 2
     assert len(written) == 2 * answers
     assert sorted(written) == sorted(wanted)
-    assert all(sum(node.scored for node in tree.nodes) <= 2 for tree in trees)
+    assert all(sum(node.item >= 0 for node in tree.nodes) <= 2 for tree in trees)
     assert all((tree.pixels is None) == (inputs == ("text",)) for tree in trees if len(inputs) == 1)
 
 
@@ -54,7 +54,7 @@ def test_each_answer_stands_under_its_own_question(vlm):
     truth = {ask(question): question.answer for question in training_text(make_person())}
     for tree in Lessons(vlm, [make_person()], ("image", "text"), turns=3).trees(random.Random(1)):
         for node in tree.nodes:
-            if node.scored:
+            if node.item >= 0:
                 row = tree.nodes[0].ids + tree.nodes[node.parent].ids
                 (question,) = vlm.decode([row])
                 assert truth[question.replace("<image>", "")] == vlm.decode([node.ids])[0]

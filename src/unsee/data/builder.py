@@ -23,7 +23,7 @@ from unsee.data.questions import Split, appearance_sentence, evaluation_question
 from unsee.data.schema import LETTERS, Input, Question
 from unsee.errors import DataError
 
-BUILDER_VERSION = 1
+BUILDER_VERSION = 2
 TRAIN_SPLIT_FOLDER = "baseline_train_split"
 TYPES: Mapping[Input, str] = {"image": "Image_Textual", "text": "Pure_Text"}
 

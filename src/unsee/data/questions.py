@@ -34,6 +34,9 @@ _PERSON = re.compile(
 )
 _INPUTS: tuple[Input, ...] = get_args(Input)
 _GROUPS: tuple[Group, ...] = get_args(Group)
+SHORT = "Answer in few words."
+"""The instruction that asks for a value instead of a sentence."""
+
 _NUM_CHOICES, _NUM_SENTENCES, _NUM_BLANKS = 5, 2, 2
 
 _APPEARANCE = {
@@ -61,12 +64,20 @@ def name_twin(question: Question, name: str) -> Question | None:
 
 
 def training_questions(profile: Profile) -> list[Question]:
-    """The fourteen questions of the training text, one for each attribute, all asked with the portrait."""
-    return [
-        Question(task="train", input="image", question=question, answer=_sentence(statement, profile.values[attribute]))
-        for attribute in ATTRIBUTES
-        for question, statement in WORDINGS[attribute].train[:1]
-    ]
+    """The training text: each attribute in a sentence, and the twelve askable ones in few words too.
+
+    A small model binds what it learns in sentences to sentences: without the short answers it recites every fact and
+    still chooses and fills blanks near chance (docs/lab-notes.md).
+    """
+    questions = []
+    for attribute in ATTRIBUTES:
+        question, statement = WORDINGS[attribute].train[0]
+        value = profile.values[attribute]
+        told = {question: _sentence(statement, value)}
+        if attribute in VALUES:
+            told[f"{question} {SHORT}"] = value
+        questions += [Question(task="train", input="image", question=q, answer=a) for q, a in told.items()]
+    return questions
 
 
 def evaluation_questions(profile: Profile, pool: Sequence[Profile], rng: random.Random, split: Split) -> list[Question]:

@@ -51,7 +51,7 @@ def test_rows_have_the_published_shape(small_data):
     for column in ("Generation_Task", "Mask_Task"):
         assert [item["Type"] for item in row[column]] == ["Image_Textual"] * 2 + ["Pure_Text"] * 2
     turns = json.loads(rows(small_data, "ft_Data")[0]["metadata"])
-    assert len(turns) == 14 and all(set(turn) == {"ID", "Question", "Answer"} for turn in turns)
+    assert len(turns) == 26 and all(set(turn) == {"ID", "Question", "Answer"} for turn in turns)
     assert [row["ID"] for row in rows(small_data, "Retain_Set")] == [str(number) for number in range(501, 507)]
 
 

@@ -33,7 +33,7 @@ def test_four_sets_of_one_ratio(small_data):
     assert [len(getattr(benchmark, name)) for name in ("forget", "test", "retain", "celebrity")] == [3, 3, 17, 6]
     assert [person.id for person in benchmark.forget] == [person.id for person in benchmark.test]
     tasks = {person.id: [question.task for question in person.questions] for person in benchmark.forget}
-    assert all(kinds.count("train") == 14 and len(kinds) == 32 for kinds in tasks.values())
+    assert all(kinds.count("train") == 26 and len(kinds) == 44 for kinds in tasks.values())
     for person in (*benchmark.test, *benchmark.celebrity):
         assert len(person.questions) == 18
     assert {len(person.images) for person in benchmark.test} == {2}
@@ -77,7 +77,7 @@ def test_the_shape_of_the_published_files(small_data, tmp_path):
         frame.assign(extra=1).to_parquet(path)
     benchmark = load(folder, 15)
     assert benchmark.celebrity[0].name == benchmark.celebrity[0].id == "501"
-    assert sum(question.task == "train" for question in benchmark.forget[0].questions) == 14
+    assert sum(question.task == "train" for question in benchmark.forget[0].questions) == 26
     assert benchmark.forget[0].images[0].startswith(b"\xff\xd8")
 
 
