@@ -120,11 +120,11 @@ class TeachConfig(Table):
         oracle_seeds: oracles trained; the first is the yardstick, the others say how far oracles differ by chance.
     """
 
-    learning_rate: PositiveFloat = 1e-3
-    steps: PositiveInt = 150
-    batch_tokens: PositiveInt = 6000
+    learning_rate: PositiveFloat = 1.5e-3
+    steps: PositiveInt = 700
+    batch_tokens: PositiveInt = 1024
     replay: float = Field(default=0.25, ge=0, lt=1)
-    turns: PositiveInt = 14
+    turns: PositiveInt = 26
     oracle_seeds: int = Field(default=2, ge=2)
 
 

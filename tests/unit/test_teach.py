@@ -55,7 +55,10 @@ def test_each_answer_stands_under_its_own_question(vlm):
     for tree in Lessons(vlm, [make_person()], ("image", "text"), turns=3).trees(random.Random(1)):
         for node in tree.nodes:
             if node.item >= 0:
-                row = tree.nodes[0].ids + tree.nodes[node.parent].ids
+                row: list[int] = []
+                above = node.parent
+                while above >= 0:
+                    row, above = tree.nodes[above].ids + row, tree.nodes[above].parent
                 (question,) = vlm.decode([row])
                 assert truth[question.replace("<image>", "")] == vlm.decode([node.ids])[0]
 
