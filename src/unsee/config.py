@@ -76,8 +76,8 @@ class DataConfig(Table):
     source: str = GENERATED
     people: int = Field(default=60, ge=2, le=500)
     celebrities: int = Field(default=153, ge=1, le=153)
-    celebrities_evaluated: PositiveInt = 40
-    retain_evaluated: PositiveInt = 51
+    celebrities_evaluated: PositiveInt = 30
+    retain_evaluated: PositiveInt = 30
     forget_percent: Literal[5, 10, 15] = 15
     seed: NonNegativeInt = 0
 
