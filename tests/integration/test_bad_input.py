@@ -51,7 +51,7 @@ def refused(tmp_path):
         (["tiny", "--set", "data.forget_percent=100"], "data.forget_percent: must be 5, 10 or 15, got 100"),
         (["tiny", "--set", "data.people=3"], "forgetting 15 % of 3 people forgets nobody"),
         (["tiny", "--set", "data.source=no/such/folder"], "no/such/folder: no such folder"),
-        (["tiny", "--set", "model.id=nanoo"], "model: unknown name 'nanoo'"),
+        (["tiny", "--set", "model.id=nanoo"], "unknown name 'nanoo'; did you mean 'nano'?"),
         (["tiny", "--set", "model.id=./missing"], "model: unknown name './missing'"),
     ],
 )

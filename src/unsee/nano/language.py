@@ -106,7 +106,7 @@ def make_llava(
         if parameter.dim() == 2:
             torch.nn.init.normal_(parameter, 0.0, width**-0.5)
     model.model.vision_tower.load_state_dict(tower.state_dict())
-    model.config.vision_config._name_or_path = ""  # the folder the tower was kept in is nobody's business
+    model.config.vision_config._name_or_path = ""  # type: ignore[union-attr]  # where the tower lay concerns nobody
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
