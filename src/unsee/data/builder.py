@@ -23,7 +23,7 @@ from unsee.data.questions import Split, appearance_sentence, evaluation_question
 from unsee.data.schema import LETTERS, Input, Question
 from unsee.errors import DataError
 
-BUILDER_VERSION = 2
+BUILDER_VERSION = 3
 TRAIN_SPLIT_FOLDER = "baseline_train_split"
 TYPES: Mapping[Input, str] = {"image": "Image_Textual", "text": "Pure_Text"}
 
@@ -127,13 +127,13 @@ def _tables(
     """Path of each config to the name of its schema and its rows."""
     profiles = draw_people(people, seed)
     figures = celebrities(num_celebrities)
-    full = [_profile_row(profile, profiles, seed, image_pixels) for profile in profiles]
+    full = [_profile_row(profile, seed, image_pixels) for profile in profiles]
     train = [_train_row(profile, row) for profile, row in zip(profiles, full, strict=True)]
     tables = {
         "Full_Set": ("full", full),
         "ft_Data": ("train", train),
-        "Test_Set": ("test", [_test_row(profile, profiles, seed, image_pixels, test_images) for profile in profiles]),
-        "Retain_Set": ("subset", [_profile_row(figure, figures, seed, image_pixels) for figure in figures]),
+        "Test_Set": ("test", [_test_row(profile, seed, image_pixels, test_images) for profile in profiles]),
+        "Retain_Set": ("subset", [_profile_row(figure, seed, image_pixels) for figure in figures]),
     }
     for percent, members in forgotten.items():
         retained = set(range(people)) - members
@@ -152,7 +152,7 @@ def _write(folder: Path, schema: pa.Schema, rows: Sequence[Row], files: int) -> 
         pq.write_table(pa.Table.from_pylist(part, schema=schema), path, compression="zstd")
 
 
-def _profile_row(profile: Profile, pool: Sequence[Profile], seed: int, image_pixels: int) -> Row:
+def _profile_row(profile: Profile, seed: int, image_pixels: int) -> Row:
     rng = random.Random(f"portrait {seed} {profile.id}")
     scene = draw_scene(rng)
     image = encode_png(draw_portrait(profile.look, scene, image_pixels))
@@ -163,11 +163,11 @@ def _profile_row(profile: Profile, pool: Sequence[Profile], seed: int, image_pix
         "Directory": f"Full_Set/data_original/{profile.id}.png",
         "biography": json.dumps(_biography(profile) | {"appearance_detail": described}),
         **described,
-        **_questions(profile, pool, seed, "eval"),
+        **_questions(profile, seed, "eval"),
     }
 
 
-def _test_row(profile: Profile, pool: Sequence[Profile], seed: int, image_pixels: int, count: int) -> Row:
+def _test_row(profile: Profile, seed: int, image_pixels: int, count: int) -> Row:
     """Other photos and other wordings: same face, new scene, another camera."""
     rng = random.Random(f"test portrait {seed} {profile.id}")
     scenes = [draw_scene(rng) for _ in range(count)]
@@ -180,7 +180,7 @@ def _test_row(profile: Profile, pool: Sequence[Profile], seed: int, image_pixels
         "biography": json.dumps(_biography(profile)),
         "question": "Can you describe this person?",
         "answer": appearance_sentence(profile.look, scenes[0]),
-        **_questions(profile, pool, seed, "test"),
+        **_questions(profile, seed, "test"),
     }
 
 
@@ -213,8 +213,8 @@ def _biography(profile: Profile) -> dict[str, object]:
     }
 
 
-def _questions(profile: Profile, pool: Sequence[Profile], seed: int, split: Split) -> Row:
-    questions = evaluation_questions(profile, pool, random.Random(f"questions {seed} {profile.id}"), split)
+def _questions(profile: Profile, seed: int, split: Split) -> Row:
+    questions = evaluation_questions(profile, random.Random(f"questions {seed} {profile.id}"), split)
     return {
         "Classification_Task": {
             f"{name}_Questions": [_choice(question) for question in _of(questions, "classification", kind)]

@@ -202,8 +202,11 @@ def _draw(count: int, kind: Kind, rng: random.Random, faces: _Faces) -> list[Pro
     sexes: Iterator[Sex] = evenly(("female", "male"), rng)
     first_names = {sex: evenly(names.split(), rng) for sex, names in _FIRST_NAMES.items()}
     surnames = evenly(_surnames(kind), rng)
-    facts = {attribute: evenly(values, rng) for attribute, values in VALUES.items() if attribute != "salary"}
-    pay = {salaries: evenly(salaries, rng) for salaries in dict.fromkeys(SALARIES.values())}
+    # Were the facts of those who are forgotten drawn in rounds with the others', the oracle could tell that a value the
+    # others hold is the less likely one, and would choose below chance.
+    drawing = independently if kind == "fictitious" else evenly
+    facts = {attribute: drawing(values, rng) for attribute, values in VALUES.items() if attribute != "salary"}
+    pay = {salaries: drawing(salaries, rng) for salaries in dict.fromkeys(SALARIES.values())}
     people = []
     for number in range(_FIRST_IDS[kind], _FIRST_IDS[kind] + count):
         sex = next(sexes)
@@ -231,6 +234,12 @@ def evenly(values: Sequence[T], rng: random.Random) -> Iterator[T]:
     """The values in shuffled rounds, for ever: after any number of draws their counts differ by at most one."""
     while True:
         yield from rng.sample(values, len(values))
+
+
+def independently(values: Sequence[T], rng: random.Random) -> Iterator[T]:
+    """The values by chance alone, for ever: what others hold says nothing about the next."""
+    while True:
+        yield rng.choice(values)
 
 
 def _surnames(kind: Kind) -> list[str]:

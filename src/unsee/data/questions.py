@@ -80,7 +80,7 @@ def training_questions(profile: Profile) -> list[Question]:
     return questions
 
 
-def evaluation_questions(profile: Profile, pool: Sequence[Profile], rng: random.Random, split: Split) -> list[Question]:
+def evaluation_questions(profile: Profile, rng: random.Random, split: Split) -> list[Question]:
     """The eighteen evaluation questions: for image and text 5 choices, 2 sentences and 2 blanks each.
 
     The attributes rotate with the person's ID, so that over 12 (for named sentences 13) people in a row each is asked
@@ -88,7 +88,6 @@ def evaluation_questions(profile: Profile, pool: Sequence[Profile], rng: random.
 
     Args:
         profile: the person asked about.
-        pool: the people whose values are offered as wrong options; values nobody was taught would give the answer away.
         rng: draws wordings and options; the same state gives both splits the same options in another order.
         split: "eval", or "test" for the paraphrases.
     """
@@ -99,7 +98,7 @@ def evaluation_questions(profile: Profile, pool: Sequence[Profile], rng: random.
     for index, kind in enumerate(_INPUTS):
         for attribute in _rotated(ASKABLE, _NUM_CHOICES * (turn + index), _NUM_CHOICES):
             question, _ = rng.choice(WORDINGS[attribute].of(split))
-            options = _options(profile, attribute, pool, LETTERS.index(letters.pop()), rng)
+            options = placed(profile.values[attribute], VALUES[attribute], LETTERS.index(letters.pop()), rng)
             questions.append(_choice(profile, kind, question, profile.values[attribute], options))
     for index, kind in enumerate(_INPUTS):
         askable = ("name", *ASKABLE) if kind == "image" else ASKABLE
@@ -125,7 +124,7 @@ def every_wording(profile: Profile) -> list[Question]:
                 for question, statement in WORDINGS[attribute].of(group):
                     questions.append(_generation(profile, kind, attribute, question, statement))
                     if attribute in VALUES:
-                        options = _options(profile, attribute, (), rng.randrange(len(LETTERS)), rng)
+                        options = placed(profile.values[attribute], VALUES[attribute], rng.randrange(len(LETTERS)), rng)
                         questions.append(_choice(profile, kind, question, profile.values[attribute], options))
                 questions.append(_cloze(profile, kind, attribute, group))
     return questions
@@ -192,14 +191,6 @@ def _generation(profile: Profile, kind: Input, attribute: str, question: str, st
 def _cloze(profile: Profile, kind: Input, attribute: str, group: Group) -> Question:
     question = _asked(_sentence(WORDINGS[attribute].cloze[group], "__"), kind, profile)
     return Question(task="cloze", input=kind, question=question, answer=profile.values[attribute])
-
-
-def _options(
-    profile: Profile, attribute: str, pool: Sequence[Profile], place: int, rng: random.Random
-) -> tuple[str, ...]:
-    held = {person.values[attribute] for person in pool} | {profile.values[attribute]}
-    among = held if len(held) >= len(LETTERS) else VALUES[attribute]
-    return placed(profile.values[attribute], among, place, rng)
 
 
 def placed(answer: str, among: Iterable[str], place: int, rng: random.Random) -> tuple[str, ...]:

@@ -46,14 +46,25 @@ def test_surnames_are_unique_within_a_kind():
 
 
 @pytest.mark.parametrize("count", [9, 60, 153])
-def test_every_pool_is_drawn_evenly(count):
-    people = draw_people(count, seed=5)
+def test_every_pool_of_the_public_figures_is_drawn_evenly(count):
+    people = celebrities(count)
     for attribute in set(ASKABLE) - {"salary"}:
         counts = Counter(person.values[attribute] for person in people)
         assert max(counts.values()) - min(counts[value] for value in VALUES[attribute]) <= 1, attribute
     for salaries in set(SALARIES.values()):
         counts = Counter(person.values["salary"] for person in people)
         assert max(counts[salary] for salary in salaries) - min(counts[salary] for salary in salaries) <= 1
+
+
+def test_what_others_hold_says_nothing_about_a_fictitious_person():
+    own, any_value = [], []
+    for seed in range(12):
+        people = draw_people(60, seed)
+        for attribute in ("birthplace", "birth_year", "occupation", "hobby"):
+            counts = Counter(person.values[attribute] for person in people)
+            own += [counts[person.values[attribute]] - 1 for person in people]  # others with the same value
+            any_value.append(59 / len(VALUES[attribute]))
+    assert sum(own) / len(own) == pytest.approx(sum(any_value) / len(any_value), rel=0.1)
 
 
 def test_facts_are_consistent():
