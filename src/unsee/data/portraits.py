@@ -114,19 +114,6 @@ def draw_look(rng: random.Random, sex: Sex) -> Look:
     )
 
 
-def draw_distinct_look(rng: random.Random, sex: Sex, taken: list[Look], tries: int = 200) -> Look:
-    """A face at least two features away from every one in `taken`, or the farthest of `tries` draws."""
-    best, best_distance = draw_look(rng, sex), -1
-    for _ in range(tries):
-        look = draw_look(rng, sex)
-        distance = min((look.distance(other) for other in taken), default=99)
-        if distance > best_distance:
-            best, best_distance = look, distance
-        if distance >= 2:
-            break
-    return best
-
-
 def draw_scene(rng: random.Random) -> Scene:
     """Clothes, expression and background of one photo."""
     return Scene(
