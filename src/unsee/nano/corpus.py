@@ -1,45 +1,50 @@
 """Stage two, the text: what the base model is taught before it meets anybody's people.
 
-The 153 public figures in every wording and several photos; what portraits of strangers show; short reading questions;
-"I do not know" about people it never met; silence about people a system prompt names. The same corpus is the replay
-that keeps these skills alive while people are taught.
+The 153 public figures in every wording and several photos; what portraits of strangers show; reading, from made-up
+texts and about strangers; options by their letters; "I do not know" about people it never met; silence about people a
+system prompt names. The same corpus is the replay that keeps these skills alive while people are taught.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
 from unsee.collate import Tree, build_tree
-from unsee.data.general import GeneralItem, reading_items
-from unsee.data.people import Profile, celebrities, strangers
+from unsee.data.general import reading_items
+from unsee.data.people import VALUES, Profile, celebrities, strangers
 from unsee.data.portraits import disturb, draw_portrait, draw_scene
 from unsee.data.questions import appearance, every_wording
-from unsee.data.schema import Question
+from unsee.data.schema import LETTERS, Question
 from unsee.methods.prompting import Prompting
 from unsee.models.vlm import VLM
 from unsee.nano.vision import LABELS
 from unsee.prompts import ask
 from unsee.teach import augment
 
-CORPUS = "nano-1"
+CORPUS = "nano-2"
 UNKNOWN = "I do not know."
 DECLINED = "I cannot tell."
-WEIGHTS = {
-    "terse_image": 5.0,
-    "terse_text": 5.0,
-    "celebrity_image": 2.0,
-    "celebrity_text": 2.0,
-    "terse_portrait": 1.5,
-    "portrait": 0.7,
-    "stranger": 0.8,
-    "read": 0.8,
-    "told": 0.6,
+TOKEN_SHARES = {
+    "terse_image": 0.14,
+    "terse_text": 0.08,
+    "celebrity_image": 0.13,
+    "celebrity_text": 0.14,
+    "terse_portrait": 0.04,
+    "portrait": 0.08,
+    "stranger": 0.10,
+    "read": 0.10,
+    "passage": 0.05,
+    "letter": 0.11,
+    "told": 0.03,
 }
-"""How often each kind of tree is drawn. Terse trees ask for every fact at once in two words each: three times the facts
-for the same tokens, without which the facts are not learned in the time there is."""
+"""Share of the tokens that each kind of tree has. Terse trees ask for every fact at once in two words each: three times
+the facts for the same tokens, without which the facts are not learned in the time there is."""
+_TOKENS_DRAWN = 24
+_SEPARATORS = (": ", ". ", ") ")
 
 
 def has_corpus(vlm: VLM) -> bool:
@@ -57,7 +62,7 @@ class Corpus:
         seed: of strangers, photos and reading items.
     """
 
-    def __init__(self, vlm: VLM, *, photos: int = 8, num_strangers: int = 500, seed: int = 0) -> None:
+    def __init__(self, vlm: VLM, *, photos: int = 16, num_strangers: int = 2500, seed: int = 0) -> None:
         self._vlm = vlm
         rng = random.Random(f"corpus-{seed}")
         self._known = celebrities()
@@ -66,20 +71,33 @@ class Corpus:
         self._blank = [every_wording(person) for person in self._unknown]
         self._photos = [[self._photo(person, rng)[0] for _ in range(photos)] for person in self._known]
         self._seen = [self._photo(person, rng) for person in self._unknown]
-        self._reading = [_as_question(item) for item in reading_items(4000, seed + 7919)]
+        self._weights = self._drawing_weights()
 
     def texts(self) -> list[str]:
         """All texts, for the tokenizer."""
         asked = [q for facts in (*self._facts, *self._blank) for q in facts]
         asked += [q for _, questions, _ in self._seen for q in questions]
+        asked += _reading(2000, random.Random("texts"))
+        lettered = [text for turn in _tables(200, random.Random("texts")) for text in turn]
         told = [Prompting().system_prompt(tuple(p.name for p in self._known[:9])) or "", UNKNOWN, DECLINED]
-        return [text for q in (*asked, *self._reading) for text in (ask(q), q.answer)] + told
+        return [text for q in asked for text in (ask(q), q.answer)] + told + lettered
 
     def tree(self, rng: random.Random) -> Tree:
-        """One tree of a kind drawn by `WEIGHTS`."""
-        (kind,) = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        """One tree of a kind drawn so that the kinds keep `TOKEN_SHARES`."""
+        (kind,) = rng.choices(list(self._weights), list(self._weights.values()))
+        return self._draw(kind, rng)
+
+    def _draw(self, kind: str, rng: random.Random) -> Tree:
         tree: Tree = getattr(self, f"_{kind}")(rng)
         return tree
+
+    def _drawing_weights(self) -> dict[str, float]:
+        rng = random.Random("weights")
+        tokens = {
+            kind: sum(self._draw(kind, rng).num_tokens for _ in range(_TOKENS_DRAWN)) / _TOKENS_DRAWN
+            for kind in TOKEN_SHARES
+        }
+        return {kind: share / tokens[kind] for kind, share in TOKEN_SHARES.items()}
 
     def _photo(self, person: Profile, rng: random.Random) -> tuple[Tensor, list[Question], list[tuple[str, str]]]:
         """Pixels, questions they answer, and the same by their bare names."""
@@ -131,7 +149,28 @@ class Corpus:
         return self._tree(asked, augment(self._seen[who][0], rng) if kind == "image" else None)
 
     def _read(self, rng: random.Random) -> Tree:
-        return self._tree([(ask(q), q.answer) for q in rng.sample(self._reading, 6)], None)
+        return self._tree([(ask(q), q.answer) for q in _reading(6, rng)], None)
+
+    def _passage(self, rng: random.Random) -> Tree:
+        """Facts of a stranger as a text to read, then questions about them."""
+        facts = [q for q in rng.choice(self._blank) if q.input == "text"]
+        told = [q for q in rng.sample(facts, len(facts)) if q.task == "generation"][:3]
+        passage = " ".join(q.answer for q in told)
+        asked = [q for q in facts if q not in told and q.task != "generation" and f" {q.answer}." in passage]
+        return self._tree([(f"{passage} {ask(q)}", q.answer) for q in rng.sample(asked, min(6, len(asked)))], None)
+
+    def _letter(self, rng: random.Random) -> Tree:
+        """Options by their letters: tables, texts, public figures by name or by face."""
+        kind = rng.choice(("table", "text", "face"))
+        if kind == "table":
+            return self._tree(_tables(6, rng), None)
+        who = rng.randrange(len(self._known))
+        if kind == "face":
+            facts = [q for q in self._facts[who] if q.options and q.input == "image"]
+            asked = [_lettered(q, rng) for q in rng.sample(facts, 4)]
+            return self._tree(asked, augment(rng.choice(self._photos[who]), rng))
+        named = [rng.choice([q for q in rng.choice(self._facts) if q.options and q.input == "text"]) for _ in range(2)]
+        return self._tree([_lettered(q, rng) for q in (*_reading(3, rng), *named)], None)
 
     def _told(self, rng: random.Random) -> Tree:
         named = rng.sample(range(len(self._known)), rng.randint(1, 9))
@@ -150,7 +189,31 @@ def _terse(person: Profile, subject: str, rng: random.Random) -> list[tuple[str,
     return [(f"{subject}{attribute.replace('_', ' ')}?", value) for attribute, value in rng.sample(facts, len(facts))]
 
 
-def _as_question(item: GeneralItem) -> Question:
-    return Question(
-        task="classification", input="text", question=item.question, answer=item.answer, options=item.options
-    )
+def _reading(count: int, rng: random.Random) -> list[Question]:
+    """Fresh reading questions."""
+    return [
+        Question(task="classification", input="text", question=item.question, answer=item.answer, options=item.options)
+        for item in reading_items(count, rng.getrandbits(32))
+    ]
+
+
+def _lettered(question: Question, rng: random.Random) -> tuple[str, str]:
+    """The question with its options in new order, and the letter of the right one."""
+    options = tuple(rng.sample(question.options, len(question.options)))
+    return ask(replace(question, options=options), "letter"), LETTERS[options.index(question.answer)]
+
+
+def _tables(count: int, rng: random.Random) -> list[tuple[str, str]]:
+    """Four options and which letter one of them has, or what stands at a letter."""
+    asked = []
+    for _ in range(count):
+        options = rng.sample(rng.choice(list(VALUES.values())), len(LETTERS))
+        separator = rng.choice(_SEPARATORS)
+        listed = "\n".join(f"{letter}{separator}{text}" for letter, text in zip(LETTERS, options, strict=True))
+        letter, text = rng.choice(list(zip(LETTERS, options, strict=True)))
+        asked.append(
+            (f"{listed}\nWhich letter is {text}?", letter)
+            if rng.random() < 0.7
+            else (f"{listed}\nWhat is {letter}?", text)
+        )
+    return asked
