@@ -1,8 +1,8 @@
 """The tables of a recipe that say how people are taught, unlearned and asked about, under either protocol.
 
 `protocol = "clean"` is how this project measures; `protocol = "published"` is how the code published with MLLMU-Bench
-does, to compare with papers. A protocol is a wording and a set of defaults: any single key can be changed under either, and a
-run's `config.toml` holds every key as it was used.
+does, to compare with papers. A protocol is a wording and a set of defaults: any single key can be changed under either,
+and the `config.toml` of a run holds every key as it was used.
 """
 
 from __future__ import annotations

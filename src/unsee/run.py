@@ -82,6 +82,7 @@ class CellRow(NamedTuple):
     metric: str
     value: str
     chance: str
+    floor: str
     invalid: str
     items: str
 
@@ -151,7 +152,8 @@ def evaluate_model(model: str, data: Path, forget_percent: int, progress: Progre
     return [
         CellRow(
             cell.set, cell.task, cell.input, cell.metric, f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]",
-            "" if cell.chance is None else f"{cell.chance:.2f}", f"{cell.invalid:.2f}", str(cell.n_items),
+            "" if cell.chance is None else f"{cell.chance:.2f}", "" if cell.floor is None else f"{cell.floor:.3f}",
+            f"{cell.invalid:.2f}", str(cell.n_items),
         )
         for cell in cells(answers)
     ]  # fmt: skip
