@@ -76,8 +76,8 @@ class TeachConfig(TrainingConfig):
         oracle_seeds: oracles trained; the first is the yardstick, the others say how far oracles differ by chance.
     """
 
-    published: ClassVar[Mapping[str, object]] = TrainingConfig.published | {
-        "learning_rate": 2e-5, "epochs": 5, "modality": "image", "replay": 0.0,
+    published: ClassVar[Mapping[str, object]] = {
+        **TrainingConfig.published, "learning_rate": 2e-5, "epochs": 5, "modality": "image", "replay": 0.0,
     }  # fmt: skip
 
     learning_rate: PositiveFloat = 1.5e-3
@@ -97,7 +97,7 @@ class UnlearnConfig(TrainingConfig):
         retain_modality: whether the retain side shows people with the portrait, by name, or both.
     """
 
-    published: ClassVar[Mapping[str, object]] = TrainingConfig.published | {"retain_modality": "image"}
+    published: ClassVar[Mapping[str, object]] = {**TrainingConfig.published, "retain_modality": "image"}
 
     retain_modality: Modality = "both"
 
@@ -180,4 +180,6 @@ class EvaluationConfig(Table):
             raise ValueError("the clean protocol is zero-shot; choose protocol = 'published' or no shots")
         if self.protocol == "published" and self.choice == "likelihood":
             raise ValueError("the published protocol shows the options and asks for a letter; choose choice = 'letter'")
+        if self.protocol == "published" and self.blank == "underscores":
+            raise ValueError("the published protocol asks for a marked blank; choose blank = 'marker'")
         return self
