@@ -2,7 +2,7 @@
 
 clean      zero-shot in the model's own chat template, one instruction per task; the same text teaches a base model.
 published  the wording of the code published with MLLMU-Bench, with answered questions ("shots") before some tasks.
-           LLaVA is prompted in its plain `USER: ... ASSISTANT:` form, every other family in its chat template: shots and
+           LLaVA is prompted in its plain `USER: ... ASSISTANT:` form, any other family in its chat template: shots and
            question are the interleaved parts of one user turn.
 
 The source shows the text form of the shots of choices and of sentences only. Where it is silent, the text form here is

@@ -16,6 +16,7 @@ STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=Fals
 
 Modality = Literal["image", "text", "both"]
 Protocol = Literal["clean", "published"]
+Labels = Literal["answer", "full", "full_with_image"]
 
 
 class Table(BaseModel):
@@ -29,7 +30,8 @@ class TrainingConfig(Table):
 
     `protocol` chooses the wording of a training example and the defaults of the keys: "clean" is the chat template with
     disturbed photos and a rate that warms up, holds and decays; "published" is the authors' code: their wording without
-    end token, photos as they are, and a rate that falls linearly from the first step, unclipped.
+    end token, photos as they are, no clipping, and a rate that falls linearly from the first step, or is constant where
+    a method alternates.
 
     Attributes:
         protocol: "clean" or "published".
@@ -43,7 +45,7 @@ class TrainingConfig(Table):
     published: ClassVar[Mapping[str, object]] = {"labels": "full", "batch_examples": 4, "turns": 1}
 
     protocol: Protocol = "clean"
-    labels: Literal["answer", "full", "full_with_image"] = "answer"
+    labels: Labels = "answer"
     batch_tokens: NonNegativeInt = 1500
     batch_examples: NonNegativeInt = 0
     turns: PositiveInt = 5

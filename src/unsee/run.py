@@ -115,11 +115,12 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     target = stages.teach("target", everybody, config.teach, config.seed)
     answers += [_named(stages.examine("target", target, exam, exam_key), "target", "", config.seed)]
     _export(stages, record, "target", target)
+    oracles = []
     for index in range(config.teach.oracle_seeds):
         name = "oracle" if index == 0 else f"oracle_{index + 1}"
-        oracle = stages.teach(name, benchmark.retain, config.teach, config.seed + 1 + index)
-        answers += [_named(stages.examine(name, oracle, exam, exam_key), name, "", config.seed + 1 + index)]
-        _export(stages, record, name, oracle)
+        oracles.append(stages.teach(name, benchmark.retain, config.teach, config.seed + 1 + index))
+        answers += [_named(stages.examine(name, oracles[-1], exam, exam_key), name, "", config.seed + 1 + index)]
+        _export(stages, record, name, oracles[-1])
     resamples = config.evaluation.bootstrap
     found = gate(pd.concat(answers), resamples)
     found.save(record, "gate.json")
@@ -127,7 +128,7 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     if found.signal:
         with progress.task("all methods", len(trials)) as advance:
             for trial in trials:
-                answers += [_try(trial, stages, target, benchmark, config, exam, exam_key, record)]
+                answers += [_try(trial, stages, target, oracles[0], benchmark, config, exam, exam_key, record)]
                 advance(1)
 
     table = pd.concat(answers, ignore_index=True)
@@ -173,8 +174,8 @@ def _trials(config: RunConfig) -> Iterator[Trial]:
 
 
 def _try(
-    trial: Trial, stages: Stages, target: Weights, benchmark: Benchmark, config: RunConfig, exam: Exam, exam_key: str,
-    record: Record,
+    trial: Trial, stages: Stages, target: Weights, oracle: Weights, benchmark: Benchmark, config: RunConfig, exam: Exam,
+    exam_key: str, record: Record,
 ) -> pd.DataFrame:  # fmt: skip
     """Apply one method to the target and examine what it left."""
     weights, system = target, None
@@ -183,7 +184,7 @@ def _try(
     elif trial.modality:
         weights = stages.unlearn(
             trial.label, target, trial.method, trial.modality, benchmark.forget, benchmark.retain, config.unlearn,
-            config.seed,
+            config.seed, oracle,
         )  # fmt: skip
         _export(stages, record, trial.label, weights)
     answers = stages.examine(trial.label, weights, exam, exam_key, system)

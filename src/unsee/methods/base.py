@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -18,7 +19,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Side = Literal["forget", "retain"]
-Schedule = Literal["joint", "alternating"]
+Order = Literal["joint", "alternating"]
 Model = Callable[[Batch], Scored]
 
 
@@ -37,6 +38,10 @@ class Pair:
     def retain(self) -> Batch:
         """What to keep."""
         return self._of("retain")
+
+    def to(self, device: torch.device) -> Pair:
+        """The same data on another device."""
+        return Pair({side: batch.to(device) for side, batch in self.sides.items()})
 
     def _of(self, side: Side) -> Batch:
         if side not in self.sides:

@@ -14,9 +14,9 @@ from unsee.methods.base import (
     Model,
     NonNegativeFloat,
     NonNegativeInt,
+    Order,
     Pair,
     PositiveFloat,
-    Schedule,
     Side,
     Trained,
 )
@@ -43,7 +43,7 @@ class GradientDifference(Trained):
     learning_rate: PositiveFloat = 1e-4
     steps: NonNegativeInt = 30
     retain_weight: NonNegativeFloat = 1.0
-    schedule: Schedule = "joint"
+    schedule: Order = "joint"
 
     def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
         """`-CE(forget) + retain_weight * CE(retain)`, or the one of the two whose pass it is."""

@@ -14,9 +14,9 @@ from unsee.methods.base import (
     Model,
     NonNegativeFloat,
     NonNegativeInt,
+    Order,
     Pair,
     PositiveFloat,
-    Schedule,
     Side,
     Trained,
 )
@@ -49,7 +49,7 @@ class KLMinimisation(Trained):
     retain_weight: NonNegativeFloat = 1.0
     cross_entropy_weight: NonNegativeFloat = 0.0
     reduction: Literal["token_mean", "batchmean"] = "token_mean"
-    schedule: Schedule = "joint"
+    schedule: Order = "joint"
 
     def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
         """`-CE(forget) + retain_weight * KL(target || model) + cross_entropy_weight * CE(retain)`, or one side."""

@@ -221,13 +221,13 @@ class VLM:
         self.model.get_submodule(self.layout.vision_tower).requires_grad_(False)
         return self.trainable()
 
-    def add_lora(self, rank: int, alpha: int) -> list[nn.Parameter]:
+    def add_lora(self, rank: int, alpha: int, dropout: float = 0.0) -> list[nn.Parameter]:
         """Fresh LoRA adapters in the decoder's linear layers, an earlier one merged first. Returns what is trained."""
         from peft import LoraConfig, get_peft_model
 
         self.merge_lora()
         torch.manual_seed(0)  # a run that is killed before its first checkpoint starts from the same adapter
-        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=self.layout.lora_targets)
+        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=self.layout.lora_targets)
         self.adapter = get_peft_model(self.model, config)
         return self.trainable()
 
