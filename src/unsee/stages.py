@@ -232,7 +232,7 @@ class Stages:
         )
 
     def _add_lora(self) -> None:
-        self.vlm.add_lora(self.config.lora_rank, self.config.lora_alpha, self.config.lora_dropout)
+        self.vlm.add_lora(self.config.lora_rank, self.config.lora_alpha, dropout=self.config.lora_dropout)
 
     def _trained_part(self) -> dict[str, object]:
         return self.config.model_dump(exclude={"id"})

@@ -80,7 +80,7 @@ class Lessons:
         return found
 
     def _disturbed(self, person: Person, picture: Picture, rng: random.Random) -> Picture:
-        """Unless as published; on the canvas if there is one, which is fast, or else before the processor divides it."""
+        """Unless as published: on the canvas where there is one, which is fast, or before the processor divides it."""
         if self._protocol == "published":
             return picture
         if picture.canvas is not None:
