@@ -35,7 +35,7 @@ GENERATED = "generated"
 
 __all__ = [
     "DataConfig", "EvaluationConfig", "MethodTable", "Modality", "ModelConfig", "RunConfig", "TeachConfig",
-    "UnlearnConfig", "build_dataclass", "dump_config", "load_recipe", "recipe_names",
+    "UnlearnConfig", "build_dataclass", "build_table", "dump_config", "load_recipe", "recipe_names",
 ]  # fmt: skip
 
 Instance = TypeVar("Instance")
@@ -171,7 +171,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     for override in overrides:
         _override(table, override)
-    return _validate(RunConfig, table)
+    return build_table(RunConfig, table)
 
 
 def dump_config(config: RunConfig) -> str:
@@ -194,7 +194,7 @@ def build_dataclass(cls: type[Instance], options: Mapping[str, object], where: s
         raise TypeError(f"{cls.__qualname__} is not a dataclass")
     types = typing.get_type_hints(cls, include_extras=True)
     fields: dict[str, Any] = {f.name: (types[f.name], _default(f)) for f in dataclasses.fields(cls) if f.init}
-    checked = _validate(create_model(cls.__name__, __config__=STRICT, **fields), options, where)
+    checked = build_table(create_model(cls.__name__, __config__=STRICT, **fields), options, where)
     try:
         return cls(**{name: getattr(checked, name) for name in fields})
     except ValueError as error:
@@ -240,7 +240,17 @@ def _toml_value(text: str) -> object:
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
-def _validate(model: type[Checked], values: Mapping[str, object], where: str = "") -> Checked:
+def build_table(model: type[Checked], values: Mapping[str, object], where: str = "") -> Checked:
+    """Make a table of a recipe from values.
+
+    Args:
+        model: the table.
+        values: its values by key.
+        where: what the errors start with; nothing for a whole recipe.
+
+    Raises:
+        ConfigError: an unknown or missing key, a wrong type, a value out of range.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:

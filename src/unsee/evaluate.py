@@ -144,10 +144,10 @@ class Exam:
         context = getattr(vlm.model.config.get_text_config(), "max_position_embeddings", sys.maxsize)
         room = context - self._config.max_new_tokens
         if length > room:
-            first = sheet.items[0]
+            first, advice = sheet.items[0], "use fewer shots" if sheet.shots else "lower evaluation.max_new_tokens"
             raise ModelError(
                 f"evaluation: a {first.question.task} prompt of the {first.set} set has {length} tokens with "
-                f"{len(sheet.pictures)} images; model {vlm.id} has room for {room} before an answer: use fewer shots"
+                f"{len(sheet.pictures)} images; model {vlm.id} has room for {room} before an answer; {advice}"
             )
 
     def _read(self, question: Question, text: str | None, scores: list[tuple[float, int]]) -> tuple[str, bool]:

@@ -55,7 +55,7 @@ def render(
     shots: Sequence[Question] = (),
     system: str | None = None,
 ) -> str:
-    """A whole prompt as text, with one placeholder for the image of each shot and of the question that has one.
+    """A whole prompt as text without start token, a placeholder for the image of each shot and question that has one.
 
     Args:
         vlm: whose template or wording is used.
@@ -74,13 +74,13 @@ def render(
         return _chat(vlm, [*zip(shots, examples, strict=True), (question, asked)], system)
     lead = f"{system} " if system else ""
     before = "".join(_plain_shot(vlm, shot, text) for shot, text in zip(shots, examples, strict=True))
-    return vlm.start + lead + before + _plain(vlm, question, asked)
+    return lead + before + _plain(vlm, question, asked)
 
 
 def render_lesson(vlm: VLM, question: Question, protocol: Protocol) -> str:
     """The prompt under which an answer is taught, as text; the published wording adds no instruction."""
     if protocol == "published" and _is_plain(vlm):
-        return vlm.start + _plain(vlm, question, question.question)
+        return _plain(vlm, question, question.question)
     template = vlm.template(with_image=question.input == "image")
     return template.before + ask(question) + template.between
 
@@ -157,10 +157,13 @@ def _chat(vlm: VLM, parts: Sequence[tuple[Question, str]], system: str | None) -
     """One user turn of images and texts in the model's own chat template."""
     content: list[dict[str, str]] = []
     for question, text in parts:
-        content += [{"type": "image"}] if question.input == "image" else []
-        content.append({"type": "text", "text": text})
+        if question.input == "image":
+            content += [{"type": "image"}, {"type": "text", "text": text}]
+        elif content:
+            content[0]["text"] += text
+        else:
+            content.append({"type": "text", "text": text})
     turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
     if system:
         turns.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
-    text = vlm.processor.apply_chat_template(turns, add_generation_prompt=True)
-    return text if text.startswith(vlm.start) else vlm.start + text
+    return str(vlm.processor.apply_chat_template(turns, add_generation_prompt=True))

@@ -140,15 +140,29 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     return RunResult(folder, report, "ok" if found.signal else "no signal", scores)
 
 
-def evaluate_model(model: str, data: Path, forget_percent: int, progress: Progress | None = None) -> list[CellRow]:
+def evaluate_model(
+    model: str,
+    data: Path,
+    forget_percent: int,
+    progress: Progress | None = None,
+    config: EvaluationConfig | None = None,
+) -> list[CellRow]:
     """Ask one model all questions of a data folder; the rows are its cells, intervals over people.
+
+    Args:
+        model: a shipped model's name, a folder or a hub id.
+        data: a folder in the published layout.
+        forget_percent: which forget set.
+        progress: where long work is shown.
+        config: how it is asked; by default the clean protocol.
 
     Raises:
         UnseeError: the model or the data cannot be used.
     """
     benchmark = load(data, forget_percent)
     vlm = VLM.load(model)
-    exam = Exam(vlm, benchmark, general_items(120, 0), EvaluationConfig())
+    config = config or EvaluationConfig()
+    exam = Exam(vlm, benchmark, general_items(config.general_items, 0), config)
     answers = _named(exam.sit(vlm, name=model, progress=progress), model, "", 0)
     return [
         CellRow(
