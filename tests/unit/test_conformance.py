@@ -101,7 +101,7 @@ def test_the_shipped_figures_are_those_of_the_published_protocol():
         ({"figure": None}, "holds no figure"),
         ({"figure": []}, "holds no figure"),
         ({"forget_percent": None}, "forget_percent: missing"),
-        ({"figures": 3}, "figures: unknown option"),
+        ({"person": 3}, "person: unknown option"),
         ({"evaluation": {"parsr": "strict"}}, "evaluation.parsr: unknown option; did you mean 'parser'"),
     ],
 )
