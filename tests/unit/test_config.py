@@ -41,6 +41,12 @@ def test_every_recipe_loads_is_named_after_its_file_and_survives_a_dump(name, tm
     assert load_recipe(str(copy)) == config
 
 
+def test_four_bit_weights_are_not_trained():
+    with pytest.raises(ConfigError, match=r"^model: .*'4bit' trains adapters only; set trainable = 'lora'"):
+        load_recipe("tiny", ["model.quantization=4bit"])
+    assert load_recipe("tiny", ["model.quantization=4bit", "model.trainable=lora"]).model.quantization == "4bit"
+
+
 def test_options_of_methods_survive_a_dump(tmp_path):
     config = load_recipe("tiny", ["method.npo.beta=0.2", "method.npo.text='a \"b\"'", "method.npo.modality=['text']"])
     copy = tmp_path / "copy.toml"
@@ -210,3 +216,4 @@ def test_the_published_recipe_builds_its_methods_as_published():
     assert (built["npo"].beta, built["npo"].reduction, built["npo"].reference) == (0.4, "batch", "oracle")
     assert built["gradient_difference"].schedule == built["kl_minimisation"].schedule == "alternating"
     assert (config.model.lora_rank, config.model.lora_alpha, config.model.lora_dropout) == (16, 16, 0.05)
+    assert config.model.lora_targets == "all_linear"
