@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from accelerate import Accelerator
 
 from unsee.config import Modality, ModelConfig, TeachConfig, UnlearnConfig
 from unsee.data.schema import Input, Person
@@ -215,10 +214,8 @@ class Stages:
     ) -> tuple[Reference, Iterator[Pair]]:
         """What another model says of all steps, computed before the one that is trained takes its place."""
         vlm = self.load(weights)
-        device = Accelerator().device
-        vlm.model.to(device)
         reference = Reference(vlm, Scorer(vlm), other=True)
-        moved = (pair.to(device) for pair in itertools.islice(pairs, count))
+        moved = (pair.to(vlm.device) for pair in itertools.islice(pairs, count))
         return reference, reference.announced(moved, objective.reference_sides)
 
     def _stream(self, make_trees: MakeTrees, config: TrainingConfig, seed: str) -> Stream:
