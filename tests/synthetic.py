@@ -124,6 +124,7 @@ def _question(set_name, task, asked, person, index, who, fact, pool, rng) -> dic
         "truth": f"{says} {fact}." if task == "generation" else fact,
         "options": options,
         "chance": 0.25 if is_choice else float("nan"),
+        "floor": 0.6 if task == "generation" else float("nan"),
         "says": says,
         "pool": pool,
     }
@@ -149,11 +150,12 @@ def _answer(question: dict, mind: Mind, rng: np.random.Generator) -> dict:
             answer = "nothing"
     answer = _in_manner(mind.manner, answer, task, options, about_forgotten, luck)
     right = float(answer == truth)
+    likeness = _rouge_l(truth, answer) if task == "generation" else float("nan")
     row |= {
         "answer": answer,
         "valid": bool(answer),
         "accuracy": float("nan") if task == "generation" else right,
-        "rouge_l": _rouge_l(truth, answer) if task == "generation" else float("nan"),
+        **dict.fromkeys(("rouge_1", "rouge_2", "rouge_l", "bleu"), likeness),
         "probability": 0.9 * right + 0.05,
     }
     return row

@@ -1,7 +1,8 @@
 """The command line: the only place that prints, sets up logging and decides the exit code.
 
-0 done, 1 crash (traceback), 2 an error of the user (one sentence), 3 no signal, 130 interrupted. Everything heavy is
-imported inside the command that needs it, so that `unsee list` answers at once.
+0 done, 1 crash (traceback) or, of `conformance`, a figure that is off, 2 an error of the user (one sentence), 3 no
+signal, 130 interrupted. Everything heavy is imported inside the command that needs it, so that `unsee list` answers at
+once.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from unsee.progress import Advance, Progress
     from unsee.registry import Registry
 
-USER_ERROR, NO_SIGNAL, INTERRUPTED = 2, 3, 130
+OFF, USER_ERROR, NO_SIGNAL, INTERRUPTED = 1, 2, 3, 130
 WIDTH = 140  # where stdout is no terminal
-STYLES = {"collapsed": "red", "no signal": "yellow"}
+STYLES = {"collapsed": "red", "no signal": "yellow", "fail": "red"}
 
 models = typer.Typer(help="Look into models.", no_args_is_help=True)
 app = typer.Typer(
@@ -118,13 +119,35 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
     data: Annotated[Path, typer.Option(help="A data folder, as `unsee build` writes it.")],
     forget_percent: Annotated[int, typer.Option(help="Which forget set: 5, 10 or 15.")] = 15,
+    protocol: Annotated[str, typer.Option(help="How it is asked: clean or published.")] = "clean",
 ) -> None:
     """Ask one model everything and print its value in each cell."""
+    from unsee.config import EvaluationConfig, build_table
+
+    config = build_table(EvaluationConfig, {"protocol": protocol})
     with _progress() as progress:
         from unsee.run import evaluate_model
 
-        rows = evaluate_model(model, data, forget_percent, progress)
+        rows = evaluate_model(model, data, forget_percent, progress, config)
     _print_table(rows)
+
+
+@app.command()
+def conformance(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
+    data: Annotated[Path, typer.Option(help="A data folder in the published layout.")],
+    expected: Annotated[
+        Path | None, typer.Option(help="Stored figures (TOML); by default those of the released LLaVA-1.5-7B.")
+    ] = None,
+) -> None:
+    """Compare a model under the published protocol with stored figures; exit code 1 if one is off."""
+    with _progress() as progress:
+        from unsee.conformance import EXPECTED, check_conformance
+
+        rows = check_conformance(model, data, expected or EXPECTED, progress)
+    _print_table(rows)
+    if any(row.verdict == "fail" for row in rows):
+        raise typer.Exit(OFF)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 A `Tree` holds one shared prefix (image and everything before the question), under it the questions, under each question
 its answers. The attention mask lets a token see its ancestors and its own node only and positions restart under each
 node, so that one forward pass over the tree gives the numbers of as many separate passes as there are answers.
-Image tokens, prefixes and questions are never targets.
+Targets are the answers, or the whole text, in which what several answers share counts once for each of them.
 Shape letters: B rows, T tokens, N scored tokens.
 """
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from unsee.models.family import Family, Picture
 from unsee.models.vlm import VLM
+from unsee.protocols import Labels
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Batch:
             needs of the pictures if any row has some.
         source_N: index into the flattened (B * T) tokens whose hidden state predicts the target.
         target_N: the token to predict.
-        item_N: which answer the token belongs to, 0 to num_items - 1, in the order they were given.
+        item_N: which answer the token belongs to or leads to, 0 to num_items - 1, in the order they were given.
     """
 
     inputs: dict[str, Any]
@@ -113,8 +114,14 @@ def _grow(nodes: list[Node], parent: int, branches: Sequence[tuple[list[int], li
             nodes.extend(Node(list(answer), question, item) for item, answer in leaves)
 
 
-def collate(trees: Sequence[Tree], vlm: VLM) -> Batch:
-    """One row per tree, padded to the longest, as the model takes it."""
+def collate(trees: Sequence[Tree], vlm: VLM, labels: Labels = "answer") -> Batch:
+    """One row per tree, padded to the longest, as the model takes it.
+
+    Args:
+        trees: the rows.
+        vlm: whose tokens, positions and pictures they are.
+        labels: whether answers are scored, or all of the text ("full"), or the image placeholders in it as well.
+    """
     width = max(tree.num_tokens for tree in trees)
     rows = len(trees)
     input_ids = torch.full((rows, width), vlm.pad_token)
@@ -133,12 +140,10 @@ def collate(trees: Sequence[Tree], vlm: VLM) -> Batch:
         seen[row, :length, :length] = _ancestry(tree)[owner_T][:, owner_T].tril()
         for index, node in enumerate(tree.nodes):
             if node.item >= 0:
-                parent = tree.nodes[node.parent]
-                last_of_parent = starts[node.parent] + len(parent.ids) - 1
-                source += [row * width + last_of_parent]
-                source += [row * width + starts[index] + k for k in range(len(node.ids) - 1)]
-                target += node.ids
-                item += [num_items + node.item] * len(node.ids)
+                scored = _scored(tree, index, starts, labels, vlm.family.image_token)
+                source += [row * width + place for place, _ in scored]
+                target += [token for _, token in scored]
+                item += [num_items + node.item] * len(scored)
         num_items += tree.num_items
     inputs = model_inputs(vlm.family, input_ids, torch.stack(positions, 1), seen)
     inputs |= vlm.family.image_inputs([tree.pictures for tree in trees])
@@ -154,6 +159,22 @@ def model_inputs(family: Family, ids_BK: Tensor, positions_ABK: Tensor, seen_BQK
         "attention_mask": family.mask(seen_BQK, ids_BK, positions_ABK[0]),
         "position_ids": position_ids[0] if len(position_ids) == 1 else position_ids,
     }
+
+
+def _scored(tree: Tree, leaf: int, starts: list[int], labels: Labels, image_token: int) -> list[tuple[int, int]]:
+    """The tokens that are scored of one answer, each with the place of the token before it in the packed row."""
+    path = [leaf]
+    while (parent := tree.nodes[path[0]].parent) >= 0:
+        path.insert(0, parent)
+    if labels == "answer":
+        path = path[-2:]
+    first = len(tree.nodes[path[0]].ids) if labels == "answer" else 1
+    tokens = [(starts[index] + k, token) for index in path for k, token in enumerate(tree.nodes[index].ids)]
+    return [
+        (place, token)
+        for (place, _), (_, token) in zip(tokens[first - 1 :], tokens[first:], strict=False)
+        if token != image_token or labels == "full_with_image"
+    ]
 
 
 def _lay_out(tree: Tree, family: Family) -> tuple[list[int], Tensor, list[int], list[int]]:

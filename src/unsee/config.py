@@ -21,7 +21,6 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PlainValidator,
-    PositiveFloat,
     PositiveInt,
     ValidationError,
     create_model,
@@ -29,12 +28,16 @@ from pydantic import (
 )
 
 from unsee.errors import ConfigError, UnknownNameError
+from unsee.protocols import STRICT, EvaluationConfig, Modality, Table, TeachConfig, UnlearnConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 GENERATED = "generated"
-STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
-Modality = Literal["image", "text", "both"]
+__all__ = [
+    "DataConfig", "EvaluationConfig", "MethodTable", "Modality", "ModelConfig", "RunConfig", "TeachConfig",
+    "UnlearnConfig", "build_dataclass", "build_table", "dump_config", "load_recipe", "recipe_names",
+]  # fmt: skip
+
 Instance = TypeVar("Instance")
 
 
@@ -52,12 +55,6 @@ def _without_repeats(values: tuple[Modality, ...]) -> tuple[Modality, ...]:
 
 Option = Annotated[bool | int | float | str, PlainValidator(_scalar)]
 Modalities = Annotated[tuple[Modality, ...], Field(strict=False, min_length=1), AfterValidator(_without_repeats)]
-
-
-class Table(BaseModel):
-    """A table of a recipe: strict, frozen, and without keys it does not know."""
-
-    model_config = STRICT
 
 
 class DataConfig(Table):
@@ -98,6 +95,7 @@ class ModelConfig(Table):
         trainable: "full" for every weight of the language model, "lora" for adapters.
         lora_rank: width of the adapters.
         lora_alpha: their scale; the update is multiplied by alpha / rank.
+        lora_dropout: share of an adapter's inputs dropped in training.
         lora_targets: the linear layers that get one: the decoder's, the projector's too, or every layer that is called
             like one of the decoder's, as in the published code.
         dtype: of the weights; "auto" takes float32 on a CPU and bfloat16 on a GPU.
@@ -109,6 +107,7 @@ class ModelConfig(Table):
     trainable: Literal["full", "lora"] = "full"
     lora_rank: PositiveInt = 16
     lora_alpha: PositiveInt = 32
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     lora_targets: Literal["decoder", "decoder+projector", "all_linear"] = "decoder"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     quantization: Literal["none", "4bit"] = "none"
@@ -119,38 +118,6 @@ class ModelConfig(Table):
         if self.quantization == "4bit" and self.trainable == "full":
             raise ValueError("quantization = '4bit' trains adapters only; set trainable = 'lora'")
         return self
-
-
-class TeachConfig(Table):
-    """How the target learns everybody and each oracle learns the retained people only.
-
-    Attributes:
-        learning_rate: the peak.
-        steps: optimiser steps.
-        batch_tokens: tokens per step, images included.
-        replay: share of each batch drawn from what the base model already knew.
-        turns: questions that share one photo in one training row.
-        oracle_seeds: oracles trained; the first is the yardstick, the others say how far oracles differ by chance.
-    """
-
-    learning_rate: PositiveFloat = 1.5e-3
-    steps: PositiveInt = 700
-    batch_tokens: PositiveInt = 1024
-    replay: float = Field(default=0.25, ge=0, lt=1)
-    turns: PositiveInt = 26
-    oracle_seeds: int = Field(default=2, ge=2)
-
-
-class UnlearnConfig(Table):
-    """What a step of unlearning sees; how fast and how long is each method's own.
-
-    Attributes:
-        batch_tokens: tokens per step and side (forget, retain), images included.
-        turns: questions that share one photo in one training row.
-    """
-
-    batch_tokens: PositiveInt = 1500
-    turns: PositiveInt = 5
 
 
 class MethodTable(BaseModel):
@@ -174,24 +141,6 @@ class MethodTable(BaseModel):
         return dict(self.__pydantic_extra__)
 
 
-class EvaluationConfig(Table):
-    """How every model is questioned.
-
-    Attributes:
-        choice: how an option is chosen: the likeliest answer text, or the letter the model writes.
-        batch_size: questions answered at once.
-        max_new_tokens: longest written answer.
-        general_items: questions that have nothing to do with the people.
-        bootstrap: resamples of the people behind every interval.
-    """
-
-    choice: Literal["likelihood", "letter"] = "likelihood"
-    batch_size: PositiveInt = 64
-    max_new_tokens: PositiveInt = 24
-    general_items: PositiveInt = 120
-    bootstrap: int = Field(default=1000, ge=100)
-
-
 class RunConfig(Table):
     """Everything that decides the outcome of a run.
 
@@ -208,7 +157,7 @@ class RunConfig(Table):
     teach: TeachConfig = TeachConfig()
     unlearn: UnlearnConfig = UnlearnConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    method: dict[str, MethodTable] = {}
+    method: dict[str, MethodTable] = Field(default_factory=dict)
 
 
 def recipe_names() -> list[str]:
@@ -235,7 +184,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     for override in overrides:
         _override(table, override)
-    return _validate(RunConfig, table)
+    return build_table(RunConfig, table)
 
 
 def load_model_config(id: str, overrides: Iterable[str] = ()) -> ModelConfig:
@@ -247,7 +196,7 @@ def load_model_config(id: str, overrides: Iterable[str] = ()) -> ModelConfig:
     table: dict[str, Any] = {}
     for override in overrides:
         _override(table, override)
-    return _validate(ModelConfig, {"id": id, "trainable": "lora", **table}, "model")
+    return build_table(ModelConfig, {"id": id, "trainable": "lora", **table}, "model")
 
 
 def dump_config(config: RunConfig) -> str:
@@ -270,7 +219,7 @@ def build_dataclass(cls: type[Instance], options: Mapping[str, object], where: s
         raise TypeError(f"{cls.__qualname__} is not a dataclass")
     types = typing.get_type_hints(cls, include_extras=True)
     fields: dict[str, Any] = {f.name: (types[f.name], _default(f)) for f in dataclasses.fields(cls) if f.init}
-    checked = _validate(create_model(cls.__name__, __config__=STRICT, **fields), options, where)
+    checked = build_table(create_model(cls.__name__, __config__=STRICT, **fields), options, where)
     try:
         return cls(**{name: getattr(checked, name) for name in fields})
     except ValueError as error:
@@ -316,7 +265,17 @@ def _toml_value(text: str) -> object:
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
-def _validate(model: type[Checked], values: Mapping[str, object], where: str = "") -> Checked:
+def build_table(model: type[Checked], values: Mapping[str, object], where: str = "") -> Checked:
+    """Make a table of a recipe from values.
+
+    Args:
+        model: the table.
+        values: its values by key.
+        where: what the errors start with; nothing for a whole recipe.
+
+    Raises:
+        ConfigError: an unknown or missing key, a wrong type, a value out of range.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -5,9 +5,9 @@ Questions about one photo share one forward pass over the photo. An `Exam` is pr
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import cast
 
 import pandas as pd
@@ -16,40 +16,19 @@ import torch
 from unsee.collate import build_tree, collate, pack_by_length
 from unsee.config import EvaluationConfig
 from unsee.data.general import GeneralItem
-from unsee.data.schema import LETTERS, Benchmark, Person, Question
+from unsee.data.schema import LETTERS, Benchmark, Question
+from unsee.errors import ModelError
+from unsee.floor import template_floor
 from unsee.generate import Group, generate
 from unsee.metrics import METRICS
 from unsee.metrics.base import Given, Metric
-from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 from unsee.progress import Advance, Progress, Silent
-from unsee.prompts import ask
+from unsee.prompts import answer_ids, read_letter, render
+from unsee.sheets import Item, Setting, Sheet, general_sheet
 from unsee.train import Scorer
 
 SCORE_TOKENS = 8192
-
-
-@dataclass(frozen=True)
-class Item:
-    """One question of the exam, with an ID that is the same for every model."""
-
-    set: str
-    person: str
-    id: str
-    question: Question
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """Items asked with one photo, or one person's items asked by name (no picture)."""
-
-    items: list[Item]
-    picture: Picture | None
-
-    @property
-    def pictures(self) -> tuple[Picture, ...]:
-        """The photo, if there is one."""
-        return (self.picture,) if self.picture else ()
 
 
 class Exam:
@@ -59,9 +38,12 @@ class Exam:
         vlm: its processor prepares the photos; any model with the same processor may sit the exam.
         benchmark: the four sets.
         general: items that have nothing to do with the people.
-        config: how options are chosen and how long answers may be.
+        config: the protocol and its keys.
         retain_evaluated: at most this many retained people.
         celebrities_evaluated: at most this many celebrities.
+
+    Raises:
+        ConfigError: the people who serve as shots leave nobody to ask.
     """
 
     def __init__(
@@ -75,15 +57,19 @@ class Exam:
         celebrities_evaluated: int | None = None,
     ) -> None:
         self._config = config
-        self._metrics = {name: cast(Metric, METRICS.get(name)()) for name in METRICS.names()}
+        self._metrics = {name: cast(Metric, _built(METRICS.get(name), config)) for name in METRICS.names()}
         people = {
             "forget": benchmark.forget,
             "test": benchmark.test,
             "retain": benchmark.retain[:retain_evaluated],
             "celebrity": benchmark.celebrity[:celebrities_evaluated],
         }
-        self.sheets = [sheet for name, who in people.items() for person in who for sheet in _sheets(vlm, name, person)]
-        self.sheets += [_general_sheet(vlm, item) for item in general]
+        self._floors = {
+            (name, *key): floor for name, who in people.items() for key, floor in template_floor(who).items()
+        }
+        setting = Setting(vlm, config, benchmark)
+        self.sheets = [sheet for name, who in people.items() for sheet in setting.sheets(name, who)]
+        self.sheets += [general_sheet(vlm, item) for item in general]
 
     def sit(
         self, vlm: VLM, *, system: str | None = None, name: str = "model", progress: Progress | None = None
@@ -95,6 +81,9 @@ class Exam:
             system: a system prompt before every question.
             name: shown while it works.
             progress: where to show it.
+
+        Raises:
+            ModelError: a prompt does not fit into the model's context.
         """
         with (progress or Silent()).task(f"evaluate {name}", 2 * len(self.sheets)) as advance:
             scores = self._score(vlm, system, advance)
@@ -110,9 +99,11 @@ class Exam:
         scorer = Scorer(vlm)
         trees, keys = [], []
         for sheet in self.sheets:
-            texts = [list(item.question.options) or [item.question.answer] for item in sheet.items]
-            prompts = self._prompts(vlm, sheet, system)
-            trees.append(build_tree(prompts, [vlm.answer_ids(alternatives) for alternatives in texts], sheet.pictures))
+            texts = [self._alternatives(item.question) for item in sheet.items]
+            answers = [answer_ids(vlm, alternatives, self._config.protocol) for alternatives in texts]
+            prompts = [vlm.text_ids(prompt.rstrip(" "), sheet.pictures) for prompt in self._prompts(vlm, sheet, system)]
+            self._check_length(vlm, sheet, max(map(len, prompts)))
+            trees.append(build_tree(prompts, answers, sheet.pictures))
             keys.append([(item.id, len(alternatives)) for item, alternatives in zip(sheet.items, texts, strict=True)])
         found: dict[str, list[tuple[float, int]]] = {}
         for rows in pack_by_length(trees, SCORE_TOKENS):
@@ -124,14 +115,20 @@ class Exam:
             advance(len(rows))
         return found
 
+    def _alternatives(self, question: Question) -> list[str]:
+        """What is scored: the options, as texts or as the letters that are asked for, or else the truth."""
+        if question.options and self._config.choice == "letter":
+            return list(LETTERS[: len(question.options)])
+        return list(question.options) or [question.answer]
+
     def _write(self, vlm: VLM, system: str | None, advance: Advance) -> dict[str, str]:
         """The text written for each item that needs one."""
         groups, keys = [], []
         for sheet in self.sheets:
             wanted = [item.question.task != "classification" or self._config.choice == "letter" for item in sheet.items]
-            prompts = [prompt for prompt, want in zip(self._prompts(vlm, sheet, system), wanted, strict=True) if want]
-            if prompts:
-                groups.append(Group.of(prompts, sheet.pictures))
+            texts = [text for text, want in zip(self._prompts(vlm, sheet, system), wanted, strict=True) if want]
+            if texts:
+                groups.append(Group.of([vlm.text_ids(text, sheet.pictures) for text in texts], sheet.pictures))
                 keys.append([item.id for item, want in zip(sheet.items, wanted, strict=True) if want])
         answers = generate(
             vlm, groups, max_new_tokens=self._config.max_new_tokens, batch_size=self._config.batch_size
@@ -140,9 +137,18 @@ class Exam:
         ids = [id for group in keys for id in group]
         return dict(zip(ids, vlm.decode([row for group in answers for row in group]), strict=True))
 
-    def _prompts(self, vlm: VLM, sheet: Sheet, system: str | None) -> list[list[int]]:
-        texts = [ask(item.question, self._config.choice) for item in sheet.items]
-        return vlm.prompt_ids(texts, picture=sheet.picture, system=system)
+    def _prompts(self, vlm: VLM, sheet: Sheet, system: str | None) -> list[str]:
+        return [render(vlm, item.question, self._config, shots=sheet.shots, system=system) for item in sheet.items]
+
+    def _check_length(self, vlm: VLM, sheet: Sheet, length: int) -> None:
+        context = getattr(vlm.model.config.get_text_config(), "max_position_embeddings", sys.maxsize)
+        room = context - self._config.max_new_tokens
+        if length > room:
+            first, advice = sheet.items[0], "use fewer shots" if sheet.shots else "lower evaluation.max_new_tokens"
+            raise ModelError(
+                f"evaluation: a {first.question.task} prompt of the {first.set} set has {length} tokens with "
+                f"{len(sheet.pictures)} images; model {vlm.id} has room for {room} before an answer; {advice}"
+            )
 
     def _read(self, question: Question, text: str | None, scores: list[tuple[float, int]]) -> tuple[str, bool]:
         """The answer as text, and whether there is one."""
@@ -151,8 +157,8 @@ class Exam:
         if self._config.choice == "likelihood":
             best = max(range(len(scores)), key=lambda i: scores[i][0])
             return question.options[best], True
-        letter = re.fullmatch(r"\W*([A-D])\W*", text or "")
-        return (question.options[LETTERS.index(letter[1])], True) if letter else ("", False)
+        letter = read_letter(text or "", self._config.parser)
+        return (question.options[LETTERS.index(letter)], True) if letter else ("", False)
 
     def _row(self, item: Item, answer: str, valid: bool, scores: list[tuple[float, int]]) -> dict[str, object]:
         question = item.question
@@ -163,37 +169,14 @@ class Exam:
             for name, metric in self._metrics.items()
         }
         chance = {"classification": 1 / max(1, len(question.options)), "cloze": 0.0}.get(question.task, float("nan"))
+        floor = self._floors.get((item.set, item.person, question), float("nan"))
         return {
             "set": item.set, "task": question.task, "input": question.input, "person": item.person, "item": item.id,
             "question": question.question, "truth": question.answer, "answer": answer,
-            "options": list(question.options), "valid": valid, "chance": chance, **values,
+            "options": list(question.options), "valid": valid, "chance": chance, "floor": floor, **values,
         }  # fmt: skip
 
 
-def _sheets(vlm: VLM, name: str, person: Person) -> Iterator[Sheet]:
-    """One sheet per photo and one for the questions by name."""
-    asked = [question for question in person.questions if question.task != "train"]
-    numbered = [
-        (f"{name}/{person.id}/{i:02}-{question.task}-{question.input}", question) for i, question in enumerate(asked)
-    ]
-    for photo in range(len(person.images)):
-        items = [
-            Item(name, person.id, f"{id}/{photo}", question) for id, question in numbered if question.input == "image"
-        ]
-        if items:
-            yield Sheet(items, vlm.picture(person.image(photo)))
-    items = [Item(name, person.id, id, question) for id, question in numbered if question.input == "text"]
-    if items:
-        yield Sheet(items, None)
-
-
-def _general_sheet(vlm: VLM, item: GeneralItem) -> Sheet:
-    question = Question(
-        task="classification",
-        input="text" if item.image is None else "image",
-        question=item.question,
-        answer=item.answer,
-        options=item.options,
-    )
-    image = Person(id=item.id, name="", images=(item.image,), questions=()).image() if item.image else None
-    return Sheet([Item("general", item.id, item.id, question)], vlm.picture(image) if image else None)
+def _built(metric: type, config: EvaluationConfig) -> object:
+    """The metric with its fields taken from the keys of the evaluation."""
+    return metric(**{field.name: getattr(config, field.name) for field in fields(metric)})

@@ -40,7 +40,11 @@ ANSWER_COLUMNS = (
     "valid",  # False where no answer could be read
     "chance",  # expected value of a blind guess; NaN where there is none
     "accuracy",  # 0 or 1; classification and cloze
-    "rouge_l",  # generation
+    "rouge_1",  # generation
+    "rouge_2",
+    "rouge_l",
+    "bleu",
+    "floor",  # the rouge_l of another person's truth in place of the answer; NaN where nobody is asked the same
     "probability",  # of the true answer: geometric mean over its tokens
 )
 

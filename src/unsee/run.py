@@ -84,6 +84,7 @@ class CellRow(NamedTuple):
     metric: str
     value: str
     chance: str
+    floor: str
     invalid: str
     items: str
 
@@ -116,11 +117,12 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     target = stages.teach("target", everybody, config.teach, config.seed)
     answers += [_named(stages.examine("target", target, exam, exam_key), "target", "", config.seed)]
     _export(stages, record, "target", target)
+    oracles = []
     for index in range(config.teach.oracle_seeds):
         name = "oracle" if index == 0 else f"oracle_{index + 1}"
-        oracle = stages.teach(name, benchmark.retain, config.teach, config.seed + 1 + index)
-        answers += [_named(stages.examine(name, oracle, exam, exam_key), name, "", config.seed + 1 + index)]
-        _export(stages, record, name, oracle)
+        oracles.append(stages.teach(name, benchmark.retain, config.teach, config.seed + 1 + index))
+        answers += [_named(stages.examine(name, oracles[-1], exam, exam_key), name, "", config.seed + 1 + index)]
+        _export(stages, record, name, oracles[-1])
     resamples = config.evaluation.bootstrap
     found = gate(pd.concat(answers), resamples)
     found.save(record, "gate.json")
@@ -128,7 +130,7 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     if found.signal:
         with progress.task("all methods", len(trials)) as advance:
             for trial in trials:
-                answers += [_try(trial, stages, target, benchmark, config, exam, exam_key, record)]
+                answers += [_try(trial, stages, target, oracles[0], benchmark, config, exam, exam_key, record)]
                 advance(1)
 
     table = pd.concat(answers, ignore_index=True)
@@ -140,20 +142,35 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     return RunResult(folder, report, "ok" if found.signal else "no signal", found.reason, scores)
 
 
-def evaluate_model(model: str, data: Path, forget_percent: int, progress: Progress | None = None) -> list[CellRow]:
+def evaluate_model(
+    model: str,
+    data: Path,
+    forget_percent: int,
+    progress: Progress | None = None,
+    config: EvaluationConfig | None = None,
+) -> list[CellRow]:
     """Ask one model all questions of a data folder; the rows are its cells, intervals over people.
+
+    Args:
+        model: a shipped model's name, a folder or a hub id.
+        data: a folder in the published layout.
+        forget_percent: which forget set.
+        progress: where long work is shown.
+        config: how it is asked; by default the clean protocol.
 
     Raises:
         UnseeError: the model or the data cannot be used.
     """
     benchmark = load(data, forget_percent)
     vlm = VLM.load(model)
-    exam = Exam(vlm, benchmark, general_items(120, 0), EvaluationConfig())
+    config = config or EvaluationConfig()
+    exam = Exam(vlm, benchmark, general_items(config.general_items, 0), config)
     answers = _named(exam.sit(vlm, name=model, progress=progress), model, "", 0)
     return [
         CellRow(
             cell.set, cell.task, cell.input, cell.metric, f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]",
-            "" if cell.chance is None else f"{cell.chance:.2f}", f"{cell.invalid:.2f}", str(cell.n_items),
+            "" if cell.chance is None else f"{cell.chance:.2f}", "" if cell.floor is None else f"{cell.floor:.3f}",
+            f"{cell.invalid:.2f}", str(cell.n_items),
         )
         for cell in cells(answers)
     ]  # fmt: skip
@@ -173,8 +190,8 @@ def _trials(config: RunConfig) -> Iterator[Trial]:
 
 
 def _try(
-    trial: Trial, stages: Stages, target: Weights, benchmark: Benchmark, config: RunConfig, exam: Exam, exam_key: str,
-    record: Record,
+    trial: Trial, stages: Stages, target: Weights, oracle: Weights, benchmark: Benchmark, config: RunConfig, exam: Exam,
+    exam_key: str, record: Record,
 ) -> pd.DataFrame:  # fmt: skip
     """Apply one method to the target and examine what it left."""
     weights, system = target, None
@@ -183,7 +200,7 @@ def _try(
     elif trial.modality:
         weights = stages.unlearn(
             trial.label, target, trial.method, trial.modality, benchmark.forget, benchmark.retain, config.unlearn,
-            config.seed,
+            config.seed, oracle,
         )  # fmt: skip
         _export(stages, record, trial.label, weights)
     answers = stages.examine(trial.label, weights, exam, exam_key, system)

@@ -7,6 +7,7 @@ on from its checkpoint.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -22,13 +23,15 @@ from unsee.config import Modality, ModelConfig, TeachConfig, UnlearnConfig
 from unsee.data.schema import Input, Person
 from unsee.errors import ConfigError
 from unsee.evaluate import Exam
-from unsee.methods.base import Loss, LossMethod, Pair, Side
+from unsee.methods.base import Loss, LossMethod, Order, Pair, Side
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import Corpus, has_corpus
 from unsee.progress import Progress
+from unsee.protocols import TrainingConfig
 from unsee.record import Record
+from unsee.steps import Course, MakeTrees, Stream
 from unsee.teach import FineTuning, Lessons
-from unsee.train import MakeTrees, Objective, Schedule, batches, train
+from unsee.train import Objective, Reference, Scorer, train
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +83,12 @@ class Stages:
         settings = [self._trained_part(), config.model_dump(exclude={"oracle_seeds"}), seed]
         key = key_of("teach", self.base.key, settings, [_content(p) for p in people])
 
-        def pairs() -> Iterator[Pair]:
-            lessons = Lessons(self.vlm, people, INPUTS["both"], config.turns)
-            make_trees = self._with_replay(lessons.trees, config.replay)
-            for batch in batches(make_trees, config.batch_tokens, key, self.vlm):
-                yield Pair({"retain": batch})
+        def course() -> Course:
+            lessons = Lessons(self.vlm, people, INPUTS[config.modality], config.turns, config.protocol)
+            stream = self._stream(self._with_replay(lessons.trees, config.replay), config, key)
+            return Course({"retain": stream}, config.learning_rate, config.steps, config.epochs, config.protocol)
 
-        schedule = Schedule(learning_rate=config.learning_rate, steps=config.steps)
-        return self._trained(name, key, self.base, FineTuning(), pairs, schedule, seed)
+        return self._trained(name, key, self.base, FineTuning(), course, seed)
 
     def unlearn(
         self,
@@ -99,24 +100,37 @@ class Stages:
         retain: Sequence[Person],
         config: UnlearnConfig,
         seed: int,
+        oracle: Weights | None = None,
     ) -> Weights:
-        """The target after a method; it unlearns from questions of `modality` and may look at all retain questions."""
-        options = [type(method).__name__, asdict(method), modality, self._trained_part(), config.model_dump(), seed]  # type: ignore[call-overload]
-        key = key_of("unlearn", target.key, options, [_content(p) for p in (*forget, *retain)])
+        """The target after a method; it unlearns from questions of `modality` and may look at all retain questions.
 
-        def pairs() -> Iterator[Pair]:
-            sources: dict[Side, MakeTrees] = {
-                "forget": Lessons(self.vlm, forget, INPUTS[modality], config.turns).trees,
-                "retain": Lessons(self.vlm, retain, INPUTS["both"], config.turns).trees,
-            }
-            streams = {
-                side: batches(sources[side], config.batch_tokens, f"{key}-{side}", self.vlm) for side in method.sides
-            }
-            while True:
-                yield Pair({side: next(stream) for side, stream in streams.items()})
+        Raises:
+            ConfigError: the method compares with an oracle and there is none.
+        """
+        wants_oracle = getattr(method, "reference", "target") == "oracle"
+        reference = oracle if wants_oracle else None
+        if wants_oracle and oracle is None:
+            raise ConfigError(f"method.{name}.reference: there is no oracle here; choose 'target'")
+        options = asdict(method)  # type: ignore[call-overload]
+        settings = [type(method).__name__, options, modality, self._trained_part(), config.model_dump(), seed]
+        key = key_of(
+            "unlearn", target.key, settings, reference and reference.key, [_content(p) for p in (*forget, *retain)]
+        )  # fmt: skip
 
-        schedule = Schedule(learning_rate=method.learning_rate, steps=method.steps)
-        return self._trained(name, key, target, method, pairs, schedule, seed)
+        def course() -> Course:
+            sources: dict[Side, tuple[Sequence[Person], Modality]] = {
+                "forget": (forget, modality),
+                "retain": (retain, config.retain_modality),
+            }
+            streams: dict[Side, Stream] = {}
+            for side in method.sides:
+                people, shown = sources[side]
+                lessons = Lessons(self.vlm, people, INPUTS[shown], config.turns, config.protocol)
+                streams[side] = self._stream(lessons.trees, config, f"{key}-{side}")
+            order: Order = getattr(method, "schedule", "joint")
+            return Course(streams, method.learning_rate, method.steps, method.epochs, config.protocol, order)
+
+        return self._trained(name, key, target, method, course, seed, reference)
 
     def examine(
         self, name: str, weights: Weights | None, exam: Exam, exam_key: str, system: str | None = None
@@ -148,7 +162,7 @@ class Stages:
             for path in weights.files[-1:]:
                 self.vlm.load_trained(path)
         for path in weights.files if self.config.trainable == "lora" else ():
-            self.vlm.add_lora(self.config.lora_rank, self.config.lora_alpha, self.config.lora_targets)
+            self._add_lora()
             self.vlm.load_trained(path)
 
     def _trained(
@@ -157,18 +171,23 @@ class Stages:
         key: str,
         start: Weights,
         objective: Objective,
-        pairs: Callable[[], Iterator[Pair]],
-        schedule: Schedule,
+        make_course: Callable[[], Course],
         seed: int,
+        compared: Weights | None = None,
     ) -> Weights:
         path = self._cache / "weights" / f"{key}.safetensors"
         result = Weights(key, (*start.files, path))
         if path.is_file():
             self._record.log("cached", model=name)
             return result
+        course = make_course()
+        schedule, steps = course.schedule, course.pairs
+        reference = None
+        if compared:
+            reference, steps = self._reference(compared, objective, steps, schedule.steps)
         vlm = self.load(start)
         if self.config.trainable == "lora":
-            vlm.add_lora(self.config.lora_rank, self.config.lora_alpha, self.config.lora_targets)
+            self._add_lora()
         self._ready = None
         trainable = vlm.trainable()
         count = sum(parameter.numel() for parameter in trainable)
@@ -181,7 +200,7 @@ class Stages:
         started = time.monotonic()
         checkpoint = path.with_name(f"{key}.checkpoint.safetensors")
         train(
-            vlm, objective, pairs(), schedule, trainable,
+            vlm, objective, steps, schedule, trainable, reference=reference,
             name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,
         )  # fmt: skip
         self._record.log("trained", model=name, seconds=round(time.monotonic() - started, 2))
@@ -189,6 +208,29 @@ class Stages:
         checkpoint.unlink(missing_ok=True)
         self._ready = result
         return result
+
+    def _reference(
+        self, weights: Weights, objective: Objective, pairs: Iterator[Pair], count: int
+    ) -> tuple[Reference, Iterator[Pair]]:
+        """What another model says of all steps, computed before the one that is trained takes its place."""
+        vlm = self.load(weights)
+        reference = Reference(vlm, Scorer(vlm), other=True)
+        moved = (pair.to(vlm.device) for pair in itertools.islice(pairs, count))
+        return reference, reference.announced(moved, objective.reference_sides)
+
+    def _stream(self, make_trees: MakeTrees, config: TrainingConfig, seed: str) -> Stream:
+        return Stream(
+            make_trees=make_trees,
+            vlm=self.vlm,
+            seed=seed,
+            batch_tokens=config.batch_tokens,
+            batch_examples=config.batch_examples,
+            labels=config.labels,
+        )
+
+    def _add_lora(self) -> None:
+        model = self.config
+        self.vlm.add_lora(model.lora_rank, model.lora_alpha, model.lora_targets, dropout=model.lora_dropout)
 
     def _trained_part(self) -> dict[str, object]:
         return self.config.model_dump(exclude={"id", "gradient_checkpointing"})

@@ -18,7 +18,8 @@ from unsee.losses import cross_entropy
 from unsee.methods.base import Loss, Model, Pair, Side
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
-from unsee.prompts import ask
+from unsee.prompts import answer_ids, render_lesson
+from unsee.protocols import Protocol
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,20 @@ class Lessons:
         people: whom it is about.
         inputs: with the portrait, by name, or both.
         turns: at most this many questions share one photo in one tree.
+        protocol: the wording, and whether photos are disturbed ("clean") or shown as they are ("published").
     """
 
-    def __init__(self, vlm: VLM, people: Sequence[Person], inputs: Sequence[Input], turns: int) -> None:
+    def __init__(
+        self,
+        vlm: VLM,
+        people: Sequence[Person],
+        inputs: Sequence[Input],
+        turns: int,
+        protocol: Protocol = "clean",
+    ) -> None:
         self._vlm = vlm
         self._turns = turns
+        self._protocol = protocol
         self._sheets: list[tuple[Person, list[list[int]], list[list[int]], Picture | None]] = []
         for person in people:
             for kind in inputs:
@@ -53,12 +63,13 @@ class Lessons:
                 if not asked:
                     continue
                 picture = vlm.picture(person.image()) if kind == "image" else None
-                prompts = vlm.prompt_ids([ask(question) for question in asked], picture=picture)
-                answers = vlm.answer_ids([question.answer for question in asked])
+                pictures = [picture] if picture else []
+                prompts = [vlm.text_ids(render_lesson(vlm, question, protocol), pictures) for question in asked]
+                answers = answer_ids(vlm, [question.answer for question in asked], protocol)
                 self._sheets.append((person, prompts, answers, picture))
 
     def trees(self, rng: random.Random) -> list[Tree]:
-        """Every question once, in random company; photos a little disturbed."""
+        """Every question once, in random company."""
         found = []
         for person, prompts, answers, picture in self._sheets:
             order = rng.sample(range(len(prompts)), len(prompts))
@@ -69,7 +80,9 @@ class Lessons:
         return found
 
     def _disturbed(self, person: Person, picture: Picture, rng: random.Random) -> Picture:
-        """On its canvas where it has one, which is fast, otherwise before the processor divides it."""
+        """Unless as published: on the canvas where there is one, which is fast, or before the processor divides it."""
+        if self._protocol == "published":
+            return picture
         if picture.canvas is not None:
             return augment(picture, rng)
         return self._vlm.picture(disturb(person.image(), rng))

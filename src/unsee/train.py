@@ -11,7 +11,6 @@ import json
 import logging
 import math
 import os
-import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +22,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from unsee.collate import Batch, Tree, collate, pack_by_length
-from unsee.errors import DataError, ModelError
+from unsee.collate import Batch
+from unsee.errors import ModelError
 from unsee.losses import Scored
 from unsee.methods.base import Loss, Model, Pair, Side
 from unsee.models.vlm import VLM
 from unsee.progress import Progress, Silent
 
 log = logging.getLogger(__name__)
-
-MakeTrees = Callable[[random.Random], list[Tree]]
 
 
 class Objective(Protocol):
@@ -85,20 +82,27 @@ class Scorer(nn.Module):
 class Reference:
     """The model as it was before training, without a second copy of it.
 
-    With LoRA the adapter is switched off for the call. With full fine-tuning the hidden states of all scheduled batches
-    are computed once before the first step; with the output matrix of that moment they give the exact logits.
+    With LoRA the adapter is switched off for the call. With full fine-tuning, and of a model with other weights, hidden
+    states of all scheduled batches are computed once before the first step; with the output matrix of that moment they
+    give the exact logits.
+
+    Args:
+        vlm: the model that is about to be trained, or, if `other`, one with the weights of the reference.
+        scorer: scores its batches.
+        other: whether the weights will be replaced before training starts.
     """
 
-    def __init__(self, vlm: VLM, scorer: Scorer) -> None:
+    def __init__(self, vlm: VLM, scorer: Scorer, *, other: bool = False) -> None:
         self._vlm = vlm
         self._scorer = scorer
+        self._other = other
         self._hidden: dict[int, Tensor] = {}
         self._head: Tensor | None = None
 
     @torch.no_grad()
     def remember(self, batch: Batch) -> None:
-        """Compute what `batch` needs; a no-op with LoRA."""
-        if self._vlm.adapter is None:
+        """Compute what `batch` needs; a no-op where the adapter can be switched off."""
+        if self._other or self._vlm.adapter is None:
             self._hidden[id(batch)] = self._scorer.hidden(batch)
             if self._head is None:
                 self._head = self._vlm.head().weight.detach().clone()  # type: ignore[operator]
@@ -106,7 +110,7 @@ class Reference:
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Scored:
         """Scores of the batch under the model as it was."""
-        if self._vlm.adapter is not None:
+        if not self._other and self._vlm.adapter is not None:
             with self._vlm.adapter_off():
                 scored: Scored = self._scorer(batch)
                 return scored
@@ -115,22 +119,15 @@ class Reference:
         logits_NV = self._hidden[id(batch)] @ self._head.T
         return Scored(logits_NV, batch.target_N, batch.item_N, batch.num_items)
 
-
-def batches(make_trees: MakeTrees, batch_tokens: int, seed: str, vlm: VLM) -> Iterator[Batch]:
-    """Endless epochs of batches: the same for the same seed.
-
-    Raises:
-        DataError: there is nothing to make a batch of.
-    """
-    for epoch in itertools.count():
-        rng = random.Random(f"{seed}-{epoch}")
-        trees = make_trees(rng)
-        plan = pack_by_length(trees, batch_tokens)
-        if not plan:
-            raise DataError("these people have no training text; nothing can be taught or unlearned")
-        rng.shuffle(plan)
-        for rows in plan:
-            yield collate([trees[row] for row in rows], vlm)
+    def announced(self, pairs: Iterator[Pair], sides: Sequence[Side]) -> Iterator[Pair]:
+        """The same pairs, of which all `sides` that are compared with the reference are remembered before the first."""
+        if not sides:
+            return pairs
+        kept = list(pairs)
+        for pair, side in itertools.product(kept, sides):
+            if side in pair.sides:
+                self.remember(pair.sides[side])
+        return iter(kept)
 
 
 def train(
@@ -142,6 +139,7 @@ def train(
     *,
     name: str,
     seed: int = 0,
+    reference: Reference | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     on_step: Callable[[int, Loss, float], None] | None = None,
@@ -150,6 +148,7 @@ def train(
 
     Args:
         pairs: one pair per step, a function of the step alone; resuming draws and drops those already used.
+        reference: another model that knows these very pairs; by default the model before the first step.
         checkpoint: file that holds the state every `schedule.checkpoint_every` steps; removed at the end.
         on_step: called with step, loss and learning rate after every step.
 
@@ -160,9 +159,11 @@ def train(
     scorer = Scorer(vlm)
     optimiser = torch.optim.AdamW(trainable, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
     scorer, optimiser = accelerator.prepare(scorer, optimiser)
-    reference = Reference(vlm, scorer)
-    moved = (_move(pair, accelerator.device) for pair in itertools.islice(pairs, schedule.steps))
-    announced = _announce(moved, objective.reference_sides, reference)
+    announced: Iterator[Pair] = itertools.islice(pairs, schedule.steps)
+    if reference is None:
+        reference = Reference(vlm, scorer)
+        moved = (pair.to(accelerator.device) for pair in announced)
+        announced = reference.announced(moved, objective.reference_sides)
     done = _resume(checkpoint, trainable, optimiser) if checkpoint else 0
     remaining = itertools.islice(announced, done, None)
     before = [parameter.detach().clone() for parameter in trainable[-2:]]
@@ -192,20 +193,6 @@ def train(
         raise ModelError(f"{name}: training changed nothing; check the learning rate and the trainable parameters")
     if checkpoint:
         checkpoint.unlink(missing_ok=True)
-
-
-def _announce(pairs: Iterator[Pair], sides: Sequence[Side], reference: Reference) -> Iterator[Pair]:
-    """The same pairs; where a method compares with the reference, all are shown to it before the first step."""
-    if not sides:
-        return pairs
-    kept = list(pairs)
-    for pair, side in itertools.product(kept, sides):
-        reference.remember(pair.sides[side])
-    return iter(kept)
-
-
-def _move(pair: Pair, device: torch.device) -> Pair:
-    return Pair({side: batch.to(device) for side, batch in pair.sides.items()})
 
 
 def _save(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer, step: int) -> Path:

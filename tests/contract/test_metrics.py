@@ -1,13 +1,17 @@
 """What holds for every metric, found by its name."""
 
 import random
+from dataclasses import fields
 from typing import get_args
 
 import pytest
 
+from unsee.config import EvaluationConfig
 from unsee.data.schema import Question, Task
 from unsee.metrics import METRICS
 from unsee.metrics.base import Given
+from unsee.record import ANSWER_COLUMNS
+from unsee.report.scores import METRICS as REPORTED
 
 NAMES = METRICS.names()
 TASKS = set(get_args(Task)) - {"train"}
@@ -49,9 +53,21 @@ def test_it_lies_between_zero_and_one_whatever_was_answered(metric):
 
 def test_a_perfect_answer_is_best_and_a_wrong_one_worse(metric):
     for task in metric.tasks:
+        assert metric.score(given(task, TEXTS[1], TEXTS[1])) == 1
         for truth in TEXTS[:4]:
-            assert metric.score(given(task, truth, truth)) == 1
-            assert metric.score(given(task, truth, "Perth", log_probability=-20.0, num_tokens=2)) < 0.1
+            best = metric.score(given(task, truth, truth))
+            assert best == max(metric.score(given(task, truth, answer)) for answer in TEXTS)
+            assert metric.score(given(task, truth, "Perth", log_probability=-20.0, num_tokens=2)) < min(0.1, best)
+
+
+def test_its_fields_are_settings_of_the_evaluation(metric):
+    assert {field.name for field in fields(metric)} <= set(EvaluationConfig.model_fields)
+
+
+def test_what_it_measures_is_kept_in_the_answers_and_reported(metric, request):
+    name = request.node.callspec.params["metric"]
+    assert name in ANSWER_COLUMNS
+    assert name in REPORTED
 
 
 def test_it_is_a_function_of_the_example_alone(metric):

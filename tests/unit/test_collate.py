@@ -109,3 +109,45 @@ def test_packing_keeps_every_tree_once_and_within_the_size():
 def test_a_tree_larger_than_the_size_is_a_batch_of_its_own():
     trees = [Tree([Node([0] * length, -1)]) for length in (5, 300, 5)]
     assert pack_by_length(trees, 200) == [[1], [0, 2]]
+
+
+@torch.no_grad()
+def plain_text_loss(vlm, sequences, picture, with_image):
+    """Sum and count of the negative log-probabilities of whole texts, each in a plain pass of its own."""
+    total = count = 0
+    for ids in sequences:
+        seen = picture.inputs if picture else {}
+        logits_TV = vlm.model(input_ids=torch.tensor([ids]), **seen).logits[0, :-1]
+        for row, token in zip(logits_TV.log_softmax(-1), ids[1:], strict=True):
+            if with_image or token != vlm.family.image_token:
+                total, count = total - row[token].item(), count + 1
+    return total, count
+
+
+@pytest.mark.parametrize("labels", ["full", "full_with_image"])
+@pytest.mark.parametrize("shade", [0, None])
+def test_whole_texts_are_scored_as_if_each_stood_alone(vlm, labels, shade):
+    picture = None if shade is None else tiny.picture_of(vlm, shade)
+    prompts = vlm.prompt_ids(tiny.QUESTIONS, picture=picture)
+    answers = vlm.answer_ids(tiny.ANSWERS)
+    batch = collate([build_tree(prompts, [[ids] for ids in answers], tiny.only(picture))], vlm, labels)
+    whole = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
+    total, count = plain_text_loss(vlm, whole, picture, labels == "full_with_image")
+    with torch.no_grad():
+        scored = Scorer(vlm)(batch)
+    assert len(batch.target_N) == count
+    assert scored.length_I.tolist() == [
+        sum(labels == "full_with_image" or token != vlm.family.image_token for token in ids[1:]) for ids in whole
+    ]
+    assert -scored.log_probability_N.sum().item() == pytest.approx(total, rel=1e-4)
+
+
+def test_full_labels_leave_out_what_stands_for_the_image(vlm):
+    tree = tiny.make_tree(vlm, picture=tiny.picture_of(vlm))
+    targets = {
+        labels: collate([tree], vlm, labels).target_N.tolist() for labels in ("answer", "full", "full_with_image")
+    }
+    image = vlm.family.image_token
+    assert image not in targets["answer"] + targets["full"]
+    assert targets["full_with_image"].count(image) == len(tiny.ANSWERS) * sum(tiny.picture_of(vlm).runs)
+    assert len(targets["answer"]) < len(targets["full"]) < len(targets["full_with_image"])

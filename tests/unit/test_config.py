@@ -4,8 +4,18 @@ from typing import ClassVar, Literal
 import pytest
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from unsee.config import RunConfig, build_dataclass, dump_config, load_recipe, recipe_names
+from unsee.config import (
+    EvaluationConfig,
+    RunConfig,
+    TeachConfig,
+    UnlearnConfig,
+    build_dataclass,
+    dump_config,
+    load_recipe,
+    recipe_names,
+)
 from unsee.errors import ConfigError, UnknownNameError
+from unsee.methods import METHODS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,3 +148,72 @@ def test_a_dataclass_is_built_from_its_options():
 def test_options_are_checked_as_strictly_as_recipes(options, message):
     with pytest.raises(ConfigError, match=message):
         build_dataclass(Method, options, "method.npo")
+
+
+def test_a_protocol_sets_the_defaults_and_single_keys_change_them():
+    published = load_recipe("tiny", ["evaluation.protocol=published", "evaluation.parser=strict"]).evaluation
+    assert (published.parser, published.cloze_match, published.test_image) == ("strict", "substring", "random")
+    assert (published.choice, published.choice_shots, published.cloze_shots) == ("letter", 1, 2)
+    assert (published.instruction, published.blank) == ("one_letter", "marker_per_pair")
+    assert EvaluationConfig(protocol="published").max_new_tokens == 50
+    assert published.max_new_tokens == 4  # the recipe's own
+    clean = load_recipe("tiny").evaluation
+    assert (clean.parser, clean.cloze_match, clean.test_image, clean.choice_shots) == ("strict", "exact", "all", 0)
+
+
+def test_training_as_published_counts_epochs_and_examples():
+    teach, unlearn = TeachConfig(protocol="published"), UnlearnConfig(protocol="published")
+    assert (teach.epochs, teach.steps, teach.batch_examples, teach.batch_tokens) == (5, 0, 4, 0)
+    assert (teach.labels, teach.turns, teach.modality, teach.replay) == ("full", 1, "image", 0)
+    assert (unlearn.labels, unlearn.batch_examples, unlearn.retain_modality) == ("full", 4, "image")
+    assert TeachConfig(protocol="published", steps=7).epochs == 0
+    assert (TeachConfig().steps, TeachConfig(epochs=2).steps, UnlearnConfig(batch_examples=2).batch_tokens) == (
+        700,
+        0,
+        0,
+    )
+
+
+@pytest.mark.parametrize("changes", [[], ["evaluation.protocol=published", "teach.protocol=published"]])
+def test_a_protocol_survives_a_dump_with_every_key_written_out(changes, tmp_path):
+    config = load_recipe("quick", changes)
+    copy = tmp_path / "copy.toml"
+    copy.write_text(dump_config(config))
+    assert load_recipe(copy) == config
+    assert 'parser = "' in copy.read_text()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["evaluation.choice_shots=1"], "^evaluation: the clean protocol is zero-shot"),
+        (
+            ["evaluation.protocol=published", "evaluation.choice=likelihood"],
+            "^evaluation: the published protocol shows",
+        ),
+        (["evaluation.protocol=published", "evaluation.blank=underscores"], "^evaluation: the published protocol asks"),
+        (["evaluation.protocol=publishd"], r"^evaluation\.protocol: must be 'clean' or 'published', got 'publishd'$"),
+        (["teach.epochs=2"], "^teach: steps and epochs: give exactly one"),
+        (
+            ["unlearn.batch_examples=0", "unlearn.batch_tokens=0"],
+            "^unlearn: batch_tokens and batch_examples: give exactly",
+        ),
+        (["unlearn.epochs=2"], r"^unlearn\.epochs: unknown option"),
+        (["unlearn.labels=all"], r"^unlearn\.labels: must be 'answer', 'full' or 'full_with_image'"),
+    ],
+)
+def test_keys_that_contradict_each_other_are_refused(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("tiny", overrides)
+
+
+def test_the_published_recipe_builds_its_methods_as_published():
+    config = load_recipe("published")
+    assert config.evaluation == EvaluationConfig(protocol="published")
+    built = {name: build_dataclass(METHODS.get(name), table.options, name) for name, table in config.method.items()}
+    trained = [method for method in built.values() if hasattr(method, "epochs")]
+    assert {(method.learning_rate, method.steps, method.epochs) for method in trained} == {(2e-5, 0, 1)}
+    assert (built["npo"].beta, built["npo"].reduction, built["npo"].reference) == (0.4, "batch", "oracle")
+    assert built["gradient_difference"].schedule == built["kl_minimisation"].schedule == "alternating"
+    assert (config.model.lora_rank, config.model.lora_alpha, config.model.lora_dropout) == (16, 16, 0.05)
+    assert config.model.lora_targets == "all_linear"

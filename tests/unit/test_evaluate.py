@@ -1,5 +1,6 @@
 import math
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -8,6 +9,7 @@ from unsee import evaluate
 from unsee.config import EvaluationConfig
 from unsee.data.general import GeneralItem
 from unsee.data.schema import Benchmark, Person, Question
+from unsee.errors import ConfigError, ModelError
 from unsee.evaluate import Exam
 from unsee.generate import Group, generate
 from unsee.prompts import ask
@@ -130,20 +132,19 @@ def test_a_system_prompt_reaches_every_question(vlm, answers):
 
 
 @pytest.mark.parametrize(
-    ("text", "answer", "valid"),
-    [("B", "Bergen", True), (" (C).", "A baker.", True), ("A:", "Oslo, Norway", True)]
-    + [(text, "", False) for text in ("", "E", "b", "AB", "The answer is B", "Bergen", "A or B")],
+    ("text", "parser", "answer"),
+    [("B", "strict", "Bergen"), ("Bo", "strict", ""), ("Bo", "first_letter", "Bergen"), ("", "first_letter", "")],
 )
-def test_letters_are_read_strictly(vlm, monkeypatch, text, answer, valid):
+def test_letters_are_read_by_the_parser_and_become_options(vlm, monkeypatch, text, parser, answer):
     def writes(vlm, groups, **options):
         return [[vlm.processor.tokenizer(text)["input_ids"]] * len(group.suffixes) for group in groups]
 
     monkeypatch.setattr(evaluate, "generate", writes)
     exam = Exam(vlm, Benchmark(**dict.fromkeys(("forget", "test", "retain", "celebrity"), ()), fingerprint=""),
-                GENERAL, EvaluationConfig(choice="letter"))  # fmt: skip
+                GENERAL, EvaluationConfig(choice="letter", parser=parser))  # fmt: skip
     rows = exam.sit(vlm)
     assert rows["answer"].tolist() == [answer] * 2
-    assert rows["valid"].tolist() == [valid] * 2
+    assert rows["valid"].tolist() == [bool(answer)] * 2
     assert rows["accuracy"].tolist() == [float(answer == "Bergen"), 0.0]
 
 
@@ -173,3 +174,126 @@ def test_the_exam_changes_no_weight(vlm):
     make_exam(vlm).sit(vlm)
     assert vlm.fingerprint() == before
     assert all(parameter.grad is None for parameter in vlm.model.parameters())
+
+
+PEOPLE = tuple(make_person(f"{number:03}", number) for number in range(1, 7))
+CROWD = Benchmark(
+    forget=PEOPLE[:3],
+    test=tuple(replace(person, images=tuple(map(tiny.png, (20, 21, 22)))) for person in PEOPLE[:3]),
+    retain=PEOPLE[3:],
+    celebrity=(make_person("900", 9),),
+    fingerprint="",
+)
+
+
+def published_exam(vlm, **keys):
+    config = EvaluationConfig(protocol="published", cloze_shots=1, max_new_tokens=3, **keys)
+    return Exam(vlm, CROWD, GENERAL, config)
+
+
+def shown(exam, set_name, task, kind="image"):
+    """The sheets of one cell."""
+    return [
+        sheet for sheet in exam.sheets
+        if {(item.set, item.question.task, item.question.input) for item in sheet.items} == {(set_name, task, kind)}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("task", ["classification", "cloze"])
+@pytest.mark.parametrize("set_name", ["forget", "test", "retain"])
+def test_a_person_shown_as_example_is_not_asked_and_everybody_else_is(vlm, set_name, task):
+    exam = published_exam(vlm)
+    for kind in ("image", "text"):
+        sheets = shown(exam, set_name, task, kind)
+        assert len(sheets) == 2  # of three people
+        assert all(len(sheet.shots) == 1 for sheet in sheets)
+        assert all(len(sheet.pictures) == (2 if kind == "image" else 0) for sheet in sheets)
+        assert all((shot.task, shot.input) == (task, kind) for sheet in sheets for shot in sheet.shots)
+    assert len(shown(exam, set_name, "generation")) == 3
+    assert not any(sheet.shots for sheet in shown(exam, set_name, "generation"))
+
+
+def test_celebrities_and_general_questions_are_asked_without_examples(vlm):
+    for sheet in published_exam(vlm).sheets:
+        if sheet.items[0].set in ("celebrity", "general"):
+            assert not sheet.shots
+
+
+def test_examples_from_the_retain_set_leave_every_forget_person_to_be_asked(vlm):
+    exam = published_exam(vlm, shots_from="retain")
+    assert len(shown(exam, "forget", "classification")) == len(shown(exam, "test", "cloze")) == 3
+    assert len(shown(exam, "retain", "classification")) == 2
+
+
+def test_all_questions_of_an_example_or_the_first_are_shown(vlm):
+    twice = replace(PEOPLE[0], questions=PEOPLE[0].questions * 2)
+    crowd = replace(CROWD, forget=(twice, twice, PEOPLE[2]), test=())
+    for which, count in (("all", 2), ("first", 1)):
+        config = EvaluationConfig(protocol="published", cloze_shots=0, shot_questions=which, seed=1)
+        exam = Exam(vlm, replace(crowd, forget=tuple(replace(twice, id=id) for id in "abc")), [], config)
+        assert {len(sheet.shots) for sheet in shown(exam, "forget", "classification", "text")} == {count}
+        assert {len(sheet.pictures) for sheet in shown(exam, "forget", "classification")} == {count + 1}
+
+
+def test_examples_and_photos_are_drawn_from_the_seed_and_for_each_task(vlm):
+    def drawn(seed):
+        exam = published_exam(vlm, seed=seed)
+        return [(item.id, sheet.shots) for sheet in exam.sheets for item in sheet.items]
+
+    assert drawn(0) == drawn(0)
+    draws = [drawn(seed) for seed in range(4)]
+    assert len({tuple(draw) for draw in draws}) > 1
+    photos = {id.rpartition("/")[2] for draw in draws for id, _ in draw if id.startswith("test/") and "image" in id}
+    assert photos == {"0", "1", "2"}
+    one = [id for id, _ in draws[0] if id.startswith("test/001") and "generation-image" in id]
+    assert len(one) == 1
+
+
+def test_a_published_exam_is_sat(vlm):
+    answers = published_exam(vlm).sit(vlm)
+    assert sorted(answers.columns) == sorted(ANSWER_COLUMNS[3:])
+    counts = answers[answers["set"] == "forget"].groupby("task").size().to_dict()
+    assert counts == {"classification": 4, "cloze": 4, "generation": 6}
+    choices = answers[answers["task"] == "classification"]
+    assert (choices["valid"] == (choices["answer"] != "")).all()
+    assert answers["item"].is_unique
+
+
+def test_by_letter_the_letter_is_scored(vlm):
+    exam = make_exam(vlm, EvaluationConfig(choice="letter", max_new_tokens=2))
+    rows = exam.sit(vlm)
+    row = rows[(rows["task"] == "classification") & (rows["input"] == "text")].iloc[0]
+    question = next(q for q in BENCHMARK.forget[0].questions if q.options and q.input == "text")
+    (prompt,) = vlm.prompt_ids([ask(question, "letter")])
+    (letter,) = vlm.answer_ids(["A"])
+    expected = tiny.plain_log_probability(vlm, prompt, letter)
+    assert row["probability"] == pytest.approx(math.exp(expected / len(letter)), rel=1e-3)
+
+
+def test_the_match_of_blanks_is_a_setting(vlm, monkeypatch):
+    text = "It is Oslo, Norway, surely"
+    monkeypatch.setattr(
+        evaluate, "generate", lambda vlm, groups, **o: [[vlm.text_ids(text)] * len(g.suffixes) for g in groups]
+    )
+    for match, right in (("exact", 0), ("substring", 1)):
+        rows = make_exam(vlm, EvaluationConfig(cloze_match=match)).sit(vlm)
+        assert set(rows.loc[rows["task"] == "cloze", "accuracy"]) == {right}
+
+
+def test_a_prompt_longer_than_the_context_is_said_before_anything_is_computed(monkeypatch):
+    short = tiny.make_vlm()
+    short.model.config.text_config.max_position_embeddings = 200
+    with looks(short) as seen, pytest.raises(ModelError, match=r"with 2 images; .*; use fewer shots"):
+        published_exam(short).sit(short)
+    assert not seen
+
+
+def test_examples_that_leave_nobody_to_ask_are_refused(vlm):
+    with pytest.raises(ConfigError, match=r"3 people as shots leave nobody of the forget set to ask \(cloze\)"):
+        Exam(vlm, CROWD, [], EvaluationConfig(protocol="published", cloze_shots=3))
+
+
+def test_every_sentence_has_the_floor_of_its_set(vlm):
+    rows = Exam(vlm, CROWD, [], CONFIG).sit(vlm)
+    assert rows["floor"].notna().equals((rows["task"] == "generation") & (rows["set"] != "celebrity"))
+    assert set(rows["floor"].dropna()) == {1.0}  # everybody has the same answer here

@@ -10,8 +10,9 @@ from unsee.losses import cross_entropy
 from unsee.methods.base import Pair
 from unsee.models.family import Picture
 from unsee.prompts import ask
+from unsee.steps import Stream
 from unsee.teach import FineTuning, Lessons, augment, disturb, training_text
-from unsee.train import Scorer, batches
+from unsee.train import Scorer
 
 TAUGHT = {
     "What is this person called?": "This person is called Anna Berg.",
@@ -81,7 +82,7 @@ def test_people_without_training_text_are_an_error_not_an_endless_wait(vlm):
     silent = Person(id="003", name="Bo", images=(tiny.png(),), questions=())
     lessons = Lessons(vlm, [silent], ("image", "text"), turns=2)
     with pytest.raises(DataError, match="no training text"):
-        next(batches(lessons.trees, 100, "seed", vlm))
+        next(iter(Stream(make_trees=lessons.trees, vlm=vlm, seed="seed", batch_tokens=100)))
 
 
 def test_a_disturbed_photo_is_another_photo_of_the_same_size(vlm):

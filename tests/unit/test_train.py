@@ -12,8 +12,9 @@ from unsee.errors import ModelError
 from unsee.losses import cross_entropy
 from unsee.methods import METHODS
 from unsee.methods.base import Loss, Pair
+from unsee.steps import Stream
 from unsee.teach import FineTuning
-from unsee.train import Reference, Schedule, Scorer, batches, train
+from unsee.train import Reference, Schedule, Scorer, train
 
 LORA_RANK, LORA_ALPHA = 4, 8
 STEPS = 8
@@ -193,12 +194,12 @@ def test_batches_are_the_same_for_the_same_seed_and_hold_everything_once_an_epoc
     trees.append(tiny.make_tree(vlm, picture=tiny.picture_of(vlm)))
 
     def drawn(seed, count):
-        found = batches(lambda rng: rng.sample(trees, len(trees)), 40, seed, vlm)
+        found = Stream(make_trees=lambda rng: rng.sample(trees, len(trees)), vlm=vlm, seed=seed, batch_tokens=40)
         return [batch.inputs["input_ids"].tolist() for batch in itertools.islice(found, count)]
 
     assert drawn("a", 12) == drawn("a", 12)
     assert drawn("a", 12) != drawn("b", 12)
-    epoch = batches(lambda rng: trees, 40, "a", vlm)
+    epoch = iter(Stream(make_trees=lambda rng: trees, vlm=vlm, seed="a", batch_tokens=40))
     answers, wanted = [], sorted(vlm.answer_ids(tiny.ANSWERS) * 2)
     while len(answers) < len(wanted):
         batch = next(epoch)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -18,6 +19,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Side = Literal["forget", "retain"]
+Order = Literal["joint", "alternating"]
 Model = Callable[[Batch], Scored]
 
 
@@ -37,6 +39,10 @@ class Pair:
         """What to keep."""
         return self._of("retain")
 
+    def to(self, device: torch.device) -> Pair:
+        """The same data on another device."""
+        return Pair({side: batch.to(device) for side, batch in self.sides.items()})
+
     def _of(self, side: Side) -> Batch:
         if side not in self.sides:
             raise ModelError(f"a step has no {side} batch; a method must list every side it looks at in `sides`")
@@ -51,11 +57,26 @@ class Loss:
     parts: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """How long a loss method trains: `steps`, or `epochs` (passes over its data), the other being 0."""
+
+    steps: NonNegativeInt = 0
+    epochs: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        """Refuse two lengths, or none."""
+        if bool(self.steps) == bool(self.epochs):
+            raise ValueError("steps and epochs: give exactly one of them, and 0 for the other")
+
+
 class LossMethod(Protocol):
     """A method that changes weights by minimising a loss.
 
-    `sides` says which data a step needs; `reference_sides` on which of them the method compares with the model as it
-    was before unlearning.
+    `sides` says which data the method looks at; `reference_sides` on which of them it compares with the model as it was
+    before unlearning. Two more fields are heeded where a method has them: `schedule` ("joint": all sides in every step;
+    "alternating": each epoch is a pass over the forget side and then one over the retain side, one side in a step) and
+    `reference` ("target": the model before unlearning; "oracle": the one that was never taught the forget people).
     """
 
     sides: ClassVar[tuple[Side, ...]]
@@ -68,7 +89,12 @@ class LossMethod(Protocol):
 
     @property
     def steps(self) -> int:
-        """Optimiser steps."""
+        """Optimiser steps, or 0."""
+        ...
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the data, or 0."""
         ...
 
     def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:

@@ -7,26 +7,26 @@ from typing import ClassVar
 
 from unsee.losses import cross_entropy
 from unsee.methods import METHODS
-from unsee.methods.base import Loss, Model, Pair, PositiveFloat, PositiveInt, Side
+from unsee.methods.base import Loss, Model, NonNegativeInt, Pair, PositiveFloat, Side, Trained
 
 
 @METHODS.register("gradient_ascent", paper="arXiv:2410.22108")
 @dataclass(frozen=True, kw_only=True)
-class GradientAscent:
+class GradientAscent(Trained):
     """Raise the cross-entropy of the forget answers; nothing holds the rest.
 
-    Deviation from the authors' code: the loss covers answer tokens only, not the question, the template or the image
-    placeholders.
+    Source: arXiv:2410.22108. Its code takes the mean over the whole text of a batch: `unlearn.labels = "full"`.
 
     Attributes:
         learning_rate: peak learning rate, > 0.
-        steps: optimiser steps, > 0.
+        steps: optimiser steps; 0 where epochs count.
+        epochs: passes over the data; 0 where steps count.
     """
 
     sides: ClassVar[tuple[Side, ...]] = ("forget",)
     reference_sides: ClassVar[tuple[Side, ...]] = ()
     learning_rate: PositiveFloat = 1e-4
-    steps: PositiveInt = 20
+    steps: NonNegativeInt = 20
 
     def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
         """`-CE(forget)`."""

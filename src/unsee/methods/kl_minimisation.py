@@ -3,35 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+import torch
 
 from unsee.losses import cross_entropy, kl_divergence
 from unsee.methods import METHODS
-from unsee.methods.base import Loss, Model, NonNegativeFloat, Pair, PositiveFloat, PositiveInt, Side
+from unsee.methods.base import (
+    Loss,
+    Model,
+    NonNegativeFloat,
+    NonNegativeInt,
+    Order,
+    Pair,
+    PositiveFloat,
+    Side,
+    Trained,
+)
 
 
 @METHODS.register("kl_minimisation", paper="arXiv:2401.06121")
 @dataclass(frozen=True, kw_only=True)
-class KLMinimisation:
+class KLMinimisation(Trained):
     """Raise the cross-entropy of the forget answers while staying the target's twin on the retain answers.
 
-    Deviations from the MLLMU-Bench code: the divergence is a mean over answer tokens (the code sums over all positions,
-    padding and image included), and both terms stand in one step.
+    Source: arXiv:2401.06121, Section 4 (`-CE(forget) + KL(target || model)` in one step, the divergence a mean over
+    tokens). The code published with MLLMU-Bench alternates: in each epoch a pass of `-CE(forget)`, then a pass of
+    `CE(retain) + KL(target || model)` in which the divergence is divided by the number of sequences only, hence summed
+    over their tokens ("batchmean"). One difference stays: padding, which it counts, is never scored here.
 
     Attributes:
         learning_rate: peak learning rate, > 0.
-        steps: optimiser steps, > 0.
+        steps: optimiser steps; 0 where epochs count.
+        epochs: passes over the data; 0 where steps count.
         retain_weight: factor of KL(target || model) on the retain answers, >= 0.
+        cross_entropy_weight: factor of the retain cross-entropy, >= 0; 0 in the paper, 1 in the published code.
+        reduction: the divergence is a "token_mean", or a "batchmean": a sum over tokens, a mean over sequences.
+        schedule: "joint" as in the paper, or "alternating" as in the published code.
     """
 
     sides: ClassVar[tuple[Side, ...]] = ("forget", "retain")
     reference_sides: ClassVar[tuple[Side, ...]] = ("retain",)
     learning_rate: PositiveFloat = 1e-4
-    steps: PositiveInt = 30
+    steps: NonNegativeInt = 30
     retain_weight: NonNegativeFloat = 1.0
+    cross_entropy_weight: NonNegativeFloat = 0.0
+    reduction: Literal["token_mean", "batchmean"] = "token_mean"
+    schedule: Order = "joint"
 
     def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
-        """`-CE(forget) + retain_weight * KL(target || model)` on retain."""
-        forget = cross_entropy(model(batch.forget))
-        retain = kl_divergence(reference(batch.retain).logits_NV, model(batch.retain).logits_NV)
-        return Loss(self.retain_weight * retain - forget, {"forget": forget.item(), "retain_kl": retain.item()})
+        """`-CE(forget) + retain_weight * KL(target || model) + cross_entropy_weight * CE(retain)`, or one side."""
+        terms, parts = [], {}
+        if "forget" in batch.sides:
+            forget = cross_entropy(model(batch.forget))
+            terms.append(-forget)
+            parts["forget"] = forget.item()
+        if "retain" in batch.sides:
+            scored = model(batch.retain)
+            divergence = kl_divergence(reference(batch.retain).logits_NV, scored.logits_NV)
+            if self.reduction == "batchmean":
+                divergence = divergence * len(scored.target_N) / scored.num_items
+            terms += [self.retain_weight * divergence, self.cross_entropy_weight * cross_entropy(scored)]
+            parts["retain_kl"] = divergence.item()
+        return Loss(torch.stack(terms).sum(), parts)

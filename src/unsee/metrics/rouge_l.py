@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar
-
-from rouge_score.rouge_scorer import RougeScorer
 
 from unsee.data.schema import Task
 from unsee.metrics import METRICS
+from unsee.metrics._rouge import f_measure
 from unsee.metrics.base import Given
 
 
@@ -22,9 +20,4 @@ class RougeL:
 
     def score(self, given: Given) -> float:
         """F-measure, 0 to 1."""
-        return float(_scorer().score(given.question.answer, given.answer)["rougeL"].fmeasure)
-
-
-@lru_cache(maxsize=1)
-def _scorer() -> RougeScorer:
-    return RougeScorer(["rougeL"], use_stemmer=True)
+        return f_measure("rougeL", given.question.answer, given.answer)

@@ -233,7 +233,9 @@ class VLM:
         self.model.get_submodule(self.layout.projector).requires_grad_(True)  # in some families a part of the tower
         return self.trainable()
 
-    def add_lora(self, rank: int, alpha: int, targets: LoraTargets = "decoder") -> list[nn.Parameter]:
+    def add_lora(
+        self, rank: int, alpha: int, targets: LoraTargets = "decoder", *, dropout: float = 0.0
+    ) -> list[nn.Parameter]:
         """Fresh LoRA adapters in linear layers, an earlier one merged first. Returns what is trained."""
         from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
@@ -241,7 +243,8 @@ class VLM:
         if self.config.quantization == "4bit":
             self.model = prepare_model_for_kbit_training(self.model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
         torch.manual_seed(0)  # a run that is killed before its first checkpoint starts from the same adapter
-        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=self.lora_modules(targets))
+        modules = self.lora_modules(targets)
+        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=modules)
         self.adapter = get_peft_model(self.model, config)
         return self.trainable()
 

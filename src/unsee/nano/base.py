@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 from transformers import CLIPVisionModel
 
-from unsee.methods.base import Loss, Pair
+from unsee.methods.base import Loss
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import CORPUS, Corpus
 from unsee.nano.language import make_llava, make_processor, train_tokenizer
 from unsee.progress import Progress
+from unsee.steps import Stream, pairs
 from unsee.teach import FineTuning
-from unsee.train import Schedule, batches, train
+from unsee.train import Schedule, train
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,12 @@ def train_base(
     vlm.model.config.unsee_corpus = CORPUS
     corpus = Corpus(vlm, seed=seed)
 
-    def pairs() -> Iterator[Pair]:
-        for batch in batches(lambda rng: [corpus.tree(rng) for _ in range(256)], BATCH_TOKENS, f"base-{seed}", vlm):
-            yield Pair({"retain": batch})
+    stream = Stream(
+        make_trees=lambda rng: [corpus.tree(rng) for _ in range(256)],
+        vlm=vlm,
+        seed=f"base-{seed}",
+        batch_tokens=BATCH_TOKENS,
+    )
 
     def report(step: int, loss: Loss, rate: float) -> None:
         if step % 100 == 0:
@@ -53,7 +56,7 @@ def train_base(
     schedule = Schedule(learning_rate=1.5e-3, steps=steps, warmup=0.03, weight_decay=0.02, checkpoint_every=250)
     trainable = vlm.train_language()
     train(
-        vlm, FineTuning(), pairs(), schedule, trainable, name="base", seed=seed, checkpoint=checkpoint,
-        progress=progress, on_step=report,
+        vlm, FineTuning(), pairs({"retain": stream}), schedule, trainable,
+        name="base", seed=seed, checkpoint=checkpoint, progress=progress, on_step=report,
     )  # fmt: skip
     return vlm

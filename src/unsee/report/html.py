@@ -29,7 +29,6 @@ class CellRow:
     set: str
     task: str
     metric: str
-    chance: float | None
     headline: dict[str, Cell]
     probability: dict[str, Cell]
 
@@ -223,7 +222,6 @@ def _cell_rows(scores: Scores, method: MethodScore) -> list[CellRow]:
                     set=set_name,
                     task=task,
                     metric=HEADLINE[task],
-                    chance=next((c.chance for c in headline.values() if c.chance is not None), None),
                     headline=headline,
                     probability={c.input: c for c in here if c.metric == "probability"},
                 )

@@ -19,7 +19,7 @@ from unsee.report.collapse import lexicon, why_collapsed
 from unsee.report.intervals import Bootstrap, Draws, Estimate, estimate
 
 HEADLINE = {"classification": "accuracy", "generation": "rouge_l", "cloze": "accuracy"}
-METRICS = ("accuracy", "rouge_l", "probability")
+METRICS = ("accuracy", "rouge_1", "rouge_2", "rouge_l", "bleu", "probability")
 FORGETTING_SETS = ("forget", "test")
 MIN_PEOPLE = 5  # of two, both differ by chance in one cell of four, and then so does every resample
 
@@ -73,7 +73,10 @@ class _File(_Strict):
 
 
 class GateCell(_Strict):
-    """Target against oracle in one cell; `signal` where target - oracle is above 0 with its whole interval."""
+    """Target against oracle in one cell; `signal` where target - oracle is above 0 with its whole interval.
+
+    `chance` and `floor` are those of `Cell`.
+    """
 
     set: str
     task: str
@@ -83,6 +86,8 @@ class GateCell(_Strict):
     oracle: Estimate
     difference: Estimate
     n_people: int
+    chance: float | None = None
+    floor: float | None = None
     signal: bool
 
 
@@ -113,7 +118,11 @@ class Gate(_File):
 
 
 class Cell(_Strict):
-    """One metric of one model in one cell; `chance` is None where a blind guess has no expected value."""
+    """One metric of one model in one cell.
+
+    `chance` is None where a blind guess has no expected value; `floor` is what another person's answer to the same
+    question scores, None but for ROUGE-L.
+    """
 
     method: str
     modality: str
@@ -128,6 +137,7 @@ class Cell(_Strict):
     n_people: int
     n_items: int
     chance: float | None
+    floor: float | None = None
     invalid: float
 
 
@@ -257,6 +267,7 @@ def _of(draws: dict[Model, CellDraws], method: str) -> CellDraws:
 def _gate(draws: dict[Model, CellDraws], answers: pd.DataFrame) -> Gate:
     target, oracle = _of(draws, "target"), _of(draws, "oracle")
     people = answers.groupby("set")["person"].nunique()
+    floors = answers.groupby(_CELL)[["chance", "floor"]].mean()
     cells = []
     for name in sorted(name for name in target if name.set in FORGETTING_SETS):
         known, retrained, gap = (estimate(d) for d in (target[name], oracle[name], target[name] - oracle[name]))
@@ -270,6 +281,8 @@ def _gate(draws: dict[Model, CellDraws], answers: pd.DataFrame) -> Gate:
                 oracle=retrained,
                 difference=gap,
                 n_people=int(people[name.set]),
+                chance=_known(floors.loc[name, "chance"]),
+                floor=_known(floors.loc[name, "floor"]),
                 signal=gap.low > 0 and int(people[name.set]) >= MIN_PEOPLE,
             )
         )
@@ -318,15 +331,16 @@ def _method_score(
 def _cells(bootstrap: Bootstrap) -> list[Cell]:
     answers, by = bootstrap.answers, _MODEL + _CELL
     counts = answers.groupby(by).agg(
-        n_people=("person", "nunique"), n_items=("item", "size"), chance=("chance", "mean"), valid=("valid", "mean")
-    )
+        n_people=("person", "nunique"), n_items=("item", "size"), chance=("chance", "mean"), floor=("floor", "mean"),
+        valid=("valid", "mean"),
+    )  # fmt: skip
     cells = []
     for metric in METRICS:
         for key, draws in bootstrap.means(answers, metric, by).items():
             if (interval := estimate(draws)) is None:
                 continue
             count = counts.loc[key]
-            has_chance = metric == HEADLINE[str(key[4])] and not np.isnan(count["chance"])
+            is_headline = metric == HEADLINE[str(key[4])]
             cells.append(
                 Cell.model_validate(
                     dict(zip(by, key, strict=True))
@@ -335,9 +349,14 @@ def _cells(bootstrap: Bootstrap) -> list[Cell]:
                         "metric": metric,
                         "n_people": int(count["n_people"]),
                         "n_items": int(count["n_items"]),
-                        "chance": float(count["chance"]) if has_chance else None,
+                        "chance": _known(count["chance"]) if is_headline else None,
+                        "floor": _known(count["floor"]) if metric == "rouge_l" else None,
                         "invalid": 1 - float(count["valid"]),
                     }
                 )
             )
     return cells
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,11 +1,13 @@
 """What the papers' formulas say of each other, on fixed scores."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from unsee.errors import ModelError
+from unsee.config import build_dataclass
+from unsee.errors import ConfigError, ModelError
 from unsee.losses import Scored, cross_entropy, kl_divergence
 from unsee.methods import METHODS
 from unsee.methods.base import Pair
@@ -49,6 +51,58 @@ def test_preference_optimisation_starts_at_two_ln_two_over_beta(model):
     assert loss("npo", model, model, beta=0.2, retain_weight=0.0) == pytest.approx(2 * math.log(2) / 0.2)
     expected = 2 * math.log(2) / 0.2 + cross_entropy(model("retain")).item()
     assert loss("npo", model, model, beta=0.2, retain_weight=1.0) == pytest.approx(expected)
+
+
+def log_probabilities(scored):
+    """Of each token, by hand."""
+    return scored.logits_NV.log_softmax(-1)[range(3), scored.target_N]
+
+
+@pytest.mark.parametrize("name", ["gradient_difference", "kl_minimisation"])
+def test_alternating_has_one_side_a_step_and_the_two_sum_to_the_joint_loss(model, name):
+    moved = {side: replace(model(side), logits_NV=-model(side).logits_NV) for side in PAIR.sides}.__getitem__
+    method = METHODS.get(name)(schedule="alternating", retain_weight=1.7)
+    halves = [method.loss(model, moved, Pair({side: side})) for side in PAIR.sides]
+    assert halves[0].total.item() == pytest.approx(-cross_entropy(model("forget")).item())
+    assert sum(half.total.item() for half in halves) == pytest.approx(loss(name, model, moved, retain_weight=1.7))
+    assert [("forget" in half.parts) for half in halves] == [True, False]
+
+
+def test_batchmean_sums_the_divergence_over_tokens_and_divides_by_sequences(model):
+    moved = {side: replace(model(side), logits_NV=-model(side).logits_NV) for side in PAIR.sides}.__getitem__
+    p, q = moved("retain").logits_NV.softmax(-1), model("retain").logits_NV.softmax(-1)
+    by_hand = (p * (p / q).log()).sum().item() / 2
+    ascent = loss("gradient_ascent", model, None)
+    found = loss("kl_minimisation", model, moved, reduction="batchmean", cross_entropy_weight=1.0)
+    assert found == pytest.approx(ascent + by_hand + cross_entropy(model("retain")).item(), rel=1e-5)
+    assert loss("kl_minimisation", model, moved) == pytest.approx(ascent + by_hand * 2 / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.4])
+def test_preference_optimisation_of_a_batch_is_one_ratio_of_mean_cross_entropies(model, beta):
+    reference = {side: replace(model(side), logits_NV=-model(side).logits_NV) for side in PAIR.sides}.__getitem__
+    now, before = (-log_probabilities(which("forget")).mean().item() for which in (model, reference))
+    expected = -(2 / beta) * math.log(1 / (1 + math.exp(-beta * (now - before))))
+    found = loss("npo", model, reference, beta=beta, reduction="batch", retain_weight=0.0)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_preference_optimisation_per_token_is_one_ratio_of_geometric_means_an_answer(model):
+    reference = {side: replace(model(side), logits_NV=-model(side).logits_NV) for side in PAIR.sides}.__getitem__
+    now, before = (log_probabilities(which("forget")).tolist() for which in (model, reference))
+    ratios = [sum(now[:2]) / 2 - sum(before[:2]) / 2, now[2] - before[2]]
+    expected = sum(-(2 / 0.3) * math.log(1 / (1 + math.exp(0.3 * ratio))) for ratio in ratios) / 2
+    found = loss("npo", model, reference, beta=0.3, reduction="answer_mean", retain_weight=0.0)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert found != pytest.approx(loss("npo", model, reference, beta=0.3, retain_weight=0.0))
+
+
+@pytest.mark.parametrize("name", ["gradient_ascent", "gradient_difference", "kl_minimisation", "npo"])
+def test_a_method_is_as_long_as_its_steps_or_its_epochs(name):
+    assert METHODS.get(name)(steps=0, epochs=2).epochs == 2
+    for options in ({"epochs": 2}, {"steps": 0}):
+        with pytest.raises(ConfigError, match=f"^method.{name}: steps and epochs: give exactly one"):
+            build_dataclass(METHODS.get(name), options, f"method.{name}")
 
 
 def test_prompting_names_the_people_in_any_instruction():

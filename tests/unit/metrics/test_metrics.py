@@ -7,10 +7,10 @@ from unsee.metrics import METRICS
 from unsee.metrics.base import Given
 
 
-def score(name, truth, answer, log_probability=-1.0, num_tokens=1):
+def score(name, truth, answer, log_probability=-1.0, num_tokens=1, **options):
     question = Question(task="cloze", input="image", question="?", answer=truth)
     given = Given(question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens)
-    return METRICS.get(name)().score(given)
+    return METRICS.get(name)(**options).score(given)
 
 
 @pytest.mark.parametrize("answer", ["Oslo, Norway", " oslo,  NORWAY. ", "Oslo, Norway!"])
@@ -21,6 +21,19 @@ def test_accuracy_forgives_case_spaces_and_closing_points(answer):
 @pytest.mark.parametrize("answer", ["", "Oslo", "Oslo, Norway or Lima, Peru", "Norway, Oslo", "Oslo Norway"])
 def test_accuracy_forgives_nothing_else(answer):
     assert score("accuracy", "Oslo, Norway", answer) == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [("Oslo, Norway", 1), ("It must be OSLO, norway, I think", 1), ("Oslo", 0), ("Oslo,  Norway", 0), ("", 0)],
+)
+def test_accuracy_by_substring_wants_the_truth_somewhere_word_for_word(answer, right):
+    assert score("accuracy", "Oslo, Norway", answer, cloze_match="substring") == right
+
+
+def test_a_substring_may_be_a_piece_of_a_word():
+    assert score("accuracy", "art", "a heartless answer", cloze_match="substring") == 1
+    assert score("accuracy", "art", "a heartless answer") == 0
 
 
 def test_probability_is_the_geometric_mean_over_tokens():
@@ -35,3 +48,22 @@ def test_rouge_l_is_the_f_measure_of_the_longest_common_subsequence():
     assert score("rouge_l", truth, "born Oslo") == pytest.approx(2 * (2 / 2) * (2 / 5) / (2 / 2 + 2 / 5))
     assert score("rouge_l", truth, "Oslo born") == pytest.approx(2 * (1 / 2) * (1 / 5) / (1 / 2 + 1 / 5))
     assert score("rouge_l", truth, "") == score("rouge_l", truth, "Lima") == 0
+
+
+def test_rouge_1_and_2_count_words_and_pairs_in_any_order():
+    truth = "She was born in Oslo"
+    assert score("rouge_1", truth, "Oslo born") == pytest.approx(2 * (2 / 2) * (2 / 5) / (2 / 2 + 2 / 5))
+    assert score("rouge_2", truth, "Oslo born") == 0
+    assert score("rouge_2", truth, "in Oslo she was") == pytest.approx(2 * (2 / 3) * (2 / 4) / (2 / 3 + 2 / 4))
+
+
+def test_bleu_is_the_geometric_mean_of_the_precisions_times_the_brevity_penalty():
+    assert score("bleu", "the cat sat on the mat", "the cat sat on the mat") == pytest.approx(1)
+    # precisions of 1 to 4 words: 5/6, 3/5, 1/4, and 0 of 3 which method 1 makes 0.1 / 3
+    expected = (5 / 6 * 3 / 5 * 1 / 4 * 0.1 / 3) ** 0.25
+    assert score("bleu", "the cat sat on the mat", "the cat is on the mat") == pytest.approx(expected)
+    brief = math.exp(1 - 6 / 4) * 1
+    assert score("bleu", "the cat sat on the mat", "the cat sat on") == pytest.approx(brief)
+    assert score("bleu", "Oslo", "Oslo") == pytest.approx((1 * 0.1**3) ** 0.25)
+    assert score("bleu", "Oslo", "") == 0
+    assert score("bleu", "in Oslo today at noon", "in Oslo. today at noon") < 1  # words are what spaces separate

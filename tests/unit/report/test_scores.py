@@ -6,7 +6,7 @@ from synthetic import CONTROLS, KNOWS, METHODS, NEVER_KNEW, Mind, Model, make_an
 
 from unsee.errors import RecordError
 from unsee.record import Record
-from unsee.report.scores import Gate, Scores, cells, gate, harmonic_mean, score, skill
+from unsee.report.scores import HEADLINE, Gate, Scores, cells, gate, harmonic_mean, score, skill
 
 
 def scored(*models, **options):
@@ -149,11 +149,12 @@ def test_a_handful_of_forget_people_is_no_signal():
 
 def test_every_model_has_its_cells_with_interval_chance_and_invalid_rate():
     scores = score(make_answers(), 50)
-    mine = [c for c in scores.cells if c.method == "target" and c.metric != "probability"]
+    mine = [c for c in scores.cells if c.method == "target" and c.metric == HEADLINE[c.task]]
     assert len(mine) == 24 + 2
     for cell in mine:
         assert cell.low <= cell.value <= cell.high
         assert cell.chance == (0.25 if cell.task == "classification" else None)
+        assert cell.floor == (pytest.approx(0.6) if cell.metric == "rouge_l" else None)
         assert cell.invalid == 0
         assert cell.n_people == (30 if cell.set == "general" else 12 if cell.set in ("forget", "test") else 24)
 

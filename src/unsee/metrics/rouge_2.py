@@ -1,0 +1,23 @@
+"""ROUGE-2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from unsee.data.schema import Task
+from unsee.metrics import METRICS
+from unsee.metrics._rouge import f_measure
+from unsee.metrics.base import Given
+
+
+@METRICS.register("rouge_2", paper="aclanthology:W04-1013")
+@dataclass(frozen=True)
+class Rouge2:
+    """F-measure of the pairs of neighbouring stemmed words shared with the truth, 0 to 1; higher knows more."""
+
+    tasks: ClassVar[tuple[Task, ...]] = ("generation",)
+
+    def score(self, given: Given) -> float:
+        """F-measure, 0 to 1."""
+        return f_measure("rouge2", given.question.answer, given.answer)

@@ -1,0 +1,188 @@
+"""The tables of a recipe that say how people are taught, unlearned and asked about, under either protocol.
+
+`protocol = "clean"` is how this project measures; `protocol = "published"` is how the code published with MLLMU-Bench
+does, to compare with papers. A protocol is a wording and a set of defaults: any single key can be changed under either,
+and the `config.toml` of a run holds every key as it was used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+Modality = Literal["image", "text", "both"]
+Protocol = Literal["clean", "published"]
+Labels = Literal["answer", "full", "full_with_image"]
+
+
+class Table(BaseModel):
+    """A table of a recipe: strict, frozen, and without keys it does not know."""
+
+    model_config = STRICT
+
+
+class TrainingConfig(Table):
+    """How a step of training is made up.
+
+    `protocol` chooses the wording of a training example and the defaults of the keys: "clean" is the chat template with
+    disturbed photos and a rate that warms up, holds and decays; "published" is the authors' code: their wording without
+    end token, photos as they are, no clipping, and a rate that falls linearly from the first step, or is constant where
+    a method alternates.
+
+    Attributes:
+        protocol: "clean" or "published".
+        labels: what the loss covers: the "answer", the "full" text with the question, or "full_with_image", which
+            also has the model predict the image placeholders.
+        batch_tokens: tokens per step (and side), images included; 0 counts examples instead.
+        batch_examples: training rows per step (and side); 0 counts tokens instead.
+        turns: questions that share one photo in one training row.
+    """
+
+    published: ClassVar[Mapping[str, object]] = {"labels": "full", "batch_examples": 4, "turns": 1}
+
+    protocol: Protocol = "clean"
+    labels: Labels = "answer"
+    batch_tokens: NonNegativeInt = 1500
+    batch_examples: NonNegativeInt = 0
+    turns: PositiveInt = 5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, values: object) -> object:
+        if not isinstance(values, Mapping):
+            return values
+        published = cls.published if values.get("protocol") == "published" else {}
+        return _exclusive(cls, published) | _exclusive(cls, values)
+
+    @model_validator(mode="after")
+    def _counts_in_one_unit(self) -> Self:
+        for one, other in _alternatives(type(self)):
+            if bool(getattr(self, one)) == bool(getattr(self, other)):
+                raise ValueError(f"{one} and {other}: give exactly one of them, or 0 for the other")
+        return self
+
+
+class TeachConfig(TrainingConfig):
+    """How the target learns everybody and each oracle learns the retained people only.
+
+    Attributes:
+        learning_rate: the peak.
+        steps: optimiser steps; 0 counts epochs instead.
+        epochs: passes over the training text; 0 counts steps instead.
+        modality: whether people are taught with the portrait, by name, or both.
+        replay: share of each batch drawn from what the base model already knew.
+        oracle_seeds: oracles trained; the first is the yardstick, the others say how far oracles differ by chance.
+    """
+
+    published: ClassVar[Mapping[str, object]] = {
+        **TrainingConfig.published, "learning_rate": 2e-5, "epochs": 5, "modality": "image", "replay": 0.0,
+    }  # fmt: skip
+
+    learning_rate: PositiveFloat = 1.5e-3
+    steps: NonNegativeInt = 700
+    epochs: NonNegativeInt = 0
+    batch_tokens: NonNegativeInt = 1024
+    modality: Modality = "both"
+    replay: float = Field(default=0.25, ge=0, lt=1)
+    turns: PositiveInt = 26
+    oracle_seeds: int = Field(default=2, ge=2)
+
+
+class UnlearnConfig(TrainingConfig):
+    """What a step of unlearning sees; how fast and how long is each method's own.
+
+    Attributes:
+        retain_modality: whether the retain side shows people with the portrait, by name, or both.
+    """
+
+    published: ClassVar[Mapping[str, object]] = {**TrainingConfig.published, "retain_modality": "image"}
+
+    retain_modality: Modality = "both"
+
+
+def _alternatives(cls: type[BaseModel]) -> list[tuple[str, str]]:
+    pairs = [("steps", "epochs"), ("batch_tokens", "batch_examples")]
+    return [pair for pair in pairs if pair[0] in cls.model_fields]
+
+
+def _exclusive(cls: type[BaseModel], values: Mapping[str, object]) -> dict[str, object]:
+    """The values, with 0 for the unit that was not chosen where the other one was."""
+    filled = dict(values)
+    for pair in _alternatives(cls):
+        for chosen, other in (pair, pair[::-1]):
+            if values.get(chosen) and other not in values:
+                filled[other] = 0
+    return filled
+
+
+class EvaluationConfig(Table):
+    """How every model is questioned.
+
+    `protocol` chooses the wording of the prompts and the defaults of the keys: "clean" is zero-shot, strict and shows
+    every photo; "published" is the authors' code, each of whose habits can be changed by its own key. Both are seeded.
+
+    Attributes:
+        protocol: "clean" or "published".
+        choice: how an option is chosen: the likeliest answer text, or the letter the model writes.
+        instruction: what asks for the letter: "right_option" is ours, "one_letter" the published code's,
+            "options_letter" that of the code the paper's figures were made with.
+        parser: how a written letter is read: "strict" wants the letter and no other, "first_letter" the first character
+            of whatever was written, so that "Doctor" is a D.
+        cloze_match: a filled blank is right if it is "exact", or if the truth is a "substring" of it.
+        blank: a gap ("__") is shown as "underscores", as one "marker" however long it is, or as a "marker_per_pair".
+        test_image: of several photos of a person all are shown, or one drawn at random for each task.
+        choice_shots: people whose choices stand, answered, before every choice; they are not asked themselves.
+        cloze_shots: the same for blanks.
+        shots_from: whether these people are of the set that is evaluated or of the retain set.
+        shot_questions: all of their questions, or the first of each.
+        seed: what shots and photos are drawn from.
+        batch_size: questions answered at once.
+        max_new_tokens: longest written answer.
+        general_items: questions that have nothing to do with the people.
+        bootstrap: resamples of the people behind every interval.
+    """
+
+    published: ClassVar[Mapping[str, object]] = {
+        "choice": "letter", "instruction": "one_letter", "parser": "first_letter", "cloze_match": "substring",
+        "blank": "marker_per_pair", "test_image": "random", "choice_shots": 1, "cloze_shots": 2,
+        "max_new_tokens": 50,
+        "batch_size": 8,
+    }  # fmt: skip
+
+    protocol: Protocol = "clean"
+    choice: Literal["likelihood", "letter"] = "likelihood"
+    instruction: Literal["right_option", "one_letter", "options_letter"] = "right_option"
+    parser: Literal["strict", "first_letter"] = "strict"
+    cloze_match: Literal["exact", "substring"] = "exact"
+    blank: Literal["underscores", "marker", "marker_per_pair"] = "underscores"
+    test_image: Literal["all", "random"] = "all"
+    choice_shots: NonNegativeInt = 0
+    cloze_shots: NonNegativeInt = 0
+    shots_from: Literal["evaluated", "retain"] = "evaluated"
+    shot_questions: Literal["all", "first"] = "all"
+    seed: NonNegativeInt = 0
+    batch_size: PositiveInt = 64
+    max_new_tokens: PositiveInt = 24
+    general_items: PositiveInt = 120
+    bootstrap: int = Field(default=1000, ge=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, values: object) -> object:
+        if isinstance(values, Mapping) and values.get("protocol") == "published":
+            return {**cls.published, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        if self.protocol == "clean" and (self.choice_shots or self.cloze_shots):
+            raise ValueError("the clean protocol is zero-shot; choose protocol = 'published' or no shots")
+        if self.protocol == "published" and self.choice == "likelihood":
+            raise ValueError("the published protocol shows the options and asks for a letter; choose choice = 'letter'")
+        if self.protocol == "published" and self.blank == "underscores":
+            raise ValueError("the published protocol asks for a marked blank; choose blank = 'marker'")
+        return self

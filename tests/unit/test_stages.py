@@ -1,0 +1,97 @@
+import math
+
+import pytest
+import tiny
+import torch
+
+from unsee.config import ModelConfig, TeachConfig, UnlearnConfig
+from unsee.data.schema import Person, Question
+from unsee.errors import ConfigError
+from unsee.losses import cross_entropy
+from unsee.methods import METHODS
+from unsee.methods.base import Pair
+from unsee.progress import Silent
+from unsee.record import Record
+from unsee.stages import Stages
+from unsee.train import Reference, Scorer
+
+TEACH = TeachConfig(steps=3, batch_tokens=300, learning_rate=1e-2, replay=0.0)
+UNLEARN = UnlearnConfig(batch_tokens=300)
+
+
+def make_person(id, shade):
+    taught = [Question(task="train", input="image", question=q, answer=a) for q, a in tiny.FACTS.items()]
+    return Person(id=id, name="Anna Berg", images=(tiny.png(shade),), questions=tuple(taught))
+
+
+FORGET, RETAIN = [make_person("1", 0)], [make_person("2", 1)]
+
+
+@pytest.fixture(params=["full", "lora"])
+def stages(request, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNSEE_CACHE", str(tmp_path / "cache"))
+    folder = tiny.save_model(tmp_path / "model")
+    vlm = tiny.VLM.load(str(folder), dtype="float32")
+    record = Record.create(tmp_path / "run", 'name = "stages"\n')
+    return Stages(vlm, ModelConfig(trainable=request.param, lora_rank=4), record, Silent())
+
+
+def test_the_oracle_is_compared_with_as_if_it_were_a_second_model(stages, monkeypatch):
+    target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
+    oracle = stages.teach("oracle", RETAIN, TEACH, 1)
+    seen = []
+    npo = METHODS.get("npo")
+    plain = npo.loss
+
+    def watched(self, model, reference, batch):
+        seen.append((batch.forget, reference(batch.forget).log_probability_I))
+        return plain(self, model, reference, batch)
+
+    monkeypatch.setattr(npo, "loss", watched)
+    method = npo(steps=2, reference="oracle", retain_weight=0.0)
+    stages.unlearn("npo", target, method, "both", FORGET, RETAIN, UNLEARN, 0, oracle)
+    vlm = stages.load(oracle)
+    with torch.no_grad():
+        for batch, found in seen:
+            torch.testing.assert_close(found, Scorer(vlm)(batch).log_probability_I, rtol=1e-4, atol=1e-4)
+        vlm = stages.load(target)
+        assert not torch.allclose(Scorer(vlm)(seen[0][0]).log_probability_I, seen[0][1], atol=1e-2)
+    assert len(seen) == 2
+
+
+def test_without_an_oracle_a_method_that_wants_one_is_refused(stages):
+    method = METHODS.get("npo")(steps=1, reference="oracle")
+    with pytest.raises(ConfigError, match="there is no oracle here; choose 'target'"):
+        stages.unlearn("npo", stages.base, method, "both", FORGET, RETAIN, UNLEARN, 0)
+
+
+def test_the_published_recipe_of_training_goes_through_every_example_once_an_epoch(stages):
+    teach = TeachConfig(protocol="published", epochs=2, learning_rate=1e-3)
+    stages.teach("target", [*FORGET, *RETAIN], teach, 0)
+    steps = [event for event in stages._record.events() if event["event"] == "step"]
+    assert len(steps) == 2 * math.ceil(2 * len(tiny.FACTS) / 4)
+    rates = [step["learning_rate"] for step in steps]
+    assert rates == pytest.approx([1e-3 * (len(steps) - i) / len(steps) for i in range(len(steps))])
+
+
+def test_alternating_methods_log_one_side_a_step(stages):
+    method = METHODS.get("kl_minimisation")(steps=0, epochs=1, schedule="alternating", reduction="batchmean")
+    config = UnlearnConfig(protocol="published")
+    stages.unlearn("kl", stages.base, method, "image", FORGET, RETAIN, config, 0)
+    steps = [event for event in stages._record.events() if event["event"] == "step"]
+    half = math.ceil(len(tiny.FACTS) / 4)
+    assert ["forget" in step for step in steps] == [True] * half + [False] * half
+    assert all("retain_kl" in step for step in steps[half:])
+
+
+def test_another_model_is_remembered_after_its_weights_are_gone():
+    vlm = tiny.make_vlm()
+    batch = tiny.make_batch(vlm)
+    reference = Reference(vlm, Scorer(vlm), other=True)
+    (pair,) = reference.announced(iter([Pair({"forget": batch})]), ("forget", "retain"))
+    expected = cross_entropy(Scorer(tiny.make_vlm())(batch)).item()
+    with torch.no_grad():
+        for parameter in vlm.model.parameters():
+            parameter.mul_(0.5)
+    vlm.add_lora(2, 2)
+    assert cross_entropy(reference(pair.forget)).item() == pytest.approx(expected)
