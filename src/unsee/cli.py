@@ -115,7 +115,7 @@ def build(
 @app.command("eval")
 def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
-    data: Annotated[Path, typer.Option(help="A data folder, as `unsee build` writes it.")],
+    data: Annotated[str, typer.Option(help="A data folder in the published layout, or a name on the hub.")],
     forget_percent: Annotated[int, typer.Option(help="Which forget set: 5, 10 or 15.")] = 15,
 ) -> None:
     """Ask one model everything and print its value in each cell."""

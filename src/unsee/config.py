@@ -64,7 +64,11 @@ class DataConfig(Table):
     """Who is learned, who is forgotten, and of whom the model is asked afterwards.
 
     Attributes:
-        source: "generated", or a folder in the published layout; then the file decides how many people there are.
+        source: "generated", or where data in the published layout are: a folder, the hub's cache of them, or a name on
+            the hub ("MLLMMU/MLLMU-Bench", with "@" and a revision where it is not the newest); they decide how many
+            people there are.
+        training_text: where the training text is, if not beside the questions: a clone or the name of
+            "MLLMMU/baseline_train_split".
         people: fictitious people, generated.
         celebrities: public figures, generated; the base model has known them from the start.
         celebrities_evaluated: how many of them are asked about, at most.
@@ -74,6 +78,7 @@ class DataConfig(Table):
     """
 
     source: str = GENERATED
+    training_text: str = ""
     people: int = Field(default=60, ge=2, le=500)
     celebrities: int = Field(default=153, ge=1, le=153)
     celebrities_evaluated: PositiveInt = 30
@@ -83,6 +88,8 @@ class DataConfig(Table):
 
     @model_validator(mode="after")
     def _somebody_is_forgotten(self) -> Self:
+        if self.source == GENERATED and self.training_text:
+            raise ValueError("training_text belongs to a source; generated people come with their own")
         if self.source == GENERATED and round(self.people * self.forget_percent / 100) < 1:
             raise ValueError(
                 f"forgetting {self.forget_percent} % of {self.people} people forgets nobody; raise one of them"

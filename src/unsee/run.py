@@ -20,8 +20,8 @@ from unsee.config import (
 )
 from unsee.data.builder import BUILDER_VERSION, build
 from unsee.data.general import general_items
-from unsee.data.mllmu import load
 from unsee.data.schema import Benchmark
+from unsee.data.source import open_benchmark, pin
 from unsee.evaluate import Exam
 from unsee.methods import METHODS
 from unsee.methods.base import LossMethod, PromptMethod
@@ -99,6 +99,7 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     """
     progress = progress or Silent()
     trials = list(_trials(config))
+    config = config.model_copy(update={"data": pin(config.data)})
     folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
     Record.check(folder, dump_config(config))
     vlm = VLM.load(config.model.id, dtype=config.model.dtype)
@@ -138,13 +139,15 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     return RunResult(folder, report, "ok" if found.signal else "no signal", scores)
 
 
-def evaluate_model(model: str, data: Path, forget_percent: int, progress: Progress | None = None) -> list[CellRow]:
+def evaluate_model(
+    model: str, data: str | Path, forget_percent: int, progress: Progress | None = None
+) -> list[CellRow]:
     """Ask one model all questions of a data folder; the rows are its cells, intervals over people.
 
     Raises:
         UnseeError: the model or the data cannot be used.
     """
-    benchmark = load(data, forget_percent)
+    benchmark = open_benchmark(str(data), forget_percent)
     vlm = VLM.load(model)
     exam = Exam(vlm, benchmark, general_items(120, 0), EvaluationConfig())
     answers = _named(exam.sit(vlm, name=model, progress=progress), model, "", 0)
@@ -190,13 +193,13 @@ def _try(
 
 def _data(config: DataConfig, progress: Progress) -> Benchmark:
     if config.source != GENERATED:
-        return load(Path(config.source), config.forget_percent)
+        return open_benchmark(config.source, config.forget_percent, config.training_text)
     folder = cache_folder() / "data" / key_of("data", BUILDER_VERSION, config.people, config.celebrities, config.seed)
     if not folder.is_dir():
         with progress.task("data", 1) as advance:
             build(folder, people=config.people, celebrities=config.celebrities, seed=config.seed)
             advance(1)
-    return load(folder, config.forget_percent)
+    return open_benchmark(str(folder), config.forget_percent)
 
 
 def _exam(stages: Stages, benchmark: Benchmark, config: RunConfig) -> tuple[Exam, str]:

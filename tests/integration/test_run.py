@@ -147,7 +147,7 @@ def unlearnable(model, tmp_path_factory):
     cache, folder = (tmp_path_factory.mktemp("integration") / name for name in ("cache", "run"))
     barely = ["teach.replay=0", "teach.learning_rate=1e-6"]  # so that target and oracle answer alike
     words = ["run", "tiny", *(word for value in (f"model.id={model}", *barely) for word in ("--set", value)), "--out"]
-    assert unsee([*words, folder], cache, Stop("unsee.data.builder:_write", 5)).code == -signal.SIGKILL
+    assert unsee([*words, folder], cache, Stop("unsee.data.layout:_write", 5)).code == -signal.SIGKILL
     assert not folder.exists()
     return words, cache, folder, unsee([*words, folder], cache)
 

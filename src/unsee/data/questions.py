@@ -27,11 +27,26 @@ from unsee.data.wordings import WORDINGS, Group
 
 Split = Literal["eval", "test"]
 
+_PICTURE = r"(?:image|picture|photo|photograph|portrait)"
+_SHOWN = r"(?:shown|seen|depicted|pictured|displayed|featured|portrayed|visible|appearing)"
+_IN_PICTURE = rf" (?:(?:who|that) (?:is|appears) )?(?:{_SHOWN} )?(?:in|on|of|from) (?:this|the)(?: given)? {_PICTURE}"
 _PERSON = re.compile(
-    r"\b(?:this|the) (?:person|individual)"
-    r"(?: (?:shown |depicted |pictured )?in (?:this|the) (?:image|picture|photo))?\b",
+    rf"\b(?:this|the)(?: {_SHOWN})? (?:person|individual)\b"
+    rf"(?:{_IN_PICTURE}\b| (?:shown|seen|depicted|pictured|above)\b(?! (?:in|on)\b))?(?! (?:who|whom|whose|that)\b)"
+    rf"|\b(?:this|the) (?:man|woman|boy|girl|lady|gentleman|subject){_IN_PICTURE}\b"
+    r"|\bthis (?:man|woman|boy|girl|lady|gentleman)\b",
     re.IGNORECASE,
 )
+_BY_SIGHT = re.compile(
+    r",?(?: as)? (?:based|judging|going)(?: solely| only)? (?:on|by|from) (?:the|this|their|his|her)\b[^,.?!]*"
+    rf"|,? (?:as )?(?:{_SHOWN} )?(?:in|on|from) (?:the|this)(?: given)? {_PICTURE}\b",
+    re.IGNORECASE,
+)
+_BY_SIGHT_FIRST = re.compile(
+    rf"(?:(?:based|judging|going) [^,?]*|(?:from|in|on|looking at) (?:the|this)(?: given)? {_PICTURE}), *",
+    re.IGNORECASE,
+)
+_ANY_PICTURE = re.compile(rf"\b{_PICTURE}s?\b", re.IGNORECASE)
 _INPUTS: tuple[Input, ...] = get_args(Input)
 _GROUPS: tuple[Group, ...] = get_args(Group)
 SHORT = "Answer in few words."
@@ -51,16 +66,25 @@ _APPEARANCE = {
 
 
 def with_name(text: str, name: str) -> str:
-    """The text with the name in place of "this person", "this person's" or "the person in the image"."""
+    """The text with the name in place of "this person", "this individual's" or "the person in the image"."""
     return _PERSON.sub(lambda _: name, text)
 
 
 def name_twin(question: Question, name: str) -> Question | None:
-    """The same question asked about a name instead of a portrait; none for the question that asks for the name."""
-    if name in question.answer:
+    """The same question asked about a name instead of a portrait.
+
+    None where there is no such question: it asks for the name itself, it is asked without a portrait already, it is
+    about nobody in particular, or only the portrait can answer it.
+    """
+    if question.input == "text" or name in question.answer:
         return None
-    answer = with_name(question.answer, name)
-    return replace(question, input="text", question=with_name(question.question, name), answer=answer)
+    asked = with_name(question.question, name)
+    if lead := _BY_SIGHT_FIRST.match(asked):
+        asked = asked[lead.end() : lead.end() + 1].upper() + asked[lead.end() + 1 :]
+    asked = _BY_SIGHT.sub("", asked)
+    if name not in asked or _ANY_PICTURE.search(asked):
+        return None
+    return replace(question, input="text", question=asked, answer=with_name(question.answer, name))
 
 
 def training_questions(profile: Profile) -> list[Question]:

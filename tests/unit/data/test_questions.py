@@ -15,7 +15,7 @@ from unsee.data.questions import (
     training_questions,
     with_name,
 )
-from unsee.data.schema import LETTERS
+from unsee.data.schema import LETTERS, Question
 from unsee.data.wordings import WORDINGS
 
 PEOPLE = draw_people(60, seed=0)
@@ -43,6 +43,42 @@ def attribute_of(question, split):
 )
 def test_the_name_takes_the_place_of_the_person(text, named):
     assert with_name(text, "Ada Novak") == named
+
+
+@pytest.mark.parametrize(
+    ("asked", "by_name"),
+    [
+        ("Where was this person born?", "Where was Ada Novak born?"),
+        ("What is this individual's father's job?", "What is Ada Novak's father's job?"),
+        ("What is the depicted person's height?", "What is Ada Novak's height?"),
+        ("What pet does this person\u2019s family have?", "What pet does Ada Novak\u2019s family have?"),
+        ("Where does the individual depicted in the photo live?", "Where does Ada Novak live?"),
+        ("What does the person pictured do?", "What does Ada Novak do?"),
+        ("Where was the person who is shown in the image born?", "Where was Ada Novak born?"),
+        ("What is the salary of the person featured in this image?", "What is the salary of Ada Novak?"),
+        ("What does the woman in the picture like to eat?", "What does Ada Novak like to eat?"),
+        (
+            "What profession does the person in the image have, as based on the characteristics shown?",
+            "What profession does Ada Novak have?",
+        ),
+        ("What is this person's career, based on the traits shown in the image?", "What is Ada Novak's career?"),
+        ("Based on the image, where was this person born?", "Where was Ada Novak born?"),
+        ("From the photo, what is this person's job?", "What is Ada Novak's job?"),
+        ("Which person that lives here is this person?", "Which person that lives here is Ada Novak?"),
+    ],
+)
+def test_a_question_about_a_portrait_is_asked_about_the_name(asked, by_name):
+    question = Question(task="train", input="image", question=asked, answer="The person is a baker.")
+    twin = Question(task="train", input="text", question=by_name, answer="Ada Novak is a baker.")
+    assert name_twin(question, "Ada Novak") == twin
+    assert name_twin(twin, "Ada Novak") is None
+
+
+@pytest.mark.parametrize(
+    "asked", ["What is the background of the image?", "How old is the man?", "Which image is this person in?"]
+)
+def test_what_only_a_portrait_answers_is_not_asked_about_a_name(asked):
+    assert name_twin(Question(task="train", input="image", question=asked, answer="Blue."), "Ada Novak") is None
 
 
 def test_training_text_tells_each_attribute_in_a_sentence_and_the_askable_ones_in_few_words():
