@@ -99,6 +99,34 @@ def run_recipe(
 
 
 @app.command()
+def unlearn(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
+    forget: Annotated[Path, typer.Option(help="JSON lines with image, question, answer, person: what to forget.")],
+    retain: Annotated[Path, typer.Option(help="The same: what to keep.")],
+    method: Annotated[str, typer.Option(help="How; `unsee list methods`.")],
+    out: Annotated[Path, typer.Option(help="The folder for the model, the figures and the report.")],
+    modality: Annotated[str, typer.Option(help="Unlearn from questions with the image, in text, or both.")] = "both",
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value; may be repeated.")
+    ] = None,
+) -> None:
+    """Make a model forget what one file says and keep what another does; needs no benchmark and no oracle."""
+    from unsee.config import resolve
+
+    with _progress() as progress:
+        from unsee.request import RequestConfig
+        from unsee.request import unlearn as carry_out
+
+        settings = {
+            "forget": str(forget), "retain": str(retain), "model": {"id": model},
+            "method": {method: {"modality": [modality]}},
+        }  # fmt: skip
+        result = carry_out(resolve(RequestConfig, settings, change or ()), out, progress)
+    _print_table(result.rows)
+    print(result.report)
+
+
+@app.command()
 def build(
     folder: Annotated[Path, typer.Argument(help="Where the data goes.")],
     people: Annotated[int, typer.Option(min=2, max=500, help="Fictitious people.")] = 500,

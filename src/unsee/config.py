@@ -60,6 +60,9 @@ class Table(BaseModel):
     model_config = STRICT
 
 
+Settings = TypeVar("Settings", bound=Table)
+
+
 class DataConfig(Table):
     """Who is learned, who is forgotten, and of whom the model is asked afterwards.
 
@@ -227,13 +230,27 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    return resolve(RunConfig, table, overrides)
+
+
+def resolve(settings: type[Settings], table: dict[str, Any], overrides: Iterable[str] = ()) -> Settings:
+    """Apply overrides to a table and check it.
+
+    Args:
+        settings: what it has to be.
+        table: nested values; it is changed.
+        overrides: as for `load_recipe`.
+
+    Raises:
+        ConfigError: a value cannot be used; the message starts with the dotted key.
+    """
     for override in overrides:
         _override(table, override)
-    return _validate(RunConfig, table)
+    return _validate(settings, table)
 
 
-def dump_config(config: RunConfig) -> str:
-    """Return the recipe, every default written out, that loads again to an equal config."""
+def dump_config(config: Table) -> str:
+    """Return the settings as TOML, every default written out, that loads again to an equal config."""
     return tomli_w.dumps(config.model_dump())
 
 
