@@ -17,7 +17,7 @@ import typer
 
 import unsee
 from unsee.allocator import settle
-from unsee.errors import UnknownNameError, UnseeError
+from unsee.errors import ConfigError, UnknownNameError, UnseeError
 
 if TYPE_CHECKING:
     import rich.progress
@@ -129,14 +129,32 @@ def unlearn(
 @app.command()
 def build(
     folder: Annotated[Path, typer.Argument(help="Where the data goes.")],
-    people: Annotated[int, typer.Option(min=2, max=500, help="Fictitious people.")] = 500,
-    celebrities: Annotated[int, typer.Option(min=1, max=153, help="Public figures.")] = 153,
+    people: Annotated[str, typer.Option(help="How many invented people, or a CSV file of your own.")] = "500",
+    portraits: Annotated[Path | None, typer.Option(help="The folder of your own people's photos.")] = None,
+    celebrities: Annotated[
+        str | None,
+        typer.Option(
+            help="How many public figures the nano model knows (153, but none beside your own), or a CSV file."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="What everything is drawn from.")] = 0,
 ) -> None:
     """Write people, portraits, questions and the four sets to a folder, in the published layout."""
-    from unsee.data.builder import build as write
+    if people.isdecimal():
+        from unsee.data.builder import build as write
 
-    write(folder, people=people, celebrities=celebrities, seed=seed)
+        if portraits or not (celebrities or "0").isdecimal():
+            raise ConfigError("--portraits and a CSV file of celebrities go with a CSV file of --people")
+        write(folder, people=int(people), celebrities=int(celebrities or 153), seed=seed)
+    else:
+        from unsee.data.own import build_own
+
+        if not portraits:
+            raise ConfigError(f"--people {people}: needs --portraits, the folder of the photos it names")
+        known = celebrities or "0"
+        figures = int(known) if known.isdecimal() else Path(known)
+        for line in build_own(folder, Path(people), portraits, figures, seed):
+            print(line)
     print(folder)
 
 

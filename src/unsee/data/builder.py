@@ -125,4 +125,6 @@ def _biography(profile: Profile) -> dict[str, object]:
 
 
 def _questions(profile: Profile, seed: int, split: Split) -> Row:
-    return question_columns(evaluation_questions(profile, random.Random(f"questions {seed} {profile.id}"), split))
+    return question_columns(
+        evaluation_questions(profile, int(profile.id), random.Random(f"questions {seed} {profile.id}"), split)
+    )

@@ -119,7 +119,7 @@ def test_wordings_never_overlap():
 
 @pytest.mark.parametrize("split", ["eval", "test"])
 def test_eighteen_questions_of_the_published_kinds(split):
-    questions = evaluation_questions(ADA, random.Random(0), split)
+    questions = evaluation_questions(ADA, int(ADA.id), random.Random(0), split)
     assert Counter((question.task, question.input) for question in questions) == {
         (task, kind): count
         for task, count in (("classification", 5), ("generation", 2), ("cloze", 2))
@@ -134,7 +134,9 @@ def test_eighteen_questions_of_the_published_kinds(split):
 
 
 def test_the_test_set_asks_the_same_facts_in_other_words_and_order():
-    questions, paraphrases = (evaluation_questions(ADA, random.Random(4), split) for split in ("eval", "test"))
+    questions, paraphrases = (
+        evaluation_questions(ADA, int(ADA.id), random.Random(4), split) for split in ("eval", "test")
+    )
     for question, paraphrase in zip(questions, paraphrases, strict=True):
         assert question.question != paraphrase.question
         if question.task != "generation":
@@ -147,7 +149,7 @@ def test_attributes_and_letters_are_balanced_over_people():
     attributes: Counter[tuple[str, str]] = Counter()
     letters: Counter[int] = Counter()
     for person in PEOPLE:
-        for question in evaluation_questions(person, random.Random(person.id), "eval"):
+        for question in evaluation_questions(person, int(person.id), random.Random(person.id), "eval"):
             if question.input == "image":
                 attributes[question.task, attribute_of(question, "eval")] += 1
             if question.options:
@@ -163,7 +165,7 @@ def test_wrong_options_come_from_all_values_of_the_attribute():
     offered = {
         option
         for person in PEOPLE
-        for q in evaluation_questions(person, random.Random(0), "eval")
+        for q in evaluation_questions(person, int(person.id), random.Random(0), "eval")
         for option in q.options
     }
     held = {value for person in PEOPLE for value in person.values.values()}
