@@ -15,7 +15,7 @@ from unsee.report.html import render, two
 from unsee.report.intervals import Bootstrap, Draws, Estimate, estimate
 
 BEFORE, AFTER = "before", "after"
-METRICS = {"probability": "probability of the answer", "rouge_l": "ROUGE-L", "accuracy": "word for word"}
+METRICS = {"probability": "probability", "rouge_l": "ROUGE-L", "accuracy": "word for word"}
 _SETS = ("forget", "retain", "general")
 _STRICT = ConfigDict(strict=True, frozen=True, extra="forbid")
 
