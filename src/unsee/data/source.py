@@ -72,7 +72,9 @@ def locate(source: str, kind: Literal["dataset", "model"], configs: Sequence[str
     try:
         patterns = [f"{config}/*" for config in configs]
         return Path(snapshot_download(name, repo_type=kind, revision=revision, allow_patterns=patterns))
-    except Exception as error:  # the hub's client has one of its own for every fault of repository, revision and network
+    except (
+        Exception
+    ) as error:  # the hub's client has one of its own for every fault of repository, revision and network
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         asked = f" --repo-type {kind}" + (f" --revision {revision}" if revision else "")
         raise DataError(
