@@ -92,7 +92,7 @@ def run_recipe(
         result = run(config, out, progress)
     _print_table(result.rows)
     if result.verdict == "no signal":
-        print("unsee: no signal: target and oracle do not differ, so nothing is ranked", file=sys.stderr)
+        print(f"unsee: no signal: {result.reason}, so nothing is ranked", file=sys.stderr)
     print(result.report)
     if result.verdict == "no signal":
         raise typer.Exit(NO_SIGNAL)

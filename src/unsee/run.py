@@ -44,13 +44,15 @@ class RunResult:
     Attributes:
         folder: the run's folder.
         report: the page.
-        verdict: "ok", or "no signal" where target and oracle do not differ.
+        verdict: "ok", or "no signal" where target and oracle cannot be told apart.
+        reason: why there is no signal, as a clause; empty where there is.
         scores: the content of scores.json.
     """
 
     folder: Path
     report: Path
     verdict: str
+    reason: str
     scores: Scores
 
     @property
@@ -136,7 +138,7 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     scores.save(record, "scores.json")
     record.log("finished", signal=found.signal)
     report = write_report([folder], folder / "report.html")
-    return RunResult(folder, report, "ok" if found.signal else "no signal", scores)
+    return RunResult(folder, report, "ok" if found.signal else "no signal", found.reason, scores)
 
 
 def evaluate_model(

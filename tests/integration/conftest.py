@@ -19,9 +19,14 @@ from unsee.prompts import ask
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
-    """Ten people, taught word for word what is asked about them by name: a tiny model learns only by heart."""
+    """Ten people, half of them to forget, taught word for word what is asked about them by name.
+
+    A tiny model learns only by heart, and fewer than five people to forget give no signal.
+    """
     folder = tmp_path_factory.mktemp("integration") / "data"
     build(folder, people=10, celebrities=6)
+    for root in (folder, folder / "baseline_train_split"):
+        _move(root / "retain_85", root / "forget_15", 3)
     benchmark = load(folder, 15)
     taught = {person.id: json.dumps(_by_heart(person)) for person in (*benchmark.forget, *benchmark.retain)}
     for path in (*folder.glob("ft_Data/*.parquet"), *folder.glob("baseline_train_split/*/*.parquet")):
@@ -29,6 +34,14 @@ def data(tmp_path_factory) -> Path:
         metadata = pa.array([taught[identity] for identity in table["ID"].to_pylist()])
         pq.write_table(table.set_column(table.column_names.index("metadata"), "metadata", metadata), path)
     return folder
+
+
+def _move(source: Path, target: Path, count: int) -> None:
+    """The first rows of one set into another."""
+    (taken,), (given,) = source.glob("*.parquet"), target.glob("*.parquet")
+    rows = pq.read_table(taken)
+    pq.write_table(pa.concat_tables([pq.read_table(given), rows.slice(0, count)]), given)
+    pq.write_table(rows.slice(count), taken)
 
 
 def _by_heart(person: Person) -> list[dict[str, str]]:
@@ -52,7 +65,7 @@ def recipe(model, data) -> list[str]:
         "teach.steps": 100,
         "teach.batch_tokens": 1000,
         "teach.learning_rate": 0.007,
-        "evaluation.max_new_tokens": 16,
+        "evaluation.max_new_tokens": 24,
         "method.prompting.modality": '["both"]',
     }
     return ["run", "tiny", *(word for key, value in changes.items() for word in ("--set", f"{key}={value}"))]

@@ -76,7 +76,7 @@ def test_the_gate_sees_what_was_learned_by_heart(run):
     learned = cells["forget", "classification", "text"]
     assert learned["signal"]
     assert learned["target"]["value"] > 0.9
-    assert learned["oracle"]["value"] < 0.5
+    assert learned["oracle"]["value"] < 0.7
 
 
 def test_the_controls_frame_the_scores(run):
@@ -145,8 +145,7 @@ def test_nobody_to_forget_is_named_outside_the_answers_and_the_report(run, finis
 def unlearnable(model, tmp_path_factory):
     """A run of three steps on generated data, whose making was killed at first: words, cache, folder, its end."""
     cache, folder = (tmp_path_factory.mktemp("integration") / name for name in ("cache", "run"))
-    barely = ["teach.replay=0", "teach.learning_rate=1e-6"]  # so that target and oracle answer alike
-    words = ["run", "tiny", *(word for value in (f"model.id={model}", *barely) for word in ("--set", value)), "--out"]
+    words = ["run", "tiny", "--set", f"model.id={model}", "--set", "teach.replay=0", "--out"]
     assert unsee([*words, folder], cache, Stop("unsee.data.layout:_write", 5)).code == -signal.SIGKILL
     assert not folder.exists()
     return words, cache, folder, unsee([*words, folder], cache)
@@ -155,7 +154,8 @@ def unlearnable(model, tmp_path_factory):
 def test_without_signal_nothing_is_ranked(unlearnable):
     _, _, folder, command = unlearnable
     assert command.code == 3
-    assert command.err == "unsee: no signal: target and oracle do not differ, so nothing is ranked\n"
+    few = "2 people to forget are too few to tell target from oracle; at least 5 are needed"
+    assert command.err == f"unsee: no signal: {few}, so nothing is ranked\n"
     assert command.out.endswith(f"{folder / 'report.html'}\n")
     assert not Record.open(folder).read_json("gate.json")["signal"]
     scores = Scores.load(folder, "scores.json")

@@ -33,7 +33,10 @@ def fake_run(monkeypatch):
 
 def result(verdict="ok"):
     return SimpleNamespace(
-        rows=[Row("npo", "0.82 [0.75, 0.88]", verdict)], verdict=verdict, report=Path("r/report.html")
+        rows=[Row("npo", "0.82 [0.75, 0.88]", verdict)],
+        verdict=verdict,
+        reason="target and oracle do not differ",
+        report=Path("r/report.html"),
     )
 
 
@@ -68,7 +71,7 @@ def test_no_signal_is_exit_code_3(fake_run, capsys):
     assert main(["run", "tiny"]) == 3
     captured = capsys.readouterr()
     assert captured.out.splitlines()[-1] == "r/report.html"
-    assert "nothing is ranked" in captured.err
+    assert captured.err == "unsee: no signal: target and oracle do not differ, so nothing is ranked\n"
 
 
 def test_an_error_of_the_user_is_one_sentence_and_exit_code_2(fake_run, capsys):

@@ -21,7 +21,7 @@ from unsee.report.intervals import Bootstrap, Draws, Estimate, estimate
 HEADLINE = {"classification": "accuracy", "generation": "rouge_l", "cloze": "accuracy"}
 METRICS = ("accuracy", "rouge_l", "probability")
 FORGETTING_SETS = ("forget", "test")
-MIN_PEOPLE = 2  # a bootstrap over one person has no width and would call anything a signal
+MIN_PEOPLE = 5  # of two, both differ by chance in one cell of four, and then so does every resample
 
 _MODEL = ["method", "modality", "seed"]
 _CELL = ["set", "task", "input"]
@@ -82,6 +82,7 @@ class GateCell(_Strict):
     target: Estimate
     oracle: Estimate
     difference: Estimate
+    n_people: int
     signal: bool
 
 
@@ -95,6 +96,16 @@ class Gate(_File):
     version: Literal["unsee.gate/1"] = Field(default="unsee.gate/1", alias="schema")
     signal: bool
     cells: list[GateCell]
+
+    @property
+    def reason(self) -> str:
+        """Why there is no signal, as a clause; empty where there is."""
+        if self.signal:
+            return ""
+        people = max((cell.n_people for cell in self.cells if cell.set == "forget"), default=0)
+        if people < MIN_PEOPLE:
+            return f"{people} people to forget are too few to tell target from oracle; at least {MIN_PEOPLE} are needed"
+        return "target and oracle do not differ"
 
     def names(self, set_name: str) -> list[CellName]:
         """The cells of a set that have signal."""
@@ -258,6 +269,7 @@ def _gate(draws: dict[Model, CellDraws], answers: pd.DataFrame) -> Gate:
                 target=known,
                 oracle=retrained,
                 difference=gap,
+                n_people=int(people[name.set]),
                 signal=gap.low > 0 and int(people[name.set]) >= MIN_PEOPLE,
             )
         )

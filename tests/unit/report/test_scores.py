@@ -140,8 +140,11 @@ def test_without_signal_nothing_is_ranked():
         assert method.score is None
 
 
-def test_one_forget_person_is_no_signal():
-    assert not gate(make_answers(CONTROLS, people=1), 200).signal
+def test_a_handful_of_forget_people_is_no_signal():
+    found = gate(make_answers(CONTROLS, people=4), 200)
+    assert not found.signal
+    assert found.reason.startswith("4 people to forget are too few")
+    assert gate(make_answers(CONTROLS, people=5), 200).signal
 
 
 def test_every_model_has_its_cells_with_interval_chance_and_invalid_rate():
