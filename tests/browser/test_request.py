@@ -18,7 +18,7 @@ def report(tmp_path_factory):
             set=name, input=kind, metric=metric, before=number(0.9), after=number(0.2), change=number(-0.7),
             n_people=people, n_items=12,
         )
-        for name, people in (("forget", 3), ("retain", 1))
+        for name, people in (("forget", 5), ("retain", 1))
         for kind in ("image", "text")
         for metric in ("probability", "rouge_l", "accuracy")
     ]  # fmt: skip
@@ -38,5 +38,5 @@ def test_it_opens_quietly_and_fits(browser, report, width):
     assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator("tbody tr").count() == 12
-    assert page.locator("tbody small").count() == 6 * 3  # one person alone has no interval
+    assert page.locator("tbody small").count() == 6 * 3  # one person has no interval
     page.close()

@@ -13,6 +13,7 @@ from unsee.record import Record
 from unsee.report.collapse import lexicon, why_collapsed
 from unsee.report.html import render, two
 from unsee.report.intervals import Bootstrap, Draws, Estimate, estimate
+from unsee.report.scores import MIN_PEOPLE
 
 BEFORE, AFTER = "before", "after"
 METRICS = {"probability": "probability", "rouge_l": "ROUGE-L", "accuracy": "word for word"}
@@ -29,7 +30,7 @@ class Figure(BaseModel):
         metric: probability, rouge_l, or accuracy: the share of answers that are the true one word for word, and of
             right choices in the general set.
         change: after minus before.
-        n_people: with fewer than two there is no interval, and low and high repeat the value.
+        n_people: with few of them the intervals mean nothing and are not shown.
     """
 
     model_config = _STRICT
@@ -42,6 +43,11 @@ class Figure(BaseModel):
     change: Estimate
     n_people: int
     n_items: int
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there are enough people for one."""
+        return self.n_people >= MIN_PEOPLE
 
 
 class Outcome(BaseModel):
@@ -130,6 +136,7 @@ def write_request_report(record: Record, title: str, outcome: Outcome) -> Path:
         collapsed=outcome.collapsed,
         groups=[(name, figures) for name in _SETS if (figures := _of(outcome, name))],
         name_of=_metric_name,
+        min_people=MIN_PEOPLE,
         config=record.read_text("config.toml"),
     )
     record.write_text("report.html", page)
@@ -184,8 +191,9 @@ def _verdict(outcome: Outcome) -> list[str]:
 
 
 def _doubt(figure: Figure) -> str:
-    if figure.n_people < 2:
-        return " That is one person, so nothing says how far it holds for others."
+    if not figure.has_interval:
+        who = "one person" if figure.n_people == 1 else f"{figure.n_people} people"
+        return f" That is {who}: with fewer than {MIN_PEOPLE}, nothing says how far it holds for others."
     if figure.set == "forget" and figure.change.high >= 0:
         return " This may be chance: the interval of the change reaches 0."
     return ""
@@ -196,5 +204,5 @@ def _metric_name(figure: Figure) -> str:
 
 
 def _text(figure: Figure, number: Estimate) -> str:
-    bounds = f" [{two(number.low)}, {two(number.high)}]" if figure.n_people > 1 else ""
+    bounds = f" [{two(number.low)}, {two(number.high)}]" if figure.has_interval else ""
     return f"{two(number.value)}{bounds}"

@@ -81,12 +81,13 @@ def test_the_page_claims_no_more_than_was_measured(tmp_path):
     assert "The model broke: 70%" in write_request_report(record, "x", broken).read_text()
 
 
-def test_a_change_that_may_be_chance_and_one_person_are_said_so(tmp_path):
+def test_a_change_that_may_be_chance_and_few_people_are_said_so(tmp_path):
     record = Record.create(tmp_path / "request", "")
     unchanged = write_request_report(record, "x", compare(answers(after_probability=0.9), 100)).read_text()
     assert "This may be chance" in unchanged
     alone = compare(answers(people=1), 100)
-    assert "nothing says how far it holds for others" in write_request_report(record, "x", alone).read_text()
+    assert "That is one person: with fewer than 5" in write_request_report(record, "x", alone).read_text()
+    assert "That is 4 people" in write_request_report(record, "x", compare(answers(people=4), 100)).read_text()
     texts = {row.before for row in table(alone) if row.set != "general"}
     assert texts and not [text for text in texts if "[" in text]
 
