@@ -97,7 +97,7 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     name, method = _method(config)
     _check_asked(request, config)
     Record.check(folder, dump_config(config))
-    vlm = VLM.load(config.model.id, dtype=config.model.dtype)
+    vlm = VLM.load_as(config.model)
     record = Record.create(folder, dump_config(config))
     stages = Stages(vlm, config.model, record, progress or Silent())
     exam, exam_key = _exam(vlm, request, config)

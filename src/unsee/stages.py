@@ -83,7 +83,7 @@ class Stages:
         def pairs() -> Iterator[Pair]:
             lessons = Lessons(self.vlm, people, INPUTS["both"], config.turns)
             make_trees = self._with_replay(lessons.trees, config.replay)
-            for batch in batches(make_trees, config.batch_tokens, key, self.vlm.pad_token):
+            for batch in batches(make_trees, config.batch_tokens, key, self.vlm):
                 yield Pair({"retain": batch})
 
         schedule = Schedule(learning_rate=config.learning_rate, steps=config.steps)
@@ -110,8 +110,7 @@ class Stages:
                 "retain": Lessons(self.vlm, retain, INPUTS["both"], config.turns).trees,
             }
             streams = {
-                side: batches(sources[side], config.batch_tokens, f"{key}-{side}", self.vlm.pad_token)
-                for side in method.sides
+                side: batches(sources[side], config.batch_tokens, f"{key}-{side}", self.vlm) for side in method.sides
             }
             while True:
                 yield Pair({side: next(stream) for side, stream in streams.items()})
@@ -149,7 +148,7 @@ class Stages:
             for path in weights.files[-1:]:
                 self.vlm.load_trained(path)
         for path in weights.files if self.config.trainable == "lora" else ():
-            self.vlm.add_lora(self.config.lora_rank, self.config.lora_alpha)
+            self.vlm.add_lora(self.config.lora_rank, self.config.lora_alpha, self.config.lora_targets)
             self.vlm.load_trained(path)
 
     def _trained(
@@ -169,7 +168,7 @@ class Stages:
             return result
         vlm = self.load(start)
         if self.config.trainable == "lora":
-            vlm.add_lora(self.config.lora_rank, self.config.lora_alpha)
+            vlm.add_lora(self.config.lora_rank, self.config.lora_alpha, self.config.lora_targets)
         self._ready = None
         trainable = vlm.trainable()
         count = sum(parameter.numel() for parameter in trainable)
@@ -192,7 +191,7 @@ class Stages:
         return result
 
     def _trained_part(self) -> dict[str, object]:
-        return self.config.model_dump(exclude={"id"})
+        return self.config.model_dump(exclude={"id", "gradient_checkpointing"})
 
     def _with_replay(self, lessons: MakeTrees, share: float) -> MakeTrees:
         """Lessons of which a share of the tokens is drawn from what the base model already knew."""

@@ -6,6 +6,7 @@ import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from unsee.config import ModelConfig
 from unsee.errors import ModelError, UnknownNameError
 from unsee.models import vlm as module
 from unsee.models.vlm import VLM, Template
@@ -47,8 +48,9 @@ def test_a_saved_model_needs_nothing_of_ours(vlm, folder):
     turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Job?"}]}
     text = processor.apply_chat_template([turn], add_generation_prompt=True)
     inputs = processor(images=tiny.photo(), text=text, return_tensors="pt")
-    assert inputs["input_ids"].tolist() == vlm.prompt_ids(["Job?"], with_image=True)
-    assert torch.equal(inputs["pixel_values"], vlm.pixels([tiny.photo()]))
+    picture = vlm.picture(tiny.photo())
+    assert inputs["input_ids"].tolist() == vlm.prompt_ids(["Job?"], picture=picture)
+    assert torch.equal(inputs["pixel_values"], picture.inputs["pixel_values"])
     with torch.no_grad():
         logits = AutoModelForImageTextToText.from_pretrained(folder)(**inputs).logits
         assert torch.equal(logits, vlm.model(**inputs).logits)
@@ -61,9 +63,9 @@ def test_the_template_is_cut_around_question_and_answer(vlm):
 
 
 def test_an_image_becomes_as_many_tokens_as_the_tower_has_patches(vlm):
-    (row,) = vlm.prompt_ids(["Job?"], with_image=True)
+    (row,) = vlm.prompt_ids(["Job?"], picture=tiny.picture_of(vlm))
     assert row.count(vlm.model.config.image_token_index) == 64
-    (text,) = vlm.prompt_ids(["Job?"], with_image=False)
+    (text,) = vlm.prompt_ids(["Job?"])
     assert len(row) == len(text) + 64
 
 
@@ -80,8 +82,22 @@ def test_prompt_and_answer_apart_are_the_tokens_of_the_whole_chat(vlm):
         {"role": "assistant", "content": [{"type": "text", "text": "A baker."}]},
     ]
     whole = vlm.processor.tokenizer(vlm.processor.apply_chat_template(chat))["input_ids"]
-    (prompt,), (answer,) = vlm.prompt_ids(["Job?"], with_image=False), vlm.answer_ids(["A baker."])
+    (prompt,), (answer,) = vlm.prompt_ids(["Job?"]), vlm.answer_ids(["A baker."])
     assert prompt + answer == whole
+
+
+def test_rendered_text_is_filled_with_its_pictures_in_order(vlm):
+    first, second = tiny.picture_of(vlm, 0), tiny.picture_of(vlm, 1)
+    text = "<|user|><image>Job?<|assistant|>A baker.<|end|><|user|><image>Where?<|assistant|>"
+    ids = vlm.text_ids(text, [first, second])
+    image = vlm.family.image_token
+    (head,) = vlm.prompt_ids(["Job?"], picture=first)
+    (tail,) = vlm.prompt_ids(["Where?"], picture=second)
+    assert ids == [*head, *vlm.answer_ids(["A baker."])[0], *tail]
+    assert ids.count(image) == 128
+    for pictures in ([first], [first, second, first]):
+        with pytest.raises(ModelError, match=f"2 image placeholders was given {len(pictures)} pictures"):
+            vlm.text_ids(text, pictures)
 
 
 def test_start_and_end_are_there_where_only_the_tokenizer_knows_them(vlm):
@@ -92,8 +108,8 @@ def test_start_and_end_are_there_where_only_the_tokenizer_knows_them(vlm):
         single="<|system|> $A", special_tokens=[("<|system|>", start)]
     )
     vlm.processor.chat_template = LLAVA_TEMPLATE
-    assert vlm.template(with_image=True) == Template("<|system|>USER: <image>\n", " ASSISTANT: ", "<|end|>")
-    (prompt,), (answer,) = vlm.prompt_ids(["Job?"], with_image=True), vlm.answer_ids(["A baker."])
+    assert vlm.template(with_image=True) == Template("USER: <image>\n", " ASSISTANT:", "<|end|>", " ")
+    (prompt,), (answer,) = vlm.prompt_ids(["Job?"], picture=tiny.picture_of(vlm)), vlm.answer_ids(["A baker."])
     assert prompt[0] == start
     assert prompt.count(start) == 1
     assert answer[-1] == vlm.end_token
@@ -236,6 +252,26 @@ def test_an_unknown_name_is_never_looked_up_on_the_network(id, monkeypatch, fold
     monkeypatch.setattr(module, "shipped", lambda: {"nano": folder})
     with pytest.raises(UnknownNameError, match=f"model: unknown name '{id}'"):
         VLM.load(id)
+
+
+def test_four_bits_without_their_library_or_a_gpu_say_so(folder, monkeypatch):
+    config = ModelConfig(id=str(folder), trainable="lora", quantization="4bit")
+    monkeypatch.setattr(module, "is_bitsandbytes_available", lambda: False)
+    with pytest.raises(ModelError, match=r"needs bitsandbytes; pip install 'unsee\[4bit\]'"):
+        VLM.load_as(config)
+    monkeypatch.setattr(module, "is_bitsandbytes_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match="needs a GPU, and torch finds none"):
+        VLM.load_as(config)
+
+
+def test_reloading_keeps_how_it_was_loaded(folder):
+    config = ModelConfig(id=str(folder), dtype="bfloat16", gradient_checkpointing=True)
+    loaded = VLM.load_as(config)
+    loaded.reload()
+    assert loaded.config == config
+    assert loaded.model.dtype == torch.bfloat16
+    assert loaded.model.is_activation_checkpointing
 
 
 def test_an_unknown_name_says_the_nearest_and_a_shipped_one_loads(monkeypatch, folder):

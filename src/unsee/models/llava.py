@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unsee.models import MODELS
-from unsee.models.vlm import Family, Layout
+from unsee.models.family import Family, Layout
 
 
 @MODELS.register("llava", paper="arXiv:2310.03744")
@@ -17,5 +17,4 @@ class Llava(Family):
         mlp="mlp",
         projector="model.multi_modal_projector",
         vision_tower="model.vision_tower",
-        lora_targets=r".*language_model\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj",
     )
