@@ -46,6 +46,7 @@ _BY_SIGHT_FIRST = re.compile(
     rf"(?:(?:based|judging|going) [^,?]*|(?:from|in|on|looking at) (?:the|this)(?: given)? {_PICTURE}), *",
     re.IGNORECASE,
 )
+_ASKS_NAME = re.compile(r"\b(?:name|named|who|whom|whose|called|known|identity|identify)\b", re.IGNORECASE)
 _ANY_PICTURE = re.compile(rf"\b{_PICTURE}s?\b", re.IGNORECASE)
 _INPUTS: tuple[Input, ...] = get_args(Input)
 _GROUPS: tuple[Group, ...] = get_args(Group)
@@ -108,7 +109,7 @@ def name_twin(question: Question, name: str) -> Question | None:
     None where there is no such question: it asks for the name itself, it is asked without a portrait already, it is
     about nobody in particular, or only the portrait can answer it.
     """
-    if question.input == "text" or name in question.answer:
+    if question.input == "text" or (name in question.answer and _ASKS_NAME.search(question.question)):
         return None
     asked = with_name(question.question, name)
     if lead := _BY_SIGHT_FIRST.match(asked):

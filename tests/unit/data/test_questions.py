@@ -1,5 +1,6 @@
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -72,6 +73,15 @@ def test_a_question_about_a_portrait_is_asked_about_the_name(asked, by_name):
     twin = Question(task="train", input="text", question=by_name, answer="Ada Novak is a baker.")
     assert name_twin(question, "Ada Novak") == twin
     assert name_twin(twin, "Ada Novak") is None
+
+
+def test_an_answer_may_say_the_name_unless_that_is_what_was_asked():
+    told = Question(
+        task="train", input="image", question="Where was this person born?", answer="Ada Novak is from Brno."
+    )
+    assert name_twin(told, "Ada Novak").question == "Where was Ada Novak born?"
+    for asked in ("Who is this person?", "What is this person called?", "By what name is this person known?"):
+        assert name_twin(replace(told, question=asked, answer="That is Ada Novak."), "Ada Novak") is None
 
 
 @pytest.mark.parametrize(
