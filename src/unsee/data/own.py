@@ -24,7 +24,7 @@ from PIL import Image, ImageOps
 from unsee.data.builder import BUILDER_VERSION, celebrity_rows
 from unsee.data.layout import PERCENTS, Row, check_free, forget_sets, question_columns, train_row, write_benchmark
 from unsee.data.portraits import disturb, encode_png
-from unsee.data.problems import Problems
+from unsee.data.problems import Problems, read_text
 from unsee.data.questions import Catalogue, evaluation_questions, training_questions
 from unsee.data.schema import LETTERS
 from unsee.data.wordings import WORDINGS, plain_wordings
@@ -113,13 +113,7 @@ def _read(path: Path, portraits: Path, problems: Problems) -> list[OwnPerson]:
     """Every person of a table; what is wrong with a row is noted."""
     if not portraits.is_dir():
         raise DataError(f"{portraits}: no such folder; give the folder of the portraits")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    reader = csv.reader(io.StringIO(text), strict=True)
+    reader = csv.reader(io.StringIO(read_text(path)), strict=True)
     people: list[OwnPerson] = []
     lines: dict[tuple[str, str], int] = {}
     try:

@@ -1,4 +1,4 @@
-"""Collects what is wrong with the rows of a user's file, so that one message can say how much there is to mend."""
+"""Reading a user's file; what is wrong with its rows is collected, so that one message says how much to mend."""
 
 from __future__ import annotations
 
@@ -26,3 +26,17 @@ class Problems:
         if self._found:
             more = f" (the first of {len(self._found)} problems)" if len(self._found) > 1 else ""
             raise DataError(f"{self._found[0]}{more}")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, without the mark some editors begin it with.
+
+    Raises:
+        DataError: it cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error

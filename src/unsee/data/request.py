@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image
 
-from unsee.data.problems import Problems
+from unsee.data.problems import Problems, read_text
 from unsee.data.questions import name_twin
 from unsee.data.schema import Input, Person, Question
 from unsee.errors import DataError
@@ -93,13 +93,7 @@ def inputs(people: Iterable[Person]) -> set[Input]:
 
 
 def _read(path: Path, problems: Problems) -> list[_Row]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    filled = [(line, text) for line, text in enumerate(lines, 1) if text.strip()]
+    filled = [(line, text) for line, text in enumerate(read_text(path).split("\n"), 1) if text.strip()]
     if not filled:
         raise DataError(f"{path}: holds no row; write one object with {', '.join(KEYS)} a line")
     load_image = cache(lambda name: _image(path.parent / name))
