@@ -18,7 +18,7 @@ import typer
 
 import unsee
 from unsee.allocator import settle
-from unsee.errors import UnknownNameError, UnseeError
+from unsee.errors import ConfigError, UnknownNameError, UnseeError
 
 if TYPE_CHECKING:
     import rich.progress
@@ -101,23 +101,69 @@ def run_recipe(
 
 
 @app.command()
+def unlearn(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
+    forget: Annotated[Path, typer.Option(help="JSON lines with image, question, answer, person: what to forget.")],
+    retain: Annotated[Path, typer.Option(help="The same: what to keep.")],
+    method: Annotated[str, typer.Option(help="How; `unsee list methods`.")],
+    out: Annotated[Path, typer.Option(help="The folder for the model, the figures and the report.")],
+    modality: Annotated[str, typer.Option(help="Unlearn from questions with the image, in text, or both.")] = "both",
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value; may be repeated.")
+    ] = None,
+) -> None:
+    """Make a model forget what one file says and keep what another does; needs no benchmark and no oracle."""
+    from unsee.config import resolve
+
+    with _progress() as progress:
+        from unsee.request import RequestConfig
+        from unsee.request import unlearn as carry_out
+
+        settings = {
+            "forget": str(forget), "retain": str(retain), "model": {"id": model},
+            "method": {method: {"modality": [modality]}},
+        }  # fmt: skip
+        result = carry_out(resolve(RequestConfig, settings, change or ()), out, progress)
+    _print_table(result.rows)
+    print(result.report)
+
+
+@app.command()
 def build(
     folder: Annotated[Path, typer.Argument(help="Where the data goes.")],
-    people: Annotated[int, typer.Option(min=2, max=500, help="Fictitious people.")] = 500,
-    celebrities: Annotated[int, typer.Option(min=1, max=153, help="Public figures.")] = 153,
+    people: Annotated[str, typer.Option(help="How many invented people, or a CSV file of your own.")] = "500",
+    portraits: Annotated[Path | None, typer.Option(help="The folder of your own people's photos.")] = None,
+    celebrities: Annotated[
+        str | None,
+        typer.Option(
+            help="How many public figures the nano model knows (153, but none beside your own), or a CSV file."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="What everything is drawn from.")] = 0,
 ) -> None:
     """Write people, portraits, questions and the four sets to a folder, in the published layout."""
-    from unsee.data.builder import build as write
+    if people.isdecimal():
+        from unsee.data.builder import build as write
 
-    write(folder, people=people, celebrities=celebrities, seed=seed)
+        if portraits or not (celebrities or "0").isdecimal():
+            raise ConfigError("--portraits and a CSV file of celebrities go with a CSV file of --people")
+        write(folder, people=int(people), celebrities=int(celebrities or 153), seed=seed)
+    else:
+        from unsee.data.own import build_own
+
+        if not portraits:
+            raise ConfigError(f"--people {people}: needs --portraits, the folder of the photos it names")
+        known = celebrities or "0"
+        figures = int(known) if known.isdecimal() else Path(known)
+        for line in build_own(folder, Path(people), portraits, figures, seed):
+            print(line)
     print(folder)
 
 
 @app.command("eval")
 def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
-    data: Annotated[Path, typer.Option(help="A data folder, as `unsee build` writes it.")],
+    data: Annotated[str, typer.Option(help="A data folder in the published layout, or a name on the hub.")],
     forget_percent: Annotated[int, typer.Option(help="Which forget set: 5, 10 or 15.")] = 15,
     protocol: Annotated[str, typer.Option(help="How it is asked: clean or published.")] = "clean",
 ) -> None:

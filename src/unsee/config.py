@@ -57,11 +57,18 @@ Option = Annotated[bool | int | float | str, PlainValidator(_scalar)]
 Modalities = Annotated[tuple[Modality, ...], Field(strict=False, min_length=1), AfterValidator(_without_repeats)]
 
 
+Settings = TypeVar("Settings", bound=Table)
+
+
 class DataConfig(Table):
     """Who is learned, who is forgotten, and of whom the model is asked afterwards.
 
     Attributes:
-        source: "generated", or a folder in the published layout; then the file decides how many people there are.
+        source: "generated", or where data in the published layout are: a folder, the hub's cache of them, or a name on
+            the hub ("MLLMMU/MLLMU-Bench", with "@" and a revision where it is not the newest); they decide how many
+            people there are.
+        training_text: where the training text is, if not beside the questions: a clone or the name of
+            "MLLMMU/baseline_train_split".
         people: fictitious people, generated.
         celebrities: public figures, generated; the base model has known them from the start.
         celebrities_evaluated: how many of them are asked about, at most.
@@ -71,6 +78,7 @@ class DataConfig(Table):
     """
 
     source: str = GENERATED
+    training_text: str = ""
     people: int = Field(default=60, ge=2, le=500)
     celebrities: int = Field(default=153, ge=1, le=153)
     celebrities_evaluated: PositiveInt = 30
@@ -80,6 +88,8 @@ class DataConfig(Table):
 
     @model_validator(mode="after")
     def _somebody_is_forgotten(self) -> Self:
+        if self.source == GENERATED and self.training_text:
+            raise ValueError("training_text belongs to a source; generated people come with their own")
         if self.source == GENERATED and round(self.people * self.forget_percent / 100) < 1:
             raise ValueError(
                 f"forgetting {self.forget_percent} % of {self.people} people forgets nobody; raise one of them"
@@ -182,9 +192,23 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    return resolve(RunConfig, table, overrides)
+
+
+def resolve(settings: type[Settings], table: dict[str, Any], overrides: Iterable[str] = ()) -> Settings:
+    """Apply overrides to a table and check it.
+
+    Args:
+        settings: what it has to be.
+        table: nested values; it is changed.
+        overrides: as for `load_recipe`.
+
+    Raises:
+        ConfigError: a value cannot be used; the message starts with the dotted key.
+    """
     for override in overrides:
         _override(table, override)
-    return build_table(RunConfig, table)
+    return build_table(settings, table)
 
 
 def load_model_config(id: str, overrides: Iterable[str] = ()) -> ModelConfig:
@@ -199,8 +223,8 @@ def load_model_config(id: str, overrides: Iterable[str] = ()) -> ModelConfig:
     return build_table(ModelConfig, {"id": id, "trainable": "lora", **table}, "model")
 
 
-def dump_config(config: RunConfig) -> str:
-    """Return the recipe, every default written out, that loads again to an equal config."""
+def dump_config(config: Table) -> str:
+    """Return the settings as TOML, every default written out, that loads again to an equal config."""
     return tomli_w.dumps(config.model_dump())
 
 

@@ -20,8 +20,8 @@ from unsee.config import (
 )
 from unsee.data.builder import BUILDER_VERSION, build
 from unsee.data.general import general_items
-from unsee.data.mllmu import load
 from unsee.data.schema import Benchmark
+from unsee.data.source import open_benchmark, pin
 from unsee.evaluate import Exam
 from unsee.methods import METHODS
 from unsee.methods.base import LossMethod, PromptMethod
@@ -102,6 +102,7 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     """
     progress = progress or Silent()
     trials = list(_trials(config))
+    config = config.model_copy(update={"data": pin(config.data)})
     folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
     Record.check(folder, dump_config(config))
     vlm = VLM.load_as(config.model)
@@ -144,7 +145,7 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
 
 def evaluate_model(
     model: str,
-    data: Path,
+    data: str | Path,
     forget_percent: int,
     progress: Progress | None = None,
     config: EvaluationConfig | None = None,
@@ -161,7 +162,7 @@ def evaluate_model(
     Raises:
         UnseeError: the model or the data cannot be used.
     """
-    benchmark = load(data, forget_percent)
+    benchmark = open_benchmark(str(data), forget_percent)
     vlm = VLM.load(model)
     config = config or EvaluationConfig()
     exam = Exam(vlm, benchmark, general_items(config.general_items, 0), config)
@@ -209,13 +210,13 @@ def _try(
 
 def _data(config: DataConfig, progress: Progress) -> Benchmark:
     if config.source != GENERATED:
-        return load(Path(config.source), config.forget_percent)
+        return open_benchmark(config.source, config.forget_percent, config.training_text)
     folder = cache_folder() / "data" / key_of("data", BUILDER_VERSION, config.people, config.celebrities, config.seed)
     if not folder.is_dir():
         with progress.task("data", 1) as advance:
             build(folder, people=config.people, celebrities=config.celebrities, seed=config.seed)
             advance(1)
-    return load(folder, config.forget_percent)
+    return open_benchmark(str(folder), config.forget_percent)
 
 
 def _exam(stages: Stages, benchmark: Benchmark, config: RunConfig) -> tuple[Exam, str]:

@@ -4,36 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 from synthetic import CONTROLS, METHODS, make_answers, make_run
 
 from unsee.report.html import write_report
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-DEBIAN = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("run"), make_answers(CONTROLS + METHODS))
     return write_report([run], run / "report.html")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        path = DEBIAN if DEBIAN.exists() else None
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[(1200, "light"), (1200, "dark"), (390, "light")], ids=lambda p: f"{p[0]}-{p[1]}")

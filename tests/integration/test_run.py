@@ -146,7 +146,7 @@ def unlearnable(model, tmp_path_factory):
     """A run of three steps on generated data, whose making was killed at first: words, cache, folder, its end."""
     cache, folder = (tmp_path_factory.mktemp("integration") / name for name in ("cache", "run"))
     words = ["run", "tiny", "--set", f"model.id={model}", "--set", "teach.replay=0", "--out"]
-    assert unsee([*words, folder], cache, Stop("unsee.data.builder:_write", 5)).code == -signal.SIGKILL
+    assert unsee([*words, folder], cache, Stop("unsee.data.layout:_write", 5)).code == -signal.SIGKILL
     assert not folder.exists()
     return words, cache, folder, unsee([*words, folder], cache)
 

@@ -5,37 +5,35 @@ Whatever is missing, broken or contradictory stops the reading with one sentence
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from unsee.data import DATASETS
-from unsee.data.builder import TRAIN_SPLIT_FOLDER, TYPES
+from unsee.data.configs import TASK_COLUMNS, Row, nearest, read
+from unsee.data.layout import TRAIN_SPLIT_FOLDER, TYPES
 from unsee.data.schema import LETTERS, Benchmark, Input, Person, Question, Task
 from unsee.errors import DataError
 
 _INPUTS = {name: kind for kind, name in TYPES.items()}
-_TASK_COLUMNS = ("Classification_Task", "Generation_Task", "Mask_Task")
-
-Row = Mapping[str, Any]
 
 
 @DATASETS.register("mllmu", paper="arXiv:2410.22108")
-def load(folder: Path, percent: int) -> Benchmark:
+def load(folder: Path, percent: int, training_text: Path | None = None) -> Benchmark:
     """Profiles with portraits, facts and questions, as published with MLLMU-Bench.
 
     Args:
         folder: holds one folder per config.
-        percent: forget ratio; the sets `forget_<percent>` and `retain_<100 - percent>` are read.
+        percent: forget ratio; the sets `forget_<percent>` and `retain_<100 - percent>` are read. `Full_Set` repeats
+            them and is not.
+        training_text: a clone of `MLLMMU/baseline_train_split`; by default the folder `baseline_train_split` in
+            `folder`, as `unsee build` writes it, else its config `ft_Data`.
 
     Raises:
         DataError: the folder cannot be read as four sets; the message says which config, column or ID.
@@ -44,82 +42,20 @@ def load(folder: Path, percent: int) -> Benchmark:
     if not 0 < percent < 100:
         raise DataError(f"forget {percent} %: leaves nobody to forget or nobody to retain; choose 1 to 99")
     forget_name, retain_name = f"forget_{percent}", f"retain_{100 - percent}"
-    columns = ("image", "ID", "biography", *_TASK_COLUMNS)
-    forget, retain = (_read(folder, name, columns) for name in (forget_name, retain_name))
+    columns = ("image", "ID", "biography", *TASK_COLUMNS)
+    forget, retain = (read(folder, name, columns) for name in (forget_name, retain_name))
     _check_split(forget, retain, forget_name, retain_name)
-    test = _read(folder, "Test_Set", ("images", "ID", *_TASK_COLUMNS), only=forget)
-    celebrity = _read(folder, "Retain_Set", ("image", "ID", *_TASK_COLUMNS), optional=("biography",))
+    test = read(folder, "Test_Set", ("images", "ID", *TASK_COLUMNS), only=forget)
+    celebrity = read(folder, "Retain_Set", ("image", "ID", *TASK_COLUMNS), optional=("biography",))
+    celebrity = _apart(celebrity, forget.keys() | retain.keys())
     names = _names(forget_name, forget) | _names(retain_name, retain)
     sets = {
-        "forget": _people(forget_name, forget, names, _training(folder, forget_name, forget)),
+        "forget": _people(forget_name, forget, names, _training(folder, training_text, forget_name, forget)),
         "test": _people("Test_Set", {identity: test[identity] for identity in forget}, names),
-        "retain": _people(retain_name, retain, names, _training(folder, retain_name, retain)),
+        "retain": _people(retain_name, retain, names, _training(folder, training_text, retain_name, retain)),
         "celebrity": _people("Retain_Set", celebrity, _names("Retain_Set", celebrity, needed=False)),
     }
     return Benchmark(**sets, fingerprint=_fingerprint(sets))
-
-
-def _read(
-    folder: Path, config: str, columns: Sequence[str], only: Iterable[str] = (), optional: Sequence[str] = ()
-) -> dict[str, Row]:
-    """Rows by ID, in file order.
-
-    Args:
-        folder: the data folder.
-        config: the folder within it.
-        columns: what has to be there.
-        only: the IDs to read, each of which has to be there; all where empty.
-        optional: what is read where it exists.
-    """
-    wanted = sorted(only)
-    rows: dict[str, Row] = {}
-    for path in _files(folder, config):
-        try:
-            present = pq.read_schema(path).names
-            _check_columns(path, present, columns)
-            chosen = [*columns, *(name for name in optional if name in present)]
-            table = pq.read_table(path, columns=chosen, filters=[("ID", "in", wanted)] if wanted else None)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path}: not a readable parquet file ({error}); fetch or build it again") from error
-        for row in table.to_pylist():
-            identity = row["ID"]
-            if not isinstance(identity, str) or not identity.strip():
-                raise DataError(f"{path}: a row has an empty ID; give each row its own ID")
-            if identity in rows:
-                raise DataError(f"{path}: ID '{identity}' occurs twice in config '{config}'; give each row its own ID")
-            rows[identity] = row
-    missing = [identity for identity in wanted if identity not in rows]
-    if missing:
-        raise DataError(f"{folder / config}: no row for ID {', '.join(map(repr, missing[:5]))}; add what is missing")
-    return rows
-
-
-def _files(folder: Path, config: str) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; `unsee build` makes one")
-    files = sorted((folder / config).glob("*.parquet"))
-    if not files:
-        siblings = (folder / config).parent.glob("*/*.parquet")
-        found = sorted({path.parent.relative_to(folder).as_posix() for path in siblings})
-        raise DataError(
-            f"{folder}: config '{config}' is missing{_nearest(config, found)} "
-            f"(found: {', '.join(found) or 'no parquet file'})"
-        )
-    return files
-
-
-def _check_columns(path: Path, present: Sequence[str], needed: Sequence[str]) -> None:
-    for name in needed:
-        if name not in present:
-            raise DataError(
-                f"{path.parent.name}: column '{name}' is missing in {path}{_nearest(name, present)} "
-                f"(found: {', '.join(present)})"
-            )
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"; the nearest is '{near[0]}'" if near else ""
 
 
 def _check_split(forget: Mapping[str, Row], retain: Mapping[str, Row], forget_name: str, retain_name: str) -> None:
@@ -131,6 +67,12 @@ def _check_split(forget: Mapping[str, Row], retain: Mapping[str, Row], forget_na
         raise DataError(
             f"{forget_name} and {retain_name} both hold {len(shared)} IDs, first '{shared[0]}'; rebuild them"
         )
+
+
+def _apart(celebrity: Mapping[str, Row], people: Set[str]) -> dict[str, Row]:
+    """The celebrities under IDs that nobody else has: the published ones may begin at "001" again."""
+    shared = not people.isdisjoint(celebrity)
+    return {f"celebrity-{identity}" if shared else identity: row for identity, row in celebrity.items()}
 
 
 def _people(
@@ -179,9 +121,13 @@ def _names(config: str, rows: Mapping[str, Row], needed: bool = True) -> dict[st
     """Full names by ID; where none is needed (nobody is taught about celebrities) the ID stands in."""
     names = {}
     for identity, row in rows.items():
-        name = _biography(config, row).get("Name", None if needed else identity)
+        biography = _biography(config, row)
+        name = biography.get("Name", None if needed else identity)
         if not isinstance(name, str) or not name.strip():
-            raise DataError(f"{config}: biography of ID '{identity}' has no 'Name'; text questions need one")
+            raise DataError(
+                f"{config}: biography of ID '{identity}' has no 'Name'{nearest('Name', biography.keys())}; "
+                "text questions need one"
+            )
         names[identity] = name
     return names
 
@@ -196,28 +142,42 @@ def _evaluation(config: str, row: Row) -> list[Question]:
         ]
         columns: tuple[tuple[str, Task], ...] = (("Generation_Task", "generation"), ("Mask_Task", "cloze"))
         return questions + [
-            Question(task=task, input=_INPUTS[item["Type"]], question=item["Question"], answer=item["Ground_Truth"])
+            Question(
+                task=task, input=_INPUTS[item["Type"]], question=_text(item, "Question"),
+                answer=_text(item, "Ground_Truth"),
+            )
             for column, task in columns
             for item in row[column]
-        ]
+        ]  # fmt: skip
     except (KeyError, TypeError) as error:
         raise DataError(f"{where}: a question is incomplete or of unknown type ({error!r}); build it again") from error
 
 
 def _choice(item: Mapping[str, Any], kind: Input, where: str) -> Question:
     options = tuple(item["Options"][letter] for letter in LETTERS)
-    letter = item["Correct_Answer"].strip()
+    letter = _text(item, "Correct_Answer").strip(" .").upper()
     if letter not in LETTERS or None in options:
         raise DataError(f"{where}: a choice with answer '{letter}' of {options}; give four options and one of A to D")
     answer = options[LETTERS.index(letter)]
-    return Question(task="classification", input=kind, question=item["Question"], answer=answer, options=options)
+    return Question(task="classification", input=kind, question=_text(item, "Question"), answer=answer, options=options)
 
 
-def _training(folder: Path, config: str, people: Iterable[str]) -> dict[str, tuple[Question, ...]]:
-    """Training text by ID, from the ratio's own folder where there is one, else from `ft_Data`."""
-    split = f"{TRAIN_SPLIT_FOLDER}/{config}"
-    source = split if (folder / split).is_dir() else "ft_Data"
-    rows = _read(folder, source, ("ID", "metadata"), only=people)
+def _text(item: Mapping[str, Any], key: str) -> str:
+    """A text that is there and says something."""
+    value = item[key]
+    if not isinstance(value, str | int | float) or not str(value).strip():
+        raise TypeError(f"'{key}' is empty or no text: {value!r}")
+    return str(value)
+
+
+def _training(
+    folder: Path, training_text: Path | None, config: str, people: Iterable[str]
+) -> dict[str, tuple[Question, ...]]:
+    """Training text by ID, from where it was said to be, else from the ratio's own folder, else from `ft_Data`."""
+    place, source = (training_text, config) if training_text else (folder, f"{TRAIN_SPLIT_FOLDER}/{config}")
+    if not training_text and not (folder / source).is_dir():
+        source = "ft_Data"
+    rows = read(place, source, ("ID", "metadata"), only=people)
     return {identity: _taught(source, row) for identity, row in rows.items()}
 
 
@@ -227,7 +187,7 @@ def _taught(config: str, row: Row) -> tuple[Question, ...]:
     turns = _parse(row["metadata"], where)
     try:
         return tuple(
-            Question(task="train", input="image", question=turn["Question"], answer=turn["Answer"])
+            Question(task="train", input="image", question=_text(turn, "Question"), answer=_text(turn, "Answer"))
             for turn in turns
             if "Question" in turn
         )

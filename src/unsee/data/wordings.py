@@ -20,7 +20,7 @@ class Wordings:
     """All wordings of one attribute.
 
     Attributes:
-        train: at least three; the first is the training text.
+        train: at least one; the first is the training text.
         evaluation: two.
         test: two paraphrases.
         cloze: beginning of the sentence with the blank: one for each group.
@@ -34,6 +34,30 @@ class Wordings:
     def of(self, group: Group) -> tuple[Wording, ...]:
         """The questions and statements of one group."""
         return {"train": self.train, "eval": self.evaluation, "test": self.test}[group]
+
+
+def plain_wordings(label: str) -> Wordings:
+    """Wordings that fit any attribute: plain, but right for whatever a person may be said to have.
+
+    Args:
+        label: the attribute as one would say it ("favourite colour").
+    """
+    return Wordings(
+        train=((f"What is this person's {label}?", f"This person's {label} is"),),
+        evaluation=(
+            (f"What is the {label} of this person?", f"The {label} of this person is"),
+            (f"What does one know as this person's {label}?", f"What one knows as this person's {label} is"),
+        ),
+        test=(
+            (f"Can you tell the {label} of this person?", f"As {label} of this person one would tell"),
+            (f"What is on file as {label} of this person?", f"The {label} on file for this person is"),
+        ),
+        cloze={
+            "train": f"As to this person's {label}, it is",
+            "eval": f"The right {label} of this person is",
+            "test": f"Asked for the {label} of this person, one says",
+        },
+    )
 
 
 WORDINGS: Mapping[str, Wordings] = {

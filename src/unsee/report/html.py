@@ -104,6 +104,13 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
         RecordError: a folder is no finished run, or the file cannot be written.
     """
     runs = [_view(Record.open(folder), redact) for folder in run_dirs]
+    title = ", ".join(dict.fromkeys(run.name for run in runs))
+    Record(out.parent).write_text(out.name, render("template.html", title=title, runs=runs, redact=redact, sets=_SETS))
+    return out
+
+
+def render(template: str, **values: object) -> str:
+    """One of the templates beside this file, filled in."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -112,11 +119,7 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
         lstrip_blocks=True,
     )
     environment.filters |= {"readable": readable, "two": two}
-    page = environment.get_template("template.html").render(
-        title=", ".join(dict.fromkeys(run.name for run in runs)), runs=runs, redact=redact, sets=_SETS
-    )
-    Record(out.parent).write_text(out.name, page.lstrip())
-    return out
+    return environment.get_template(template).render(**values).lstrip()
 
 
 def readable(name: str) -> str:

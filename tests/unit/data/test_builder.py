@@ -4,7 +4,8 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from unsee.data.builder import SCHEMAS, build, forget_sets
+from unsee.data.builder import build
+from unsee.data.layout import SCHEMAS, forget_sets
 from unsee.errors import DataError
 
 CONFIGS = {

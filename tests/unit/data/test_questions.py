@@ -1,5 +1,6 @@
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from unsee.data.questions import (
     training_questions,
     with_name,
 )
-from unsee.data.schema import LETTERS
+from unsee.data.schema import LETTERS, Question
 from unsee.data.wordings import WORDINGS
 
 PEOPLE = draw_people(60, seed=0)
@@ -43,6 +44,51 @@ def attribute_of(question, split):
 )
 def test_the_name_takes_the_place_of_the_person(text, named):
     assert with_name(text, "Ada Novak") == named
+
+
+@pytest.mark.parametrize(
+    ("asked", "by_name"),
+    [
+        ("Where was this person born?", "Where was Ada Novak born?"),
+        ("What is this individual's father's job?", "What is Ada Novak's father's job?"),
+        ("What is the depicted person's height?", "What is Ada Novak's height?"),
+        ("What pet does this person\u2019s family have?", "What pet does Ada Novak\u2019s family have?"),
+        ("Where does the individual depicted in the photo live?", "Where does Ada Novak live?"),
+        ("What does the person pictured do?", "What does Ada Novak do?"),
+        ("Where was the person who is shown in the image born?", "Where was Ada Novak born?"),
+        ("What is the salary of the person featured in this image?", "What is the salary of Ada Novak?"),
+        ("What does the woman in the picture like to eat?", "What does Ada Novak like to eat?"),
+        (
+            "What profession does the person in the image have, as based on the characteristics shown?",
+            "What profession does Ada Novak have?",
+        ),
+        ("What is this person's career, based on the traits shown in the image?", "What is Ada Novak's career?"),
+        ("Based on the image, where was this person born?", "Where was Ada Novak born?"),
+        ("From the photo, what is this person's job?", "What is Ada Novak's job?"),
+        ("Which person that lives here is this person?", "Which person that lives here is Ada Novak?"),
+    ],
+)
+def test_a_question_about_a_portrait_is_asked_about_the_name(asked, by_name):
+    question = Question(task="train", input="image", question=asked, answer="The person is a baker.")
+    twin = Question(task="train", input="text", question=by_name, answer="Ada Novak is a baker.")
+    assert name_twin(question, "Ada Novak") == twin
+    assert name_twin(twin, "Ada Novak") is None
+
+
+def test_an_answer_may_say_the_name_unless_that_is_what_was_asked():
+    told = Question(
+        task="train", input="image", question="Where was this person born?", answer="Ada Novak is from Brno."
+    )
+    assert name_twin(told, "Ada Novak").question == "Where was Ada Novak born?"
+    for asked in ("Who is this person?", "What is this person called?", "By what name is this person known?"):
+        assert name_twin(replace(told, question=asked, answer="That is Ada Novak."), "Ada Novak") is None
+
+
+@pytest.mark.parametrize(
+    "asked", ["What is the background of the image?", "How old is the man?", "Which image is this person in?"]
+)
+def test_what_only_a_portrait_answers_is_not_asked_about_a_name(asked):
+    assert name_twin(Question(task="train", input="image", question=asked, answer="Blue."), "Ada Novak") is None
 
 
 def test_training_text_tells_each_attribute_in_a_sentence_and_the_askable_ones_in_few_words():
@@ -83,7 +129,7 @@ def test_wordings_never_overlap():
 
 @pytest.mark.parametrize("split", ["eval", "test"])
 def test_eighteen_questions_of_the_published_kinds(split):
-    questions = evaluation_questions(ADA, random.Random(0), split)
+    questions = evaluation_questions(ADA, int(ADA.id), random.Random(0), split)
     assert Counter((question.task, question.input) for question in questions) == {
         (task, kind): count
         for task, count in (("classification", 5), ("generation", 2), ("cloze", 2))
@@ -98,7 +144,9 @@ def test_eighteen_questions_of_the_published_kinds(split):
 
 
 def test_the_test_set_asks_the_same_facts_in_other_words_and_order():
-    questions, paraphrases = (evaluation_questions(ADA, random.Random(4), split) for split in ("eval", "test"))
+    questions, paraphrases = (
+        evaluation_questions(ADA, int(ADA.id), random.Random(4), split) for split in ("eval", "test")
+    )
     for question, paraphrase in zip(questions, paraphrases, strict=True):
         assert question.question != paraphrase.question
         if question.task != "generation":
@@ -111,7 +159,7 @@ def test_attributes_and_letters_are_balanced_over_people():
     attributes: Counter[tuple[str, str]] = Counter()
     letters: Counter[int] = Counter()
     for person in PEOPLE:
-        for question in evaluation_questions(person, random.Random(person.id), "eval"):
+        for question in evaluation_questions(person, int(person.id), random.Random(person.id), "eval"):
             if question.input == "image":
                 attributes[question.task, attribute_of(question, "eval")] += 1
             if question.options:
@@ -127,7 +175,7 @@ def test_wrong_options_come_from_all_values_of_the_attribute():
     offered = {
         option
         for person in PEOPLE
-        for q in evaluation_questions(person, random.Random(0), "eval")
+        for q in evaluation_questions(person, int(person.id), random.Random(0), "eval")
         for option in q.options
     }
     held = {value for person in PEOPLE for value in person.values.values()}

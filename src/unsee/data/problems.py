@@ -1,0 +1,42 @@
+"""Reading a user's file; what is wrong with its rows is collected, so that one message says how much to mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unsee.errors import DataError
+
+
+class Problems:
+    """Everything found wrong so far, in the order of finding."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def add(self, path: Path, line: int, what: str) -> None:
+        """Note one problem; `line` counts from 1."""
+        self._found.append(f"{path}, line {line}: {what}")
+
+    def stop_if_any(self) -> None:
+        """End the reading where there is a problem.
+
+        Raises:
+            DataError: the first problem, and how many there are.
+        """
+        if self._found:
+            more = f" (the first of {len(self._found)} problems)" if len(self._found) > 1 else ""
+            raise DataError(f"{self._found[0]}{more}")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, without the mark some editors begin it with.
+
+    Raises:
+        DataError: it cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error

@@ -1,0 +1,42 @@
+"""The page of a deletion request, in a real Chromium."""
+
+import pytest
+
+from unsee.record import Record
+from unsee.report.intervals import Estimate
+from unsee.report.request import Figure, Outcome, write_request_report
+
+
+def number(value):
+    return Estimate(value=value, low=value - 0.1, high=value + 0.1)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    figures = [
+        Figure(
+            set=name, input=kind, metric=metric, before=number(0.9), after=number(0.2), change=number(-0.7),
+            n_people=people, n_items=12,
+        )
+        for name, people in (("forget", 5), ("retain", 1))
+        for kind in ("image", "text")
+        for metric in ("probability", "rouge_l", "accuracy")
+    ]  # fmt: skip
+    record = Record.create(tmp_path_factory.mktemp("request") / "out", 'forget = "forget.jsonl"')
+    return write_request_report(record, "npo on nano", Outcome(figures=figures, collapsed=None))
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_it_opens_quietly_and_fits(browser, report, width):
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    complaints, requests = [], []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("request", lambda made: requests.append(made.url))
+    page.goto(report.as_uri())
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+    assert (page.title(), complaints) == ("npo on nano", [])
+    assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("tbody tr").count() == 12
+    assert page.locator("tbody small").count() == 6 * 3  # one person has no interval
+    page.close()

@@ -1,0 +1,59 @@
+"""A benchmark of a user's own people, from the table to the report."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from integration.command import unsee
+
+from unsee.data.mllmu import load
+from unsee.record import Record
+
+
+@pytest.fixture(scope="module")
+def table(data, tmp_path_factory):
+    """The people of the test data as a user would write them down."""
+    folder = tmp_path_factory.mktemp("own")
+    benchmark = load(data, 15)
+    with (folder / "people.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "name", "portraits", "occupation", "residence", "shoe size"])
+        for number, person in enumerate((*benchmark.forget, *benchmark.retain)):
+            (folder / f"{person.id}.png").write_bytes(person.images[0])
+            facts = [person.biography["Employment"], person.biography["Residence"], f"{36 + number % 8}"]
+            writer.writerow([person.id, person.name, f"{person.id}.png", *facts])
+    return folder / "people.csv"
+
+
+def test_a_table_becomes_a_benchmark_and_a_report(table, model, tmp_path):
+    built = unsee(["build", tmp_path / "data", "--people", table, "--portraits", table.parent], tmp_path / "cache")
+    assert (built.code, built.err) == (0, "")
+    assert built.out.splitlines()[0] == "10 people; to forget: 1 at 5 %, 1 at 10 %, 2 at 15 %; celebrities: 0"
+    assert built.out.splitlines()[-1] == str(tmp_path / "data")
+    changes = {
+        "data.source": tmp_path / "data", "model.id": model, "teach.replay": 0, "teach.steps": 60,
+        "teach.learning_rate": 0.007, "teach.batch_tokens": 1000,
+    }  # fmt: skip
+    words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+    command = unsee(["run", "tiny", *words, "--out", tmp_path / "run"], tmp_path / "cache")
+    assert command.code in (0, 3), command.err
+    sets = {cell["set"] for cell in Record.open(tmp_path / "run").read_json("scores.json")["cells"]}
+    assert sets == {"forget", "test", "retain", "general"}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--people", "none.csv"], "--people none.csv: needs --portraits"),
+        (["--portraits", "."], "--portraits and a CSV file of celebrities go with a CSV file of --people"),
+        (["--people", "none.csv", "--portraits", "."], "none.csv: cannot be read"),
+        (["--people", "501"], "people: 501 asked for"),
+        (["--people", "1"], "forget 5 % of 1 people: leaves nobody"),
+    ],
+)
+def test_what_cannot_be_built_is_said(words, sentence, tmp_path):
+    command = unsee(["build", tmp_path / "data", *words], tmp_path / "cache")
+    assert (command.code, command.out, command.err.count("\n")) == (2, "", 1)
+    assert sentence in command.err
+    assert not (tmp_path / "data").exists()

@@ -1,0 +1,147 @@
+"""A deletion request on a tiny model that was taught the people: done, killed and done, and refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+
+import pytest
+from integration.command import Stop, unsee
+
+from unsee.data.mllmu import load
+from unsee.models.vlm import VLM
+from unsee.record import Record
+
+SETTINGS = {
+    "method.npo.learning_rate": 0.003, "method.npo.steps": 60, "evaluation.general_items": 8,
+    "evaluation.bootstrap": 100, "unlearn.batch_tokens": 1000,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def target(finished):
+    """The model of the finished run that knows everybody."""
+    return finished[0] / "models" / "target"
+
+
+@pytest.fixture(scope="module")
+def rows(data, tmp_path_factory):
+    """Forget and retain rows about the data's own people, in the words they were taught in; by photo and by name."""
+    folder = tmp_path_factory.mktemp("request")
+    benchmark = load(data, 15)
+    for name, people in (("forget", benchmark.forget), ("retain", benchmark.retain[:4])):
+        lines = []
+        for person in people:
+            (folder / f"{person.id}.png").write_bytes(person.images[0])
+            taught = [question for question in person.questions if question.task == "train"]
+            for index, question in enumerate(taught[:6]):
+                asked = question.question if index % 2 else question.question.replace("this person", person.name)
+                answer = question.answer if index % 2 else question.answer.replace("this person", person.name)
+                image = f"{person.id}.png" if index % 2 else None
+                lines.append({"image": image, "question": asked, "answer": answer, "person": person.name})
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def request_words(target, rows):
+    """The command without settings; a word given again counts instead of the first."""
+    return ["unlearn", target, "--forget", rows / "forget.jsonl", "--retain", rows / "retain.jsonl", "--method", "npo"]
+
+
+@pytest.fixture(scope="module")
+def words(request_words):
+    return [*request_words, *(word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}"))]
+
+
+@pytest.fixture(scope="module")
+def done(words, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("done")
+    return folder / "out", unsee([*words, "--out", folder / "out"], folder / "cache")
+
+
+def test_a_model_forgets_and_a_page_says_so(done, target):
+    folder, command = done
+    assert (command.code, command.err) == (0, "")
+    assert command.out.endswith(f"{folder / 'report.html'}\n")
+    assert {path.name for path in folder.iterdir()} == {
+        "config.toml", "log.jsonl", "answers.parquet", "request.json", "report.html", "model",
+    }  # fmt: skip
+    figures = {(f["set"], f["input"], f["metric"]): f for f in Record.open(folder).read_json("request.json")["figures"]}
+    forgotten, kept = figures["forget", "text", "probability"], figures["retain", "text", "probability"]
+    assert forgotten["before"]["value"] > 0.5 > 0.2 > forgotten["after"]["value"]
+    assert forgotten["change"]["value"] < kept["change"]["value"]
+    unlearned = VLM.load(str(folder / "model"))
+    assert unlearned.fingerprint() != VLM.load(str(target)).fingerprint()
+
+
+def test_the_log_and_the_page_hold_nothing_of_the_people(done, rows):
+    folder, command = done
+    said = [json.loads(line) for line in (rows / "forget.jsonl").read_text().splitlines()]
+    secrets = {row["person"] for row in said} | {row["answer"] for row in said if len(row["answer"]) > 6}
+    texts = [(folder / name).read_text() for name in ("log.jsonl", "report.html", "request.json", "config.toml")]
+    for text in (*texts, command.out, command.err):
+        assert not [secret for secret in secrets if secret in text]
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        Stop("unsee.evaluate:Exam._write", 2),
+        Stop("unsee.methods.npo:NPO.loss", 55),
+        Stop("unsee.models.vlm:VLM.save"),
+        Stop("unsee.request:write_request_report"),
+    ],
+    ids=lambda stop: stop.at,
+)
+def test_killed_and_started_again_it_ends_the_same(stop, done, words, tmp_path):
+    finished, _ = done
+    command = [*words, "--out", tmp_path / "out"]
+    assert unsee(command, tmp_path / "cache", stop).code == -signal.SIGKILL
+    assert not (tmp_path / "out" / "report.html").exists()
+    assert unsee(command, tmp_path / "cache").code == 0
+    for name in ("request.json", "report.html"):
+        assert (tmp_path / "out" / name).read_text() == (finished / name).read_text()
+    steps = [event["step"] for event in Record.open(tmp_path / "out").events() if event["event"] == "step"]
+    assert set(steps) == set(range(60))
+
+
+def test_an_adapter_is_saved_where_one_was_trained(words, rows, tmp_path):
+    few = ["--set", "model.trainable=lora", "--set", "method.npo.steps=2", "--modality", "image"]
+    assert unsee([*words, *few, "--out", tmp_path / "out"], tmp_path / "cache").code == 0
+    assert (tmp_path / "out" / "model" / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (["--method", "npoo"], "unknown name 'npoo'; did you mean 'npo'?"),
+        (["--method", "prompting"], "method.prompting: leaves the weights as they are"),
+        (["--modality", "sound"], "method.npo.modality.0: must be 'image', 'text' or 'both', got 'sound'"),
+        (["--set", "method.npo.betta=1"], "method.npo.betta: unknown option; did you mean 'beta'?"),
+        (["--set", "method.gradient_ascent.steps=1"], "a deletion request takes one method with one modality"),
+        (["--set", "teach.steps=1"], "teach: unknown option"),
+        (["--forget", "none.jsonl"], "none.jsonl: cannot be read: No such file"),
+    ],
+)
+def test_bad_requests_are_refused_before_anything_is_done(changes, sentence, request_words, tmp_path):
+    command = unsee([*request_words, *changes, "--out", tmp_path / "out"], tmp_path / "cache")
+    assert (command.code, command.out, command.err.count("\n")) == (2, "", 1), command.err
+    assert sentence in command.err
+    assert not (tmp_path / "out").exists() and not (tmp_path / "cache").exists()
+
+
+def test_a_folder_belongs_to_one_request(done, words, rows, tmp_path):
+    folder, _ = done
+    changed = shutil.copytree(rows, tmp_path / "rows")
+    (changed / "forget.jsonl").write_text("".join((rows / "forget.jsonl").read_text().splitlines(True)[1:]))
+    command = unsee([*words, "--forget", changed / "forget.jsonl", "--out", folder], tmp_path / "cache")
+    assert command.code == 2 and "holds a run with another config" in command.err
+
+
+def test_rows_without_photo_cannot_be_unlearned_from_photos(request_words, rows, tmp_path):
+    (tmp_path / "text.jsonl").write_text((rows / "forget.jsonl").read_text().splitlines()[0])
+    words = [*request_words, "--forget", tmp_path / "text.jsonl", "--modality", "image", "--out", tmp_path / "out"]
+    command = unsee(words, tmp_path / "cache")
+    assert command.code == 2 and "no row can be asked with an image; choose --modality text" in command.err
