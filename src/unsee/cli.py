@@ -17,7 +17,7 @@ import typer
 
 import unsee
 from unsee.allocator import settle
-from unsee.errors import UnknownNameError, UnseeError
+from unsee.errors import ConfigError, UnknownNameError, UnseeError
 
 if TYPE_CHECKING:
     import rich.progress
@@ -141,8 +141,73 @@ def report(
     print(write_report(runs, out or (runs[0] / name if len(runs) == 1 else Path(name)), redact=redact))
 
 
+@app.command()
+def judge(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    judge: Annotated[str, typer.Option(help="Who judges: a name of `unsee list judges`.")] = "offline",
+    model: Annotated[str | None, typer.Option(help="The judging model; else UNSEE_JUDGE_MODEL.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="The endpoint; else OPENAI_BASE_URL.")] = None,
+    price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens sent.")] = None,
+    price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens received.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Requests under way at once.")] = None,
+    requests_per_minute: Annotated[float | None, typer.Option(help="Requests started, at most.")] = None,
+    timeout_seconds: Annotated[float | None, typer.Option(help="How long the endpoint may be silent.")] = None,
+    body: Annotated[str | None, typer.Option(metavar="JSON", help="Merged into every request; null removes.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Send without asking; answers leave this machine.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent and stop.")] = False,
+) -> None:
+    """Score how true every generated sentence of a run is, 1 to 10; the report shows it from then on."""
+    from unsee.config import build_dataclass
+    from unsee.judge import JUDGES
+    from unsee.judge.base import RemoteJudge
+    from unsee.judge.judging import judge_run, open_docket, table
+
+    given = {
+        "model": model, "base_url": base_url, "price_in": price_in, "price_out": price_out, "concurrency": concurrency,
+        "requests_per_minute": requests_per_minute, "timeout_seconds": timeout_seconds, "body": _json_object(body),
+    }  # fmt: skip
+    options = {name: value for name, value in given.items() if value is not None}
+    judging = build_dataclass(JUDGES.get(judge), options, f"judge.{judge}")
+    docket = open_docket(run)
+    if isinstance(judging, RemoteJudge):
+        costs = judging.costs(docket)
+        print(costs.sentence, file=sys.stderr)
+        if not dry_run and costs.calls and not yes:
+            _confirm(f"Send them to {costs.receiver}?", "--yes")
+    if dry_run:
+        return
+    with _progress() as progress:
+        factuality = judge_run(docket, judging, progress)
+    _print_table(table(factuality))
+    if factuality.invalid:
+        print(f"unsee: {factuality.invalid} of {factuality.cases} answers got no score", file=sys.stderr)
+    print(run / "report.html")
+
+
+def _json_object(text: str | None) -> dict[str, object] | None:
+    import json
+
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--body: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError('--body: must be a JSON object, such as {"max_tokens": 8}')
+    return value
+
+
+def _confirm(question: str, flag: str) -> None:
+    """Ask on the terminal; without one, or with any answer but yes, nothing happens."""
+    if not sys.stdin.isatty():
+        raise ConfigError(f"nothing was sent: this needs your consent, and there is no terminal to ask on; add {flag}")
+    if not typer.confirm(question, err=True):
+        raise ConfigError("nothing was sent: you did not consent")
+
+
 @app.command("list")
-def list_names(kind: Annotated[str, typer.Argument(metavar="methods|metrics|models|datasets|recipes")]) -> None:
+def list_names(kind: Annotated[str, typer.Argument(metavar="methods|metrics|models|datasets|judges|recipes")]) -> None:
     """List what can be used, one per line with what it is."""
     if kind not in LISTS:
         raise UnknownNameError("list", kind, LISTS)
@@ -168,6 +233,12 @@ def _datasets() -> list[tuple[str, str]]:
     from unsee.data import DATASETS
 
     return _leaves(DATASETS)
+
+
+def _judges() -> list[tuple[str, str]]:
+    from unsee.judge import JUDGES
+
+    return _leaves(JUDGES)
 
 
 def _models() -> list[tuple[str, str]]:
@@ -196,6 +267,7 @@ LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "metrics": _metrics,
     "models": _models,
     "datasets": _datasets,
+    "judges": _judges,
     "recipes": _recipes,
 }
 

@@ -69,6 +69,19 @@ class Costs:
     tokens_out: int
     price: float | None
 
+    @property
+    def sentence(self) -> str:
+        """All of it in words, with what leaves the machine."""
+        if not self.calls:
+            return f"All {self.known} answers are judged already; nothing is sent to {self.receiver}."
+        price = "" if self.price is None else f", about {self.price:.2f} at the prices given"
+        known = f" {self.known} more are judged already." if self.known else ""
+        return (
+            f"{self.calls} requests to {self.receiver}: questions, true answers and the models' answers, those about "
+            f"the people to forget among them, leave this machine; about {self.tokens_in:,} tokens sent and at most "
+            f"{self.tokens_out:,} received{price}.{known}"
+        )
+
 
 class Judge(Protocol):
     """Gives every case a verdict."""

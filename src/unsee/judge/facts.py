@@ -1,8 +1,8 @@
 """Which known values a sentence states: text, numbers, dates and places made comparable.
 
-A `Value` is a run of plain words in parts: "Oslo, Norway" has two, a date has its year and its day. `Known` collects the
-values from a run's own questions: the options of one choice are values of one attribute, and attributes that share a
-value (birthplace and residence) share a domain.
+A `Value` is a run of plain words in parts: "Oslo, Norway" has two, a date has its year and its day. `Known` collects
+the values from a run's own questions: the options of one choice are values of one attribute, and attributes that share
+a value (birthplace and residence) share a domain.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ import pandas as pd
 
 Words = tuple[str, ...]
 
-_MONTHS = "january february march april may june july august september october november december".split()
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
 _MONTH = rf"({'|'.join(month[:3] for month in _MONTHS)})[a-z]*\.?"
 _DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
 _DATES = (
@@ -34,9 +37,12 @@ _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W_]+")
 _POSSESSIVE = re.compile(r"['\u2019]s\b")
 _FULL_NAME = re.compile(r"[^\W\d_a-z][\w\u2019'.-]*(?: [^\W\d_a-z][\w\u2019'.-]*)+")
 _EMPTY = frozenset(
-    "a an and are as at be been by for from had has have he her his in is it its of on or she that the their they this "
-    "to was were which who will with person individual image picture photo".split()
-)
+    {
+        "a", "an", "and", "are", "as", "at", "be", "been", "by", "for", "from", "had", "has", "have", "he", "her",
+        "his", "in", "is", "it", "its", "of", "on", "or", "she", "that", "the", "their", "they", "this", "to",
+        "was", "were", "which", "who", "will", "with", "person", "individual", "image", "picture", "photo",
+    }
+)  # fmt: skip
 """Words that state nothing."""
 
 

@@ -43,12 +43,8 @@ def make_answers():
             values = VALUES[attribute]
             for start in range(0, len(values), 3):
                 options = [values[(start + step) % len(values)] for step in range(4)]
-                rows.append(
-                    row(person, "classification", "text", f"{asked.format(name)} {start}", options[0], options)
-                )
-        rows.append(
-            row(person, "generation", "image", "Who is this person?", f"The name of this person is {name}.")
-        )
+                rows.append(row(person, "classification", "text", f"{asked.format(name)} {start}", options[0], options))
+        rows.append(row(person, "generation", "image", "Who is this person?", f"The name of this person is {name}."))
         pet = {"001": "a parrot called Coco", "002": "a grey cat", "003": "two dogs", "004": "a tortoise"}[person]
         rows.append(row(person, "generation", "text", f"Which pet does {name} keep?", f"{name} keeps {pet} at home."))
     return pd.DataFrame(rows)
