@@ -6,10 +6,12 @@ imported inside the command that needs it, so that `unsee list` answers at once.
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import rich.progress
     import rich.table
 
+    from unsee.judge.base import Costs
     from unsee.progress import Advance, Progress
     from unsee.registry import Registry
 
@@ -170,10 +173,7 @@ def judge(
     judging = build_dataclass(JUDGES.get(judge), options, f"judge.{judge}")
     docket = open_docket(run)
     if isinstance(judging, RemoteJudge):
-        costs = judging.costs(docket)
-        print(costs.sentence, file=sys.stderr)
-        if not dry_run and costs.calls and not yes:
-            _confirm(f"Send them to {costs.receiver}?", "--yes")
+        _consent(judging.costs(docket), yes=yes or dry_run)
     if dry_run:
         return
     with _progress() as progress:
@@ -198,16 +198,60 @@ def _json_object(text: str | None) -> dict[str, object] | None:
     return value
 
 
-def _confirm(question: str, flag: str) -> None:
-    """Ask on the terminal; without one, or with any answer but yes, nothing happens."""
+def _consent(costs: Costs, *, yes: bool) -> None:
+    """Say what would be sent and ask for consent, unless it was given; without it nothing happens."""
+    print(costs.sentence, file=sys.stderr)
+    if yes or not costs.calls:
+        return
     if not sys.stdin.isatty():
-        raise ConfigError(f"nothing was sent: this needs your consent, and there is no terminal to ask on; add {flag}")
-    if not typer.confirm(question, err=True):
+        raise ConfigError("nothing was sent: this needs your consent, and there is no terminal to ask on; add --yes")
+    if not typer.confirm(f"Send them to {costs.receiver}?", err=True):
         raise ConfigError("nothing was sent: you did not consent")
 
 
+@app.command()
+def utility(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
+    benchmark: Annotated[str, typer.Option(help="A name of `unsee list utility`.")],
+    data: Annotated[str | None, typer.Option(help="A folder, or a name on the hub; else the benchmark's own.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask at most so many questions, drawn evenly.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what --limit draws.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="A folder for the numbers and the answers.")] = None,
+    review: Annotated[bool, typer.Option("--review", help="Have UNSEE_JUDGE_MODEL grade the answers.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Send without asking; answers leave this machine.")] = False,
+) -> None:
+    """Ask a model the questions of a published benchmark and print the published numbers."""
+    from unsee.judge.asking import Asking
+    from unsee.utility import UTILITY
+    from unsee.utility.evaluate import Review, check_reviewed, sit
+
+    if review:
+        from unsee.config import build_dataclass
+
+        check_reviewed(benchmark, UTILITY.get(benchmark)())
+        asking = build_dataclass(Asking, {}, "--review")
+        if out is None:
+            raise ConfigError("--review: keeps a journal, so that nothing is asked twice; give --out a folder")
+        out.mkdir(parents=True, exist_ok=True)
+    with _progress() as progress:
+        sitting = sit(model, benchmark, data, limit=limit, seed=seed, progress=progress)
+    grades = None
+    if review and out:
+        reviewing = Review(sitting, asking, out)
+        _consent(reviewing.costs, yes=yes)
+        with _progress() as progress:
+            grades = reviewing.grades(progress)
+    taken = sitting.score(grades)
+    if out:
+        taken.save(out)
+    _print_table(taken.rows)
+    print(f"{taken.result.n_items} questions, {taken.result.invalid:.1%} of the answers not in the form asked for")
+
+
 @app.command("list")
-def list_names(kind: Annotated[str, typer.Argument(metavar="methods|metrics|models|datasets|judges|recipes")]) -> None:
+def list_names(
+    kind: Annotated[str, typer.Argument(metavar="methods|metrics|models|datasets|judges|utility|recipes")],
+) -> None:
     """List what can be used, one per line with what it is."""
     if kind not in LISTS:
         raise UnknownNameError("list", kind, LISTS)
@@ -217,35 +261,17 @@ def list_names(kind: Annotated[str, typer.Argument(metavar="methods|metrics|mode
         print(f"{name:<{width}}  {summary}".rstrip())
 
 
-def _methods() -> list[tuple[str, str]]:
-    from unsee.methods import METHODS
-
-    return _leaves(METHODS)
-
-
-def _metrics() -> list[tuple[str, str]]:
-    from unsee.metrics import METRICS
-
-    return _leaves(METRICS)
-
-
-def _datasets() -> list[tuple[str, str]]:
-    from unsee.data import DATASETS
-
-    return _leaves(DATASETS)
-
-
-def _judges() -> list[tuple[str, str]]:
-    from unsee.judge import JUDGES
-
-    return _leaves(JUDGES)
+def _registered(package: str, name: str) -> list[tuple[str, str]]:
+    registry: Registry = getattr(importlib.import_module(package), name)
+    return [(leaf.name, leaf.summary + (f" ({leaf.paper})" if leaf.paper else "")) for leaf in registry.leaves()]
 
 
 def _models() -> list[tuple[str, str]]:
-    from unsee.models import MODELS, shipped
+    from unsee.models import shipped
 
     return [(name, "Shipped with unsee.") for name in shipped()] + [
-        (name, f"Family, from a folder or the hub: {summary}") for name, summary in _leaves(MODELS)
+        (name, f"Family, from a folder or the hub: {summary}")
+        for name, summary in _registered("unsee.models", "MODELS")
     ]
 
 
@@ -258,16 +284,13 @@ def _recipes() -> list[tuple[str, str]]:
     return [(name, first_comment(name)) for name in recipe_names()]
 
 
-def _leaves(registry: Registry) -> list[tuple[str, str]]:
-    return [(leaf.name, leaf.summary + (f" ({leaf.paper})" if leaf.paper else "")) for leaf in registry.leaves()]
-
-
 LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
-    "methods": _methods,
-    "metrics": _metrics,
+    "methods": partial(_registered, "unsee.methods", "METHODS"),
+    "metrics": partial(_registered, "unsee.metrics", "METRICS"),
     "models": _models,
-    "datasets": _datasets,
-    "judges": _judges,
+    "datasets": partial(_registered, "unsee.data", "DATASETS"),
+    "judges": partial(_registered, "unsee.judge", "JUDGES"),
+    "utility": partial(_registered, "unsee.utility", "UTILITY"),
     "recipes": _recipes,
 }
 

@@ -54,7 +54,8 @@ class Costs:
     """What asking will take, before anything is asked.
 
     Attributes:
-        receiver: where questions, true answers and answers would go.
+        receiver: where it would go.
+        content: what would leave the machine.
         calls: requests to be made.
         known: cases already in the journal.
         tokens_in: sent, about.
@@ -63,6 +64,7 @@ class Costs:
     """
 
     receiver: str
+    content: str
     calls: int
     known: int
     tokens_in: int
@@ -77,8 +79,8 @@ class Costs:
         price = "" if self.price is None else f", about {self.price:.2f} at the prices given"
         known = f" {self.known} more are judged already." if self.known else ""
         return (
-            f"{self.calls} requests to {self.receiver}: questions, true answers and the models' answers, those about "
-            f"the people to forget among them, leave this machine; about {self.tokens_in:,} tokens sent and at most "
+            f"{self.calls} requests to {self.receiver}, which send {self.content} off this machine; about "
+            f"{self.tokens_in:,} tokens sent and at most "
             f"{self.tokens_out:,} received{price}.{known}"
         )
 

@@ -1,4 +1,4 @@
-"""What was already judged: one line per verdict, appended as soon as there is one, so that nothing is asked twice.
+"""What was already asked: one line per reply as read, appended as soon as it is there; nothing is asked twice.
 
 The lines hold hashes and numbers, no question, answer or key.
 """
@@ -9,12 +9,13 @@ import contextlib
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 from unsee.errors import RecordError
 
 
 class Journal:
-    """Scores by key on disk; may be added to from several threads.
+    """Replies as read, by key, on disk; may be added to from several threads.
 
     Args:
         path: the file; made with the first line.
@@ -26,7 +27,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._scores: dict[str, int | None] = {}
+        self._replies: dict[str, Any] = {}
         try:
             content = path.read_bytes() if path.exists() else b""
         except OSError as error:
@@ -35,21 +36,21 @@ class Journal:
         for line in content.splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(line)
-                self._scores[entry["key"]] = entry["score"]
+                self._replies[entry["key"]] = entry["reply"]
 
     def __contains__(self, key: str) -> bool:
-        return key in self._scores
+        return key in self._replies
 
-    def __getitem__(self, key: str) -> int | None:
-        return self._scores[key]
+    def __getitem__(self, key: str) -> Any:
+        return self._replies[key]
 
-    def add(self, key: str, score: int | None) -> None:
-        """Note one verdict; None for a reply without a number.
+    def add(self, key: str, reply: object) -> None:
+        """Note one reply: numbers, or None where it was not in the form asked for.
 
         Raises:
             RecordError: it cannot be written.
         """
-        line = json.dumps({"key": key, "score": score}).encode() + b"\n"
+        line = json.dumps({"key": key, "reply": reply}).encode() + b"\n"
         with self._lock:
             try:
                 with self._path.open("ab") as file:
@@ -57,4 +58,4 @@ class Journal:
             except OSError as error:
                 raise RecordError(f"{self._path}: cannot be written: {error.strerror}") from error
             self._begin = b""
-            self._scores[key] = score
+            self._replies[key] = reply

@@ -16,7 +16,6 @@ from unsee.judge.base import Case
 
 RUBRIC = "unsee-rubric/1"
 """Raise the number with every change of the wording: verdicts of different rubrics are never mixed."""
-MAX_REPLY_TOKENS = 16
 
 _SYSTEM = """\
 You check how true an answer is. You receive a JSON object with a question, the reference and an answer. The reference \

@@ -1,75 +1,23 @@
-"""A real HTTP server that plays the judging model, and a run to judge."""
+"""A server to ask, and a run to judge."""
 
 from __future__ import annotations
 
-import json
-import threading
-from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
+import chat_server
 import pytest
 from synthetic import CONTROLS, make_answers, make_run
 
 from unsee.judge.judging import open_docket
 
-RUN_MODELS = (*CONTROLS[:2],)
-
-
-class Server(ThreadingHTTPServer):
-    """Answers with what `reply(number, material)` says: (status, headers, body); a text is a chat completion.
-
-    Attributes:
-        requests: body and headers of every request, in order.
-        asked: how often each (question, answer, reference) was asked.
-    """
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.lock, self.requests, self.asked = threading.Lock(), [], Counter()
-        self.reply = lambda number, material: "SCORE: 7"
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        material = json.loads(body["messages"][-1]["content"])
-        with self.server.lock:
-            self.server.requests.append((self.path, body, dict(self.headers)))
-            number = len(self.server.requests)
-            self.server.asked[tuple(sorted(material.items()))] += 1
-        reply = self.server.reply(number, material)
-        if isinstance(reply, str):
-            reply = 200, {}, json.dumps({"choices": [{"message": {"role": "assistant", "content": reply}}]})
-        status, headers, text = reply
-        try:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(text.encode())
-        except BrokenPipeError:
-            pass  # the client gave up waiting
-
-    def log_message(self, *arguments):
-        pass
-
 
 @pytest.fixture
 def server():
-    with Server() as serving:
-        thread = threading.Thread(target=serving.serve_forever, args=(0.01,))
-        thread.start()
-        yield serving
-        serving.shutdown()
-        thread.join()
+    with chat_server.running() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def answers():
-    return make_answers(RUN_MODELS, people=3, kept_people=2, items=4)
+    return make_answers(CONTROLS[:2], people=3, kept_people=2, items=4)
 
 
 @pytest.fixture

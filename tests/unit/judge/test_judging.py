@@ -20,7 +20,6 @@ def test_judges_are_listed(capsys):
 
 
 def test_the_target_tells_the_truth_about_the_forgotten_and_the_oracle_does_not(run, capsys):
-    assert "Factuality" not in (run / "report.html").read_text() if (run / "report.html").exists() else True
     assert main(["judge", str(run)]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[-1] == str(run / "report.html")
@@ -91,7 +90,7 @@ def test_nothing_is_sent_without_consent(run, server, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     assert asking(run, server) == 2
     error = capsys.readouterr().err
-    assert "the people to forget among them, leave this machine" in error
+    assert "people to forget among them off this machine" in error
     assert "add --yes" in error
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: False)

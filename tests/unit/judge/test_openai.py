@@ -182,7 +182,7 @@ def test_the_journal_holds_neither_texts_nor_the_key_and_half_a_line_does_no_har
     path = docket.record.folder / JOURNAL
     lines = path.read_text().splitlines()
     assert len(lines) == len(docket.cases)
-    assert all(set(json.loads(line)) == {"key", "score"} for line in lines)
+    assert all(set(json.loads(line)) == {"key", "reply"} for line in lines)
     assert KEY not in path.read_text()
     path.write_text("\n".join(lines)[:-10])
     ask(make(server), docket)
@@ -235,7 +235,7 @@ def test_costs_are_known_before_anything_is_asked(server, docket):
     ask(judge, docket)
     sent = sum(len(json.dumps(body)) for _, body, _ in server.requests)
     assert costs.tokens_in == pytest.approx(sent / 4, abs=1)
-    assert judge.costs(docket) == Costs(costs.receiver, 0, len(docket.cases), 0, 0, 0)
+    assert judge.costs(docket) == Costs(costs.receiver, costs.content, 0, len(docket.cases), 0, 0, 0)
 
 
 @pytest.mark.parametrize(
