@@ -1,4 +1,4 @@
-"""The command line: the only place that prints, sets up logging and decides the exit code.
+"""The command line: the only place, with `terminal`, that prints and sets up logging; it decides the exit code.
 
 0 done, 1 crash (traceback), 2 an error of the user (one sentence), 3 no signal, 130 interrupted. Everything heavy is
 imported inside the command that needs it, so that `unsee list` answers at once.
@@ -8,31 +8,25 @@ from __future__ import annotations
 
 import importlib
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import unsee
 from unsee.allocator import settle
 from unsee.errors import ConfigError, UnknownNameError, UnseeError
+from unsee.terminal import hush, print_table, show_progress
 
 if TYPE_CHECKING:
-    import rich.progress
-    import rich.table
-
     from unsee.judge.base import Costs
-    from unsee.progress import Advance, Progress
     from unsee.registry import Registry
 
 USER_ERROR, NO_SIGNAL, INTERRUPTED = 2, 3, 130
-WIDTH = 140  # where stdout is no terminal
-STYLES = {"collapsed": "red", "no signal": "yellow"}
 
+models = typer.Typer(help="Look into models.", no_args_is_help=True)
 app = typer.Typer(
     name="unsee",
     help="Makes vision-language models forget people, and measures how far that is from never having seen them.",
@@ -89,11 +83,11 @@ def run_recipe(
     from unsee.config import load_recipe
 
     config = load_recipe(recipe, change or ())
-    with _progress() as progress:
+    with show_progress() as progress:
         from unsee.run import run
 
         result = run(config, out, progress)
-    _print_table(result.rows)
+    print_table(result.rows)
     if result.verdict == "no signal":
         print("unsee: no signal: target and oracle do not differ, so nothing is ranked", file=sys.stderr)
     print(result.report)
@@ -122,11 +116,11 @@ def evaluate(
     forget_percent: Annotated[int, typer.Option(help="Which forget set: 5, 10 or 15.")] = 15,
 ) -> None:
     """Ask one model everything and print its value in each cell."""
-    with _progress() as progress:
+    with show_progress() as progress:
         from unsee.run import evaluate_model
 
         rows = evaluate_model(model, data, forget_percent, progress)
-    _print_table(rows)
+    print_table(rows)
 
 
 @app.command()
@@ -176,9 +170,9 @@ def judge(
         _consent(judging.costs(docket), yes=yes or dry_run)
     if dry_run:
         return
-    with _progress() as progress:
+    with show_progress() as progress:
         factuality = judge_run(docket, judging, progress)
-    _print_table(table(factuality))
+    print_table(table(factuality))
     if factuality.invalid:
         print(f"unsee: {factuality.invalid} of {factuality.cases} answers got no score", file=sys.stderr)
     print(run / "report.html")
@@ -233,19 +227,38 @@ def utility(
         if out is None:
             raise ConfigError("--review: keeps a journal, so that nothing is asked twice; give --out a folder")
         out.mkdir(parents=True, exist_ok=True)
-    with _progress() as progress:
+    with show_progress() as progress:
         sitting = sit(model, benchmark, data, limit=limit, seed=seed, progress=progress)
     grades = None
     if review and out:
         reviewing = Review(sitting, asking, out)
         _consent(reviewing.costs, yes=yes)
-        with _progress() as progress:
+        with show_progress() as progress:
             grades = reviewing.grades(progress)
     taken = sitting.score(grades)
     if out:
         taken.save(out)
-    _print_table(taken.rows)
+    print_table(taken.rows)
     print(f"{taken.result.n_items} questions, {taken.result.invalid:.1%} of the answers not in the form asked for")
+
+
+@models.command("check")
+def check_model(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of a recipe's [model] table; may be repeated."),
+    ] = None,
+) -> None:
+    """Load a model as a run would, show its parts, and let it read, write and learn once."""
+    from unsee.config import load_model_config
+
+    config = load_model_config(model, change or ())
+    hush()
+    from unsee.check import check
+
+    for what, found in check(config):
+        print(f"{what:<16}  {found}", flush=True)
 
 
 @app.command("list")
@@ -284,6 +297,7 @@ def _recipes() -> list[tuple[str, str]]:
     return [(name, first_comment(name)) for name in recipe_names()]
 
 
+app.add_typer(models, name="models")
 LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "methods": partial(_registered, "unsee.methods", "METHODS"),
     "metrics": partial(_registered, "unsee.metrics", "METRICS"),
@@ -293,85 +307,6 @@ LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "utility": partial(_registered, "unsee.utility", "UTILITY"),
     "recipes": _recipes,
 }
-
-
-def _print_table(rows: Sequence[NamedTuple]) -> None:
-    """Print rows of text on stdout; the headings are the names of their fields.
-
-    A terminal too narrow for the intervals gets the values alone.
-    """
-    from rich.console import Console
-
-    if not rows:
-        return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    table = _table([[str(value) for value in row] for row in rows], rows[0]._fields)
-    if console.measure(table, options=console.options.update(max_width=1000)).maximum > console.width:
-        table = _table([[str(value).partition(" [")[0] for value in row] for row in rows], rows[0]._fields)
-    console.print(table)
-
-
-def _table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> rich.table.Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)
-    for row in rows:
-        table.add_row(*row, style=STYLES.get(row[-1]))
-    return table
-
-
-class TerminalProgress:
-    """Bars on a terminal: one for each open task, and a line with its time for each finished one."""
-
-    def __init__(self, bars: rich.progress.Progress) -> None:
-        self._bars = bars
-
-    @contextmanager
-    def task(self, name: str, total: int) -> Iterator[Advance]:
-        """Show a bar until the task ends."""
-        bar = self._bars.add_task(name, total=total)
-        started = time.monotonic()
-        try:
-            yield lambda steps: self._bars.advance(bar, steps)
-        finally:
-            self._bars.remove_task(bar)
-            self._bars.refresh()
-        self._bars.console.print(f"[dim]{name}  {time.monotonic() - started:.0f} s[/dim]", highlight=False)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Bars and log lines on stderr for long work; without a terminal only the log's warnings."""
-    import logging
-
-    from rich.console import Console
-    from rich.logging import RichHandler
-    from rich.progress import Progress as Bars
-
-    from unsee.progress import Silent
-
-    console = Console(stderr=True)
-    handler = RichHandler(console=console, show_time=False, show_path=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    _hush()
-    if not console.is_terminal:
-        yield Silent()
-        return
-    with Bars(console=console) as bars:
-        yield TerminalProgress(bars)
-
-
-def _hush() -> None:
-    """Leave the terminal to unsee: no bars and no advice of transformers; downloads from the hub still show."""
-    from transformers.utils import logging
-
-    logging.set_tqdm_hook(lambda bar, arguments, options: bar(*arguments, **options | {"disable": True}))
-    logging.set_verbosity_error()
 
 
 if __name__ == "__main__":
