@@ -23,18 +23,15 @@ _CASE = ["question", "truth", "answer"]
 
 
 class FactualityRow(NamedTuple):
-    """One model, as text: factuality by set and input."""
+    """One model asked in one way, as text: factuality by set."""
 
     method: str
     modality: str
-    forget_image: str
-    forget_text: str
-    test_image: str
-    test_text: str
-    retain_image: str
-    retain_text: str
-    celebrity_image: str
-    celebrity_text: str
+    input: str
+    forget: str
+    test: str
+    retain: str
+    celebrity: str
 
 
 def open_docket(folder: Path) -> Docket:
@@ -84,7 +81,6 @@ def judge_run(docket: Docket, judge: Judge, progress: Progress | None = None) ->
 
 def table(factuality: Factuality) -> list[FactualityRow]:
     """The models in the order of the run; a dash where nothing could be judged."""
-    cells = {(c.method, c.modality, f"{c.set}_{c.input}"): written(c.estimate) for c in factuality.cells}
-    models = dict.fromkeys((cell.method, cell.modality) for cell in factuality.cells)
-    names = FactualityRow._fields[2:]
-    return [FactualityRow(*model, *(cells.get((*model, name), "-") for name in names)) for model in models]
+    cells = {(c.method, c.modality, c.input, c.set): written(c.estimate) for c in factuality.cells}
+    asked = dict.fromkeys(key[:3] for key in cells)
+    return [FactualityRow(*key, *(cells.get((*key, name), "-") for name in FactualityRow._fields[3:])) for key in asked]

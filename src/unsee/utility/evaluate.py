@@ -226,7 +226,7 @@ def ask(vlm: VLM, items: Sequence[UtilityItem], max_new_tokens: int, progress: P
     with (progress or Silent()).task("utility", len(items)) as advance:
         shared = list(together.values())
         for some in (shared[at : at + IMAGES_AT_ONCE] for at in range(0, len(shared), IMAGES_AT_ONCE)):
-            groups = [_group(vlm, [items[index] for index in indices]) for indices in some]
+            groups = [group_of(vlm, [items[index] for index in indices]) for indices in some]
             rows = [row for group in generate(vlm, groups, max_new_tokens=max_new_tokens) for row in group]
             asked = [index for indices in some for index in indices]
             answers.update(zip(asked, vlm.decode(rows), strict=True))
@@ -234,8 +234,8 @@ def ask(vlm: VLM, items: Sequence[UtilityItem], max_new_tokens: int, progress: P
     return [answers[index] for index in range(len(items))]
 
 
-def _group(vlm: VLM, items: Sequence[UtilityItem]) -> Group:
-    """Questions about the same images."""
+def group_of(vlm: VLM, items: Sequence[UtilityItem]) -> Group:
+    """Questions about the same images as whole chats."""
     pictures = [vlm.picture(image) for image in items[0].pictures()]
     return Group.of([vlm.text_ids(text, pictures) for text in _prompts(vlm, items, len(pictures))], pictures)
 
@@ -246,5 +246,4 @@ def _prompts(vlm: VLM, items: Sequence[UtilityItem], num_pictures: int) -> Itera
         text = item.text.replace(vlm.family.placeholder, "image")
         content = [{"type": "image"}] * num_pictures + [{"type": "text", "text": text}]
         turn: dict[str, Any] = {"role": "user", "content": content}
-        rendered: str = vlm.processor.apply_chat_template([turn], add_generation_prompt=True)
-        yield rendered if vlm.start and rendered.startswith(vlm.start) else vlm.start + rendered
+        yield vlm.processor.apply_chat_template([turn], add_generation_prompt=True)

@@ -76,9 +76,9 @@ def test_a_cell_without_any_score_is_a_dash(docket, monkeypatch):
 
     found = judge_run(docket, Silent())
     assert found.invalid == sum("this person" in case.question for case in docket.cases)
-    row = table(found)[0]
-    assert row.forget_image == "-"
-    assert row.forget_text == "6.00 [6.00, 6.00]"
+    rows = {(row.method, row.input): row for row in table(found)}
+    assert rows["target", "text"].forget == "6.00 [6.00, 6.00]"
+    assert ("target", "image") not in rows
 
 
 def asking(run, server, *more):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import families
 import pytest
 import tiny
 
@@ -9,7 +10,7 @@ from unsee.cli import main
 from unsee.errors import DataError
 from unsee.generate import Group, generate
 from unsee.utility import UTILITY
-from unsee.utility.evaluate import UtilityResult, ask, sit
+from unsee.utility.evaluate import UtilityResult, ask, group_of, sit
 from unsee.utility.source import find_folder
 
 
@@ -44,6 +45,18 @@ def test_a_placeholder_in_a_question_is_only_a_word(folders):
     assert ask(vlm, [replace(item, text=f"What is {vlm.family.placeholder}?")], 4) == ask(
         vlm, [replace(item, text="What is image?")], 4
     )
+
+
+@pytest.mark.parametrize("family", families.MAKE)
+def test_a_model_of_any_family_is_asked_as_its_processor_would_write_it(family, folders):
+    vlm = families.make_vlm(family)
+    two = next(item for item in UTILITY.get("mmmu")().items(folders["mmmu"]) if len(item.images) == 2)
+    one = replace(two, images=two.images[:1])
+    for item in (one,) if family == "llava_onevision" else (one, two):  # it shrinks pictures that are not alone
+        chat = families.conversation(vlm, item.text, images=item.pictures())
+        group = group_of(vlm, [item])
+        assert group.prefix + group.suffixes[0] == chat["input_ids"][0].tolist()
+    assert len(ask(vlm, [one, two], 2)) == 2
 
 
 @pytest.mark.parametrize("name", UTILITY.names())
