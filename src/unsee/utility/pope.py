@@ -40,15 +40,17 @@ class Pope:
         tables = sorted(folder.glob("**/*.parquet"))
         if not lists and not tables:
             raise DataError(f"{folder}: holds no coco_pope_*.json and no parquet file")
+        seen: dict[str, bytes] = {}  # a photo has many questions and is held once
         for path in lists:
             category = path.stem.removeprefix("coco_pope_")
             for row in read_json_lines(path, ("question_id", "image", "text", "label")):
                 folders = [base / name for base in (path.parent, folder) for name in (".", "val2014", "images")]
-                image = read_image(folders, row["image"])
-                yield _item(category, row["question_id"], row["image"], row["text"], image, row["label"])
+                name = row["image"]
+                image = seen[name] = seen.get(name) or read_image(folders, name)
+                yield _item(category, row["question_id"], name, row["text"], image, row["label"])
         for row in read_rows(() if lists else tables, ("question_id", "image_source", "image", "question", "answer")):
             name = row["image_source"]
-            image = encoded(row["image"], f"POPE question {row['question_id']}")
+            image = seen.setdefault(name, encoded(row["image"], f"POPE question {row['question_id']}"))
             yield _item(row.get("category", "all"), row["question_id"], name, row["question"], image, row["answer"])
 
     def mark(self, item: UtilityItem, answer: str) -> Mark:

@@ -76,6 +76,7 @@ def test_pope_asks_in_the_published_words_about_the_photo(folders):
     assert found[0].text == "Is there a thing 0 in the image?\nAnswer the question using a single word or phrase."
     assert found[0].unit == "COCO_val2014_000000000001.jpg"
     assert found[0].images == found[2].images != found[1].images
+    assert found[0].images[0] is found[2].images[0]  # nine thousand questions about five hundred photos fit in memory
 
 
 @pytest.mark.parametrize(
