@@ -45,10 +45,7 @@ def check(config: ModelConfig) -> Iterator[tuple[str, str]]:
     yield "prompt", repr(template.before + item.question + template.between)
     yield "answer", repr(template.lead + item.answer + template.after)
     prompts, answers = vlm.prompt_ids([item.question], picture=picture), vlm.answer_ids([item.answer])
-    yield (
-        "tokens",
-        f"{len(prompts[0])} of the prompt, {sum(picture.runs)} of them the image's; {len(answers[0])} to say",
-    )
+    yield "tokens", f"prompt {len(prompts[0])} (image {sum(picture.runs)}), answer {len(answers[0])}"
 
     batch = collate([build_tree(prompts, [answers], [picture])], vlm).to(vlm.device)
     with torch.no_grad():
@@ -78,8 +75,9 @@ def _parts(vlm: VLM) -> Iterator[tuple[str, str]]:
     yield "parameters", f"{vlm.model.num_parameters():,}"  # quantized ones lie several in a number
     kinds = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in parameters})
     yield "weights", f"{_mebibytes(num_bytes)}, {' and '.join(kinds)}, on {vlm.device}"
-    layers = vlm.model.get_submodule(vlm.layout.decoder_layers)
-    yield "decoder", f"{vlm.layout.decoder_layers}: {len(layers)} layers, {_count(layers.parameters()):,} parameters"
+    layers = list(vlm.model.get_submodule(vlm.layout.decoder_layers).children())
+    held = sum(_count(layer.parameters()) for layer in layers)
+    yield "decoder", f"{vlm.layout.decoder_layers}: {len(layers)} layers, {held:,} parameters"
     for what, path in (("projector", vlm.layout.projector), ("vision tower", vlm.layout.vision_tower)):
         yield what, f"{path}: {_count(vlm.model.get_submodule(path).parameters()):,} parameters"
 

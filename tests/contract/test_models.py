@@ -11,13 +11,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 from unsee.collate import build_tree, collate
 from unsee.config import ModelConfig
+from unsee.data.schema import Person, Question
 from unsee.generate import Group, generate
 from unsee.losses import cross_entropy
 from unsee.methods.base import Pair
 from unsee.methods.npo import NPO
 from unsee.models import MODELS
 from unsee.models.vlm import VLM
-from unsee.teach import FineTuning, augment
+from unsee.teach import FineTuning, Lessons
 from unsee.train import Schedule, Scorer, train
 
 NAMES = MODELS.names()
@@ -238,14 +239,31 @@ def test_checkpoints_of_activations_change_no_gradient_and_adapters_learn(vlm, t
     assert all(value.abs().sum() > 0 for value in learned)
 
 
-def test_a_photo_on_a_canvas_can_be_moved(vlm):
-    picture = vlm.picture(tiny.photo())
-    if picture.canvas is None:
-        pytest.skip("its pixels are tiles or patches")
-    moved = augment(picture, random.Random(0))
-    assert moved.inputs["pixel_values"].shape == picture.inputs["pixel_values"].shape
-    assert moved.runs == picture.runs
-    assert not torch.equal(moved.canvas, picture.canvas)
+def test_lessons_disturb_the_photo_and_keep_its_place_in_the_prompt(vlm):
+    asked = tuple(
+        Question(task="train", input="image", question=question, answer=answer)
+        for question, answer in tiny.FACTS.items()
+    )
+    lessons = Lessons(vlm, [Person(id="001", name="Anna Berg", images=(tiny.png(),), questions=asked)], ("image",), 9)
+    (once,), (again,), (other,) = (lessons.trees(random.Random(seed)) for seed in (0, 0, 1))
+    still = vlm.picture(tiny.photo())
+    (one,), (same,), (moved,) = once.pictures, again.pictures, other.pictures
+    assert once.nodes == again.nodes
+    assert (one.text, one.runs) == (still.text, still.runs)
+    pixels = [picture.inputs["pixel_values"] for picture in (still, one, same, moved)]
+    assert torch.equal(pixels[1], pixels[2])
+    assert not torch.equal(pixels[0], pixels[1])
+    assert not torch.equal(pixels[1], pixels[3])
+    assert len({value.shape for value in pixels}) == 1
+
+
+def test_it_works_in_bfloat16_too(vlm):
+    exact = scores(vlm, tree_of(vlm, WIDE))
+    vlm.model.to(torch.bfloat16)
+    torch.testing.assert_close(scores(vlm, tree_of(vlm, WIDE)), exact, atol=0.0, rtol=0.1)
+    picture = vlm.picture(WIDE)
+    (rows,) = generate(vlm, [Group.of(vlm.prompt_ids(tiny.QUESTIONS, picture=picture), [picture])], max_new_tokens=2)
+    assert len(rows) == len(tiny.QUESTIONS)
 
 
 def test_no_hook_is_left(vlm):

@@ -1,8 +1,7 @@
-import json
-
 import families
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from unsee.check import check
 from unsee.cli import main
@@ -49,13 +48,9 @@ def test_what_is_missing_is_one_sentence_and_exit_code_2(folder, capsys):
 
 
 def test_a_model_that_gives_no_numbers_is_an_error(folder, capsys):
-    from safetensors.torch import load_file, save_file
-
     tensors = load_file(folder / "model.safetensors")
-    name = next(name for name in tensors if name.endswith("language_model.norm.weight"))
-    save_file(
-        tensors | {name: torch.full_like(tensors[name], torch.nan)}, folder / "model.safetensors", {"format": "pt"}
-    )
-    assert json.loads((folder / "config.json").read_text())["model_type"] == "qwen2_5_vl"
+    (name,) = [name for name in tensors if name.endswith("model.norm.weight")]
+    tensors[name].fill_(torch.nan)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     assert main(["models", "check", str(folder)]) == 2
     assert "loss is nan" in capsys.readouterr().err

@@ -32,9 +32,7 @@ def test_every_recipe_loads_is_named_after_its_file_and_survives_a_dump(name, tm
 
 
 def test_four_bit_weights_are_not_trained():
-    with pytest.raises(
-        ConfigError, match=r"^model: quantization = '4bit' trains adapters only; set trainable = 'lora'"
-    ):
+    with pytest.raises(ConfigError, match=r"^model: .*'4bit' trains adapters only; set trainable = 'lora'"):
         load_recipe("tiny", ["model.quantization=4bit"])
     assert load_recipe("tiny", ["model.quantization=4bit", "model.trainable=lora"]).model.quantization == "4bit"
 
