@@ -5,7 +5,8 @@ UnseeError
 │   └── UnknownNameError   a name no registry holds; carries the nearest
 ├── DataError         a data folder, row or image that cannot be read
 ├── ModelError        a model folder that cannot be loaded, or a training that left the numbers
-└── RecordError       a run folder that cannot be read or written
+├── RecordError       a run folder that cannot be read or written
+└── JudgeError        a judge that refuses or cannot be reached
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class ModelError(UnseeError):
 
 class RecordError(UnseeError):
     """A run folder that cannot be read or written."""
+
+
+class JudgeError(UnseeError):
+    """A judge that refuses or cannot be reached."""
 
 
 class UnknownNameError(ConfigError):

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from unsee.record import Record
+from unsee.report.factuality import FACTUALITY_FILE, Factuality
 from unsee.report.figures import Dot, Plot, colours, plot
 from unsee.report.intervals import Estimate
 from unsee.report.people import Shown, shown_people
@@ -74,6 +75,17 @@ class Effort:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FactualityView:
+    """What a judge found: by model, the estimate of each set and input."""
+
+    judge: str
+    cases: int
+    invalid: int
+    sets: list[str]
+    models: dict[tuple[str, str], dict[tuple[str, str], Estimate]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunView:
     """One run in the report."""
 
@@ -84,6 +96,7 @@ class RunView:
     models: list[ModelView]
     plots: dict[str, Plot]
     people: list[Shown]
+    factuality: FactualityView | None
     efforts: list[Effort]
     config: str
     looks: dict[tuple[str, str], ModelView] = field(repr=False)
@@ -177,10 +190,23 @@ def _view(record: Record, redact: bool) -> RunView:
         models=models,
         plots={"wide": _plot(models, 860, 500), "narrow": _plot(models, 360, 400)},
         people=[] if redact else shown_people(record.read_table("answers.parquet"), record.folder / "portraits"),
+        factuality=_factuality(record),
         efforts=_efforts(record.events()),
         config=record.read_text("config.toml"),
         looks={(model.score.method, model.score.modality): model for model in models},
     )
+
+
+def _factuality(record: Record) -> FactualityView | None:
+    """What a judge found, if one was asked."""
+    if FACTUALITY_FILE not in record:
+        return None
+    found = Factuality.load(record.folder, FACTUALITY_FILE)
+    models: dict[tuple[str, str], dict[tuple[str, str], Estimate]] = {}
+    for cell in found.cells:
+        models.setdefault((cell.method, cell.modality), {})[cell.set, cell.input] = cell.estimate
+    sets = [name for name in _SETS if any(cell.set == name for cell in found.cells)]
+    return FactualityView(judge=found.judge, cases=found.cases, invalid=found.invalid, sets=sets, models=models)
 
 
 def _verdict(found: Gate, models: list[ModelView], best: ModelView | None) -> str:

@@ -41,11 +41,13 @@ Model = tuple[str, str]  # method, modality
 CellDraws = dict[CellName, Draws]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a file: frozen, nothing unknown, no conversion."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
 
-class _File(_Strict):
+class RecordFile(Strict):
     """A versioned file of a run folder."""
 
     @classmethod
@@ -72,7 +74,7 @@ class _File(_Strict):
         record.write_json(name, self.model_dump(by_alias=True))
 
 
-class GateCell(_Strict):
+class GateCell(Strict):
     """Target against oracle in one cell; `signal` where target - oracle is above 0 with its whole interval.
 
     `chance` and `floor` are those of `Cell`.
@@ -91,7 +93,7 @@ class GateCell(_Strict):
     signal: bool
 
 
-class Gate(_File):
+class Gate(RecordFile):
     """Whether there is anything to forget: target against oracle on the forget and the test set.
 
     Attributes:
@@ -117,7 +119,7 @@ class Gate(_File):
         return [CellName(c.set, c.task, c.input) for c in self.cells if c.set == set_name and c.signal]
 
 
-class Cell(_Strict):
+class Cell(Strict):
     """One metric of one model in one cell.
 
     `chance` is None where a blind guess has no expected value; `floor` is what another person's answer to the same
@@ -141,7 +143,7 @@ class Cell(_Strict):
     invalid: float
 
 
-class MethodScore(_Strict):
+class MethodScore(Strict):
     """One row of the final table. A number is None where nothing with signal was left to compute it from."""
 
     method: str
@@ -154,7 +156,7 @@ class MethodScore(_Strict):
     reason: str | None = None
 
 
-class Scores(_File):
+class Scores(RecordFile):
     """The content of scores.json."""
 
     version: Literal["unsee.scores/1"] = Field(default="unsee.scores/1", alias="schema")

@@ -1,0 +1,133 @@
+"""Asking a model behind any OpenAI-compatible endpoint many short questions: costs first, then each once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from unsee.errors import UnseeError
+from unsee.judge.base import Costs
+from unsee.judge.endpoint import Endpoint, Pacer, Stopped
+from unsee.judge.journal import Journal
+from unsee.progress import Progress
+
+MAX_REPLY_TOKENS = 16
+_BYTES_PER_TOKEN = 4  # of English text; the estimate says "about"
+
+Chat = list[dict[str, str]]
+
+
+def _from_environment(name: str, default: str = "") -> Any:
+    return field(default_factory=lambda: os.environ.get(name) or default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """How a model is asked. What is asked, and the replies as read, are kept in a journal under a key of the content.
+
+    Attributes:
+        model: its name at the endpoint; by default `UNSEE_JUDGE_MODEL`.
+        base_url: the endpoint; by default `OPENAI_BASE_URL`, else OpenAI's own.
+        key: by default `OPENAI_API_KEY`; "" where the endpoint asks for none.
+        concurrency: requests under way at once.
+        requests_per_minute: started, retries included.
+        timeout_seconds: for connecting and for each silence of the server.
+        attempts: how often one request is tried.
+        backoff_seconds: the wait before the second attempt; doubles with each.
+        price_in: per million tokens sent.
+        price_out: per million tokens received.
+        body: merged into every request; a null takes a parameter out.
+    """
+
+    model: str = _from_environment("UNSEE_JUDGE_MODEL")
+    base_url: str = _from_environment("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    key: str = field(default_factory=lambda: os.environ.get("OPENAI_API_KEY", ""), repr=False)
+    concurrency: PositiveInt = 8
+    requests_per_minute: PositiveFloat = 300.0
+    timeout_seconds: PositiveFloat = 60.0
+    attempts: PositiveInt = 6
+    backoff_seconds: PositiveFloat = 1.0
+    price_in: NonNegativeFloat | None = None
+    price_out: NonNegativeFloat | None = None
+    body: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        address = urlsplit(self.base_url)
+        if not self.model:
+            raise ValueError("no model named; give --model or set UNSEE_JUDGE_MODEL")
+        if address.scheme not in ("http", "https") or not address.hostname or address.username or address.query:
+            raise ValueError("the base URL must be a plain http or https address, such as http://localhost:8000/v1")
+        if not self.key.isascii() or any(not c.isprintable() or c.isspace() for c in self.key):
+            raise ValueError("the key holds spaces or signs no key has; check OPENAI_API_KEY")
+        if (self.price_in is None) != (self.price_out is None):
+            raise ValueError("one price without the other; give both --price-in and --price-out")
+
+    def journal_key(self, *content: str) -> str:
+        """The name of one reply in a journal: of what is asked, of whom, and how."""
+        return hashlib.sha256(json.dumps([self.model, self.body, *content], sort_keys=True).encode()).hexdigest()
+
+    def price_of(self, chats: Mapping[str, Chat], journal: Journal, content: str) -> Costs:
+        """What is still to be asked, and about what it takes; `content` says what it holds."""
+        waiting = [chat for key, chat in chats.items() if key not in journal]
+        sent = sum(len(json.dumps(self._request(chat)).encode()) for chat in waiting)
+        tokens_in, tokens_out = -(-sent // _BYTES_PER_TOKEN), MAX_REPLY_TOKENS * len(waiting)
+        price = None
+        if self.price_in is not None and self.price_out is not None:
+            price = (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6
+        known = len(chats) - len(waiting)
+        return Costs(urlsplit(self.base_url).netloc, content, len(waiting), known, tokens_in, tokens_out, price)
+
+    def ask(
+        self, chats: Mapping[str, Chat], read: Callable[[str], object], journal: Journal, progress: Progress
+    ) -> None:
+        """Ask what the journal does not hold, and note each reply as read.
+
+        On an error or an interrupt the requests under way are still heard out and noted: they are paid for.
+
+        Args:
+            chats: by their keys.
+            read: the reply to what is noted: JSON, None where it is not in the form asked for.
+            journal: where it is noted.
+            progress: where to show it.
+
+        Raises:
+            JudgeError: the endpoint refuses or cannot be reached.
+        """
+        stop = threading.Event()
+        endpoint = Endpoint(
+            self.base_url, self.key, Pacer(60 / self.requests_per_minute, stop),
+            timeout_seconds=self.timeout_seconds, attempts=self.attempts, backoff_seconds=self.backoff_seconds,
+        )  # fmt: skip
+
+        def put(key: str) -> None:
+            try:
+                journal.add(key, read(endpoint.complete(self._request(chats[key]))))
+            except UnseeError:
+                stop.set()
+                raise
+
+        waiting = [key for key in chats if key not in journal]
+        with progress.task("judge", len(waiting)) as advance, ThreadPoolExecutor(self.concurrency) as pool:
+            try:
+                for done in as_completed([pool.submit(put, key) for key in waiting]):
+                    with suppress(Stopped):  # the failure that stopped the others is raised by its own call
+                        done.result()
+                        advance(1)
+            except BaseException:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _request(self, chat: Chat) -> dict[str, Any]:
+        request = {"model": self.model, "messages": chat, "temperature": 0, "max_tokens": MAX_REPLY_TOKENS}
+        return {name: value for name, value in (request | self.body).items() if value is not None}

@@ -1,0 +1,86 @@
+"""One run judged: its sentences to cases, verdicts to every row, means to the record and the report."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from unsee.errors import RecordError
+from unsee.judge.base import Case, Docket, Judge
+from unsee.progress import Progress, Silent
+from unsee.record import ANSWER_COLUMNS, Record
+from unsee.report.factuality import FACTUALITY_FILE, Factuality, factuality_cells
+from unsee.report.html import write_report
+from unsee.report.table import written
+
+JUDGED_FILE = "judged.parquet"
+JUDGED_COLUMNS = (*ANSWER_COLUMNS[: ANSWER_COLUMNS.index("options")], "judge", "score", "reason")
+
+_CASE = ["question", "truth", "answer"]
+
+
+class FactualityRow(NamedTuple):
+    """One model asked in one way, as text: factuality by set."""
+
+    method: str
+    modality: str
+    input: str
+    forget: str
+    test: str
+    retain: str
+    celebrity: str
+
+
+def open_docket(folder: Path) -> Docket:
+    """What there is to judge in a run.
+
+    Raises:
+        RecordError: the folder is no run, or its answers hold no sentences.
+    """
+    record = Record.open(folder)
+    answers = record.read_table("answers.parquet")
+    if missing := [column for column in ANSWER_COLUMNS if column not in answers.columns]:
+        raise RecordError(f"{folder / 'answers.parquet'}: no column {', '.join(missing)}")
+    cases = answers.loc[answers["task"] == "generation", _CASE].drop_duplicates()
+    if cases.empty:
+        raise RecordError(f"{folder / 'answers.parquet'}: holds no generated sentence, so there is nothing to judge")
+    return Docket(record, answers, tuple(Case(*texts) for texts in cases.itertuples(index=False, name=None)))
+
+
+def judge_run(docket: Docket, judge: Judge, progress: Progress | None = None) -> Factuality:
+    """Judge every sentence, keep the verdicts beside the answers, and write the report again.
+
+    Args:
+        docket: what there is to judge.
+        judge: who judges.
+        progress: where long work is shown.
+
+    Raises:
+        UnseeError: the judge gave up, or the folder cannot be read or written.
+    """
+    record = docket.record
+    verdicts = judge.judge(docket, progress or Silent())
+    found = pd.DataFrame(
+        [(*astuple(case), verdict.score, verdict.reason) for case, verdict in zip(docket.cases, verdicts, strict=True)],
+        columns=[*_CASE, "score", "reason"],
+    ).astype({"score": float})
+    sentences = docket.answers[docket.answers["task"] == "generation"]
+    judged = sentences.merge(found, on=_CASE, how="left", validate="many_to_one").assign(judge=judge.label)
+    record.write_table(JUDGED_FILE, judged[list(JUDGED_COLUMNS)])
+    resamples = record.read_toml("config.toml").get("evaluation", {}).get("bootstrap", 1000)
+    invalid = int(found["score"].isna().sum())
+    result = Factuality(judge=judge.label, cases=len(found), invalid=invalid, cells=factuality_cells(judged, resamples))
+    result.save(record, FACTUALITY_FILE)
+    record.log("judged", judge=judge.label, cases=len(found), invalid=invalid)
+    write_report([record.folder], record.folder / "report.html")
+    return result
+
+
+def table(factuality: Factuality) -> list[FactualityRow]:
+    """The models in the order of the run; a dash where nothing could be judged."""
+    cells = {(c.method, c.modality, c.input, c.set): written(c.estimate) for c in factuality.cells}
+    asked = dict.fromkeys(key[:3] for key in cells)
+    return [FactualityRow(*key, *(cells.get((*key, name), "-") for name in FactualityRow._fields[3:])) for key in asked]

@@ -1,0 +1,14 @@
+"""Utility benchmarks: what a model can do besides knowing people, one published benchmark per file.
+
+How to add one: write `utility/<name>.py` with one frozen dataclass under `@UTILITY.register("<name>", paper="...")`.
+It reads the benchmark's own files into items, reads a model's answers as published, and computes the published metrics;
+`base.py` says what it must provide. Nothing else needs an edit.
+"""
+
+from __future__ import annotations
+
+from unsee.registry import Registry
+
+UTILITY = Registry("utility benchmark", package="unsee.utility", group="unsee.utility")
+
+__all__ = ["UTILITY"]

@@ -1,0 +1,249 @@
+"""A model takes a utility benchmark: the published prompts, greedy answers, the published numbers with intervals."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+from pydantic import Field
+
+from unsee.errors import ConfigError
+from unsee.generate import Group, generate
+from unsee.judge.asking import Asking
+from unsee.judge.base import Costs
+from unsee.judge.journal import Journal
+from unsee.models.vlm import VLM
+from unsee.progress import Progress, Silent
+from unsee.record import Record
+from unsee.report.intervals import Bootstrap, Estimate, estimate
+from unsee.report.scores import RecordFile, Strict
+from unsee.report.table import written
+from unsee.utility import UTILITY
+from unsee.utility.base import Benchmark, Reviewed, UtilityItem
+from unsee.utility.source import find_folder
+
+IMAGES_AT_ONCE = 64
+SENT = "questions, descriptions of images, reference answers and the model's answers"
+
+
+class UtilityMetric(Strict):
+    """One published number with its interval over units (mostly images)."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
+class UtilityResult(RecordFile):
+    """The content of utility-<benchmark>.json.
+
+    Attributes:
+        invalid: share of answers that are not in the form asked for.
+    """
+
+    version: Literal["unsee.utility/1"] = Field(default="unsee.utility/1", alias="schema")
+    benchmark: str
+    model: str
+    n_items: int
+    n_units: int
+    invalid: float
+    metrics: list[UtilityMetric]
+
+
+class UtilityRow(NamedTuple):
+    """One published number, as text."""
+
+    benchmark: str
+    metric: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The numbers of a model on a benchmark, and one row per question."""
+
+    result: UtilityResult
+    answers: pd.DataFrame
+
+    @property
+    def rows(self) -> list[UtilityRow]:
+        """The numbers as text."""
+        return [
+            UtilityRow(self.result.benchmark, metric.name, written(Estimate(**metric.model_dump(exclude={"name"}))))
+            for metric in self.result.metrics
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Write the numbers and the answers to a folder."""
+        record = Record(folder)
+        record.write_table(f"utility-{self.result.benchmark}.parquet", self.answers)
+        self.result.save(record, f"utility-{self.result.benchmark}.json")
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """A model's answers to a benchmark's questions."""
+
+    name: str
+    benchmark: Benchmark
+    model: str
+    items: list[UtilityItem]
+    answers: list[str]
+
+    def score(self, reviews: Sequence[tuple[int, int] | None] | None = None) -> Taken:
+        """The published numbers.
+
+        Args:
+            reviews: grades of the reference and of the answer for each question, None where there are none.
+        """
+        marks = [self.benchmark.mark(item, answer) for item, answer in zip(self.items, self.answers, strict=True)]
+        table = pd.DataFrame(
+            {
+                "set": self.name, "group": item.group, "person": item.unit, "item": item.id, "question": item.text,
+                "truth": item.truth, "answer": answer, "read": mark.read, "value": mark.value, "valid": mark.valid,
+            }
+            for item, answer, mark in zip(self.items, self.answers, marks, strict=True)
+        )  # fmt: skip
+        if reviews is not None:
+            grades = [grades or (math.nan, math.nan) for grades in reviews]
+            table[["review_reference", "review_own"]] = pd.DataFrame(grades, dtype=float)
+        estimates = {name: estimate(draws) for name, draws in self.benchmark.metrics(Bootstrap(table)).items()}
+        result = UtilityResult(
+            benchmark=self.name, model=self.model, n_items=len(table), n_units=table["person"].nunique(),
+            invalid=1 - float(table["valid"].mean()),
+            metrics=[UtilityMetric(name=name, **found.model_dump()) for name, found in estimates.items() if found],
+        )  # fmt: skip
+        return Taken(result, table)
+
+
+class Review:
+    """The grades a model gives the answers of a sitting.
+
+    Args:
+        sitting: the answers.
+        asking: who is asked, and how.
+        folder: where the journal of the replies is kept.
+
+    Raises:
+        ConfigError: the benchmark has a metric of its own and needs no review.
+    """
+
+    def __init__(self, sitting: Sitting, asking: Asking, folder: Path) -> None:
+        check_reviewed(sitting.name, sitting.benchmark)
+        self._benchmark: Reviewed = sitting.benchmark  # type: ignore[assignment]  # just checked
+        self._asking = asking
+        self._journal = Journal(folder / "review-journal.jsonl")
+        chats = [self._benchmark.review_chat(*pair) for pair in zip(sitting.items, sitting.answers, strict=True)]
+        self._keys = [asking.journal_key(self._benchmark.review_version, json.dumps(chat)) for chat in chats]
+        self._chats = dict(zip(self._keys, chats, strict=True))
+
+    @property
+    def costs(self) -> Costs:
+        """What is still to be asked."""
+        return self._asking.price_of(self._chats, self._journal, SENT)
+
+    def grades(self, progress: Progress) -> list[tuple[int, int] | None]:
+        """Grades of reference and answer for each question; None where the reply was not in the form asked for.
+
+        Raises:
+            JudgeError: the endpoint refuses or cannot be reached.
+        """
+        self._asking.ask(self._chats, self._benchmark.read_review, self._journal, progress)
+        replies = [self._journal[key] for key in self._keys]
+        return [None if reply is None else (reply[0], reply[1]) for reply in replies]
+
+
+def check_reviewed(name: str, benchmark: Benchmark) -> None:
+    """Refuse a review of answers that have a right and a wrong.
+
+    Raises:
+        ConfigError: the benchmark needs no review.
+    """
+    if not isinstance(benchmark, Reviewed):
+        raise ConfigError(f"--review: {name} has a metric of its own; leave it out")
+
+
+def sit(
+    model: str, name: str, data: str | None, *, limit: int | None = None, seed: int = 0,
+    progress: Progress | None = None,
+) -> Sitting:  # fmt: skip
+    """Ask a model a benchmark's questions.
+
+    Args:
+        model: as `VLM.load`.
+        name: of the benchmark.
+        data: a folder or the name of a dataset on the hub; by default the benchmark's own there.
+        limit: ask about this many questions at most, whole units drawn by `seed`.
+        seed: of what `limit` leaves.
+        progress: where long work is shown.
+
+    Raises:
+        UnseeError: the model or the data cannot be used.
+    """
+    benchmark: Benchmark = UTILITY.get(name)()
+    folder = find_folder(data or benchmark.hub, benchmark.files)
+    items = limited(benchmark.items(folder), limit, seed)
+    answers = ask(VLM.load(model), items, benchmark.max_new_tokens, progress)
+    return Sitting(name, benchmark, model, items, answers)
+
+
+def limited(items: Iterable[UtilityItem], limit: int | None, seed: int = 0) -> list[UtilityItem]:
+    """At most `limit` questions: whole units, drawn evenly, in their own order; at least one unit."""
+    everything = list(items)
+    if limit is None:
+        return everything
+    sizes = Counter(item.unit for item in everything)
+    units = random.Random(seed).sample(list(sizes), len(sizes))
+    taken, count = set(units[:1]), sum(sizes[unit] for unit in units[:1])
+    for unit in units[1:]:
+        if count + sizes[unit] <= limit:
+            taken.add(unit)
+            count += sizes[unit]
+    return [item for item in everything if item.unit in taken]
+
+
+def ask(vlm: VLM, items: Sequence[UtilityItem], max_new_tokens: int, progress: Progress | None = None) -> list[str]:
+    """What the model answers to every question; questions about the same images are asked together.
+
+    Args:
+        vlm: the model.
+        items: the questions.
+        max_new_tokens: longest answer.
+        progress: where to show it.
+    """
+    together: dict[tuple[bytes, ...], list[int]] = {}
+    for index, item in enumerate(items):
+        together.setdefault(item.images, []).append(index)
+    answers: dict[int, str] = {}
+    with (progress or Silent()).task("utility", len(items)) as advance:
+        shared = list(together.values())
+        for some in (shared[at : at + IMAGES_AT_ONCE] for at in range(0, len(shared), IMAGES_AT_ONCE)):
+            groups = [group_of(vlm, [items[index] for index in indices]) for indices in some]
+            rows = [row for group in generate(vlm, groups, max_new_tokens=max_new_tokens) for row in group]
+            asked = [index for indices in some for index in indices]
+            answers.update(zip(asked, vlm.decode(rows), strict=True))
+            advance(len(asked))
+    return [answers[index] for index in range(len(items))]
+
+
+def group_of(vlm: VLM, items: Sequence[UtilityItem]) -> Group:
+    """Questions about the same images as whole chats."""
+    pictures = [vlm.picture(image) for image in items[0].pictures()]
+    return Group.of([vlm.text_ids(text, pictures) for text in _prompts(vlm, items, len(pictures))], pictures)
+
+
+def _prompts(vlm: VLM, items: Sequence[UtilityItem], num_pictures: int) -> Iterator[str]:
+    """The rendered chats. A question's own words never count as an image placeholder."""
+    for item in items:
+        text = item.text.replace(vlm.family.placeholder, "image")
+        content = [{"type": "image"}] * num_pictures + [{"type": "text", "text": text}]
+        turn: dict[str, Any] = {"role": "user", "content": content}
+        yield vlm.processor.apply_chat_template([turn], add_generation_prompt=True)

@@ -1,0 +1,88 @@
+"""MME: perception and cognition in pairs of yes and no."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from unsee.errors import DataError
+from unsee.report.intervals import Bootstrap, Draws
+from unsee.utility import UTILITY
+from unsee.utility.base import Mark, UtilityItem, by_group, encoded, read_image, read_rows, read_text
+
+PERCEPTION = (
+    "existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR",
+)  # fmt: skip
+COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
+
+
+@UTILITY.register("mme", paper="arXiv:2306.13394")
+@dataclass(frozen=True, kw_only=True)
+class MME:
+    """Two questions about each image, one to be answered yes and one no, in fourteen subtasks.
+
+    A folder per subtask with a text file for each image, beside it or in `questions_answers_YN` with the images in
+    `images`; or the parquet files of the hub. The questions are asked as they stand: they end by asking for yes or no.
+    """
+
+    hub: ClassVar[str] = "lmms-lab/MME"
+    files: ClassVar[tuple[str, ...]] = ("data/*.parquet",)
+    max_new_tokens: ClassVar[int] = 16
+
+    def items(self, folder: Path) -> Iterator[UtilityItem]:
+        """Both questions of every image of every subtask."""
+        texts = [path for task in (*PERCEPTION, *COGNITION) for path in sorted((folder / task).glob("**/*.txt"))]
+        tables = sorted(folder.glob("**/*.parquet"))
+        if not texts and not tables:
+            raise DataError(f"{folder}: holds neither a folder of a subtask ({PERCEPTION[0]}, ...) nor a parquet file")
+        for path in texts:
+            task = path.relative_to(folder).parts[0]
+            image = read_image((path.parent, folder / task / "images"), path.stem)
+            lines = [line for line in read_text(path).splitlines() if line.strip()]
+            if len(lines) != 2:
+                raise DataError(f"{path}: {len(lines)} questions; must be two, one yes and one no")
+            for number, line in enumerate(lines):
+                question, _, answer = line.partition("\t")
+                yield _item(task, path.stem, number, question, answer, image, str(path))
+        for number, row in enumerate(
+            read_rows(() if texts else tables, ("question_id", "category", "question", "answer", "image"))
+        ):
+            name, where = row["question_id"].partition("/")[2] or row["question_id"], f"MME {row['question_id']}"
+            image = encoded(row["image"], where)
+            yield _item(row["category"], Path(name).stem, number, row["question"], row["answer"], image, where)
+
+    def mark(self, item: UtilityItem, answer: str) -> Mark:
+        """Yes or no where the answer begins with it (within four characters, as published)."""
+        said = answer.strip().lower().replace(".", "")
+        read = {"y": "yes", "n": "no"}.get(said) or next((word for word in ("yes", "no") if word in said[:4]), "")
+        return Mark(read, float(read == item.truth), bool(read))
+
+    def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
+        """Perception and cognition: sums over subtasks of accuracy + accuracy of whole pairs, each up to 100."""
+        pairs = bootstrap.answers.groupby(["group", "person"])["value"].transform("min")
+        rows = bootstrap.answers.assign(pair=pairs)
+        single, whole = by_group(bootstrap, rows), by_group(bootstrap, rows, "pair")
+        totals = {task: 100 * (single[task] + whole[task]) for task in single}
+        found = {}
+        for name, tasks in (("perception", PERCEPTION), ("cognition", COGNITION)):
+            if present := [totals[task] for task in tasks if task in totals]:
+                found[name] = sum(present[1:], start=present[0])
+        for task, total in totals.items():
+            found |= {task: total, f"{task}: accuracy": 100 * single[task], f"{task}: accuracy+": 100 * whole[task]}
+        return found
+
+
+def _item(task: str, image: str, number: int, question: str, answer: str, content: bytes, where: str) -> UtilityItem:
+    truth = answer.strip().lower().rstrip(".")
+    if truth not in ("yes", "no"):
+        raise DataError(f"{where}: answer '{answer.strip()}'; must be Yes or No, behind the question and a tab")
+    return UtilityItem(
+        id=f"{task}/{image}/{number}",
+        unit=f"{task}/{image}",
+        group=task,
+        text=question.strip(),
+        images=(content,),
+        truth=truth,
+    )

@@ -1,0 +1,153 @@
+"""MMMU: college exams in thirty subjects, with up to seven images in one question."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from unsee.errors import DataError
+from unsee.report.intervals import Bootstrap, Draws
+from unsee.utility import UTILITY
+from unsee.utility.base import Mark, UtilityItem, by_group, encoded, letter, lettered, mean, read_rows
+
+CHOICE = "{}\n\n{}\n\nAnswer with the option's letter from the given choices directly."
+OPEN = "{}\n\nAnswer the question using a single word or phrase."
+DISCIPLINES = {
+    "Art and Design": "Art Art_Theory Design Music",
+    "Business": "Accounting Economics Finance Manage Marketing",
+    "Science": "Biology Chemistry Geography Math Physics",
+    "Health and Medicine": (
+        "Basic_Medical_Science Clinical_Medicine Diagnostics_and_Laboratory_Medicine Pharmacy Public_Health"
+    ),
+    "Humanities and Social Science": "History Literature Sociology Psychology",
+    "Tech and Engineering": (
+        "Agriculture Architecture_and_Engineering Computer_Science Electronics Energy_and_Power Materials "
+        "Mechanical_Engineering"
+    ),
+}
+_KEYS = ("id", "question", "options", "answer", "question_type")
+_IMAGE = re.compile(r"<image (\d)>")
+_SENTENCE_END = re.compile(r"\n|\. (?=[A-Z])")
+_LEADS = re.compile(r"could be |so |is |thus |therefore |final |answer |result ")
+_NUMBER = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+@UTILITY.register("mmmu", paper="arXiv:2311.16502")
+@dataclass(frozen=True, kw_only=True)
+class MMMU:
+    """Choices and open questions of the validation split, accuracy over all and by discipline.
+
+    A folder with one folder of parquet files per subject, as on the hub. All images of a question are shown, before it.
+    Deviation from the authors' code: an answer that names no option is wrong; theirs draws an option at random.
+    """
+
+    hub: ClassVar[str] = "MMMU/MMMU"
+    files: ClassVar[tuple[str, ...]] = ("*/validation-*.parquet",)
+    max_new_tokens: ClassVar[int] = 128
+
+    def items(self, folder: Path) -> Iterator[UtilityItem]:
+        """Every question of every subject that is there."""
+        tables = sorted(folder.glob("**/validation-*.parquet"))
+        if not tables:
+            raise DataError(f"{folder}: holds no validation-*.parquet, in no folder of a subject")
+        for row in read_rows(tables, _KEYS):
+            yield _item(row)
+
+    def mark(self, item: UtilityItem, answer: str) -> Mark:
+        """A letter for a choice; for an open question every word or number that may be meant."""
+        if item.options:
+            read = _chosen(answer, item.options)
+            return Mark(read, float(read == item.truth), bool(read))
+        said = _said(answer)
+        right = any(_matches(truth, said) for truth in _alternatives(item.truth))
+        return Mark(said[0] if said else "", float(right), bool(said))
+
+    def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
+        """Accuracy over questions, all and by discipline and subject."""
+        rows = bootstrap.answers
+        found = {"accuracy": mean(bootstrap, rows)}
+        for discipline, names in DISCIPLINES.items():
+            if len(part := rows[rows["group"].isin(names.split())]):
+                found[discipline] = mean(bootstrap, part)
+        return found | by_group(bootstrap, rows)
+
+
+def _item(row: Mapping[str, Any]) -> UtilityItem:
+    where = f"MMMU {row['id']}"
+    try:
+        options = tuple(map(str, ast.literal_eval(row["options"])))
+    except (ValueError, SyntaxError) as error:
+        raise DataError(f"{where}: options are no list: {row['options']!r}; fetch it again") from error
+    is_choice = row["question_type"] == "multiple-choice"
+    listed = lettered(options, "({}) {}")
+    numbers = sorted(set(_IMAGE.findall(f"{row['question']} {listed}")))
+    if is_choice and row["answer"] not in map(letter, range(len(options))):
+        raise DataError(f"{where}: answer '{row['answer']}' of {len(options)} options; fetch it again")
+    return UtilityItem(
+        id=row["id"],
+        unit=row["id"],
+        group=re.sub(r"^[a-z]+_|_\d+$", "", row["id"]),
+        text=CHOICE.format(row["question"], listed) if is_choice else OPEN.format(row["question"]),
+        images=tuple(encoded(row.get(f"image_{number}"), where) for number in numbers),
+        truth=str(row["answer"]),
+        options=options if is_choice else (),
+    )
+
+
+def _chosen(answer: str, options: tuple[str, ...]) -> str:
+    """The last option named: as "(B)", else as a letter of its own, else in a longer answer by its text."""
+    text = f" {answer.strip().strip(',.!?;:' + chr(39))} "
+    letters = [letter(index) for index in range(len(options))]
+    for form in ("({})", " {} "):
+        if named := {text.rfind(form.format(name)): name for name in letters if form.format(name) in text}:
+            return named[max(named)]
+    if len(text.split()) <= 5:
+        return ""
+    lowered = text.lower()
+    named = {lowered.rfind(option.lower()): name for name, option in zip(letters, options, strict=True)}
+    return named[max(named)] if max(named) >= 0 else ""
+
+
+def _said(answer: str) -> list[str]:
+    """The ends of sentences that conclude something, else the whole answer, and the numbers in them."""
+    sentences = [sentence.strip() for sentence in _SENTENCE_END.split(answer.strip().strip("."))]
+    ends = []
+    for index, sentence in enumerate(sentences):
+        pieces = _LEADS.split(sentence.lower())
+        if index == len(sentences) - 1:
+            pieces += pieces.pop().split("=")
+        if len(pieces) > 1 and (end := pieces[-1].strip()) not in {"", *":,.!?;'"}:
+            ends.append(end)
+    said = ends or [answer.strip().strip(".").lower()]
+    numbers = [number for text in said for number in _NUMBER.findall(text)]
+    return [text for text in (*said, *numbers) if text]
+
+
+def _alternatives(truth: str) -> list[str]:
+    """An open question's right answers: one text, or a list of them written as Python."""
+    try:
+        texts = ast.literal_eval(truth) if truth.startswith("[") else [truth]
+    except (ValueError, SyntaxError):
+        texts = [truth]  # an interval, say
+    return [str(text) for text in texts]
+
+
+def _matches(truth: str, said: list[str]) -> bool:
+    """Numbers are equal to two places; a text stands in what was said, a single letter as a word of its own."""
+    if (number := _as_number(truth)) is not None:
+        return number in {_as_number(text) for text in said}
+    wanted = truth.strip().lower()
+    if len(wanted) == 1:
+        return any(wanted in text.split() for text in said)
+    return any(wanted in text for text in said if _as_number(text) is None)
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return round(float(text.replace(",", "")), 2)
+    except ValueError:
+        return None

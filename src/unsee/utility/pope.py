@@ -1,0 +1,92 @@
+"""POPE: does a model see objects that are not there?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from unsee.errors import DataError
+from unsee.report.intervals import Bootstrap, Draws
+from unsee.utility import UTILITY
+from unsee.utility.base import Mark, UtilityItem, encoded, mean, read_image, read_json_lines, read_rows
+
+PROMPT = "{}\nAnswer the question using a single word or phrase."
+
+
+@UTILITY.register("pope", paper="arXiv:2305.10355")
+@dataclass(frozen=True, kw_only=True)
+class Pope:
+    """Yes or no about objects in COCO photos: random, popular and adversarial ones.
+
+    A folder with `coco_pope_random.json`, `..._popular.json`, `..._adversarial.json` (JSON lines) and the photos beside
+    them, in `val2014` or in `images`; or the parquet files of the hub.
+    As published, any answer without "no" or "not" in its first sentence is a yes; answers that say neither yes nor no
+    are counted as invalid.
+    """
+
+    hub: ClassVar[str] = "lmms-lab/POPE"
+    files: ClassVar[tuple[str, ...]] = ("data/*.parquet",)
+    max_new_tokens: ClassVar[int] = 16
+
+    def items(self, folder: Path) -> Iterator[UtilityItem]:
+        """Every question of every category."""
+        lists = sorted(folder.glob("**/coco_pope_*.json"))
+        tables = sorted(folder.glob("**/*.parquet"))
+        if not lists and not tables:
+            raise DataError(f"{folder}: holds no coco_pope_*.json and no parquet file")
+        seen: dict[str, bytes] = {}  # a photo has many questions and is held once
+        for path in lists:
+            category = path.stem.removeprefix("coco_pope_")
+            for row in read_json_lines(path, ("question_id", "image", "text", "label")):
+                folders = [base / name for base in (path.parent, folder) for name in (".", "val2014", "images")]
+                name = row["image"]
+                image = seen[name] = seen.get(name) or read_image(folders, name)
+                yield _item(category, row["question_id"], name, row["text"], image, row["label"])
+        for row in read_rows(() if lists else tables, ("question_id", "image_source", "image", "question", "answer")):
+            name = row["image_source"]
+            image = seen.setdefault(name, encoded(row["image"], f"POPE question {row['question_id']}"))
+            yield _item(row.get("category", "all"), row["question_id"], name, row["question"], image, row["answer"])
+
+    def mark(self, item: UtilityItem, answer: str) -> Mark:
+        """Yes unless the first sentence says no or not."""
+        words = answer.partition(".")[0].replace(",", "").split(" ")
+        read = "no" if {"No", "no", "not"} & set(words) else "yes"
+        return Mark(read, float(read == item.truth), bool(re.search(r"\b(yes|no|not)\b", answer, re.IGNORECASE)))
+
+    def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
+        """Accuracy, precision, recall, F1 and share of yes, over all and in each category."""
+        rows = bootstrap.answers
+        rows = rows.assign(said=rows["read"] == "yes", true=rows["truth"] == "yes")
+        rows = rows.assign(hit=rows["said"] & rows["true"])
+        found = _metrics(bootstrap, rows)
+        for category, part in rows.groupby("group", sort=False) if rows["group"].nunique() > 1 else ():
+            found |= {f"{category}: {name}": draws for name, draws in _metrics(bootstrap, part).items()}
+        return found
+
+
+def _metrics(bootstrap: Bootstrap, rows: pd.DataFrame) -> dict[str, Draws]:
+    hit, said, true = (mean(bootstrap, rows, name) for name in ("hit", "said", "true"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision, recall, f1 = hit / said, hit / true, 2 * hit / (said + true)
+    accuracy = mean(bootstrap, rows)
+    return {"accuracy": accuracy, "precision": precision, "recall": recall, "F1": f1, "yes share": said}
+
+
+def _item(category: str, number: object, image: str, question: str, content: bytes, label: str) -> UtilityItem:
+    truth = label.strip().lower()
+    if truth not in ("yes", "no"):
+        raise DataError(f"POPE {category} {number}: label '{label}'; must be yes or no")
+    return UtilityItem(
+        id=f"{category}/{number}",
+        unit=image,
+        group=category,
+        text=PROMPT.format(question.strip()),
+        images=(content,),
+        truth=truth,
+    )

@@ -1,0 +1,106 @@
+"""A real (tiny) model takes the benchmarks."""
+
+from dataclasses import replace
+
+import families
+import pytest
+import tiny
+
+from unsee.cli import main
+from unsee.errors import DataError
+from unsee.generate import Group, generate
+from unsee.utility import UTILITY
+from unsee.utility.evaluate import UtilityResult, ask, group_of, sit
+from unsee.utility.source import find_folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(tiny.save_model(tmp_path_factory.mktemp("model")))
+
+
+def test_together_and_alone_give_the_same_answers(folders):
+    vlm = tiny.make_vlm()
+    asked = [item for name in ("pope", "mmmu") for item in UTILITY.get(name)().items(folders[name])]
+    together = ask(vlm, asked, 6)
+    for item, answer in zip(asked, together, strict=True):
+        pictures = [vlm.picture(image) for image in item.pictures()]
+        chat = vlm.template(with_image=False)
+        prompt = chat.before + vlm.family.placeholder * len(pictures) + item.text + chat.between
+        group = Group.of([vlm.text_ids(prompt, pictures)], pictures)
+        assert vlm.decode(generate(vlm, [group], max_new_tokens=6)[0]) == [answer]
+    assert len(set(together)) > 1
+
+
+def test_the_images_reach_the_model(folders):
+    vlm = tiny.make_vlm()
+    (item, *_) = UTILITY.get("mmmu")().items(folders["mmmu"])
+    answers = {ask(vlm, [replace(item, images=(tiny.png(shade),))], 12)[0] for shade in range(5)}
+    assert len(answers) > 1
+
+
+def test_a_placeholder_in_a_question_is_only_a_word(folders):
+    vlm = tiny.make_vlm()
+    (item, *_) = UTILITY.get("pope")().items(folders["pope"])
+    assert ask(vlm, [replace(item, text=f"What is {vlm.family.placeholder}?")], 4) == ask(
+        vlm, [replace(item, text="What is image?")], 4
+    )
+
+
+@pytest.mark.parametrize("family", families.MAKE)
+def test_a_model_of_any_family_is_asked_as_its_processor_would_write_it(family, folders):
+    vlm = families.make_vlm(family)
+    two = next(item for item in UTILITY.get("mmmu")().items(folders["mmmu"]) if len(item.images) == 2)
+    one = replace(two, images=two.images[:1])
+    for item in (one,) if family == "llava_onevision" else (one, two):  # it shrinks pictures that are not alone
+        chat = families.conversation(vlm, item.text, images=item.pictures())
+        group = group_of(vlm, [item])
+        assert group.prefix + group.suffixes[0] == chat["input_ids"][0].tolist()
+    assert len(ask(vlm, [one, two], 2)) == 2
+
+
+@pytest.mark.parametrize("name", UTILITY.names())
+def test_the_command_prints_and_keeps_the_published_numbers(name, folders, model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(f"unsee.utility.{name}.{UTILITY.get(name).__name__}.max_new_tokens", 4)
+    assert main(["utility", model, "--benchmark", name, "--data", str(folders[name]), "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    found = UtilityResult.model_validate_json((tmp_path / f"utility-{name}.json").read_text())
+    assert found.metrics
+    for metric in found.metrics:
+        assert metric.low <= metric.value <= metric.high
+        assert metric.name in out
+    assert f"{found.n_items} questions" in out
+    assert (tmp_path / f"utility-{name}.parquet").is_file()
+
+
+def test_a_review_asks_once_and_gives_the_relative_score(folders, model, tmp_path, capsys, monkeypatch, server):
+    monkeypatch.setattr("unsee.utility.llava_bench.LlavaBench.max_new_tokens", 4)
+    monkeypatch.setenv("UNSEE_JUDGE_MODEL", "reviewer")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    server.reply = lambda number, material: "SCORES: 10 5"
+    command = ["utility", model, "--benchmark", "llava_bench", "--data", str(folders["llava_bench"]), "--review"]
+    assert main(command) == 2
+    assert "give --out" in capsys.readouterr().err
+    command += ["--out", str(tmp_path / "new")]
+    assert main(command) == 2
+    assert "descriptions of images, reference answers" in capsys.readouterr().err
+    assert server.requests == []
+    assert main([*command, "--yes"]) == 0
+    assert "50.00 [50.00, 50.00]" in capsys.readouterr().out
+    assert len(server.requests) == 3
+    assert main(command) == 0
+    assert len(server.requests) == 3
+    assert main([*command[:3], "pope", *command[4:]]) == 2
+    assert "--review: pope has a metric of its own" in capsys.readouterr().err
+
+
+def test_bad_names_and_folders_are_one_sentence(capsys, model):
+    assert main(["utility", model, "--benchmark", "poppe", "--data", "."]) == 2
+    assert "did you mean 'pope'" in capsys.readouterr().err
+    with pytest.raises(DataError, match="no such folder, and no name on the hub"):
+        find_folder("nowhere", ())
+    with pytest.raises(DataError, match="hf download some/where --repo-type dataset"):
+        find_folder("some/where@main", ("*.json",))
+    with pytest.raises(DataError, match="no such folder"):
+        sit(model, "pope", "/no/such/folder")
