@@ -39,6 +39,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+models = typer.Typer(help="Models on this disk.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -139,6 +142,23 @@ def report(
 
     name = "report-redacted.html" if redact else "report.html"
     print(write_report(runs, out or (runs[0] / name if len(runs) == 1 else Path(name)), redact=redact))
+
+
+@models.command("convert-minigpt4")
+def convert_minigpt4(
+    vit: Annotated[Path, typer.Option(help="The EVA tower: eva_vit_g.pth.")],
+    checkpoint: Annotated[Path, typer.Option(help="MiniGPT-4's own file: pretrained_minigpt4.pth.")],
+    language_model: Annotated[Path, typer.Option(help="The folder of Llama-2-7b-chat, or of Vicuna.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; must be new or empty.")],
+    q_former: Annotated[
+        Path | None, typer.Option(help="BLIP-2's file, for the Vicuna variant: blip2_pretrained_flant5xxl.pth.")
+    ] = None,
+) -> None:
+    """Make one model folder of MiniGPT-4's published checkpoints, reading tensors only."""
+    from unsee.models.minigpt4_convert import convert
+
+    convert(vit, checkpoint, language_model, out, q_former=q_former)
+    print(out)
 
 
 @app.command("list")

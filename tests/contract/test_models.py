@@ -4,6 +4,7 @@ import re
 
 import pytest
 import tiny
+import tiny_minigpt4
 import torch
 
 from unsee.generate import Group, generate
@@ -13,7 +14,7 @@ from unsee.models.vlm import VLM
 from unsee.teach import FineTuning
 from unsee.train import Schedule, Scorer, train
 
-TINY = {"llava": tiny.make_vlm}
+TINY = {"llava": tiny.make_vlm, "minigpt4": tiny_minigpt4.make_vlm}
 
 
 @pytest.fixture(params=MODELS.names())

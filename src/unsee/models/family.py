@@ -60,9 +60,15 @@ class Picture:
 
 
 class Family:
-    """One model family. Subclasses are registered under their transformers `model_type`."""
+    """One model family. Subclasses are registered under their transformers `model_type`.
+
+    Attributes:
+        layout: where its parts are.
+        answers_apart: whether it was taught answers that were tokenised alone, not together with the prompt.
+    """
 
     layout: ClassVar[Layout]
+    answers_apart: ClassVar[bool] = False
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin) -> None:
         self.model = model

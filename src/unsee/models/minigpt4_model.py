@@ -23,6 +23,7 @@ from transformers import (
     GenerationMixin,
     PreTrainedConfig,
     PreTrainedModel,
+    initialization,
 )
 from transformers.configuration_utils import SubConfigSpec
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
@@ -49,9 +50,9 @@ class MiniGPT4Config(PreTrainedConfig):
         "text_config": SubConfigSpec(AutoConfig, model_type="llama"),
     }
 
-    vision_config: dict[str, Any] | PreTrainedConfig | None = None
-    qformer_config: dict[str, Any] | PreTrainedConfig | None = None
-    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    vision_config: Any = None
+    qformer_config: Any = None
+    text_config: Any = None
     num_query_tokens: int = 32
     patches_per_token: int = 4
     vision_norm_eps: float = 1e-5
@@ -64,19 +65,18 @@ class MiniGPT4Config(PreTrainedConfig):
         Raises:
             ValueError: the patches cannot be joined evenly, or the Q-Former reads another width than the tower writes.
         """
-        super().__post_init__(**kwargs)
-        vision: Any = self.vision_config
-        qformer: Any = self.qformer_config
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
+        qformer = self.qformer_config
         if qformer is None and self.num_patches % self.patches_per_token:
             raise ValueError(f"{self.num_patches} patches cannot be joined by {self.patches_per_token}")
-        if qformer is not None and qformer.encoder_hidden_size != vision.hidden_size:
-            raise ValueError(f"the Q-Former reads {qformer.encoder_hidden_size} features of {vision.hidden_size}")
+        if qformer is not None and qformer.encoder_hidden_size != self.vision_config.hidden_size:
+            written = self.vision_config.hidden_size
+            raise ValueError(f"the Q-Former reads {qformer.encoder_hidden_size} features, the tower writes {written}")
 
     @property
     def num_patches(self) -> int:
         """Patches of an image."""
-        vision: Any = self.vision_config
-        return int(vision.image_size // vision.patch_size) ** 2
+        return int(self.vision_config.image_size // self.vision_config.patch_size) ** 2
 
     @property
     def num_image_tokens(self) -> int:
@@ -86,9 +86,9 @@ class MiniGPT4Config(PreTrainedConfig):
     @property
     def image_token_size(self) -> int:
         """Width of an image token before the projection."""
-        vision: Any = self.vision_config
-        qformer: Any = self.qformer_config
-        return int(qformer.hidden_size) if qformer else int(vision.hidden_size) * self.patches_per_token
+        if self.qformer_config:
+            return int(self.qformer_config.hidden_size)
+        return int(self.vision_config.hidden_size) * self.patches_per_token
 
 
 class MiniGPT4VisionTower(nn.Module):
@@ -109,7 +109,9 @@ class MiniGPT4VisionTower(nn.Module):
         """Image tokens before the projection."""
         patches_BPF: Tensor = self.vision_model(pixel_values=pixel_values).last_hidden_state
         if self.qformer is None or self.query_tokens is None:
-            return patches_BPF[:, 1:].unflatten(1, (-1, self.patches_per_token)).flatten(2)
+            batch, num_with_class, width = patches_BPF.shape
+            num_tokens = (num_with_class - 1) // self.patches_per_token
+            return patches_BPF[:, 1:].reshape(batch, num_tokens, self.patches_per_token * width)
         queries = self.query_tokens.expand(len(patches_BPF), -1, -1)
         read: Tensor = self.qformer(query_embeds=queries, encoder_hidden_states=patches_BPF).last_hidden_state
         return read
@@ -120,18 +122,18 @@ class MiniGPT4PreTrainedModel(PreTrainedModel):
 
     config_class = MiniGPT4Config
     base_model_prefix = "model"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]  # noqa: RUF012  (transformers declares it so, here and below)
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
-    _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
+        super()._init_weights(module)  # type: ignore[no-untyped-call]
         if isinstance(module, MiniGPT4VisionTower) and module.query_tokens is not None:
-            nn.init.normal_(module.query_tokens, std=self.config.qformer_config.initializer_range)  # type: ignore[union-attr]
+            initialization.normal_(module.query_tokens, std=self.config.qformer_config.initializer_range)
 
 
 class MiniGPT4Model(MiniGPT4PreTrainedModel):
@@ -139,15 +141,14 @@ class MiniGPT4Model(MiniGPT4PreTrainedModel):
 
     def __init__(self, config: MiniGPT4Config) -> None:
         super().__init__(config)
-        text: Any = config.text_config
         self.vision_tower = MiniGPT4VisionTower(config)
-        self.language_projection = nn.Linear(config.image_token_size, text.hidden_size)
-        self.language_model = AutoModel.from_config(text)
-        self.post_init()
+        self.language_projection = nn.Linear(config.image_token_size, config.text_config.hidden_size)
+        self.language_model = AutoModel.from_config(config.text_config)
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def get_image_features(self, pixel_values: Tensor) -> BaseModelOutputWithPooling:
         """Image tokens before the projection (`last_hidden_state`) and as the decoder takes them (`pooler_output`)."""
-        tokens_BTF = self.vision_tower(pixel_values.to(self.language_projection.weight.dtype))
+        tokens_BTF = self.vision_tower(pixel_values)
         return BaseModelOutputWithPooling(tokens_BTF, self.language_projection(tokens_BTF))
 
     def forward(
@@ -198,22 +199,23 @@ class MiniGPT4Model(MiniGPT4PreTrainedModel):
 class MiniGPT4ForConditionalGeneration(MiniGPT4PreTrainedModel, GenerationMixin):
     """MiniGPT-4 as it answers."""
 
-    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}  # noqa: RUF012
 
     def __init__(self, config: MiniGPT4Config) -> None:
         super().__init__(config)
-        text: Any = config.text_config
         self.model = MiniGPT4Model(config)
-        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
-        self.post_init()
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def get_output_embeddings(self) -> nn.Module:
         """The head."""
-        return self.lm_head
+        head: nn.Module = self.lm_head
+        return head
 
     def get_image_features(self, pixel_values: Tensor) -> BaseModelOutputWithPooling:
         """As `MiniGPT4Model.get_image_features`."""
-        return self.model.get_image_features(pixel_values)
+        features: BaseModelOutputWithPooling = self.model.get_image_features(pixel_values)
+        return features
 
     def forward(
         self,

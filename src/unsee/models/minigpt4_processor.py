@@ -1,8 +1,8 @@
 """What MiniGPT-4 makes of pictures and conversations before they reach the model.
 
-The published code cuts a prompt at its images and gives every piece to the tokenizer alone, so that each begins with
-the tokenizer's own space, and the answer too. `llama_tokenizer` rebuilds a Llama tokenizer so that one call on the whole
-prompt gives the same tokens: the placeholder and the start token cut the text, every piece between them is prefixed.
+The published code cuts a prompt at its images and gives every piece to the tokenizer alone, and the answer too, so that
+each begins with the tokenizer's own space. `llama_tokenizer` rebuilds a Llama tokenizer so that one call on the whole
+prompt gives the same tokens: placeholder and start token cut the text, and every piece between them is prefixed.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class MiniGPT4Processor(ProcessorMixin):
         self.num_image_tokens = num_image_tokens
         self.image_token = image_token
         self.image_token_id = tokenizer.convert_tokens_to_ids(image_token)
-        super().__init__(image_processor, tokenizer, chat_template=chat_template)
+        super().__init__(image_processor, tokenizer, chat_template=chat_template)  # type: ignore[no-untyped-call]
 
     def replace_image_token(self, image_inputs: Mapping[str, Any], image_idx: int, **kwargs: Any) -> str:
         """The text of one picture's places."""
@@ -110,9 +110,7 @@ def llama_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFa
         raise ModelError("the language model's tokenizer is not Llama's")
     added = sorted(tokenizer.added_tokens_decoder.items())
     backend.add_special_tokens([AddedToken(token.content, special=True, normalized=False) for _, token in added])
-    backend.normalizer = normalizers.Sequence(
-        [normalizers.Prepend(WORD_START), normalizers.Replace(" ", WORD_START)]
-    )
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend(WORD_START), normalizers.Replace(" ", WORD_START)])
     backend.decoder = tokenizer.backend_tokenizer.decoder
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,

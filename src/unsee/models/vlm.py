@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 
 from unsee.allocator import settle
 from unsee.errors import ModelError, UnknownNameError
@@ -87,6 +87,9 @@ class VLM:
         elif source.is_absolute() or id.startswith(".") or id.count("/") != 1:
             raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
         try:
+            kind = PreTrainedConfig.get_config_dict(str(source))[0].get("model_type")
+            if kind in MODELS.names():
+                MODELS.get(kind)  # which makes known what transformers does not have
             wanted = _DTYPES[dtype] or (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 str(source), dtype=wanted, use_safetensors=True, output_loading_info=True
@@ -191,8 +194,9 @@ class VLM:
     def answer_ids(self, answers: Sequence[str], *, end: bool = True) -> list[list[int]]:
         """Token ids of answers as the model would write them after a prompt, closed by the end token if `end`."""
         template = self.template(with_image=False)
-        before = self.text_ids(template.between)
-        texts = [template.between + template.lead + answer + (template.after if end else "") for answer in answers]
+        between = "" if self.family.answers_apart else template.between
+        before = self.text_ids(between)
+        texts = [between + template.lead + answer + (template.after if end else "") for answer in answers]
         rows = self._ids(texts, ())
         if any(row[: len(before)] != before for row in rows):
             raise ModelError(f"model {self.id}: its tokenizer joins the end of the prompt and the start of an answer")
