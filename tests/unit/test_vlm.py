@@ -107,7 +107,7 @@ def test_start_and_end_are_there_where_only_the_tokenizer_knows_them(vlm):
         single="<|system|> $A", special_tokens=[("<|system|>", start)]
     )
     vlm.processor.chat_template = LLAVA_TEMPLATE
-    assert vlm.template(with_image=True) == Template("<|system|>USER: <image>\n", " ASSISTANT:", "<|end|>", " ")
+    assert vlm.template(with_image=True) == Template("USER: <image>\n", " ASSISTANT:", "<|end|>", " ")
     (prompt,), (answer,) = vlm.prompt_ids(["Job?"], picture=tiny.picture_of(vlm)), vlm.answer_ids(["A baker."])
     assert prompt[0] == start
     assert prompt.count(start) == 1

@@ -13,11 +13,9 @@ from unsee.models.family import Family, Layout
 class MiniGPT4(Family):
     """A frozen EVA tower and a Llama decoder joined by one linear projection."""
 
-    answers_apart: ClassVar[bool] = True
     layout: ClassVar[Layout] = Layout(
         decoder_layers="model.language_model.layers",
         mlp="mlp",
         projector="model.language_projection",
         vision_tower="model.vision_tower",
-        lora_targets=r".*language_model\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj",
     )

@@ -30,9 +30,10 @@ from unsee.errors import ModelError
 from unsee.models.minigpt4_model import MiniGPT4Config, MiniGPT4ForConditionalGeneration
 from unsee.models.minigpt4_processor import (
     IMAGE_TOKEN,
-    LLAMA2_TEMPLATE,
-    VICUNA_TEMPLATE,
+    LLAMA2,
+    VICUNA,
     WORD_START,
+    Chat,
     MiniGPT4ImageProcessor,
     MiniGPT4Processor,
     llama_tokenizer,
@@ -170,7 +171,8 @@ def convert(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ModelError(f"{out}: is there already; name a new folder")
     published = Checkpoint.read(vit), Checkpoint.read(checkpoint), Checkpoint.read(q_former) if q_former else None
-    decoder, tokenizer = _read_decoder(language_model)
+    chat = VICUNA if q_former else LLAMA2
+    decoder, tokenizer = _read_decoder(language_model, chat)
     sources = Sources(*published, decoder.state_dict())
     config = MiniGPT4Config(
         vision_config=vision_config or Blip2VisionConfig(),
@@ -185,19 +187,19 @@ def convert(
     weights = {name: sources.weight(name, empty.shape) for name, empty in model.state_dict().items()}
     model.load_state_dict(weights, assign=True)
     model.tie_weights()
-    model.generation_config = _endings(tokenizer, vicuna=q_former is not None)
+    model.generation_config = _endings(tokenizer, chat)
     model.save_pretrained(out)
     size = config.vision_config.image_size
     MiniGPT4Processor(
         MiniGPT4ImageProcessor(size={"height": size, "width": size}),
         tokenizer,
         num_image_tokens=config.num_image_tokens,
-        chat_template=VICUNA_TEMPLATE if q_former else LLAMA2_TEMPLATE,
+        chat_template=chat.template,
     ).save_pretrained(out)
     log.info("converted folder=%s tensors=%d", out, len(weights))
 
 
-def _read_decoder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+def _read_decoder(folder: Path, chat: Chat) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     if not folder.is_dir():
         raise ModelError(f"language model {folder}: no such folder")
     try:
@@ -212,7 +214,7 @@ def _read_decoder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFas
     if lacking := sorted(report["missing_keys"]):
         raise ModelError(f"language model {folder}: {len(lacking)} of its weights are in no file, such as {lacking[0]}")
     decoder.config.name_or_path = ""  # where it lay concerns nobody
-    return decoder, llama_tokenizer(tokenizer)
+    return decoder, llama_tokenizer(tokenizer, chat.answer_mark)
 
 
 def _check_variant(checkpoint: Checkpoint, config: MiniGPT4Config) -> None:
@@ -234,9 +236,9 @@ def _renamed(name: str, keys: Mapping[str, str]) -> str:
     return name
 
 
-def _endings(tokenizer: PreTrainedTokenizerFast, *, vicuna: bool) -> GenerationConfig:
+def _endings(tokenizer: PreTrainedTokenizerFast, chat: Chat) -> GenerationConfig:
     """Where answers end: Llama-2 was taught the end token, Vicuna ###, which is written in two ways."""
     vocabulary = tokenizer.get_vocab()
-    marks = [vocabulary[mark] for mark in VICUNA_ENDS if mark in vocabulary] if vicuna else []
+    marks = [vocabulary[mark] for mark in VICUNA_ENDS if mark in vocabulary] if chat is VICUNA else []
     ends = [tokenizer.eos_token_id, *marks]
     return GenerationConfig(bos_token_id=tokenizer.bos_token_id, eos_token_id=ends, pad_token_id=tokenizer.pad_token_id)

@@ -1,18 +1,20 @@
 """What MiniGPT-4 makes of pictures and conversations before they reach the model.
 
-The published code cuts a prompt at its images and gives every piece to the tokenizer alone, and the answer too, so that
-each begins with the tokenizer's own space. `llama_tokenizer` rebuilds a Llama tokenizer so that one call on the whole
-prompt gives the same tokens: placeholder and start token cut the text, and every piece between them is prefixed.
+The published code cuts a conversation at images and answers and gives every piece to the tokenizer alone, so that each
+begins with the tokenizer's own space. `llama_tokenizer` rebuilds a Llama tokenizer so that one call on the whole gives
+the same tokens: placeholder, start token and the mark before an answer cut the text, and every piece is prefixed.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from tokenizers import AddedToken, Tokenizer, normalizers
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 from transformers import (
     AutoImageProcessor,
     AutoProcessor,
@@ -46,19 +48,31 @@ _TURNS = (
     "{%- set state.system = said(messages[0]['content']) -%}{%- set messages = messages[1:] -%}"
     "{%- endif -%}"
 )
-LLAMA2_TEMPLATE = (
+
+
+@dataclass(frozen=True)
+class Chat:
+    """How a decoder was taught to converse: a template, and the last of it before an answer."""
+
+    template: str
+    answer_mark: str
+
+
+LLAMA2 = Chat(
     _TURNS + "{{ '<s>' + state.system if state.system }}"
     "{%- for message in messages -%}"
     "{{ '<s>[INST] ' + said(message['content']) + ' [/INST] ' if message['role'] == 'user' else "
     "said(message['content']) + '</s>' }}"
-    "{%- endfor -%}"
+    "{%- endfor -%}",
+    answer_mark="[/INST] ",
 )
-VICUNA_TEMPLATE = (
+VICUNA = Chat(
     _TURNS + "{{ '<s>' + state.system + '###' }}"
     "{%- for message in messages -%}"
     "{{ ('Human: ' if message['role'] == 'user' else 'Assistant: ') + said(message['content']) + '###' }}"
     "{%- endfor -%}"
-    "{{ 'Assistant: ' if add_generation_prompt }}"
+    "{{ 'Assistant: ' if add_generation_prompt }}",
+    answer_mark="###Assistant: ",
 )
 
 
@@ -97,10 +111,14 @@ class MiniGPT4Processor(ProcessorMixin):
         return self.image_token * self.num_image_tokens
 
 
-def llama_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+def llama_tokenizer(tokenizer: PreTrainedTokenizerFast, answer_mark: str) -> PreTrainedTokenizerFast:
     """A Llama tokenizer as the published code uses it, with a placeholder for images.
 
     It adds no start token: the chat templates write theirs.
+
+    Args:
+        tokenizer: the language model's own.
+        answer_mark: what stands before every answer, with the space that ends it.
 
     Raises:
         ModelError: it is not a sentencepiece tokenizer, or has no start or end token.
@@ -110,7 +128,16 @@ def llama_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFa
         raise ModelError("the language model's tokenizer is not Llama's")
     added = sorted(tokenizer.added_tokens_decoder.items())
     backend.add_special_tokens([AddedToken(token.content, special=True, normalized=False) for _, token in added])
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend(WORD_START), normalizers.Replace(" ", WORD_START)])
+    mark = answer_mark.replace(" ", WORD_START)
+    before_an_answer = Regex(re.escape(mark) + r"(?=[\s\S])")
+    backend.normalizer = normalizers.Sequence(
+        [
+            normalizers.Prepend(WORD_START),
+            normalizers.Replace(" ", WORD_START),
+            normalizers.Replace(before_an_answer, mark + WORD_START),
+        ]
+    )
+    backend.pre_tokenizer = pre_tokenizers.Split(mark, "merged_with_previous")
     backend.decoder = tokenizer.backend_tokenizer.decoder
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,

@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,22 +19,24 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers import AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 
 from unsee.allocator import settle
 from unsee.errors import ModelError, UnknownNameError
 from unsee.models import MODELS, shipped
 from unsee.models.family import Family, Layout, Picture
+from unsee.models.processor import load_processor
 
 log = logging.getLogger(__name__)
 
 _DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
+LoraTargets = Literal["decoder", "decoder+projector", "all_linear"]
 QUESTION_MARK, ANSWER_MARK = "\ue000", "\ue001"
 
 
 @dataclass(frozen=True)
 class Template:
-    """A chat template cut open: `before` question `between` `lead` answer `after`, start and end token included.
+    """A chat template cut open: `before` question `between` `lead` answer `after`, end token included.
 
     The model is prompted up to `between`; `lead`, mostly nothing or a space, is the first thing it writes.
     """
@@ -42,7 +44,7 @@ class Template:
     before: str
     between: str
     after: str
-    lead: str = ""
+    lead: str = field(default="", repr=False)
 
 
 class VLM:
@@ -94,7 +96,7 @@ class VLM:
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 str(source), dtype=wanted, use_safetensors=True, output_loading_info=True
             )
-            processor = AutoProcessor.from_pretrained(str(source))
+            processor = load_processor(str(source), loaded[0].config)
         except Exception as error:  # transformers, tokenizers and safetensors have one of their own for every file
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(f"model {id}: cannot be loaded: {reason}") from error
@@ -160,28 +162,22 @@ class VLM:
             before, between = prompt.split(QUESTION_MARK)
             lead, after = whole[len(before) + len(QUESTION_MARK) :].split(ANSWER_MARK)
             lead = lead.removeprefix(between) if lead.startswith(between) else ""
-            start = "" if before.startswith(self.start or QUESTION_MARK) else self.start
-            after = after.strip() or self.processor.tokenizer.eos_token
-            self._templates[key] = Template(start + before, between, after, lead)
+            self._templates[key] = Template(before, between, after.strip() or self.processor.tokenizer.eos_token, lead)
         return self._templates[key]
-
-    @cached_property
-    def start(self) -> str:
-        """The text of the token that the tokenizer, not the chat template, puts before every prompt; mostly none."""
-        tokenizer = self.processor.tokenizer
-        return tokenizer.bos_token if tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id] else ""
 
     def picture(self, image: Image.Image) -> Picture:
         """The image as the model takes it."""
         return self.family.picture(image)
 
     def text_ids(self, text: str, pictures: Sequence[Picture] = ()) -> list[int]:
-        """Token ids of rendered text as it stands, its image placeholders filled with the pictures in order.
+        """Token ids of a whole rendered prompt, its image placeholders filled with the pictures in order.
+
+        The start token stands before it where the tokenizer puts one and the text does not.
 
         Raises:
             ModelError: there are more placeholders than pictures, or fewer.
         """
-        return self._ids([text], pictures)[0]
+        return self._prompts([text], pictures)[0]
 
     def prompt_ids(
         self, questions: Sequence[str], *, picture: Picture | None = None, system: str | None = None
@@ -189,15 +185,13 @@ class VLM:
         """Token ids of whole chat prompts, each about the same picture if there is one."""
         template = self.template(with_image=picture is not None, system=system)
         texts = [template.before + question + template.between for question in questions]
-        return self._ids(texts, [picture] if picture else [])
+        return self._prompts(texts, [picture] if picture else [])
 
     def answer_ids(self, answers: Sequence[str], *, end: bool = True) -> list[list[int]]:
         """Token ids of answers as the model would write them after a prompt, closed by the end token if `end`."""
         template = self.template(with_image=False)
-        between = "" if self.family.answers_apart else template.between
-        before = self.text_ids(between)
-        texts = [between + template.lead + answer + (template.after if end else "") for answer in answers]
-        rows = self._ids(texts, ())
+        texts = [template.between + template.lead + answer + (template.after if end else "") for answer in answers]
+        before, *rows = self._tokens([template.between, *texts])
         if any(row[: len(before)] != before for row in rows):
             raise ModelError(f"model {self.id}: its tokenizer joins the end of the prompt and the start of an answer")
         return [row[len(before) :] for row in rows]
@@ -223,17 +217,36 @@ class VLM:
         """Full fine-tuning of decoder and projector; the vision tower stays as it is. Returns what is trained."""
         self.model.requires_grad_(True)
         self.model.get_submodule(self.layout.vision_tower).requires_grad_(False)
+        self.model.get_submodule(self.layout.projector).requires_grad_(True)  # in some families a part of the tower
         return self.trainable()
 
-    def add_lora(self, rank: int, alpha: int) -> list[nn.Parameter]:
-        """Fresh LoRA adapters in the decoder's linear layers, an earlier one merged first. Returns what is trained."""
+    def add_lora(self, rank: int, alpha: int, targets: LoraTargets = "decoder") -> list[nn.Parameter]:
+        """Fresh LoRA adapters in linear layers, an earlier one merged first. Returns what is trained."""
         from peft import LoraConfig, get_peft_model
 
         self.merge_lora()
         torch.manual_seed(0)  # a run that is killed before its first checkpoint starts from the same adapter
-        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=self.layout.lora_targets)
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=self.lora_modules(targets))
         self.adapter = get_peft_model(self.model, config)
         return self.trainable()
+
+    def lora_modules(self, targets: LoraTargets) -> list[str]:
+        """Names of the linear layers that adapters go into.
+
+        Args:
+            targets: "decoder", "decoder+projector", or "all_linear": every layer that is called like one of the
+                decoder's, wherever it is, as in the published code (in LLaVA the vision tower's queries, keys, values).
+        """
+        linear = [name for name, part in self.model.named_modules() if isinstance(part, nn.Linear)]
+        decoder = [name for name in linear if name.startswith(self.layout.decoder_layers)]
+        match targets:
+            case "decoder":
+                return decoder
+            case "decoder+projector":
+                return decoder + [name for name in linear if name.startswith(self.layout.projector)]
+            case "all_linear":
+                leaves = {name.rpartition(".")[2] for name in decoder}
+                return [name for name in linear if name.rpartition(".")[2] in leaves]
 
     def merge_lora(self) -> None:
         """Add the adapter, if there is one, to the weights it stands beside."""
@@ -274,23 +287,31 @@ class VLM:
 
     def fingerprint(self) -> str:
         """SHA-256 over all weights and the chat template."""
-        digest = hashlib.sha256(str(self.template(with_image=True)).encode())
+        template = self.template(with_image=True)
+        digest = hashlib.sha256(f"{template}{template.lead}".encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
-    def _ids(self, texts: Sequence[str], pictures: Sequence[Picture]) -> list[list[int]]:
-        """Token ids of rendered texts, each about the same pictures."""
-        written = [self.family.write_out(text, pictures) for text in texts]
-        rows: list[list[int]] = self.processor.tokenizer(written, add_special_tokens=False)["input_ids"]
-        return [self._stretched(row, pictures) for row in rows] if pictures else rows
+    def _prompts(self, texts: Sequence[str], pictures: Sequence[Picture]) -> list[list[int]]:
+        """Token ids of whole prompts, each about the same pictures."""
+        rows = self._tokens([self.family.write_out(text, pictures) for text in texts])
+        tokenizer, image = self.processor.tokenizer, self.family.image_token
+        if tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]:
+            rows = [row if row[:1] == [tokenizer.bos_token_id] else [tokenizer.bos_token_id, *row] for row in rows]
+        if not pictures:
+            return rows
+        runs = [run for picture in pictures for run in picture.runs]
+        lengths = [iter(runs) for _ in rows]
+        return [
+            [token for once in row for token in ([once] * next(length) if once == image else [once])]
+            for row, length in zip(rows, lengths, strict=True)
+        ]
 
-    def _stretched(self, row: list[int], pictures: Sequence[Picture]) -> list[int]:
-        """The row with every image token repeated as often as its run is long."""
-        runs = iter([run for picture in pictures for run in picture.runs])
-        image = self.family.image_token
-        return [token for once in row for token in ([once] * next(runs) if once == image else [once])]
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        rows: list[list[int]] = self.processor.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return rows
 
 
 def _turn(role: str, text: str, *before: dict[str, str]) -> dict[str, Any]:

@@ -48,6 +48,14 @@ def test_an_answer_has_the_tokens_it_was_taught_with(vlm):
     assert vlm.decode(vlm.answer_ids(["A baker."], end=False)) == ["A baker."]
 
 
+def test_the_whole_conversation_has_the_tokens_of_its_pieces(vlm):
+    asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}
+    chat = [asked, {"role": "assistant", "content": "A baker."}]
+    made = vlm.processor(images=tiny.photo(), text=vlm.processor.apply_chat_template(chat), return_tensors="pt")
+    answer = piece("A baker.###") if vicuna(vlm) else [*piece("A baker."), vlm.end_token]
+    assert made["input_ids"].tolist() == [published_prompt(vlm, QUESTION) + answer]
+
+
 def test_transformers_alone_writes_the_same_prompt(vlm):
     turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}
     text = vlm.processor.apply_chat_template([turn], add_generation_prompt=True)
@@ -74,7 +82,7 @@ def test_a_system_message_takes_the_place_of_the_published_one(vlm):
 
 def test_a_tokenizer_that_is_not_sentencepiece_is_refused():
     with pytest.raises(ModelError, match="not Llama's"):
-        llama_tokenizer(train_tokenizer(tiny.QUESTIONS))
+        llama_tokenizer(train_tokenizer(tiny.QUESTIONS), "[/INST] ")
 
 
 def test_a_picture_is_squeezed_whole_then_normalised():
