@@ -129,12 +129,12 @@ def llama_tokenizer(tokenizer: PreTrainedTokenizerFast, answer_mark: str) -> Pre
     added = sorted(tokenizer.added_tokens_decoder.items())
     backend.add_special_tokens([AddedToken(token.content, special=True, normalized=False) for _, token in added])
     mark = answer_mark.replace(" ", WORD_START)
-    before_an_answer = Regex(re.escape(mark) + r"(?=[\s\S])")
+    before_an_answer = Regex(rf"(?<={re.escape(mark)})(?=[\s\S])")
     backend.normalizer = normalizers.Sequence(
         [
             normalizers.Prepend(WORD_START),
             normalizers.Replace(" ", WORD_START),
-            normalizers.Replace(before_an_answer, mark + WORD_START),
+            normalizers.Replace(before_an_answer, WORD_START),
         ]
     )
     backend.pre_tokenizer = pre_tokenizers.Split(mark, "merged_with_previous")

@@ -56,6 +56,16 @@ def test_the_whole_conversation_has_the_tokens_of_its_pieces(vlm):
     assert made["input_ids"].tolist() == [published_prompt(vlm, QUESTION) + answer]
 
 
+def test_every_token_says_where_in_the_text_it_is(vlm):
+    template = vlm.template(with_image=True)
+    text = template.before + QUESTION + template.between + "A baker."
+    made = vlm.processor.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    for word in ("person", "study", "baker"):
+        start = text.index(word)
+        found = [token for token, (a, b) in zip(made["input_ids"], made["offset_mapping"], strict=True) if a <= start < b]
+        assert word in vlm.processor.tokenizer.decode(found)
+
+
 def test_transformers_alone_writes_the_same_prompt(vlm):
     turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}
     text = vlm.processor.apply_chat_template([turn], add_generation_prompt=True)
