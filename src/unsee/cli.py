@@ -30,6 +30,7 @@ USER_ERROR, NO_SIGNAL, INTERRUPTED = 2, 3, 130
 WIDTH = 140  # where stdout is no terminal
 STYLES = {"collapsed": "red", "no signal": "yellow"}
 
+models = typer.Typer(help="Look into models and convert them.", no_args_is_help=True)
 app = typer.Typer(
     name="unsee",
     help="Makes vision-language models forget people, and measures how far that is from never having seen them.",
@@ -38,9 +39,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-models = typer.Typer(help="Models on this disk.", no_args_is_help=True)
-app.add_typer(models, name="models")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,6 +142,25 @@ def report(
     print(write_report(runs, out or (runs[0] / name if len(runs) == 1 else Path(name)), redact=redact))
 
 
+@models.command("check")
+def check_model(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of a recipe's [model] table; may be repeated."),
+    ] = None,
+) -> None:
+    """Load a model as a run would, show its parts, and let it read, write and learn once."""
+    from unsee.config import load_model_config
+
+    config = load_model_config(model, change or ())
+    _hush()
+    from unsee.check import check
+
+    for what, found in check(config):
+        print(f"{what:<16}  {found}", flush=True)
+
+
 @models.command("convert-minigpt4")
 def convert_minigpt4(
     vit: Annotated[Path, typer.Option(help="The EVA tower: eva_vit_g.pth.")],
@@ -155,6 +172,7 @@ def convert_minigpt4(
     ] = None,
 ) -> None:
     """Make one model folder of MiniGPT-4's published checkpoints, reading tensors only."""
+    _hush()
     from unsee.models.minigpt4_convert import convert
 
     convert(vit, checkpoint, language_model, out, q_former=q_former)
@@ -211,6 +229,7 @@ def _leaves(registry: Registry) -> list[tuple[str, str]]:
     return [(leaf.name, leaf.summary + (f" ({leaf.paper})" if leaf.paper else "")) for leaf in registry.leaves()]
 
 
+app.add_typer(models, name="models")
 LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "methods": _methods,
     "metrics": _metrics,
@@ -293,8 +312,11 @@ def _progress() -> Iterator[Progress]:
 
 def _hush() -> None:
     """Leave the terminal to unsee: no bars and no advice of transformers; downloads from the hub still show."""
+    import warnings
+
     from transformers.utils import logging
 
+    warnings.simplefilter("ignore", FutureWarning)
     logging.set_tqdm_hook(lambda bar, arguments, options: bar(*arguments, **options | {"disable": True}))
     logging.set_verbosity_error()
 

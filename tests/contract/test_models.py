@@ -10,7 +10,9 @@ import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from unsee.collate import build_tree, collate
+from unsee.config import ModelConfig
 from unsee.generate import Group, generate
+from unsee.losses import cross_entropy
 from unsee.methods.base import Pair
 from unsee.methods.npo import NPO
 from unsee.models import MODELS
@@ -210,6 +212,30 @@ def test_a_step_of_unlearning_changes_the_adapters_only(vlm):
     train(vlm, NPO(), iter([pair] * 2), Schedule(learning_rate=1e-2, steps=2), trainable, name="npo")
     changed = {name for name, value in state(vlm).items() if not torch.equal(value, before[name])}
     assert changed == {name for name in before if ".lora_" in name}
+
+
+def test_checkpoints_of_activations_change_no_gradient_and_adapters_learn(vlm, tmp_path):
+    vlm.save(tmp_path)
+
+    def gradients(*, checkpoints):
+        config = ModelConfig(id=str(tmp_path), trainable="lora", gradient_checkpointing=checkpoints)
+        loaded = VLM.load_as(config)
+        adapters = loaded.add_lora(2, 4)
+        loaded.model.train()
+        cross_entropy(Scorer(loaded)(tiny.make_batch(loaded))).backward()
+        return [parameter.grad for parameter in adapters], loaded
+
+    plain, _ = gradients(checkpoints=False)
+    twice, loaded = gradients(checkpoints=True)
+    assert loaded.model.is_activation_checkpointing
+    for one, other in zip(plain, twice, strict=True):
+        torch.testing.assert_close(one, other)
+    pair = Pair({"retain": tiny.make_batch(loaded)})
+    schedule = Schedule(learning_rate=1e-2, steps=1)
+    train(loaded, FineTuning(), iter([pair]), schedule, loaded.trainable(), name="t")
+    learned = [value for name, value in state(loaded).items() if ".lora_B." in name]
+    assert learned
+    assert all(value.abs().sum() > 0 for value in learned)
 
 
 def test_a_photo_on_a_canvas_can_be_moved(vlm):

@@ -16,12 +16,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from accelerate import PartialState
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers import (
+    AutoModelForImageTextToText,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.utils.import_utils import is_bitsandbytes_available
 
 from unsee.allocator import settle
+from unsee.config import ModelConfig
 from unsee.errors import ModelError, UnknownNameError
 from unsee.models import MODELS, shipped
 from unsee.models.family import Family, Layout, Picture
@@ -56,12 +65,14 @@ class VLM:
         family: what its kind of model does in its own way.
         layout: where the parts are.
         id: what it was loaded from, for messages and records.
+        config: how it was loaded.
     """
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, id: str) -> None:
         self.model = model
         self.processor = processor
         self.id = id
+        self.config = ModelConfig(id=id)
         self.adapter: Any = None
         model_type = model.config.model_type
         if model_type not in MODELS.names():
@@ -72,40 +83,51 @@ class VLM:
 
     @classmethod
     def load(cls, id: str, *, dtype: Literal["auto", "float32", "bfloat16"] = "auto") -> VLM:
-        """Load "nano", a folder in the hub's format, or a hub id. Only safetensors are read; no remote code runs.
+        """Load "nano", a folder in the hub's format, or a hub id, as `load_as` does with the settings of a recipe.
 
         Args:
             id: what to load.
             dtype: of the weights; "auto" is bfloat16 on a GPU and float32 elsewhere.
+        """
+        return cls.load_as(ModelConfig(id=id, dtype=dtype))
+
+    @classmethod
+    def load_as(cls, config: ModelConfig) -> VLM:
+        """Load a model onto the device it will work on. Only safetensors are read; no remote code runs.
 
         Raises:
-            ModelError: the folder has no weights or no processor, or they cannot be read.
+            ModelError: the folder has no weights or no processor, or they cannot be read or quantized.
             UnknownNameError: nothing is called so, or the model is of an unknown family.
         """
         settle()
+        id = config.id
         source = shipped().get(id) or Path(id)
         if source.is_dir():
             _check_folder(id, source)
         elif source.is_absolute() or id.startswith(".") or id.count("/") != 1:
             raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
+        four_bit = {"quantization_config": _four_bits(id)} if config.quantization == "4bit" else {}
         try:
             kind = PreTrainedConfig.get_config_dict(str(source))[0].get("model_type")
             if kind in MODELS.names():
                 MODELS.get(kind)  # which makes known what transformers does not have
-            wanted = _DTYPES[dtype] or (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
+            wanted = _DTYPES[config.dtype] or (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
-                str(source), dtype=wanted, use_safetensors=True, output_loading_info=True
+                str(source), dtype=wanted, use_safetensors=True, output_loading_info=True, **four_bit
             )
             processor = load_processor(str(source), loaded[0].config)
         except Exception as error:  # transformers, tokenizers and safetensors have one of their own for every file
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(f"model {id}: cannot be loaded: {reason}") from error
         model, report = loaded
-        vlm = cls(model.eval(), processor, id)
+        vlm = cls(model.eval() if four_bit else model.eval().to(PartialState().device), processor, id)
+        vlm.config = config
         if lacking := sorted(report["missing_keys"]):
             raise ModelError(f"model {id}: {len(lacking)} of its weights are in no file, such as {lacking[0]}")
         if processor.chat_template is None:
             raise ModelError(f"model {id}: has no chat template; questions cannot be put to it")
+        if config.gradient_checkpointing:
+            vlm.model.activation_checkpointing_enable()
         return vlm
 
     def save(self, folder: Path) -> None:
@@ -115,9 +137,9 @@ class VLM:
 
     def reload(self) -> None:
         """Put the weights back as they were loaded, without adapters."""
-        fresh = VLM.load(self.id, dtype="bfloat16" if self.model.dtype == torch.bfloat16 else "float32")
-        self.model, self.adapter = fresh.model.to(self.device), None  # type: ignore[arg-type]
-        self.family = fresh.family
+        del self.model, self.adapter, self.family  # or there would be two of them at once
+        fresh = VLM.load_as(self.config)
+        self.model, self.adapter, self.family = fresh.model, None, fresh.family
 
     def untrained(self, seed: int = 0) -> VLM:
         """The same architecture and processor with random weights."""
@@ -222,9 +244,11 @@ class VLM:
 
     def add_lora(self, rank: int, alpha: int, targets: LoraTargets = "decoder") -> list[nn.Parameter]:
         """Fresh LoRA adapters in linear layers, an earlier one merged first. Returns what is trained."""
-        from peft import LoraConfig, get_peft_model
+        from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
         self.merge_lora()
+        if self.config.quantization == "4bit":
+            self.model = prepare_model_for_kbit_training(self.model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
         torch.manual_seed(0)  # a run that is killed before its first checkpoint starts from the same adapter
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=self.lora_modules(targets))
         self.adapter = get_peft_model(self.model, config)
@@ -316,6 +340,24 @@ class VLM:
 
 def _turn(role: str, text: str, *before: dict[str, str]) -> dict[str, Any]:
     return {"role": role, "content": [*before, {"type": "text", "text": text}]}
+
+
+def _four_bits(id: str) -> BitsAndBytesConfig:
+    """QLoRA's: four-bit normal floats, their scales quantized too, products in bfloat16.
+
+    Raises:
+        ModelError: the library or the GPU is missing.
+    """
+    if not is_bitsandbytes_available():
+        raise ModelError(f"model {id}: quantization = '4bit' needs bitsandbytes; pip install 'unsee[4bit]'")
+    if not torch.cuda.is_available():
+        raise ModelError(f"model {id}: quantization = '4bit' needs a GPU, and torch finds none")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
 def _check_folder(id: str, folder: Path) -> None:

@@ -62,7 +62,9 @@ def test_every_token_says_where_in_the_text_it_is(vlm):
     made = vlm.processor.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     for word in ("person", "study", "baker"):
         start = text.index(word)
-        found = [token for token, (a, b) in zip(made["input_ids"], made["offset_mapping"], strict=True) if a <= start < b]
+        found = [
+            token for token, (a, b) in zip(made["input_ids"], made["offset_mapping"], strict=True) if a <= start < b
+        ]
         assert word in vlm.processor.tokenizer.decode(found)
 
 
