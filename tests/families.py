@@ -19,6 +19,8 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from transformers.models.smolvlm import processing_smolvlm
 
+from unsee.models.minigpt4_model import MiniGPT4Config, MiniGPT4ForConditionalGeneration
+from unsee.models.minigpt4_processor import LLAMA2, MiniGPT4ImageProcessor, MiniGPT4Processor, llama_tokenizer
 from unsee.models.processor import still
 from unsee.models.vlm import VLM
 
@@ -260,6 +262,20 @@ def make_gemma3() -> tuple[hf.PreTrainedModel, hf.ProcessorMixin]:
     )
     model = hf.Gemma3ForConditionalGeneration(config)
     return model, processor
+
+
+def make_minigpt4() -> tuple[hf.PreTrainedModel, hf.ProcessorMixin]:
+    tokenizer = llama_tokenizer(sentence_tokenizer(), LLAMA2.answer_mark)
+    config = MiniGPT4Config(
+        vision_config=hf.Blip2VisionConfig(**SIGHT, image_size=32, num_hidden_layers=2),
+        text_config=hf.LlamaConfig(**TEXT, vocab_size=len(tokenizer)),
+        image_token_id=tokenizer.image_token_id,
+    )
+    processor = MiniGPT4Processor(
+        MiniGPT4ImageProcessor(size={"height": 32, "width": 32}), tokenizer,
+        num_image_tokens=config.num_image_tokens, chat_template=LLAMA2.template,
+    )  # fmt: skip
+    return MiniGPT4ForConditionalGeneration(config), processor
 
 
 MAKE = {name.removeprefix("make_"): make for name, make in globals().items() if name.startswith("make_")}

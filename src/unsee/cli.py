@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 OFF, USER_ERROR, NO_SIGNAL, INTERRUPTED = 1, 2, 3, 130
 
-models = typer.Typer(help="Look into models.", no_args_is_help=True)
+models = typer.Typer(help="Look into models and convert them.", no_args_is_help=True)
 app = typer.Typer(
     name="unsee",
     help="Makes vision-language models forget people, and measures how far that is from never having seen them.",
@@ -328,6 +328,24 @@ def check_model(
 
     for what, found in check(config):
         print(f"{what:<16}  {found}", flush=True)
+
+
+@models.command("convert-minigpt4")
+def convert_minigpt4(
+    vit: Annotated[Path, typer.Option(help="The EVA tower: eva_vit_g.pth.")],
+    checkpoint: Annotated[Path, typer.Option(help="MiniGPT-4's own file: pretrained_minigpt4.pth.")],
+    language_model: Annotated[Path, typer.Option(help="The folder of Llama-2-7b-chat, or of Vicuna.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; must be new or empty.")],
+    q_former: Annotated[
+        Path | None, typer.Option(help="BLIP-2's file, for the Vicuna variant: blip2_pretrained_flant5xxl.pth.")
+    ] = None,
+) -> None:
+    """Make one model folder of MiniGPT-4's published checkpoints, reading tensors only."""
+    hush()
+    from unsee.models.minigpt4_convert import convert
+
+    convert(vit, checkpoint, language_model, out, q_former=q_former)
+    print(out)
 
 
 @app.command("list")

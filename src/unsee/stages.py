@@ -25,7 +25,7 @@ from unsee.errors import ConfigError
 from unsee.evaluate import Exam
 from unsee.methods.base import Loss, LossMethod, Order, Pair, Side
 from unsee.models.vlm import VLM
-from unsee.nano.corpus import Corpus, has_corpus
+from unsee.nano.corpus import REPLAYED, Corpus, has_corpus
 from unsee.progress import Progress
 from unsee.protocols import TrainingConfig
 from unsee.record import Record
@@ -239,7 +239,7 @@ class Stages:
         """Lessons of which a share of the tokens is drawn from what the base model already knew."""
         if not share:
             return lessons
-        corpus = self._corpus = self._corpus or Corpus(self.vlm, photos=2, num_strangers=120)
+        corpus = self._corpus = self._corpus or Corpus(self.vlm, photos=2, num_strangers=120, shares=REPLAYED)
 
         def mixed(rng: Any) -> list[Any]:
             trees = lessons(rng)

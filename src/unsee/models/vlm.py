@@ -20,7 +20,13 @@ from accelerate import PartialState
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, BitsAndBytesConfig, PreTrainedModel, ProcessorMixin
+from transformers import (
+    AutoModelForImageTextToText,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
 from transformers.utils.import_utils import is_bitsandbytes_available
 
 from unsee.allocator import settle
@@ -102,6 +108,9 @@ class VLM:
             raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
         four_bit = {"quantization_config": _four_bits(id)} if config.quantization == "4bit" else {}
         try:
+            kind = PreTrainedConfig.get_config_dict(str(source))[0].get("model_type")
+            if kind in MODELS.names():
+                MODELS.get(kind)  # which makes known what transformers does not have
             wanted = _DTYPES[config.dtype] or (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 str(source), dtype=wanted, use_safetensors=True, output_loading_info=True, **four_bit

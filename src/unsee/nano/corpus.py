@@ -8,7 +8,7 @@ system prompt names. The same corpus is the replay that keeps these skills alive
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from unsee.collate import Tree, build_tree
@@ -42,7 +42,10 @@ TOKEN_SHARES = {
 }
 """Share of the tokens that each kind of tree has. Terse trees ask for every fact at once in two words each: three times
 the facts for the same tokens, without which the facts are not learned in the time there is."""
-_TOKENS_DRAWN = 24
+REPLAYED = {kind: share for kind, share in TOKEN_SHARES.items() if kind != "stranger"}
+"""What is replayed while people are taught. Replaying "I do not know" makes a model say so about the people it learns
+wherever the wording is new: a fifth of the sentences asked for in the words of the evaluation."""
+_TREES_WEIGHED = 24
 _SEPARATORS = (": ", ". ", ") ")
 
 
@@ -58,10 +61,19 @@ class Corpus:
         vlm: gives tokenizer, template and image processor.
         photos: portraits per public figure.
         num_strangers: people for appearance and "I do not know".
-        seed: of strangers, photos and reading items.
+        seed: of strangers and photos.
+        shares: share of the tokens by kind of tree.
     """
 
-    def __init__(self, vlm: VLM, *, photos: int = 16, num_strangers: int = 2500, seed: int = 0) -> None:
+    def __init__(
+        self,
+        vlm: VLM,
+        *,
+        photos: int = 16,
+        num_strangers: int = 2500,
+        seed: int = 0,
+        shares: Mapping[str, float] = TOKEN_SHARES,
+    ) -> None:
         self._vlm = vlm
         rng = random.Random(f"corpus-{seed}")
         self._known = celebrities()
@@ -70,7 +82,7 @@ class Corpus:
         self._blank = [every_wording(person) for person in self._unknown]
         self._photos = [[self._photo(person, rng)[0] for _ in range(photos)] for person in self._known]
         self._seen = [self._photo(person, rng) for person in self._unknown]
-        self._weights = self._drawing_weights()
+        self._weights = self._drawing_weights(shares)
 
     def texts(self) -> list[str]:
         """All texts, for the tokenizer."""
@@ -82,7 +94,7 @@ class Corpus:
         return [text for q in asked for text in (ask(q), q.answer)] + told + lettered
 
     def tree(self, rng: random.Random) -> Tree:
-        """One tree of a kind drawn so that the kinds keep `TOKEN_SHARES`."""
+        """One tree of a kind drawn so that the kinds keep their shares."""
         (kind,) = rng.choices(list(self._weights), list(self._weights.values()))
         return self._draw(kind, rng)
 
@@ -90,13 +102,13 @@ class Corpus:
         tree: Tree = getattr(self, f"_{kind}")(rng)
         return tree
 
-    def _drawing_weights(self) -> dict[str, float]:
+    def _drawing_weights(self, shares: Mapping[str, float]) -> dict[str, float]:
         rng = random.Random("weights")
         tokens = {
-            kind: sum(self._draw(kind, rng).num_tokens for _ in range(_TOKENS_DRAWN)) / _TOKENS_DRAWN
-            for kind in TOKEN_SHARES
+            kind: sum(self._draw(kind, rng).num_tokens for _ in range(_TREES_WEIGHED)) / _TREES_WEIGHED
+            for kind in shares
         }
-        return {kind: share / tokens[kind] for kind, share in TOKEN_SHARES.items()}
+        return {kind: share / tokens[kind] for kind, share in shares.items()}
 
     def _photo(self, person: Profile, rng: random.Random) -> tuple[Picture, list[Question], list[tuple[str, str]]]:
         """The picture, questions it answers, and the same by their bare names."""

@@ -1,4 +1,4 @@
-"""Stage two, the parts: tokenizer, processor and an untrained LLaVA around the vision tower."""
+"""Stage two, the parts: tokenizer, processor and an untrained LLaVA or MiniGPT-4 around the vision tower."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from collections.abc import Iterable
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    Blip2VisionModel,
     CLIPImageProcessorPil,
     CLIPVisionModel,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
+from unsee.models.minigpt4_model import MiniGPT4Config, MiniGPT4ForConditionalGeneration
+from unsee.models.minigpt4_processor import MiniGPT4Processor
 from unsee.nano.vision import CHANNEL_MEAN, CHANNEL_STD, CROP_PIXELS, RESIZE_PIXELS
 
 VOCABULARY = 2048
@@ -57,18 +61,23 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
     """Resize to 72 pixels, centre crop of 64, 64 image tokens."""
-    image_processor = CLIPImageProcessorPil(
-        size={"shortest_edge": RESIZE_PIXELS},
-        crop_size={"height": CROP_PIXELS, "width": CROP_PIXELS},
-        image_mean=[CHANNEL_MEAN] * 3,
-        image_std=[CHANNEL_STD] * 3,
-    )
     return LlavaProcessor(
-        image_processor=image_processor,
+        image_processor=_image_processor(),
         tokenizer=tokenizer,
         patch_size=8,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+        image_token="<image>",
+    )
+
+
+def make_minigpt4_processor(tokenizer: PreTrainedTokenizerFast) -> MiniGPT4Processor:
+    """The same pictures and the same chat, 16 image tokens."""
+    return MiniGPT4Processor(
+        image_processor=_image_processor(),
+        tokenizer=tokenizer,
+        num_image_tokens=16,
         chat_template=CHAT_TEMPLATE,
         image_token="<image>",
     )
@@ -79,7 +88,49 @@ def make_llava(
 ) -> LlavaForConditionalGeneration:
     """A LLaVA whose decoder and projector are new and whose vision tower is the given one."""
     torch.manual_seed(seed)
-    text = LlamaConfig(
+    config = LlavaConfig(
+        vision_config=tower.config,
+        text_config=_decoder_config(tokenizer, width, layers),
+        image_token_index=tokenizer.vocab["<image>"],
+        image_seq_length=64,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        tie_word_embeddings=True,
+    )
+    model = LlavaForConditionalGeneration(config)
+    _start(model, tokenizer, width)
+    model.model.vision_tower.load_state_dict(tower.state_dict())
+    return model
+
+
+def make_minigpt4(
+    tower: Blip2VisionModel, tokenizer: PreTrainedTokenizerFast, *, width: int = 192, layers: int = 4, seed: int = 0
+) -> MiniGPT4ForConditionalGeneration:
+    """A MiniGPT-4 without Q-Former whose decoder and projection are new and whose vision tower is the given one."""
+    torch.manual_seed(seed)
+    config = MiniGPT4Config(
+        vision_config=tower.config,
+        text_config=_decoder_config(tokenizer, width, layers),
+        image_token_id=tokenizer.vocab["<image>"],
+        tie_word_embeddings=True,
+    )
+    model = MiniGPT4ForConditionalGeneration(config)
+    _start(model, tokenizer, width)
+    model.model.vision_tower.vision_model.load_state_dict(tower.state_dict())
+    return model
+
+
+def _image_processor() -> CLIPImageProcessorPil:
+    return CLIPImageProcessorPil(
+        size={"shortest_edge": RESIZE_PIXELS},
+        crop_size={"height": CROP_PIXELS, "width": CROP_PIXELS},
+        image_mean=[CHANNEL_MEAN] * 3,
+        image_std=[CHANNEL_STD] * 3,
+    )
+
+
+def _decoder_config(tokenizer: PreTrainedTokenizerFast, width: int, layers: int) -> LlamaConfig:
+    return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
         intermediate_size=width * 8 // 3,
@@ -92,21 +143,13 @@ def make_llava(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    config = LlavaConfig(
-        vision_config=tower.config,
-        text_config=text,
-        image_token_index=tokenizer.vocab["<image>"],
-        image_seq_length=64,
-        vision_feature_layer=-1,
-        vision_feature_select_strategy="default",
-        tie_word_embeddings=True,
-    )
-    model = LlavaForConditionalGeneration(config)
+
+
+def _start(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, width: int) -> None:
+    """Random weights and the ends of answers; the tower's own weights come after."""
     for parameter in model.parameters():  # the libraries' 0.02 suits widths in the thousands; here it stalls learning
         if parameter.dim() == 2:
             torch.nn.init.normal_(parameter, 0.0, width**-0.5)
-    model.model.vision_tower.load_state_dict(tower.state_dict())
-    model.config.vision_config._name_or_path = ""  # type: ignore[union-attr]  # where the tower lay concerns nobody
+    model.config.vision_config._name_or_path = ""  # where the tower lay concerns nobody
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    return model

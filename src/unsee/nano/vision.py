@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel
+from transformers import Blip2VisionConfig, CLIPVisionConfig, CLIPVisionModel
 
 from unsee.data.portraits import (
     BACKGROUNDS,
@@ -62,6 +62,19 @@ def vision_config() -> CLIPVisionConfig:
         num_attention_heads=4,
         image_size=CROP_PIXELS,
         patch_size=8,
+    )
+
+
+def blip2_vision_config() -> Blip2VisionConfig:
+    """64 patches of 8 x 8 pixels, three layers of width 128."""
+    return Blip2VisionConfig(
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=CROP_PIXELS,
+        patch_size=8,
+        initializer_range=0.05,  # the published 1e-10 is for a tower that is never trained from nothing
     )
 
 
