@@ -225,6 +225,18 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     return _validate(RunConfig, table)
 
 
+def parse_options(options: Iterable[str]) -> dict[str, Any]:
+    """Return "name=value" options as a table, the values as in TOML; what is not TOML is taken as text.
+
+    Raises:
+        ConfigError: one has another form.
+    """
+    table: dict[str, Any] = {}
+    for option in options:
+        _override(table, option)
+    return table
+
+
 def dump_config(config: RunConfig) -> str:
     """Return the recipe, every default written out, that loads again to an equal config."""
     return tomli_w.dumps(config.model_dump())
