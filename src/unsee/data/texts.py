@@ -10,7 +10,7 @@ from unsee.data.questions import training_questions
 from unsee.errors import DataError
 
 GENERAL = "general"
-_READING, _PEOPLE, _SEED = 400, 60, 0
+_READING, _PEOPLE, _SEED = 120, 15, 0
 
 
 def load_texts(name: str) -> tuple[str, ...]:

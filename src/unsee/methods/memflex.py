@@ -33,7 +33,7 @@ class MemFlex:
 
     Attributes:
         layers: the layers whose down projections set the number of parameters; "auto" is one at a third of the depth.
-        cosine: highest cosine of the two gradients of a matrix that is tuned, -1 to 1.
+        cosine: highest cosine of the two gradients of a matrix that is tuned, 0 to 1.
         benign_weight: factor of the benign loss, >= 0.
         learning_rate: Adam's step as a share of each matrix's root mean square, > 0.
         epochs: passes over the pairs.
