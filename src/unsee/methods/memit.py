@@ -11,7 +11,7 @@ from unsee.data.pairs import PrivacyPair
 from unsee.data.texts import GENERAL, load_texts
 from unsee.edits.above import AUTO, down_name, parse_layers
 from unsee.edits.edit import Edit
-from unsee.edits.keys import least_squares, second_moment, spread
+from unsee.edits.keys import least_squares, ridged, second_moment, spread
 from unsee.edits.sheet import make_sheets
 from unsee.methods import METHODS
 from unsee.methods.base import NonNegativeFloat, PositiveFloat, PositiveInt, Work
@@ -24,7 +24,8 @@ class MEMIT:
     """Write the refusal of all pictures at once into several matrices by regularised least squares.
 
     Deviations: values are found with the refusal objective; keys are means over the picture's questions; the weight of
-    what is kept is relative to the matrix's width (the published 15,000 at 11,008 columns).
+    what is kept is relative to the matrix's width (the published 15,000 at 11,008 columns); the second
+    moment gets a small ridge, so that on few texts too every direction is kept.
 
     Attributes:
         layers: "3", "2,5", "4-7", or "auto" for the layer at a third of the depth; the residual is spread over them.
@@ -34,6 +35,7 @@ class MEMIT:
         reach: longest change of the state, in lengths of it, > 0.
         texts: set of texts on which the usual keys are measured: "general", or a file with one text per line.
         kept_weight: usual keys held against each new one, in columns of the matrix, > 0.
+        ridge: added to the second moment's diagonal, as a share of its mean, > 0.
         pictures: pictures whose values are found at once.
     """
 
@@ -44,6 +46,7 @@ class MEMIT:
     reach: PositiveFloat = 4.0
     texts: str = GENERAL
     kept_weight: PositiveFloat = 1.36
+    ridge: PositiveFloat = 1e-3
     pictures: PositiveInt = 8
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
@@ -52,7 +55,7 @@ class MEMIT:
         texts = load_texts(self.texts)
 
         def solve(layer: int, residuals_ND: torch.Tensor, keys_NF: torch.Tensor) -> torch.Tensor:
-            moment_FF = second_moment(vlm, layer, texts, work.cache)
+            moment_FF = ridged(second_moment(vlm, layer, texts, work.cache), self.ridge)
             return least_squares(residuals_ND, keys_NF, self.kept_weight * len(moment_FF) * moment_FF)
 
         deltas = spread(
