@@ -30,6 +30,7 @@ USER_ERROR, NO_SIGNAL, INTERRUPTED = 2, 3, 130
 WIDTH = 140  # where stdout is no terminal
 STYLES = {"collapsed": "red", "no signal": "yellow"}
 
+models = typer.Typer(help="Look into models.", no_args_is_help=True)
 app = typer.Typer(
     name="unsee",
     help="Makes vision-language models forget people, and measures how far that is from never having seen them.",
@@ -208,6 +209,25 @@ def report(
     print(write_report(runs, out or (runs[0] / name if len(runs) == 1 else Path(name)), redact=redact))
 
 
+@models.command("check")
+def check_model(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of a recipe's [model] table; may be repeated."),
+    ] = None,
+) -> None:
+    """Load a model as a run would, show its parts, and let it read, write and learn once."""
+    from unsee.config import load_model_config
+
+    config = load_model_config(model, change or ())
+    _hush()
+    from unsee.check import check
+
+    for what, found in check(config):
+        print(f"{what:<16}  {found}", flush=True)
+
+
 @app.command("list")
 def list_names(kind: Annotated[str, typer.Argument(metavar="methods|metrics|models|datasets|recipes")]) -> None:
     """List what can be used, one per line with what it is."""
@@ -258,6 +278,7 @@ def _leaves(registry: Registry) -> list[tuple[str, str]]:
     return [(leaf.name, leaf.summary + (f" ({leaf.paper})" if leaf.paper else "")) for leaf in registry.leaves()]
 
 
+app.add_typer(models, name="models")
 LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "methods": _methods,
     "metrics": _metrics,
@@ -340,8 +361,11 @@ def _progress() -> Iterator[Progress]:
 
 def _hush() -> None:
     """Leave the terminal to unsee: no bars and no advice of transformers; downloads from the hub still show."""
+    import warnings
+
     from transformers.utils import logging
 
+    warnings.simplefilter("ignore", FutureWarning)
     logging.set_tqdm_hook(lambda bar, arguments, options: bar(*arguments, **options | {"disable": True}))
     logging.set_verbosity_error()
 

@@ -5,11 +5,12 @@ import tiny
 import torch
 
 from unsee.data.schema import Person, Question
-from unsee.errors import DataError
+from unsee.errors import DataError, ModelError
 from unsee.losses import cross_entropy
 from unsee.methods.base import Pair
+from unsee.models.family import Picture
 from unsee.prompts import ask
-from unsee.teach import FineTuning, Lessons, augment, training_text
+from unsee.teach import FineTuning, Lessons, augment, disturb, training_text
 from unsee.train import Scorer, batches
 
 TAUGHT = {
@@ -90,6 +91,21 @@ def test_a_disturbed_photo_is_another_photo_of_the_same_size(vlm):
     assert all((photo - picture.canvas).abs().mean() > 1e-3 for photo in photos)
     assert len({photo.sum().item() for photo in photos}) == 5
     assert torch.equal(augment(picture, random.Random(3)).canvas, photos[3])
+
+
+def test_a_disturbed_image_is_another_image_of_the_same_size():
+    image = tiny.photo().crop((0, 0, 96, 64))
+    images = [disturb(image, random.Random(seed)) for seed in (0, 0, 1)]
+    assert {found.size for found in images} == {(96, 64)}
+    assert images[0] == images[1]
+    assert len({found.tobytes() for found in [image, *images]}) == 3
+
+
+def test_a_picture_without_a_canvas_cannot_be_moved(vlm):
+    whole = tiny.picture_of(vlm)
+    tiles = Picture({"pixel_values": whole.inputs["pixel_values"].repeat(2, 1, 1, 1)}, whole.text, whole.runs)
+    with pytest.raises(ModelError, match="tiles or patches"):
+        augment(tiles, random.Random(0))
 
 
 def test_fine_tuning_lowers_the_cross_entropy_of_the_answers(vlm):

@@ -201,9 +201,12 @@ def speak(vlm: VLM, asked: Sequence[tuple[PrivacyPair, str]], max_new_tokens: in
         prompts = vlm.prompt_ids([asked[i][1] for i in members], picture=picture)
         groups.append(Group.of(prompts, [picture]))
     rows = generate(vlm, groups, max_new_tokens=max_new_tokens, batch_size=batch_size)
-    order = itertools.chain.from_iterable(by_image.values())
-    said = dict(zip(order, vlm.decode(list(itertools.chain.from_iterable(rows))), strict=True))
-    return [said[i] for i in range(len(asked))]
+    said = {
+        i: row
+        for members, own in zip(by_image.values(), rows, strict=True)
+        for i, row in zip(members, own, strict=True)
+    }
+    return [vlm.decode([said[i]])[0] for i in range(len(asked))]
 
 
 def _answer_ids(vlm: VLM, query: Query) -> list[int]:

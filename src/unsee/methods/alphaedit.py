@@ -14,7 +14,7 @@ from unsee.edits.edit import Edit
 from unsee.edits.keys import free_space, projected_least_squares, second_moment, spread
 from unsee.edits.sheet import make_sheets
 from unsee.methods import METHODS
-from unsee.methods.base import NonNegativeFloat, PositiveFloat, PositiveInt, Share, Work
+from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Share, Work
 from unsee.models.vlm import VLM
 
 
@@ -39,7 +39,7 @@ class AlphaEdit:
         pictures: pictures whose values are found at once.
     """
 
-    layers: str = AUTO
+    layers: Layers = AUTO
     benign_weight: NonNegativeFloat = 1.25
     value_rate: PositiveFloat = 0.5
     value_steps: PositiveInt = 25

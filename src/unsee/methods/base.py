@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from unsee.collate import Batch
@@ -23,6 +23,8 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Side = Literal["forget", "retain"]
+Layers = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int and value >= 0 else value)]
+"""Layers as `parse_layers` reads them; a single one may be written as a number."""
 Share = Annotated[float, Field(gt=0, le=1)]
 Model = Callable[[Batch], Scored]
 Guard = Callable[[str], str | None]

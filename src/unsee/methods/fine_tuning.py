@@ -11,7 +11,7 @@ from unsee.edits.edit import Edit
 from unsee.edits.sheet import make_sheets
 from unsee.edits.tune import Course, refuse, tune
 from unsee.methods import METHODS
-from unsee.methods.base import NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
@@ -28,7 +28,7 @@ class FineTuning:
         pictures: pictures per step.
     """
 
-    layers: str = AUTO
+    layers: Layers = AUTO
     benign_weight: NonNegativeFloat = 1.25
     learning_rate: PositiveFloat = 5e-3
     epochs: PositiveInt = 20

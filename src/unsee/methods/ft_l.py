@@ -13,7 +13,7 @@ from unsee.edits.edit import Edit
 from unsee.edits.sheet import make_sheets
 from unsee.edits.tune import Course, refuse, tune
 from unsee.methods import METHODS
-from unsee.methods.base import NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
@@ -34,7 +34,7 @@ class FTL:
         pictures: pictures per step.
     """
 
-    layers: str = AUTO
+    layers: Layers = AUTO
     bound: PositiveFloat = 0.03
     benign_weight: NonNegativeFloat = 1.25
     learning_rate: PositiveFloat = 5e-3

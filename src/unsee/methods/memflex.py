@@ -18,7 +18,7 @@ from unsee.edits.sheet import Sheet, make_sheets
 from unsee.edits.tune import Course, Tunable, Weights, linear, matrices, refuse, tune
 from unsee.errors import ModelError
 from unsee.methods import METHODS
-from unsee.methods.base import NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 from unsee.neurons import frozen
 
@@ -40,7 +40,7 @@ class MemFlex:
         pictures: pictures per step.
     """
 
-    layers: str = AUTO
+    layers: Layers = AUTO
     cosine: Annotated[float, Field(ge=0, le=1)] = 0.95
     benign_weight: NonNegativeFloat = 1.25
     learning_rate: PositiveFloat = 5e-3

@@ -27,7 +27,7 @@ from unsee.edits.vectors import (
 )
 from unsee.errors import ConfigError
 from unsee.methods import METHODS
-from unsee.methods.base import NonNegativeFloat, PositiveFloat, PositiveInt, Share, Work
+from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Share, Work
 from unsee.models.vlm import VLM
 from unsee.neurons import Gate, frozen
 
@@ -89,7 +89,7 @@ class NeuralGate:
     """
 
     mode: Literal["clean", "reference"] = "clean"
-    layers: str = AUTO
+    layers: Layers = AUTO
     gate: Literal["learned", "random", "none"] = "learned"
     scope: Literal["auto", "subject_last", "subject", "text", "every"] = "auto"
     occurrence: Occurrence = "last"

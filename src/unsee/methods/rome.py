@@ -16,7 +16,7 @@ from unsee.edits.sheet import make_sheet, queries
 from unsee.edits.tune import matrices, working_with
 from unsee.errors import ConfigError
 from unsee.methods import METHODS
-from unsee.methods.base import NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
@@ -38,7 +38,7 @@ class ROME:
         ridge: added to the second moment's diagonal, as a share of its mean, > 0.
     """
 
-    layers: str = AUTO
+    layers: Layers = AUTO
     benign_weight: NonNegativeFloat = 1.25
     value_rate: PositiveFloat = 0.5
     value_steps: PositiveInt = 25

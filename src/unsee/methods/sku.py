@@ -15,7 +15,7 @@ from unsee.edits.sheet import Sheet, make_sheets
 from unsee.edits.tune import Course, tune
 from unsee.losses import Scored, kl_divergence
 from unsee.methods import METHODS
-from unsee.methods.base import NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
@@ -38,7 +38,7 @@ class SKU:
         pictures: pictures per step.
     """
 
-    layers: str = AUTO
+    layers: Layers = AUTO
     random_weight: NonNegativeFloat = 0.5
     preserve_weight: NonNegativeFloat = 1.0
     strength: PositiveFloat = 1.0

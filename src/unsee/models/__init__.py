@@ -1,7 +1,8 @@
 """Vision-language models: one adapter, one family per file, and the base models shipped with the package.
 
-How to add a family: write `models/<name>.py` with one function or frozen dataclass under `@MODELS.register("<name>")`
-that says where the family keeps its parts (see `vlm.py`). Nothing else needs an edit.
+How to add a family: write `models/<name>.py` with one subclass of `Family` under `@MODELS.register("<name>")`, its
+transformers `model_type`: where its parts are and what it does in its own way (`family.py`). A tiny one in
+`tests/families.py` puts it through the contract tests. Nothing else needs an edit.
 """
 
 from __future__ import annotations
