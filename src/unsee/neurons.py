@@ -20,10 +20,11 @@ Rewrite = Callable[[Tensor], Tensor]
 
 @dataclass
 class Captured:
-    """The last thing a module was given and the last thing it gave (the first of several)."""
+    """The last thing a module was given and the last thing it gave (the first of several), and its named arguments."""
 
     input: Tensor = field(default_factory=lambda: torch.empty(0))
     output: Tensor = field(default_factory=lambda: torch.empty(0))
+    named: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -32,7 +33,8 @@ def capture(modules: Sequence[nn.Module]) -> Iterator[list[Captured]]:
     kept = [Captured() for _ in modules]
 
     def keep(index: int, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        kept[index].input = arguments[0] if arguments else named["hidden_states"]
+        kept[index].input = arguments[0] if arguments else next(iter(named.values()))
+        kept[index].named = named
         kept[index].output = _first(output)
 
     with ExitStack() as stack:

@@ -8,6 +8,7 @@ Shape letters: A axes of positions, B rows, T tokens of the packed row, V those 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ from unsee.models.vlm import VLM
 from unsee.neurons import capture, replace
 
 AUTO = "auto"
+OWN = {"inputs_embeds", "input_ids", "attention_mask", "position_ids", "past_key_values", "use_cache", "cache_position"}
+"""What the decoder is given by us; anything else that holds tensors a family lays beside it, for all tokens."""
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
@@ -79,26 +82,30 @@ class Above:
         self._vlm, self._batch = vlm, batch
         self._layers = decoder_layers(vlm)
         self._decoder = vlm.model.get_submodule(vlm.layout.decoder_layers.rpartition(".")[0])
-        self._below = {module: _pass_on for module in self._layers[: layer + 1]}
-        self._kept: list[tuple[int, Tensor, Tensor]] = []
-        with torch.no_grad(), capture([self._layers[max(layer, 0)]]) as (seen,):
+        self._start = layer
+        with torch.no_grad(), capture([self._layers[max(layer, 0)], self._decoder]) as (seen, called):
             final_BTD = vlm.hidden(batch.inputs)
+        self._beside = {
+            name: value for name, value in called.named.items() if name not in OWN and _holds_tensors(value)
+        }
         hidden_BTD = seen.input if layer < 0 else seen.output
         self._order(changed_BT, *hidden_BTD.shape[:2])
         mask, positions = batch.inputs["attention_mask"], batch.inputs["position_ids"]
+        cache = DynamicCache()
         with torch.no_grad():
-            cache = DynamicCache()
-            again_BTD = self._run(hidden_BTD, mask, positions, cache)
-        error = float((again_BTD - final_BTD).abs().max() / final_BTD.abs().max())
-        if not error <= TOLERANCE[final_BTD.dtype]:
-            raise ModelError(f"model {vlm.id}: its layers above {layer} cannot be run alone (off by {error:.1e})")
-        for index in range(layer + 1, len(self._layers)) if self._order_BC.shape[1] else ():
-            part: Any = cache.layers[index]
-            self._kept.append((index, _rows(part.keys, self._order_BC), _rows(part.values, self._order_BC)))
-        self._mask = _map(mask, lambda seen_BHTT: self._seen(seen_BHTT))
+            self._check(self._run(hidden_BTD, mask, positions, cache, self._beside), final_BTD)
+        kept: Any = list(enumerate(cache.layers))
+        self._kept = [
+            (index, _rows(part.keys, self._order_BC), _rows(part.values, self._order_BC))
+            for index, part in kept
+            if index > layer and self._order_BC.shape[1]
+        ]
+        self._mask = _map(mask, self._seen)
         self._positions = positions.gather(-1, self._order_BV.expand(*positions.shape[:-1], -1))
         self.hidden_BVD = self.pick(hidden_BTD)
         self._source_N = self._slots(batch.source_N, hidden_BTD.shape[1])
+        with torch.no_grad():
+            self._check(self._again(self.hidden_BVD), self.pick(final_BTD))
 
     def pick(self, values: Tensor) -> Tensor:
         """Of values (B, T) or (B, T, D) those of the tokens that run."""
@@ -107,19 +114,37 @@ class Above:
 
     def __call__(self, hidden_BVD: Tensor) -> Scored:
         """Scores of the batch's answers if this is what the layer gives at the tokens that run."""
+        logits_NV = self._vlm.head()(self._again(hidden_BVD).flatten(0, 1)[self._source_N])
+        return Scored(logits_NV, self._batch.target_N, self._batch.item_N, self._batch.num_items)
+
+    def _again(self, hidden_BVD: Tensor) -> Tensor:
+        """Last hidden states of the tokens that run."""
         cache = DynamicCache()
         for index, keys, values in self._kept:
             cache.update(keys, values, index)
-        final_BVD = self._run(hidden_BVD, self._mask, self._positions, cache)
-        logits_NV = self._vlm.head()(final_BVD.flatten(0, 1)[self._source_N])
-        return Scored(logits_NV, self._batch.target_N, self._batch.item_N, self._batch.num_items)
+        beside = {} if self._order_BC.shape[1] else self._beside
+        return self._run(hidden_BVD, self._mask, self._positions, cache, beside)
 
-    def _run(self, hidden: Tensor, mask: Any, positions: Tensor, cache: DynamicCache) -> Tensor:
-        with replace(self._below):
+    def _run(
+        self, hidden: Tensor, mask: Any, positions: Tensor, cache: DynamicCache, beside: Mapping[str, Any]
+    ) -> Tensor:
+        """The decoder with its lower layers idle; what it adds to the stream below the start has no effect."""
+        idle: dict[nn.Module, Callable[..., Tensor]] = {module: _pass_on for module in self._layers[: self._start + 1]}
+        if self._start >= 0:
+            idle[self._layers[self._start]] = lambda *arguments, **named: hidden
+        with replace(idle):
             output: Tensor = self._decoder(
-                inputs_embeds=hidden, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-            ).last_hidden_state
+                inputs_embeds=hidden, attention_mask=mask, position_ids=positions, past_key_values=cache,
+                use_cache=True, **beside,
+            ).last_hidden_state  # fmt: skip
         return output
+
+    def _check(self, got: Tensor, wanted: Tensor) -> None:
+        error = float((got - wanted).abs().max() / wanted.abs().max())
+        if not error <= TOLERANCE[wanted.dtype]:
+            raise ModelError(
+                f"model {self._vlm.id}: its layers above {self._start} cannot be run alone (off by {error:.1e})"
+            )
 
     def _order(self, changed_BT: Tensor | None, rows: int, width: int) -> None:
         """Tokens that stay, then those that run; as many stay in every row as in the row where the fewest do."""
@@ -131,6 +156,9 @@ class Above:
             seen_BTT = torch.stack([part[:, 0] for part in masks]).any(0)
             runs_BT = (seen_BTT & changed_BT[:, None]).any(-1)
             runs_BT.flatten()[self._batch.source_N] = True
+            pictures_BT = self._batch.inputs["input_ids"] == self._vlm.family.image_token
+            if self._beside and (runs_BT & pictures_BT).any():  # what is put beside pictures is laid out for all tokens
+                runs_BT[:] = True
         num_stay = int((~runs_BT).sum(1).min())
         order_BT = runs_BT.int().argsort(dim=1, stable=True)
         self._order_BC, self._order_BV = order_BT[:, :num_stay], order_BT[:, num_stay:].sort(1).values
@@ -149,6 +177,10 @@ class Above:
 
 def _pass_on(hidden_states: Tensor, *arguments: Any, **named: Any) -> Tensor:
     return hidden_states
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value))
 
 
 def _rows(states: Tensor, order_BC: Tensor) -> Tensor:
