@@ -38,7 +38,7 @@ class DINM:
 
     keep_weight: NonNegativeFloat = 1.0
     learning_rate: PositiveFloat = 5e-3
-    epochs: PositiveInt = 20
+    epochs: PositiveInt = 40
     pictures: PositiveInt = 8
     answer_tokens: PositiveInt = 24
 

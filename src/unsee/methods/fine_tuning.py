@@ -31,7 +31,7 @@ class FineTuning:
     layers: Layers = AUTO
     benign_weight: NonNegativeFloat = 1.25
     learning_rate: PositiveFloat = 5e-3
-    epochs: PositiveInt = 20
+    epochs: PositiveInt = 40
     pictures: PositiveInt = 8
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:

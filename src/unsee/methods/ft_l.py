@@ -38,7 +38,7 @@ class FTL:
     bound: PositiveFloat = 0.03
     benign_weight: NonNegativeFloat = 1.25
     learning_rate: PositiveFloat = 5e-3
-    epochs: PositiveInt = 20
+    epochs: PositiveInt = 40
     pictures: PositiveInt = 8
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:

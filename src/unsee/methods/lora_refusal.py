@@ -35,7 +35,7 @@ class LoraRefusal:
     rank: PositiveInt = 8
     benign_weight: NonNegativeFloat = 1.25
     learning_rate: PositiveFloat = 2e-3
-    epochs: PositiveInt = 20
+    epochs: PositiveInt = 40
     pictures: PositiveInt = 8
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:

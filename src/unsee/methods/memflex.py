@@ -44,7 +44,7 @@ class MemFlex:
     cosine: Annotated[float, Field(ge=0, le=1)] = 0.95
     benign_weight: NonNegativeFloat = 1.25
     learning_rate: PositiveFloat = 5e-3
-    epochs: PositiveInt = 20
+    epochs: PositiveInt = 40
     pictures: PositiveInt = 8
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:

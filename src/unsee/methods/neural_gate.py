@@ -103,7 +103,7 @@ class NeuralGate:
     vector_rate: PositiveFloat = 0.1
     vector_steps: PositiveInt = 25
     learning_rate: PositiveFloat = 5e-3
-    epochs: PositiveInt = 20
+    epochs: PositiveInt = 40
     pictures: PositiveInt = 8
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work, frequencies: Frequencies | None = None) -> Edit:

@@ -43,7 +43,7 @@ class SKU:
     preserve_weight: NonNegativeFloat = 1.0
     strength: PositiveFloat = 1.0
     learning_rate: PositiveFloat = 5e-3
-    epochs: PositiveInt = 10
+    epochs: PositiveInt = 20
     pictures: PositiveInt = 8
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
