@@ -24,7 +24,7 @@ from unsee.neurons import capture, replace
 AUTO = "auto"
 OWN = {"inputs_embeds", "input_ids", "attention_mask", "position_ids", "past_key_values", "use_cache", "cache_position"}
 """What the decoder is given by us; anything else that holds tensors a family lays beside it, for all tokens."""
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
 def decoder_layers(vlm: VLM) -> list[nn.Module]:
