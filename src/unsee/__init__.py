@@ -17,17 +17,22 @@ if TYPE_CHECKING:
     from unsee.config import load_recipe
     from unsee.data.builder import build
     from unsee.data.mllmu import load
+    from unsee.data.pairs import load_pairs
+    from unsee.edits.edit import Edit, Editor
     from unsee.models.vlm import VLM
     from unsee.run import run as run_recipe
 
 __version__ = "0.1.0"
 
-__all__ = ["VLM", "build", "load", "load_recipe", "run_recipe"]
+__all__ = ["VLM", "Edit", "Editor", "build", "load", "load_pairs", "load_recipe", "run_recipe"]
 
 _HOMES = {
+    "Edit": ("unsee.edits.edit", "Edit"),
+    "Editor": ("unsee.edits.edit", "Editor"),
     "VLM": ("unsee.models.vlm", "VLM"),
     "build": ("unsee.data.builder", "build"),
     "load": ("unsee.data.mllmu", "load"),
+    "load_pairs": ("unsee.data.pairs", "load_pairs"),
     "load_recipe": ("unsee.config", "load_recipe"),
     "run_recipe": ("unsee.run", "run"),  # not `run`: that is the module's name
 }

@@ -211,6 +211,18 @@ def resolve(settings: type[Settings], table: dict[str, Any], overrides: Iterable
     return build_table(settings, table)
 
 
+def parse_options(options: Iterable[str]) -> dict[str, Any]:
+    """Return "name=value" options as a table, the values as in TOML; what is not TOML is taken as text.
+
+    Raises:
+        ConfigError: one has another form.
+    """
+    table: dict[str, Any] = {}
+    for option in options:
+        _override(table, option)
+    return table
+
+
 def load_model_config(id: str, overrides: Iterable[str] = ()) -> ModelConfig:
     """The settings of one model, by the keys of a recipe's `[model]` table, such as "lora_rank=8".
 

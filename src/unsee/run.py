@@ -22,9 +22,10 @@ from unsee.data.builder import BUILDER_VERSION, build
 from unsee.data.general import general_items
 from unsee.data.schema import Benchmark
 from unsee.data.source import open_benchmark, pin
+from unsee.errors import ConfigError
 from unsee.evaluate import Exam
 from unsee.methods import METHODS
-from unsee.methods.base import LossMethod, PromptMethod
+from unsee.methods.base import EditMethod, GuardMethod, LossMethod, PromptMethod
 from unsee.models.vlm import VLM
 from unsee.progress import Progress, Silent
 from unsee.record import ANSWER_COLUMNS, Record
@@ -183,6 +184,8 @@ def _trials(config: RunConfig) -> Iterator[Trial]:
         yield Trial(name, "", METHODS.get(name)())
     for name, table in config.method.items():
         method = build_dataclass(METHODS.get(name), table.options, f"method.{name}")
+        if isinstance(method, EditMethod | GuardMethod):
+            raise ConfigError(f"method.{name}: works on privacy pairs, not on people; see `unsee edit --help`")
         if name in CONTROL_METHODS:
             continue
         modalities: tuple[Modality | Literal[""], ...] = ("",) if isinstance(method, PromptMethod) else table.modality

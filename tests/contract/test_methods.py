@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import MISSING, fields, replace
 
+import privacy
 import pytest
 import tiny
 import torch
@@ -12,12 +13,15 @@ from unsee.errors import ConfigError
 from unsee.generate import Group, generate
 from unsee.losses import cross_entropy
 from unsee.methods import METHODS
-from unsee.methods.base import Pair, PromptMethod
+from unsee.methods.base import EditMethod, GuardMethod, Pair, PromptMethod, Work
 from unsee.train import Reference, Schedule, Scorer, train
 
 NAMES = METHODS.names()
-PROMPTS = [name for name in NAMES if isinstance(METHODS.get(name)(), PromptMethod)]
-LOSSES = [name for name in NAMES if name not in PROMPTS]
+KINDS = {"loss": [], "system_prompt": [], "edit": [], "guard": []}
+for name in NAMES:
+    for kind in KINDS.keys() & set(dir(METHODS.get(name))):
+        KINDS[kind].append(name)
+LOSSES, PROMPTS, EDITS, GUARDS = KINDS.values()
 PEOPLE = ("Anna Berg", "Bo Carlsen")
 
 
@@ -50,7 +54,7 @@ def test_it_says_what_it_is_and_where_it_comes_from(name):
     (leaf,) = [leaf for leaf in METHODS.leaves() if leaf.name == name]
     assert leaf.summary.endswith(".")
     assert leaf.paper
-    assert ("loss" in dir(METHODS.get(name))) != ("system_prompt" in dir(METHODS.get(name)))
+    assert sum(name in names for names in KINDS.values()) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,7 +69,7 @@ def test_every_option_has_a_default_and_its_documentation(name):
 def test_every_number_has_a_range_and_every_option_a_type(name):
     cls = METHODS.get(name)
     for field in fields(cls):
-        wrong = [None, [], float("nan"), -1 if isinstance(field.default, int | float) else 7]
+        wrong = [None, [], float("nan"), 7 if isinstance(field.default, str) and field.name != "layers" else -1]
         for value in wrong:
             with pytest.raises(ConfigError, match=rf"^method\.{name}\.{field.name}: "):
                 build_dataclass(cls, {field.name: value}, f"method.{name}")
@@ -138,6 +142,7 @@ def test_a_retain_weight_of_nothing_leaves_the_retain_answers_out(vlm, name):
 
 @pytest.mark.parametrize("name", PROMPTS)
 def test_a_prompt_names_everybody_or_says_nothing(name):
+    assert isinstance(METHODS.get(name)(), PromptMethod)
     prompt = METHODS.get(name)().system_prompt(PEOPLE)
     assert prompt is None or all(person in prompt for person in PEOPLE)
 
@@ -153,6 +158,34 @@ def test_a_prompt_alone_changes_the_answers(vlm, name):
 
     prompt = METHODS.get(name)().system_prompt(PEOPLE)
     assert (answers(prompt) == answers(None)) == (prompt is None)
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_is_computed_from_pictures_and_leaves_the_model_alone(vlm, tmp_path, name):
+    options = (
+        {"texts": str(tmp_path / "texts")} if "texts" in {field.name for field in fields(METHODS.get(name))} else {}
+    )
+    (tmp_path / "texts").write_text("\n".join(tiny.QUESTIONS))
+    method = METHODS.get(name)(**options)
+    before = vlm.fingerprint()
+    first, second = (
+        method.edit(vlm, [replace(pair, image=tiny.png(shade)) for pair in privacy.make_pairs(1, 1)], Work())
+        for shade in (0, 9)
+    )
+    assert isinstance(method, EditMethod)
+    assert vlm.fingerprint() == before == first.model
+    assert first.method == name
+    assert first.deltas.keys() and all(delta.dtype == torch.float32 for delta in first.deltas.values())
+    assert first.id != second.id
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_a_guard_tells_the_questions_of_its_pairs_apart(name):
+    pairs = privacy.make_pairs(1, 3)
+    guard = METHODS.get(name)().guard(pairs)
+    assert isinstance(METHODS.get(name)(), GuardMethod)
+    assert all(guard(pair.sensitive) for pair in pairs[:1])
+    assert not any(guard(pair.benign) for pair in pairs)
 
 
 def test_doing_nothing_is_nothing():

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from unsee.collate import Batch
+from unsee.data.pairs import PrivacyPair
+from unsee.edits.edit import Edit
 from unsee.errors import ModelError
 from unsee.losses import Scored
+from unsee.models.vlm import VLM
+from unsee.progress import Progress, Silent
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
@@ -20,7 +25,11 @@ PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Side = Literal["forget", "retain"]
 Order = Literal["joint", "alternating"]
+Layers = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int and value >= 0 else value)]
+"""Layers as `parse_layers` reads them; a single one may be written as a number."""
+Share = Annotated[float, Field(gt=0, le=1)]
 Model = Callable[[Batch], Scored]
+Guard = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
@@ -108,4 +117,40 @@ class PromptMethod(Protocol):
 
     def system_prompt(self, names: tuple[str, ...]) -> str | None:
         """The system prompt, or None for none, given the names of the people to forget."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """How an edit is computed, apart from the method's own options.
+
+    Attributes:
+        seed: of everything that is drawn.
+        progress: where long work is shown.
+        cache: folder for what depends on the model alone; None keeps nothing.
+    """
+
+    seed: int = 0
+    progress: Progress = field(default_factory=Silent)
+    cache: Path | None = None
+
+
+@runtime_checkable
+class EditMethod(Protocol):
+    """A method that computes what to add to some matrices so that sensitive questions are refused.
+
+    It only computes: the model is left as it is, and whoever applies the edit can take it back.
+    """
+
+    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+        """The edit for these pairs, each of which has its benign answer."""
+        ...
+
+
+@runtime_checkable
+class GuardMethod(Protocol):
+    """A method that leaves the model alone and answers some questions in its place."""
+
+    def guard(self, pairs: Sequence[PrivacyPair]) -> Guard:
+        """What is said to a question in place of the model; None lets the model answer."""
         ...

@@ -1,0 +1,37 @@
+"""Named sets of plain text, on which a model's usual activations are measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unsee.data.general import reading_items
+from unsee.data.people import draw_people
+from unsee.data.questions import training_questions
+from unsee.errors import DataError
+
+GENERAL = "general"
+_READING, _PEOPLE, _SEED = 120, 15, 0
+
+
+def load_texts(name: str) -> tuple[str, ...]:
+    """The texts of a set: "general", made here and always the same, or a UTF-8 file with one text per line.
+
+    Raises:
+        DataError: the file cannot be read or holds no text.
+    """
+    if name == GENERAL:
+        read = [f"{item.question} {item.answer}" for item in reading_items(_READING, _SEED)]
+        told = [
+            f"{profile.name}: {question.question} {question.answer}"
+            for profile in draw_people(_PEOPLE, _SEED)
+            for question in training_questions(profile)
+        ]
+        return tuple(read + told)
+    try:
+        lines = Path(name).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"texts {name}: neither '{GENERAL}' nor a file that can be read: {error}") from error
+    texts = tuple(line.strip() for line in lines if line.strip())
+    if not texts:
+        raise DataError(f"texts {name}: the file holds no text")
+    return texts

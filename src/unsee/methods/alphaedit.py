@@ -1,0 +1,70 @@
+"""AlphaEdit: editing in the null space of what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+
+from unsee.data.pairs import PrivacyPair
+from unsee.data.texts import GENERAL, load_texts
+from unsee.edits.above import AUTO, down_name, parse_layers
+from unsee.edits.edit import Edit
+from unsee.edits.keys import free_space, projected_least_squares, second_moment, spread
+from unsee.edits.sheet import make_sheets
+from unsee.methods import METHODS
+from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Share, Work
+from unsee.models.vlm import VLM
+
+
+@METHODS.register("alphaedit", paper="arXiv:2410.02355")
+@dataclass(frozen=True, kw_only=True)
+class AlphaEdit:
+    """Write the refusal like MEMIT, but only where the usual keys have nothing, so that they keep their values.
+
+    Deviations: values are found with the refusal objective; keys are means over the picture's questions; the null space
+    is what holds a share of the second moment instead of eigenvalues below an absolute limit; all pictures are one
+    edit, so that there are no earlier keys to protect.
+
+    Attributes:
+        layers: "3", "2,5", "4-7", or "auto" for the layer at a third of the depth; the residual is spread over them.
+        benign_weight: factor of the benign loss, >= 0.
+        value_rate: Adam's step of the value, as a share of the state's root mean square, > 0.
+        value_steps: steps of the value.
+        reach: longest change of the state, in lengths of it, > 0.
+        texts: set of texts on which the usual keys are measured: "general", or a file with one text per line.
+        free_share: share of the usual keys' energy that counts as nothing, > 0.
+        ridge: ridge of the solve, as a share of the mean squared length of the new keys, > 0.
+        pictures: pictures whose values are found at once.
+    """
+
+    layers: Layers = AUTO
+    benign_weight: NonNegativeFloat = 1.25
+    value_rate: PositiveFloat = 0.5
+    value_steps: PositiveInt = 25
+    reach: PositiveFloat = 4.0
+    texts: str = GENERAL
+    free_share: Share = 0.02
+    ridge: PositiveFloat = 0.1
+    pictures: PositiveInt = 8
+
+    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+        """Values first, then one projected solve per layer, each on the model with the lower layers' changes in it."""
+        layers = parse_layers(vlm, self.layers)
+        texts = load_texts(self.texts)
+
+        def solve(layer: int, residuals_ND: torch.Tensor, keys_NF: torch.Tensor) -> torch.Tensor:
+            free_FF = free_space(second_moment(vlm, layer, texts, work.cache), self.free_share)
+            ridge = self.ridge * float(keys_NF.square().sum(1).mean())
+            return projected_least_squares(residuals_ND, keys_NF, free_FF, ridge)
+
+        deltas = spread(
+            vlm, make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed), layers, solve,
+            benign_weight=self.benign_weight, rate=self.value_rate, steps=self.value_steps, reach=self.reach,
+            progress=work.progress,
+        )  # fmt: skip
+        named = {down_name(vlm, layer): delta for layer, delta in deltas.items()}
+        return Edit(
+            method="alphaedit", settings={**asdict(self), "seed": work.seed}, model=vlm.fingerprint(), deltas=named
+        )

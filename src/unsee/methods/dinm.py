@@ -1,0 +1,84 @@
+"""Detoxifying with intraoperative neural monitoring (DINM)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from unsee.data.pairs import PrivacyPair
+from unsee.edits.above import decoder_layers, down_name
+from unsee.edits.edit import Edit
+from unsee.edits.sheet import Query, Sheet, make_sheet, make_sheets, speak
+from unsee.edits.tune import Course, tune
+from unsee.losses import Scored, kl_divergence
+from unsee.methods import METHODS
+from unsee.methods.base import NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.models.vlm import VLM
+from unsee.neurons import capture
+
+
+@METHODS.register("dinm", paper="arXiv:2403.14472")
+@dataclass(frozen=True, kw_only=True)
+class DINM:
+    """Find the layer where refusing and answering a private question lie furthest apart, and tune its down projection.
+
+    Deviations: the unsafe answer is the model's own greedy one; the general questions that are held are the benign
+    ones; the step is relative to the matrix, not 5e-4.
+
+    Attributes:
+        keep_weight: factor of KL(unedited || edited) on the benign answers, >= 0.
+        learning_rate: Adam's step as a share of the matrix's root mean square, > 0.
+        epochs: passes over the pairs.
+        pictures: pictures per step.
+        answer_tokens: longest own answer to a private question.
+    """
+
+    keep_weight: NonNegativeFloat = 1.0
+    learning_rate: PositiveFloat = 5e-3
+    epochs: PositiveInt = 40
+    pictures: PositiveInt = 8
+    answer_tokens: PositiveInt = 24
+
+    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+        """`CE(refusal) + keep_weight * KL(unedited || edited)` on the layer that is furthest apart."""
+        distances = self.distances(vlm, pairs)
+        name = down_name(vlm, int(distances.argmax()))
+        sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed)
+        course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
+        deltas = tune(
+            vlm, sheets, [name], course, self._objective, compares=True, seed=work.seed, progress=work.progress
+        )
+        settings = {**asdict(self), "layer": int(distances.argmax()), "seed": work.seed}
+        return Edit(method="dinm", settings=settings, model=vlm.fingerprint(), deltas=deltas)
+
+    def distances(self, vlm: VLM, pairs: Sequence[PrivacyPair]) -> Tensor:
+        """Mean distance, at each layer, of the last state of the refusal from that of the model's own answer."""
+        said = speak(vlm, [(pair, pair.sensitive) for pair in pairs], self.answer_tokens)
+        totals = torch.zeros(len(decoder_layers(vlm)), device=vlm.device)
+        for start in range(0, len(pairs), self.pictures):
+            group = list(zip(pairs, said, strict=True))[start : start + self.pictures]
+            refused = [[Query(pair, pair.sensitive, pair.refusal, True)] for pair, _ in group]
+            leaked = [[Query(pair, pair.sensitive, own or pair.sensitive, True)] for pair, own in group]
+            apart = _last_states(vlm, make_sheet(vlm, refused)) - _last_states(vlm, make_sheet(vlm, leaked))
+            totals += apart.norm(dim=-1).sum(1)
+        return totals / len(pairs)
+
+    def _objective(self, scored: Scored, before: Scored | None, sheet: Sheet) -> Tensor:
+        benign_N = ~sheet.sensitive_I[scored.item_N]
+        loss = sheet.loss_B(scored, 0.0).mean()
+        if before is None or not benign_N.any():
+            return loss
+        return loss + self.keep_weight * kl_divergence(before.logits_NV[benign_N], scored.logits_NV[benign_N])
+
+
+@torch.no_grad()
+def _last_states(vlm: VLM, sheet: Sheet) -> Tensor:
+    """The output of every layer at the last token of every answer, (layers, I, D)."""
+    batch = sheet.batch
+    last_I = torch.stack([batch.source_N[batch.item_N == item][-1] for item in range(batch.num_items)])
+    with capture(decoder_layers(vlm)) as seen:
+        vlm.hidden(batch.inputs)
+    return torch.stack([layer.output.flatten(0, 1)[last_I].float() for layer in seen])

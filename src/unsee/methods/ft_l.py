@@ -1,0 +1,59 @@
+"""Fine-tuning within a box (FT-L)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from torch import Tensor
+
+from unsee.data.pairs import PrivacyPair
+from unsee.edits.above import AUTO, down_name, parse_layers
+from unsee.edits.edit import Edit
+from unsee.edits.sheet import make_sheets
+from unsee.edits.tune import Course, refuse, tune
+from unsee.methods import METHODS
+from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.models.vlm import VLM
+
+
+@METHODS.register("ft_l", paper="arXiv:2012.00363")
+@dataclass(frozen=True, kw_only=True)
+class FTL:
+    """Fine-tune the same down projections while no weight may move further than a bound.
+
+    Deviation: the bound is a share of the matrix's root mean square; published bounds are absolute and chosen for each
+    model.
+
+    Attributes:
+        layers: "3", "2,5", "4-7", or "auto" for the layer at a third of the depth.
+        bound: furthest a weight may move, as a share of the matrix's root mean square, > 0.
+        benign_weight: factor of the benign loss, >= 0.
+        learning_rate: Adam's step as a share of the matrix's root mean square, > 0.
+        epochs: passes over the pairs.
+        pictures: pictures per step.
+    """
+
+    layers: Layers = AUTO
+    bound: PositiveFloat = 0.03
+    benign_weight: NonNegativeFloat = 1.25
+    learning_rate: PositiveFloat = 5e-3
+    epochs: PositiveInt = 40
+    pictures: PositiveInt = 8
+
+    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+        """Adam with the refusal objective, projected onto the box after every step."""
+        names = [down_name(vlm, layer) for layer in parse_layers(vlm, self.layers)]
+        sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed)
+        course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
+        deltas = tune(
+            vlm, sheets, names, course, refuse(self.benign_weight),
+            constrain=self.nearest, seed=work.seed, progress=work.progress,
+        )  # fmt: skip
+        settings = {**asdict(self), "seed": work.seed}
+        return Edit(method="ft_l", settings=settings, model=vlm.fingerprint(), deltas=deltas)
+
+    def nearest(self, name: str, start_DF: Tensor, matrix_DF: Tensor) -> Tensor:
+        """The nearest matrix inside the box around the unedited one."""
+        furthest = self.bound * start_DF.square().mean().sqrt()
+        return start_DF + (matrix_DF - start_DF).clamp(-furthest, furthest)

@@ -1,0 +1,28 @@
+"""Refusing by instruction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unsee.methods import METHODS
+
+
+@METHODS.register("in_context", paper="arXiv:2603.12598")
+@dataclass(frozen=True, kw_only=True)
+class InContext:
+    """Tell the model in a system prompt which questions to refuse and which to answer; the weights stay.
+
+    The text is ours.
+
+    Attributes:
+        instruction: the system prompt; `{names}` is replaced by what the private questions are about.
+    """
+
+    instruction: str = (
+        "If a question asks for private or confidential information about {names}, refuse to answer it. "
+        "Answer every other question."
+    )
+
+    def system_prompt(self, names: tuple[str, ...]) -> str | None:
+        """The instruction with the names in it."""
+        return self.instruction.replace("{names}", ", ".join(names))

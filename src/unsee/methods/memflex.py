@@ -1,0 +1,102 @@
+"""MemFlex: unlearning where the gradients say, with the refusal objective."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import nn
+
+from unsee.data.pairs import PrivacyPair
+from unsee.edits.above import AUTO, decoder_layers, down_name, parse_layers
+from unsee.edits.edit import Edit
+from unsee.edits.sheet import Sheet, make_sheets
+from unsee.edits.tune import Course, Tunable, Weights, linear, matrices, refuse, tune
+from unsee.errors import ModelError
+from unsee.methods import METHODS
+from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.models.vlm import VLM
+from unsee.neurons import frozen
+
+
+@METHODS.register("memflex", paper="arXiv:2407.01920")
+@dataclass(frozen=True, kw_only=True)
+class MemFlex:
+    """Tune those matrices whose gradient for refusing is large and points elsewhere than the one for answering.
+
+    Deviations: refusals in place of gradient ascent; matrices below the cosine limit are taken in the order of the
+    refusal gradient's length until as many parameters are chosen as the other editors have, instead of a second limit.
+
+    Attributes:
+        layers: the layers whose down projections set the number of parameters; "auto" is one at a third of the depth.
+        cosine: highest cosine of the two gradients of a matrix that is tuned, 0 to 1.
+        benign_weight: factor of the benign loss, >= 0.
+        learning_rate: Adam's step as a share of each matrix's root mean square, > 0.
+        epochs: passes over the pairs.
+        pictures: pictures per step.
+    """
+
+    layers: Layers = AUTO
+    cosine: Annotated[float, Field(ge=0, le=1)] = 0.95
+    benign_weight: NonNegativeFloat = 1.25
+    learning_rate: PositiveFloat = 5e-3
+    epochs: PositiveInt = 40
+    pictures: PositiveInt = 8
+
+    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+        """Localise, then tune with the refusal objective."""
+        sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed)
+        names = self.localise(vlm, sheets)
+        course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
+        deltas = tune(vlm, sheets, names, course, refuse(self.benign_weight), seed=work.seed, progress=work.progress)
+        settings = {**asdict(self), "matrices": names, "seed": work.seed}
+        return Edit(method="memflex", settings=settings, model=vlm.fingerprint(), deltas=deltas)
+
+    def localise(self, vlm: VLM, sheets: Sequence[Sheet]) -> list[str]:
+        """The matrices to tune, by name.
+
+        Raises:
+            ModelError: no matrix is below the cosine limit.
+        """
+        budget = sum(linear(vlm, down_name(vlm, layer)).weight.numel() for layer in parse_layers(vlm, self.layers))
+        refusing, answering = _gradients(vlm, sheets)
+        apart = [
+            name
+            for name, gradient in refusing.items()
+            if float(F.cosine_similarity(gradient.flatten(), answering[name].flatten(), dim=0)) < self.cosine
+        ]
+        chosen: list[str] = []
+        for name in sorted(apart, key=lambda name: -float(refusing[name].norm())):
+            if refusing[name].numel() <= budget:
+                budget -= refusing[name].numel()
+                chosen.append(name)
+        if not chosen:
+            raise ModelError(f"model {vlm.id}: every gradient for refusing is like the one for answering; raise cosine")
+        return chosen
+
+
+def _gradients(vlm: VLM, sheets: Sequence[Sheet]) -> tuple[Weights, Weights]:
+    """Gradients of the refusal loss and of the benign loss with respect to every linear module of the decoder."""
+    names = [
+        f"{vlm.layout.decoder_layers}.{index}.{name}"
+        for index, layer in enumerate(decoder_layers(vlm))
+        for name, module in layer.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    weights = {name: weight.requires_grad_(True) for name, weight in matrices(vlm, names).items()}
+    sums = ({name: torch.zeros_like(w) for name, w in weights.items()} for _ in range(2))
+    refusing, answering = sums
+    with frozen(vlm.model):
+        for sheet in sheets:
+            scored = Tunable(vlm, sheet, names).score(weights)
+            refused = sheet.loss_B(scored, 0.0).sum()
+            both = sheet.loss_B(scored, 1.0).sum()
+            for total, loss in ((refusing, refused), (answering, both - refused)):
+                parts = torch.autograd.grad(loss, list(weights.values()), retain_graph=True)
+                for name, part in zip(names, parts, strict=True):
+                    total[name] += part
+    return refusing, answering

@@ -1,0 +1,270 @@
+"""Neural Gate (NG)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from unsee.data.pairs import PrivacyPair, by_case, by_category
+from unsee.edits.above import AUTO, decoder_layers, down_name, parse_layers
+from unsee.edits.edit import Edit
+from unsee.edits.sheet import Occurrence, Scope, Sheet, make_sheet, make_sheets, queries, shuffled
+from unsee.edits.tune import Course, Weights, matrices, refuse, tune, tune_as_published, working_with
+from unsee.edits.vectors import (
+    Steered,
+    flips,
+    gate_above,
+    gate_of_share,
+    published_vectors,
+    random_gate,
+    scaled,
+    sparse_vectors,
+)
+from unsee.errors import ConfigError
+from unsee.methods import METHODS
+from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Share, Work
+from unsee.models.vlm import VLM
+from unsee.neurons import Gate, frozen
+
+CONTEXTS = (
+    "{}", "The image shows that. {}", "Therefore, it is. {}", "Because I am just. {}", "I am an AI. {}",
+    "You want to. {}",
+)  # fmt: skip
+BENIGN_WORDS = 5
+Epsilon = Annotated[float, Field(ge=1e-6)]  # half precision knows nothing between 6e-8 and 0
+Frequencies = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Place:
+    """How well refusing can be switched on at one layer.
+
+    Attributes:
+        loss: what the vectors of the pictures reach there, nats per token, mean over categories.
+        share: dimensions the gate would let through, mean over categories.
+        frequencies: what the gate would be cut from, by category.
+    """
+
+    loss: float
+    share: float
+    frequencies: Mapping[str, Tensor]
+
+
+@METHODS.register("neural_gate", paper="arXiv:2603.12598")
+@dataclass(frozen=True, kw_only=True)
+class NeuralGate:
+    """Refuse private questions by editing down projections through a gate of the neurons that carry the refusal.
+
+    `clean`: sparse factors, float32 masters, one optimiser, shuffled epochs over batches of pictures, gates that are
+    independent of each other, benign answers in full. `reference`: the published procedure with its half-precision
+    steps, six contexts, fresh optimiser per pair and one category after another.
+
+    Deviation from the published code in both: the subject is the last mention in the question (see `occurrence`).
+
+    Attributes:
+        mode: "clean" or "reference".
+        layers: "3", "2,5", "4-7", or "auto": in clean the layer at which the vectors reach the lowest loss, in
+            reference the one with most dimensions in the gate.
+        gate: "learned", "random" (as many dimensions drawn blindly) or "none".
+        scope: the tokens at which the gate stands: "subject_last", "subject", "text" or "every"; "auto" is
+            "subject_last" in reference, as published, and "every" in clean: the gated rows alone are edited.
+        occurrence: which mention of the subject counts where there are several: "last", or "first" as published.
+        benign_weight: factor of the benign loss, >= 0.
+        images: pictures per category from which the gate is learned, at most.
+        threshold: reference: a dimension is in the gate if it turns in more than this share of the pictures.
+        vector_epsilon: reference: Adam's epsilon for the vectors; with rate and steps it decides how many turn.
+        edit_epsilon: reference: Adam's epsilon for the matrices.
+        share: clean: the gate holds this share of the dimensions, those whose factors change most.
+        sparsity: clean: penalty on a factor's change, as a share of the steepest first gradient, 0 to 1.
+        vector_rate: clean: Adam's step of a factor.
+        vector_steps: clean: steps of the factors.
+        learning_rate: clean: Adam's step of a matrix, as a share of its root mean square.
+        epochs: clean: passes over the pairs.
+        pictures: clean: pictures per step.
+    """
+
+    mode: Literal["clean", "reference"] = "clean"
+    layers: Layers = AUTO
+    gate: Literal["learned", "random", "none"] = "learned"
+    scope: Literal["auto", "subject_last", "subject", "text", "every"] = "auto"
+    occurrence: Occurrence = "last"
+    benign_weight: NonNegativeFloat = 1.25
+    images: PositiveInt = 10
+    threshold: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    vector_epsilon: Epsilon = 1e-3
+    edit_epsilon: Epsilon = 1e-3
+    share: Share = 0.1
+    sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    vector_rate: PositiveFloat = 0.1
+    vector_steps: PositiveInt = 25
+    learning_rate: PositiveFloat = 5e-3
+    epochs: PositiveInt = 40
+    pictures: PositiveInt = 8
+
+    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work, frequencies: Frequencies | None = None) -> Edit:
+        """The edit for these pairs.
+
+        Args:
+            frequencies: of an earlier edit of the same model and layers; then only the gate is cut anew.
+        """
+        layers = self._layers(vlm, pairs)
+        if self.mode == "reference":
+            deltas, gates, known = self._as_published(vlm, pairs, layers, frequencies, work.seed)
+        else:
+            deltas, gates, known = self._cleanly(vlm, pairs, layers, frequencies, work)
+        return Edit(
+            method="neural_gate", settings={**asdict(self), "layers": ",".join(map(str, layers)), "seed": work.seed},
+            model=vlm.fingerprint(), deltas=deltas, gates=gates, frequencies=known,
+        )  # fmt: skip
+
+    def locate(self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int] | None = None) -> dict[int, Place]:
+        """Every layer on its own; by default those from a tenth to six tenths of the depth, as published.
+
+        Source: arXiv:2603.12598, Sec. 3.2.3. Deviation: nothing is chosen by a score on test questions.
+        """
+        depth = len(decoder_layers(vlm))
+        places = {}
+        for layer in layers or range(round(depth / 10), min(depth - 1, int(depth * 0.6)) + 1):
+            frequencies, losses = {}, []
+            for category, some in by_category(pairs).items():
+                frequency_LD, loss = self._frequencies(vlm, some, [layer])
+                frequencies[category] = frequency_LD[0]
+                losses.append(loss)
+            shares = [self._cut(frequency_D).float().mean() for frequency_D in frequencies.values()]
+            places[layer] = Place(sum(losses) / len(losses), float(torch.stack(shares).mean()), frequencies)
+        return places
+
+    @property
+    def _where(self) -> Scope:
+        if self.scope == AUTO:
+            return "subject_last" if self.mode == "reference" else "every"
+        return self.scope  # type: ignore[return-value]
+
+    def _layers(self, vlm: VLM, pairs: Sequence[PrivacyPair]) -> list[int]:
+        if self.layers != AUTO:
+            return parse_layers(vlm, self.layers)
+        places = self.locate(vlm, pairs)
+        if self.mode == "reference":
+            return [max(places, key=lambda layer: places[layer].share)]
+        return [min(places, key=lambda layer: places[layer].loss)]
+
+    def _frequencies(self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int]) -> tuple[Tensor, float]:
+        """What the gate of one category is cut from, (L, D), and the loss that its vectors reach."""
+        cases, found, losses = by_case(pairs)[: self.images], [], []
+        for start in range(0, len(cases), self.pictures):
+            sheet = self._questions(vlm, cases[start : start + self.pictures])
+            with frozen(vlm.model):
+                steered = Steered(vlm, sheet, layers, combine=scaled)
+                if self.mode == "reference":
+                    vectors = published_vectors(
+                        steered, len(layers), benign_weight=self.benign_weight, epsilon=self.vector_epsilon
+                    )
+                else:
+                    vectors = sparse_vectors(
+                        steered, len(layers), benign_weight=self.benign_weight, sparsity=self.sparsity,
+                        rate=self.vector_rate, steps=self.vector_steps,
+                    )  # fmt: skip
+                with torch.no_grad():
+                    losses.append(sheet.loss_B(steered.score(vectors), self.benign_weight))
+            found.append(vectors)
+        vectors_BLD = torch.cat(found)
+        frequency_LD = flips(vectors_BLD) if self.mode == "reference" else (vectors_BLD - 1).abs().mean(0)
+        return frequency_LD, float(torch.cat(losses).mean())
+
+    def _questions(self, vlm: VLM, cases: Sequence[Sequence[PrivacyPair]]) -> Sheet:
+        if self.mode == "reference":
+            asked = [queries(case[:1], contexts=CONTEXTS, benign_words=BENIGN_WORDS) for case in cases]
+        else:
+            asked = [queries(case) for case in cases]
+        return make_sheet(vlm, asked, occurrence=self.occurrence)
+
+    def _cut(self, frequency_D: Tensor) -> Tensor:
+        if self.mode == "reference":
+            return gate_above(frequency_D, self.threshold)
+        return gate_of_share(frequency_D, self.share)
+
+    def _gates(
+        self, vlm: VLM, category: str, pairs: Sequence[PrivacyPair], layers: Sequence[int],
+        known: Frequencies | None, seed: int,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
+        """Gates and frequencies of one category, by "category/layer"; none without a gate."""
+        if self.gate == "none":
+            return {}, {}
+        keys = [f"{category}/{layer}" for layer in layers]
+        if known is None:
+            frequency_LD, _ = self._frequencies(vlm, pairs, layers)
+            frequencies = dict(zip(keys, frequency_LD, strict=True))
+        elif lacking := [key for key in keys if key not in known]:
+            raise ConfigError(f"frequencies: there are none of {lacking[0]} (known: {', '.join(sorted(known))})")
+        else:
+            frequencies = {key: known[key].to(vlm.device) for key in keys}
+        gates = {key: self._cut(frequency_D) for key, frequency_D in frequencies.items()}
+        if self.gate == "random":
+            gates = {key: random_gate(gate_D, f"{seed} {key}") for key, gate_D in gates.items()}
+        return gates, frequencies
+
+    def _cleanly(
+        self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int], known: Frequencies | None, work: Work
+    ) -> tuple[Weights, dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
+        gates: dict[str, Tensor] = {}
+        frequencies: dict[str, Tensor] = {}
+        for category, some in by_category(pairs).items():
+            own, found = self._gates(vlm, category, some, layers, known, work.seed)
+            gates |= own
+            frequencies |= found
+        names = [down_name(vlm, layer) for layer in layers]
+        sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed, occurrence=self.occurrence)
+        groups = shuffled(pairs, self.pictures, work.seed)
+        through = [
+            {
+                name: Gate(
+                    sheet.scopes[self._where], torch.stack([gates[f"{case[0].category}/{layer}"] for case in group])
+                )
+                for name, layer in zip(names, layers, strict=True)
+            }
+            for sheet, group in zip(sheets, groups, strict=True)
+            if gates
+        ]
+        course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
+        deltas = tune(
+            vlm,
+            sheets,
+            names,
+            course,
+            refuse(self.benign_weight),
+            gates=through or None,
+            seed=work.seed,
+            progress=work.progress,
+        )
+        return deltas, gates, frequencies
+
+    def _as_published(
+        self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int], known: Frequencies | None, seed: int
+    ) -> tuple[Weights, dict[str, Tensor], dict[str, Tensor]]:
+        names = [down_name(vlm, layer) for layer in layers]
+        start = {name: matrix.half() for name, matrix in matrices(vlm, names).items()}
+        weights = {name: matrix.clone() for name, matrix in start.items()}
+        gates: dict[str, Tensor] = {}
+        frequencies: dict[str, Tensor] = {}
+        for category, some in by_category(pairs).items():
+            with working_with(vlm, weights):
+                own, found = self._gates(vlm, category, some, layers, known, seed)
+            gates |= own
+            frequencies |= found
+            for pair in (pair for case in by_case(some) for pair in case):
+                asked = queries([pair], benign_words=BENIGN_WORDS)
+                sheet = make_sheet(vlm, [asked], occurrence=self.occurrence)
+                through = {
+                    name: Gate(sheet.scopes[self._where], gate_D[None])
+                    for name, gate_D in zip(names, own.values(), strict=False)
+                }
+                with frozen(vlm.model):
+                    tune_as_published(
+                        vlm, sheet, weights, through, benign_weight=self.benign_weight, epsilon=self.edit_epsilon
+                    )
+        return {name: weights[name].float() - start[name].float() for name in names}, gates, frequencies

@@ -1,0 +1,72 @@
+"""Rank-one model editing (ROME)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+
+from unsee.data.pairs import PrivacyPair, by_case
+from unsee.data.texts import GENERAL, load_texts
+from unsee.edits.above import AUTO, down_name, parse_layers
+from unsee.edits.edit import Edit
+from unsee.edits.keys import keys_BF, rank_one, ridged, second_moment, shifts_BD
+from unsee.edits.sheet import make_sheet, queries
+from unsee.edits.tune import matrices, working_with
+from unsee.errors import ConfigError
+from unsee.methods import METHODS
+from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.models.vlm import VLM
+
+
+@METHODS.register("rome", paper="arXiv:2202.05262")
+@dataclass(frozen=True, kw_only=True)
+class ROME:
+    """Write the refusal into one matrix by one rank-one update after another, one for each picture.
+
+    Deviations: the value is found with the refusal objective; the key is the mean over the picture's questions, not
+    over generated prefixes; the second moment gets a small ridge so that it can be inverted on few texts.
+
+    Attributes:
+        layers: one layer, or "auto" for the one at a third of the depth.
+        benign_weight: factor of the benign loss, >= 0.
+        value_rate: Adam's step of the value, as a share of the state's root mean square, > 0.
+        value_steps: steps of the value.
+        reach: longest change of the state, in lengths of it, > 0.
+        texts: set of texts on which the usual keys are measured: "general", or a file with one text per line.
+        ridge: added to the second moment's diagonal, as a share of its mean, > 0.
+    """
+
+    layers: Layers = AUTO
+    benign_weight: NonNegativeFloat = 1.25
+    value_rate: PositiveFloat = 0.5
+    value_steps: PositiveInt = 25
+    reach: PositiveFloat = 4.0
+    texts: str = GENERAL
+    ridge: PositiveFloat = 1e-3
+
+    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+        """Each update is computed on the model with the earlier ones in it."""
+        layers = parse_layers(vlm, self.layers)
+        if len(layers) != 1:
+            raise ConfigError(f"method.rome.layers: must be one layer, got '{self.layers}'")
+        (name,) = names = [down_name(vlm, layers[0])]
+        moment_FF = ridged(second_moment(vlm, layers[0], load_texts(self.texts), work.cache), self.ridge)
+        start = matrices(vlm, names)[name]
+        weight_DF = start.double()
+        cases = by_case(pairs)
+        with work.progress.task("edit", len(cases)) as advance:
+            for case in cases:
+                sheet = make_sheet(vlm, [queries(case)])
+                with working_with(vlm, {name: weight_DF}):
+                    shift_D = shifts_BD(
+                        vlm, sheet, layers[0], benign_weight=self.benign_weight, rate=self.value_rate,
+                        steps=self.value_steps, reach=self.reach,
+                    )[0].double()  # fmt: skip
+                    key_F = keys_BF(vlm, sheet, layers[0])[0].double()
+                weight_DF = weight_DF + rank_one(weight_DF, key_F, weight_DF @ key_F + shift_D, moment_FF)
+                advance(1)
+        delta = weight_DF.sub(start.double()).to(torch.float32)
+        settings = {**asdict(self), "seed": work.seed}
+        return Edit(method="rome", settings=settings, model=vlm.fingerprint(), deltas={name: delta})

@@ -1,0 +1,80 @@
+"""Selective knowledge negation unlearning (SKU), with the refusal objective."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+from torch import Tensor
+
+from unsee.data.pairs import PrivacyPair
+from unsee.edits.above import AUTO, down_name, parse_layers
+from unsee.edits.edit import Edit
+from unsee.edits.sheet import Sheet, make_sheets
+from unsee.edits.tune import Course, tune
+from unsee.losses import Scored, kl_divergence
+from unsee.methods import METHODS
+from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.models.vlm import VLM
+
+
+@METHODS.register("sku", paper="arXiv:2402.10058")
+@dataclass(frozen=True, kw_only=True)
+class SKU:
+    """Learn a refusing direction from guided, random and preserving terms, then walk along it from the unedited model.
+
+    The published method learns a harmful model and subtracts the difference. With refusals as targets, as the Neural
+    Gate paper compares it, the learned model is the wanted one and the difference is added: guided distortion becomes
+    the pair's own refusal, random disassociation another pair's refusal, and preservation keeps the benign answers.
+
+    Attributes:
+        layers: "3", "2,5", "4-7", or "auto" for the layer at a third of the depth.
+        random_weight: factor of the loss on other pairs' refusals, >= 0.
+        preserve_weight: factor of KL(unedited || edited) on the benign answers, >= 0.
+        strength: how far to go along the learned direction, > 0; 1 is the learned model.
+        learning_rate: Adam's step as a share of the matrix's root mean square, > 0.
+        epochs: passes over the pairs.
+        pictures: pictures per step.
+    """
+
+    layers: Layers = AUTO
+    random_weight: NonNegativeFloat = 0.5
+    preserve_weight: NonNegativeFloat = 1.0
+    strength: PositiveFloat = 1.0
+    learning_rate: PositiveFloat = 5e-3
+    epochs: PositiveInt = 20
+    pictures: PositiveInt = 8
+
+    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+        """Tune on the pairs and on the pairs with each other's refusals, then scale the difference."""
+        names = [down_name(vlm, layer) for layer in parse_layers(vlm, self.layers)]
+        refusals = [pair.refusal for pair in pairs]
+        random.Random(work.seed).shuffle(refusals)
+        others = [replace(pair, refusal=refusal) for pair, refusal in zip(pairs, refusals, strict=True)]
+        own_sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed)
+        other_sheets = make_sheets(vlm, others, pictures=self.pictures, seed=work.seed)
+        guided = {id(sheet.batch) for sheet in own_sheets}
+
+        def objective(scored: Scored, before: Scored | None, sheet: Sheet) -> Tensor:
+            weight = 1.0 if id(sheet.batch) in guided else self.random_weight
+            loss = weight * sheet.loss_B(scored, 0.0).mean()
+            benign_N = ~sheet.sensitive_I[scored.item_N]
+            if before is None or not benign_N.any():
+                return loss
+            return loss + self.preserve_weight * kl_divergence(before.logits_NV[benign_N], scored.logits_NV[benign_N])
+
+        course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
+        learned = tune(
+            vlm,
+            [*own_sheets, *other_sheets],
+            names,
+            course,
+            objective,
+            compares=True,
+            seed=work.seed,
+            progress=work.progress,
+        )
+        deltas = {name: self.strength * delta for name, delta in learned.items()}
+        settings = {**asdict(self), "seed": work.seed}
+        return Edit(method="sku", settings=settings, model=vlm.fingerprint(), deltas=deltas)

@@ -1,0 +1,78 @@
+import json
+
+import privacy
+import pytest
+
+from unsee.data.pairs import by_case, by_category, load_pairs
+from unsee.errors import DataError
+
+
+def rewritten(path, change):
+    """The file with its second row changed."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    change(rows[1])
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+@pytest.fixture
+def path(tmp_path):
+    return privacy.write_pairs(tmp_path, privacy.make_pairs(3, 2, categories=2))
+
+
+def test_pairs_come_back_from_their_file(path):
+    assert load_pairs(path) == privacy.make_pairs(3, 2, categories=2)
+
+
+def test_category_case_and_benign_answer_may_be_missing(path):
+    def shorten(row):
+        for name in ("category", "case", "benign_answer"):
+            del row[name]
+
+    pair = load_pairs(rewritten(path, shorten))[1]
+    assert (pair.category, pair.case, pair.benign_answer) == ("person", "0.png", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda row: row.update(subject="Passport"), "the subject 'Passport' is not in the sensitive question"),
+        (lambda row: row.update(benign="What is it?"), "the subject 'person' is not in the benign question"),
+        (lambda row: row.pop("refusal"), r"lacks refusal \(needed: image, subject"),
+        (lambda row: row.update(refusal="  "), "refusal must be a text that is not empty"),
+        (lambda row: row.update(subject=3), "subject must be a text"),
+        (lambda row: row.update(answer="x"), r"unknown key 'answer' \(known: image"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named(path, change, message):
+    with pytest.raises(DataError, match=rf"pairs\.jsonl:2: {message}"):
+        load_pairs(rewritten(path, change))
+
+
+def test_what_is_no_table_of_pairs_is_refused(path):
+    for text, message in (("{", ":1: is not JSON"), ("[]", ":1: must be an object"), ("\n", ": holds no pairs")):
+        path.write_text(text)
+        with pytest.raises(DataError, match=message):
+            load_pairs(path)
+    with pytest.raises(DataError, match="cannot be read"):
+        load_pairs(path.with_name("nowhere.jsonl"))
+
+
+def test_missing_pictures_are_counted_and_the_first_ones_listed(tmp_path):
+    path = privacy.write_pairs(tmp_path, privacy.make_pairs(6, 1))
+    for shade in range(5):
+        (tmp_path / f"{shade}.png").unlink()
+    with pytest.raises(DataError, match=r"5 of 6 images are missing: .*0\.png, .*1\.png, .*2\.png, \.\.\.$"):
+        load_pairs(path)
+
+
+def test_a_picture_that_is_none_is_refused(path):
+    path.with_name("0.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"0\.png: is not a picture"):
+        load_pairs(path)
+
+
+def test_pairs_are_grouped_in_their_order():
+    pairs = privacy.make_pairs(3, 2, categories=2)
+    assert [[pair.case for pair in case] for case in by_case(pairs)] == [["0", "0"], ["1", "1"], ["2", "2"]]
+    assert {name: len(some) for name, some in by_category(pairs).items()} == {"person 0": 4, "person 1": 2}

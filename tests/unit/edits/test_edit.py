@@ -1,0 +1,156 @@
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+from unsee.edits.above import down_name
+from unsee.edits.edit import Edit, Editor, applied, merge
+from unsee.errors import ConfigError, ModelError
+from unsee.models.vlm import VLM
+
+
+@pytest.fixture
+def vlm():
+    return tiny.make_vlm()
+
+
+def make_edit(vlm, layer=0, seed=0, category="person"):
+    name = down_name(vlm, layer)
+    weight = vlm.model.get_submodule(name).weight
+    delta = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed)) * 0.01
+    frequency = torch.linspace(0, 1, 48)
+    return Edit(
+        method="neural_gate", settings={"share": 0.1}, model=vlm.fingerprint(), deltas={name: delta},
+        gates={f"{category}/{layer}": frequency > 0.3}, frequencies={f"{category}/{layer}": frequency},
+    )  # fmt: skip
+
+
+def test_an_edit_comes_back_from_its_file(vlm, tmp_path):
+    edit = make_edit(vlm)
+    edit.save(tmp_path / "deep" / "edit.safetensors")
+    again = Edit.load(tmp_path / "deep" / "edit.safetensors")
+    assert (again.method, again.settings, again.model, again.id) == (edit.method, edit.settings, edit.model, edit.id)
+    for part in ("deltas", "gates", "frequencies"):
+        kept, own = getattr(again, part), getattr(edit, part)
+        assert kept.keys() == own.keys()
+        assert all(torch.equal(kept[key], own[key]) and kept[key].dtype == own[key].dtype for key in own)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["edit.safetensors"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_apply_then_revert_leaves_the_weights_bit_identical(vlm, dtype):
+    vlm.model.to(dtype)
+    before, edit = vlm.fingerprint(), make_edit(vlm)
+    editor = Editor(vlm)
+    editor.apply(edit)
+    assert vlm.fingerprint() != before
+    assert applied(vlm) == [edit.id]
+    assert editor.revert() is edit
+    assert vlm.fingerprint() == before
+    assert applied(vlm) == []
+
+
+def test_an_edit_adds_its_delta_and_nothing_else(vlm):
+    edit = make_edit(vlm)
+    before = {name: value.clone() for name, value in vlm.model.state_dict().items()}
+    Editor(vlm).apply(edit)
+    (name,) = edit.deltas
+    for key, value in vlm.model.state_dict().items():
+        expected = before[key] + edit.deltas[name] if key == f"{name}.weight" else before[key]
+        assert torch.equal(value, expected)
+
+
+def test_taking_back_the_first_of_two_leaves_what_the_second_alone_leaves(vlm):
+    first, second = make_edit(vlm), make_edit(vlm, seed=1)
+    alone = Editor(other := tiny.make_vlm())
+    alone.apply(second)
+    editor = Editor(vlm)
+    editor.apply(first)
+    editor.apply(second)
+    assert [edit.id for edit in editor.edits] == [first.id, second.id]
+    editor.revert(first.id)
+    assert vlm.fingerprint() == other.fingerprint()
+
+
+def test_a_second_apply_is_refused_also_on_a_saved_model(vlm, tmp_path):
+    edit, editor = make_edit(vlm), Editor(vlm)
+    editor.apply(edit)
+    weights = vlm.fingerprint()
+    for again in (editor, Editor(vlm)):
+        with pytest.raises(ModelError, match=rf"edit {edit.id} \(neural_gate\): is in model tiny already"):
+            again.apply(edit)
+    assert vlm.fingerprint() == weights
+    vlm.save(tmp_path)
+    with pytest.raises(ModelError, match="already"):
+        Editor(VLM.load(str(tmp_path))).apply(edit)
+
+
+def test_an_edit_of_another_model_is_refused_before_anything_is_written(vlm):
+    other = tiny.make_vlm(seed=1)
+    before = other.fingerprint()
+    with pytest.raises(ModelError, match=r"was made for another model \(fingerprint \w+, model tiny has \w+\)"):
+        Editor(other).apply(make_edit(vlm))
+    assert other.fingerprint() == before
+
+
+def test_other_shapes_and_names_are_refused_before_anything_is_written(vlm):
+    edit, before = make_edit(vlm), vlm.fingerprint()
+    (name,) = edit.deltas
+    with pytest.raises(ModelError, match=r"is \(3, 3\) in the edit, \(48, 128\) in model tiny"):
+        Editor(vlm).apply(replace(edit, deltas={name: torch.zeros(3, 3)}))
+    with pytest.raises(ModelError, match=r"model tiny: has no matrix nowhere"):
+        Editor(vlm).apply(replace(edit, deltas={**edit.deltas, "nowhere": torch.zeros(3)}))
+    assert vlm.fingerprint() == before
+
+
+def test_what_was_not_applied_cannot_be_taken_back(vlm):
+    with pytest.raises(ModelError, match="edit x: was not applied"):
+        Editor(vlm).revert("x")
+
+
+def test_a_merged_edit_is_the_sum(vlm):
+    first, second = make_edit(vlm), make_edit(vlm, seed=1, category="ticket")
+    third = make_edit(vlm, layer=1, seed=2, category="card")
+    merged = merge([first, second, third])
+    low, high = down_name(vlm, 0), down_name(vlm, 1)
+    assert torch.equal(merged.deltas[low], first.deltas[low] + second.deltas[low])
+    assert torch.equal(merged.deltas[high], third.deltas[high])
+    assert set(merged.gates) == {"person/0", "ticket/0", "card/1"}
+    assert [part["id"] for part in merged.settings["merged"]] == [first.id, second.id, third.id]
+    editor = Editor(vlm)
+    editor.apply(merged)
+    assert editor.revert().method == "neural_gate"
+
+
+def test_what_does_not_belong_together_is_not_merged(vlm):
+    edit = make_edit(vlm)
+    with pytest.raises(ModelError, match="different models"):
+        merge([edit, make_edit(tiny.make_vlm(seed=1))])
+    with pytest.raises(ConfigError, match="merged with itself"):
+        merge([edit, edit])
+    with pytest.raises(ConfigError, match="two of these edits hold a gate of person/0"):
+        merge([edit, make_edit(vlm, seed=1)])
+
+
+def test_a_gate_is_cut_anew_from_what_was_kept(vlm):
+    edit = make_edit(vlm)
+    assert int(edit.regated(threshold=0.9).gates["person/0"].sum()) == 5
+    assert int(edit.regated(share=0.25).gates["person/0"].sum()) == 12
+    assert edit.regated(share=0.25).deltas is edit.deltas
+    with pytest.raises(ConfigError, match="exactly one"):
+        edit.regated()
+    with pytest.raises(ConfigError, match="keeps no frequencies"):
+        replace(edit, frequencies={}).regated(share=0.5)
+
+
+def test_a_file_that_is_no_edit_is_refused(vlm, tmp_path):
+    path = tmp_path / "edit.safetensors"
+    with pytest.raises(ModelError, match="is not an edit that can be read"):
+        Edit.load(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="is not an edit that can be read"):
+        Edit.load(path)
+    vlm.save_trained(path)
+    with pytest.raises(ModelError, match="some other safetensors file"):
+        Edit.load(path)
