@@ -19,13 +19,20 @@ import typer
 import unsee
 from unsee.allocator import settle
 from unsee.errors import ConfigError, UnknownNameError, UnseeError
-from unsee.terminal import hush, print_table, show_progress
+from unsee.terminal import ask_consent, hush, print_table, show_progress
 
 if TYPE_CHECKING:
-    from unsee.judge.base import Costs
     from unsee.registry import Registry
 
 OFF, USER_ERROR, NO_SIGNAL, INTERRUPTED = 1, 2, 3, 130
+
+ModelName = Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")]
+DataName = Annotated[str, typer.Option(help="A data folder in the published layout, or a name on the hub.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe's tables; may be repeated."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Send without asking; answers leave this machine.")]
 
 models = typer.Typer(help="Look into models and convert them.", no_args_is_help=True)
 app = typer.Typer(
@@ -78,9 +85,7 @@ def run_recipe(
     recipe: Annotated[
         str, typer.Argument(help="A recipe's name, or the path of one (a run's config.toml too).")
     ] = "quick",
-    change: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value; may be repeated.")
-    ] = None,
+    change: Changes = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; by default one under runs/.")] = None,
 ) -> None:
     """Teach, forget, evaluate and report, as the recipe says; continues where an interrupted run stopped."""
@@ -101,15 +106,13 @@ def run_recipe(
 
 @app.command()
 def unlearn(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
+    model: ModelName,
     forget: Annotated[Path, typer.Option(help="JSON lines with image, question, answer, person: what to forget.")],
     retain: Annotated[Path, typer.Option(help="The same: what to keep.")],
     method: Annotated[str, typer.Option(help="How; `unsee list methods`.")],
     out: Annotated[Path, typer.Option(help="The folder for the model, the figures and the report.")],
     modality: Annotated[str, typer.Option(help="Unlearn from questions with the image, in text, or both.")] = "both",
-    change: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value; may be repeated.")
-    ] = None,
+    change: Changes = None,
 ) -> None:
     """Make a model forget what one file says and keep what another does; needs no benchmark and no oracle."""
     from unsee.config import resolve
@@ -161,8 +164,8 @@ def build(
 
 @app.command("eval")
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
-    data: Annotated[str, typer.Option(help="A data folder in the published layout, or a name on the hub.")],
+    model: ModelName,
+    data: DataName,
     forget_percent: Annotated[int, typer.Option(help="Which forget set: 5, 10 or 15.")] = 15,
     protocol: Annotated[str, typer.Option(help="How it is asked: clean or published.")] = "clean",
 ) -> None:
@@ -179,8 +182,8 @@ def evaluate(
 
 @app.command()
 def conformance(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
-    data: Annotated[Path, typer.Option(help="A data folder in the published layout.")],
+    model: ModelName,
+    data: DataName,
     expected: Annotated[
         Path | None, typer.Option(help="Stored figures (TOML); by default those of the released LLaVA-1.5-7B.")
     ] = None,
@@ -286,14 +289,14 @@ def judge(
     requests_per_minute: Annotated[float | None, typer.Option(help="Requests started, at most.")] = None,
     timeout_seconds: Annotated[float | None, typer.Option(help="How long the endpoint may be silent.")] = None,
     body: Annotated[str | None, typer.Option(metavar="JSON", help="Merged into every request; null removes.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Send without asking; answers leave this machine.")] = False,
+    yes: Yes = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent and stop.")] = False,
 ) -> None:
     """Score how true every generated sentence of a run is, 1 to 10; the report shows it from then on."""
     from unsee.config import build_dataclass
     from unsee.judge import JUDGES
     from unsee.judge.base import RemoteJudge
-    from unsee.judge.judging import judge_run, open_docket, table
+    from unsee.judge.judging import judge_run, open_docket, rows
 
     given = {
         "model": model, "base_url": base_url, "price_in": price_in, "price_out": price_out, "concurrency": concurrency,
@@ -303,12 +306,12 @@ def judge(
     judging = build_dataclass(JUDGES.get(judge), options, f"judge.{judge}")
     docket = open_docket(run)
     if isinstance(judging, RemoteJudge):
-        _consent(judging.costs(docket), yes=yes or dry_run)
+        ask_consent(judging.costs(docket), yes=yes or dry_run)
     if dry_run:
         return
     with show_progress() as progress:
         factuality = judge_run(docket, judging, progress)
-    print_table(table(factuality))
+    print_table(rows(factuality))
     if factuality.invalid:
         print(f"unsee: {factuality.invalid} of {factuality.cases} answers got no score", file=sys.stderr)
     print(run / "report.html")
@@ -328,30 +331,20 @@ def _json_object(text: str | None) -> dict[str, object] | None:
     return value
 
 
-def _consent(costs: Costs, *, yes: bool) -> None:
-    """Say what would be sent and ask for consent, unless it was given; without it nothing happens."""
-    print(costs.sentence, file=sys.stderr)
-    if yes or not costs.calls:
-        return
-    if not sys.stdin.isatty():
-        raise ConfigError("nothing was sent: this needs your consent, and there is no terminal to ask on; add --yes")
-    if not typer.confirm(f"Send them to {costs.receiver}?", err=True):
-        raise ConfigError("nothing was sent: you did not consent")
-
-
 @app.command()
 def utility(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
+    model: ModelName,
     benchmark: Annotated[str, typer.Option(help="A name of `unsee list utility`.")],
     data: Annotated[str | None, typer.Option(help="A folder, or a name on the hub; else the benchmark's own.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask at most so many questions, drawn evenly.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what --limit draws.")] = 0,
     out: Annotated[Path | None, typer.Option(help="A folder for the numbers and the answers.")] = None,
     review: Annotated[bool, typer.Option("--review", help="Have UNSEE_JUDGE_MODEL grade the answers.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Send without asking; answers leave this machine.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Ask a model the questions of a published benchmark and print the published numbers."""
     from unsee.judge.asking import Asking
+    from unsee.record import check_writable
     from unsee.utility import UTILITY
     from unsee.utility.evaluate import Review, check_reviewed, sit
 
@@ -362,13 +355,14 @@ def utility(
         asking = build_dataclass(Asking, {}, "--review")
         if out is None:
             raise ConfigError("--review: keeps a journal, so that nothing is asked twice; give --out a folder")
-        out.mkdir(parents=True, exist_ok=True)
+    if out:
+        check_writable(out)
     with show_progress() as progress:
         sitting = sit(model, benchmark, data, limit=limit, seed=seed, progress=progress)
     grades = None
     if review and out:
         reviewing = Review(sitting, asking, out)
-        _consent(reviewing.costs, yes=yes)
+        ask_consent(reviewing.costs, yes=yes)
         with show_progress() as progress:
             grades = reviewing.grades(progress)
     taken = sitting.score(grades)
@@ -380,11 +374,8 @@ def utility(
 
 @models.command("check")
 def check_model(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of a recipe's [model] table; may be repeated."),
-    ] = None,
+    model: ModelName,
+    change: Changes = None,
 ) -> None:
     """Load a model as a run would, show its parts, and let it read, write and learn once."""
     from unsee.config import load_model_config

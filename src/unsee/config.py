@@ -6,7 +6,6 @@ Every value is typed, bounded and has its unit in its name; an unknown key or a 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -27,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from unsee.errors import ConfigError, UnknownNameError
+from unsee.errors import ConfigError, UnknownNameError, did_you_mean
 from unsee.protocols import STRICT, EvaluationConfig, Modality, Table, TeachConfig, UnlearnConfig
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -170,6 +169,10 @@ class RunConfig(Table):
     method: dict[str, MethodTable] = Field(default_factory=dict)
 
 
+class _OnlyModel(Table):
+    model: ModelConfig
+
+
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with the package."""
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
@@ -224,15 +227,12 @@ def parse_options(options: Iterable[str]) -> dict[str, Any]:
 
 
 def load_model_config(id: str, overrides: Iterable[str] = ()) -> ModelConfig:
-    """The settings of one model, by the keys of a recipe's `[model]` table, such as "lora_rank=8".
+    """The settings of one model, for adapters unless the overrides say otherwise ("model.trainable=full").
 
     Raises:
         ConfigError: a value cannot be used; the message starts with the dotted key.
     """
-    table: dict[str, Any] = {}
-    for override in overrides:
-        _override(table, override)
-    return build_table(ModelConfig, {"id": id, "trainable": "lora", **table}, "model")
+    return resolve(_OnlyModel, {"model": {"id": id, "trainable": "lora"}}, overrides).model
 
 
 def dump_config(config: Table) -> str:
@@ -324,7 +324,9 @@ def _reason(model: type[BaseModel], error: Mapping[str, Any]) -> str:
     """Say what is wrong with one value, and what would be right."""
     match error["type"]:
         case "extra_forbidden":
-            return _unknown(str(error["loc"][-1]), _known(model, error["loc"][:-1]))
+            known = _known(model, error["loc"][:-1])
+            hint = did_you_mean(str(error["loc"][-1]), known)
+            return f"unknown option{hint} (known: {', '.join(sorted(known)) or 'none'})"
         case "missing":
             return "missing; it has no default"
         case "model_type" | "dict_type":
@@ -335,12 +337,6 @@ def _reason(model: type[BaseModel], error: Mapping[str, Any]) -> str:
         case _:
             reason = error["msg"].replace("Input should be", "must be").partition(", got")[0]
             return f"{reason}, got {_shown(error['input'])}"
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"unknown option{hint} (known: {', '.join(sorted(known)) or 'none'})"
 
 
 def _known(model: type[BaseModel], location: Iterable[str]) -> list[str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from unsee.config import build_dataclass, build_table
-from unsee.data.mllmu import load
 from unsee.data.schema import Input
+from unsee.data.source import open_benchmark
 from unsee.errors import ConfigError, DataError
 from unsee.evaluate import Exam
 from unsee.methods.base import NonNegativeFloat, PositiveInt
@@ -84,13 +84,13 @@ def read_expected(path: Path) -> Expected:
 
 
 def check_conformance(
-    model: str, data: Path, expected: Path = EXPECTED, progress: Progress | None = None
+    model: str, data: str, expected: Path = EXPECTED, progress: Progress | None = None
 ) -> list[CheckRow]:
     """Ask a model what the stored figures are about, and nothing else, and compare.
 
     Args:
         model: a shipped model's name, a folder or a hub id.
-        data: a folder in the published layout.
+        data: as `data.source` of a recipe.
         expected: the file of stored figures.
         progress: where long work is shown.
 
@@ -98,7 +98,7 @@ def check_conformance(
         UnseeError: the file, the data or the model cannot be used.
     """
     stored = read_expected(expected)
-    benchmark = load(data, stored.forget_percent)
+    benchmark = open_benchmark(data, stored.forget_percent)
     vlm = VLM.load(model)
     exam = Exam(vlm, benchmark, (), stored.evaluation)
     wanted = {figure.cell for figure in stored.figures}

@@ -12,7 +12,7 @@ UnseeError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class UnseeError(Exception):
@@ -50,8 +50,12 @@ class UnknownNameError(ConfigError):
 
     def __init__(self, where: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        super().__init__(f"{where}: unknown name '{name}'{hint} (known: {', '.join(names) or 'none'})")
-        self.name = name
-        self.nearest = near[0] if near else None
+        super().__init__(
+            f"{where}: unknown name '{name}'{did_you_mean(name, names)} (known: {', '.join(names) or 'none'})"
+        )
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """A half-sentence with the known name that is most like this one; empty if none is."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""

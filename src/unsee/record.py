@@ -3,7 +3,10 @@
 config.toml       the resolved recipe; a folder belongs to the run whose config it holds
 log.jsonl         one object per event: time, event, scalars; never a question or an answer about a person
 answers.parquet   one row per model and question (`ANSWER_COLUMNS`)
-gate.json  scores.json  portraits/  report.html
+gate.json  scores.json  models/  portraits/  report.html
+judged.parquet  judge.json  judge-journal.jsonl   once a judge was asked
+
+A deletion request has a folder of the same kind, with request.json and model/ in place of gate, scores and models.
 
 Every file is written whole or not at all: first beside its place, then moved there.
 """
@@ -69,16 +72,12 @@ class Record:
         Raises:
             RecordError: the folder holds another run or something that is not a run, or cannot be written.
         """
-        if folder.exists() and not folder.is_dir():
-            raise RecordError(f"{folder}: not a folder; choose another --out")
+        check_writable(folder)
         if "config.toml" in (record := cls(folder)):
             if record.read_toml("config.toml") != tomllib.loads(config):
                 raise RecordError(f"{folder}: holds a run with another config; choose another --out or delete it")
         elif folder.is_dir() and any(not path.name.endswith(_TEMPORARY) for path in folder.iterdir()):
             raise RecordError(f"{folder}: not empty and not a run (no config.toml); choose another --out")
-        existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise RecordError(f"{folder}: cannot be created: {existing} is no folder one can write to")
 
     @classmethod
     def create(cls, folder: Path, config: str) -> Record:
@@ -223,6 +222,19 @@ class Record:
             with contextlib.suppress(json.JSONDecodeError):
                 events.append(json.loads(line))
         return events
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that is none or could not be made; writes nothing, so that it can be asked before long work.
+
+    Raises:
+        RecordError: a file is in its place, or nothing can be written there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RecordError(f"{folder}: not a folder; choose another --out")
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise RecordError(f"{folder}: cannot be created: {existing} is no folder one can write to")
 
 
 def _remove(path: Path) -> None:

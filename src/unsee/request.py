@@ -30,7 +30,7 @@ from unsee.models.vlm import VLM
 from unsee.progress import Progress, Silent
 from unsee.protocols import Table
 from unsee.record import ANSWER_COLUMNS, Record
-from unsee.report.request import AFTER, BEFORE, Outcome, Row, compare, table, write_request_report
+from unsee.report.request import AFTER, BEFORE, Outcome, Row, compare, rows, write_request_report
 from unsee.stages import INPUTS, Stages, key_of
 
 
@@ -78,7 +78,7 @@ class RequestResult:
     @property
     def rows(self) -> list[Row]:
         """The figures as text."""
-        return table(self.outcome)
+        return rows(self.outcome)
 
 
 def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = None) -> RequestResult:
@@ -114,7 +114,7 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     everything = pd.concat(answers, ignore_index=True)
     record.write_table("answers.parquet", everything[list(ANSWER_COLUMNS)])
     outcome = compare(everything, config.evaluation.bootstrap)
-    outcome.save(record)
+    outcome.save(record, "request.json")
     record.log("finished", collapsed=outcome.collapsed is not None)
     report = write_request_report(record, f"{name} on {config.model.id}", outcome)
     return RequestResult(folder, report, outcome)

@@ -31,7 +31,7 @@ from unsee.progress import Progress, Silent
 from unsee.record import ANSWER_COLUMNS, Record
 from unsee.report.html import write_report
 from unsee.report.scores import Scores, cells, gate, score
-from unsee.report.table import Row, rows
+from unsee.report.table import Row, rows, written
 from unsee.stages import Stages, Weights, cache_folder, check_replay, key_of
 
 CONTROL_METHODS = ("do_nothing",)
@@ -146,7 +146,7 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
 
 def evaluate_model(
     model: str,
-    data: str | Path,
+    data: str,
     forget_percent: int,
     progress: Progress | None = None,
     config: EvaluationConfig | None = None,
@@ -155,7 +155,7 @@ def evaluate_model(
 
     Args:
         model: a shipped model's name, a folder or a hub id.
-        data: a folder in the published layout.
+        data: as `data.source` of a recipe.
         forget_percent: which forget set.
         progress: where long work is shown.
         config: how it is asked; by default the clean protocol.
@@ -163,14 +163,14 @@ def evaluate_model(
     Raises:
         UnseeError: the model or the data cannot be used.
     """
-    benchmark = open_benchmark(str(data), forget_percent)
+    benchmark = open_benchmark(data, forget_percent)
     vlm = VLM.load(model)
     config = config or EvaluationConfig()
     exam = Exam(vlm, benchmark, general_items(config.general_items, 0), config)
     answers = _named(exam.sit(vlm, name=model, progress=progress), model, "", 0)
     return [
         CellRow(
-            cell.set, cell.task, cell.input, cell.metric, f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]",
+            cell.set, cell.task, cell.input, cell.metric, written(cell, digits=3),
             "" if cell.chance is None else f"{cell.chance:.2f}", "" if cell.floor is None else f"{cell.floor:.3f}",
             f"{cell.invalid:.2f}", str(cell.n_items),
         )

@@ -1,16 +1,22 @@
-"""How the command line looks on a terminal: tables on stdout, bars and warnings on stderr."""
+"""How the command line looks on a terminal: tables on stdout, bars, questions and warnings on stderr."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+import typer
+
+from unsee.errors import ConfigError
+
 if TYPE_CHECKING:
     import rich.progress
     import rich.table
 
+    from unsee.judge.base import Costs
     from unsee.progress import Advance, Progress
 
 WIDTH = 140  # where stdout is no terminal
@@ -64,6 +70,21 @@ class TerminalProgress:
             self._bars.remove_task(bar)
             self._bars.refresh()
         self._bars.console.print(f"[dim]{name}  {time.monotonic() - started:.0f} s[/dim]", highlight=False)
+
+
+def ask_consent(costs: Costs, *, yes: bool) -> None:
+    """Say what would be sent and ask for consent, unless it was given.
+
+    Raises:
+        ConfigError: there is no consent.
+    """
+    print(costs.sentence, file=sys.stderr)
+    if yes or not costs.calls:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError("nothing was sent: this needs your consent, and there is no terminal to ask on; add --yes")
+    if not typer.confirm(f"Send them to {costs.receiver}?", err=True):
+        raise ConfigError("nothing was sent: you did not consent")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ def folder(tmp_path):
 
 def test_a_model_is_looked_through_from_its_parts_to_a_step_of_training(folder):
     vlm = families.make_vlm("qwen2_5_vl")
-    found = dict(check(load_model_config(str(folder), ["lora_rank=2"])))
+    found = dict(check(load_model_config(str(folder), ["model.lora_rank=2"])))
     assert list(found) == [
         "loaded", "parameters", "weights", "decoder", "projector", "vision tower", "prompt", "answer", "tokens",
         "forward", "generation", "LoRA", "training step", "peak memory",
@@ -33,12 +33,12 @@ def test_a_model_is_looked_through_from_its_parts_to_a_step_of_training(folder):
 
 def test_the_weights_on_disk_are_left_alone(folder):
     before = (folder / "model.safetensors").read_bytes()
-    assert main(["models", "check", str(folder), "--set", "lora_rank=2"]) == 0
+    assert main(["models", "check", str(folder), "--set", "model.lora_rank=2"]) == 0
     assert (folder / "model.safetensors").read_bytes() == before
 
 
 def test_what_is_missing_is_one_sentence_and_exit_code_2(folder, capsys):
-    assert main(["models", "check", str(folder), "--set", "lora_rnk=2"]) == 2
+    assert main(["models", "check", str(folder), "--set", "model.lora_rnk=2"]) == 2
     assert "model.lora_rnk: unknown option; did you mean 'lora_rank'" in capsys.readouterr().err
     (folder / "chat_template.jinja").unlink()
     assert main(["models", "check", str(folder)]) == 2

@@ -57,7 +57,7 @@ def write(tmp_path):
 
 def test_a_model_with_its_own_figures_passes(data, model, own_figures, write, capsys):
     path = write(own_figures)
-    assert [row.verdict for row in check_conformance(str(model), data, path)] == ["pass", "pass"]
+    assert [row.verdict for row in check_conformance(str(model), str(data), path)] == ["pass", "pass"]
     assert main(["conformance", str(model), "--data", str(data), "--expected", str(path)]) == 0
     printed = capsys.readouterr().out
     assert printed.count("pass") == 2
@@ -81,7 +81,7 @@ def test_only_what_is_compared_is_asked(data, model, own_figures, write, monkeyp
         return sit(self, *arguments, **options)
 
     monkeypatch.setattr(Exam, "sit", counted)
-    check_conformance(str(model), data, write(own_figures))
+    check_conformance(str(model), str(data), write(own_figures))
     assert set(asked) == {name[:3] for name in MEASURED}
 
 
@@ -121,7 +121,7 @@ def test_a_figure_of_a_wrong_kind_says_which(write):
 
 def test_a_metric_that_is_not_measured_is_an_error(data, model, write):
     with pytest.raises(DataError, match="accuracy of forget, generation, text"):
-        check_conformance(str(model), data, write({("forget", "generation", "text", "accuracy"): 0.5}))
+        check_conformance(str(model), str(data), write({("forget", "generation", "text", "accuracy"): 0.5}))
 
 
 def test_no_file_is_an_error(tmp_path):

@@ -157,7 +157,9 @@ def _choice(item: Mapping[str, Any], kind: Input, where: str) -> Question:
     options = tuple(item["Options"][letter] for letter in LETTERS)
     letter = _text(item, "Correct_Answer").strip(" .").upper()
     if letter not in LETTERS or None in options:
-        raise DataError(f"{where}: a choice with answer '{letter}' of {options}; give four options and one of A to D")
+        given = len(options) - options.count(None)
+        one = "an" if letter in LETTERS else "no"
+        raise DataError(f"{where}: a choice has {given} options and {one} answer from A to D; give four and a letter")
     answer = options[LETTERS.index(letter)]
     return Question(task="classification", input=kind, question=_text(item, "Question"), answer=answer, options=options)
 
@@ -166,7 +168,7 @@ def _text(item: Mapping[str, Any], key: str) -> str:
     """A text that is there and says something."""
     value = item[key]
     if not isinstance(value, str | int | float) or not str(value).strip():
-        raise TypeError(f"'{key}' is empty or no text: {value!r}")
+        raise TypeError(f"'{key}' is {'empty' if isinstance(value, str) else f'no text but {type(value).__name__}'}")
     return str(value)
 
 

@@ -10,7 +10,6 @@ plain ones; options come from other people's values.
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 import random
@@ -19,20 +18,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from unsee.data.builder import BUILDER_VERSION, celebrity_rows
+from unsee.data.files import Problems, read_photo, read_text
 from unsee.data.layout import PERCENTS, Row, check_free, forget_sets, question_columns, train_row, write_benchmark
 from unsee.data.portraits import disturb, encode_png
-from unsee.data.problems import Problems, read_text
 from unsee.data.questions import Catalogue, evaluation_questions, training_questions
 from unsee.data.schema import LETTERS
 from unsee.data.wordings import WORDINGS, plain_wordings
-from unsee.errors import DataError
+from unsee.errors import DataError, did_you_mean
 
 NEEDED = ("id", "name", "portraits")
 SEPARATOR = ";"
-_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
 
 @dataclass(frozen=True)
@@ -140,8 +138,7 @@ def _columns(path: Path, headings: Sequence[str]) -> list[str]:
     names = [heading.strip().casefold().replace(" ", "_") for heading in headings]
     for needed in NEEDED:
         if needed not in names:
-            near = difflib.get_close_matches(needed, names, n=1, cutoff=0.5)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
+            hint = did_you_mean(needed, names)
             raise DataError(f"{path}: column '{needed}' is missing{hint} (found: {', '.join(names) or 'none'})")
     if "" in names or len(set(names)) < len(names):
         raise DataError(f"{path}: a column has no heading, or two have the same; give each its own")
@@ -162,25 +159,10 @@ def _person(cells: Sequence[str], columns: Sequence[str], portraits: Path) -> tu
         wrong.append("has no attribute; fill in at least one")
     images = []
     for name in files:
-        image, fault = _portrait(portraits / name)
+        image, fault = read_photo(portraits / name)
         images.append(image)
         wrong += [f"portrait '{name}' {fault}"] if fault else []
     return OwnPerson(row["id"], row["name"], tuple(images), facts), wrong
-
-
-def _portrait(path: Path) -> tuple[bytes, str]:
-    """The encoded image, upright, and what is wrong with it."""
-    try:
-        encoded = path.read_bytes()
-        image = Image.open(io.BytesIO(encoded))
-        image.load()
-        if image.getexif().get(_ORIENTATION, 1) != 1:
-            encoded = encode_png(ImageOps.exif_transpose(image).convert("RGB"))
-    except (FileNotFoundError, IsADirectoryError):
-        return b"", f"does not exist in {path.parent}"
-    except (OSError, SyntaxError, ValueError):
-        return b"", "cannot be read as an image"
-    return encoded, ""
 
 
 def _catalogue(people: Sequence[OwnPerson]) -> Catalogue:

@@ -7,9 +7,7 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from unsee.data.problems import Problems, read_text
+from unsee.data.files import Problems, read_photo, read_text
 from unsee.data.questions import name_twin
 from unsee.data.schema import Input, Person, Question
-from unsee.errors import DataError
+from unsee.errors import DataError, did_you_mean
 
 KEYS = ("image", "question", "answer", "person")
 
@@ -96,7 +92,7 @@ def _read(path: Path, problems: Problems) -> list[_Row]:
     filled = [(line, text) for line, text in enumerate(read_text(path).split("\n"), 1) if text.strip()]
     if not filled:
         raise DataError(f"{path}: holds no row; write one object with {', '.join(KEYS)} a line")
-    load_image = cache(lambda name: _image(path.parent / name))
+    load_image = cache(lambda name: read_photo(path.parent / name))
     rows: list[_Row] = []
     first_lines: dict[tuple[str, ...], int] = {}
     for line, text in filled:
@@ -121,9 +117,7 @@ def _parse(text: str, load_image: Callable[[str], tuple[bytes, str]]) -> tuple[d
         return {}, [f"must be an object with {', '.join(KEYS)}, got {type(row).__name__}"]
     wrong = [f"'{key}' is missing" for key in KEYS if key not in row]
     for key in sorted(row.keys() - set(KEYS)):
-        near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        wrong.append(f"unknown key '{key}'{hint} (known: {', '.join(KEYS)})")
+        wrong.append(f"unknown key '{key}'{did_you_mean(key, KEYS)} (known: {', '.join(KEYS)})")
     for key in KEYS[1:]:
         if key in row and not (isinstance(row[key], str) and row[key].strip()):
             wrong.append(f"'{key}' must be a text that is not empty")
@@ -134,18 +128,6 @@ def _parse(text: str, load_image: Callable[[str], tuple[bytes, str]]) -> tuple[d
     elif image is not None:
         wrong.append("'image' must be a path, or null for a question without one")
     return row, wrong
-
-
-def _image(path: Path) -> tuple[bytes, str]:
-    """The encoded file, and what is wrong with it."""
-    try:
-        encoded = path.read_bytes()
-        Image.open(io.BytesIO(encoded)).load()
-    except (FileNotFoundError, IsADirectoryError):
-        return b"", "does not exist"
-    except (OSError, SyntaxError, ValueError):
-        return b"", "cannot be read as an image"
-    return encoded, ""
 
 
 def _people(rows: Sequence[_Row], numbers: Mapping[str, int]) -> Iterator[Person]:

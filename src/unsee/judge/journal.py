@@ -18,7 +18,7 @@ class Journal:
     """Replies as read, by key, on disk; may be added to from several threads.
 
     Args:
-        path: the file; made with the first line.
+        path: the file; made with the first line, its folder too.
 
     Raises:
         RecordError: it cannot be read.
@@ -53,6 +53,7 @@ class Journal:
         line = json.dumps({"key": key, "reply": reply}).encode() + b"\n"
         with self._lock:
             try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
                 with self._path.open("ab") as file:
                     file.write(self._begin + line)
             except OSError as error:

@@ -79,8 +79,8 @@ def judge_run(docket: Docket, judge: Judge, progress: Progress | None = None) ->
     return result
 
 
-def table(factuality: Factuality) -> list[FactualityRow]:
+def rows(factuality: Factuality) -> list[FactualityRow]:
     """The models in the order of the run; a dash where nothing could be judged."""
-    cells = {(c.method, c.modality, c.input, c.set): written(c.estimate) for c in factuality.cells}
+    cells = {(c.method, c.modality, c.input, c.set): written(c) for c in factuality.cells}
     asked = dict.fromkeys(key[:3] for key in cells)
     return [FactualityRow(*key, *(cells.get((*key, name), "-") for name in FactualityRow._fields[3:])) for key in asked]

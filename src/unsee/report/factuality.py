@@ -7,8 +7,8 @@ from typing import Literal
 import pandas as pd
 from pydantic import Field
 
-from unsee.report.intervals import Bootstrap, Estimate, estimate
-from unsee.report.scores import RecordFile, Strict
+from unsee.report.files import RecordFile, Strict
+from unsee.report.intervals import Bootstrap, estimate
 
 FACTUALITY_FILE = "judge.json"
 
@@ -29,11 +29,6 @@ class FactualityCell(Strict):
     n_people: int
     n_items: int
     invalid: float
-
-    @property
-    def estimate(self) -> Estimate:
-        """The value with its interval."""
-        return Estimate(value=self.value, low=self.low, high=self.high)
 
 
 class Factuality(RecordFile):

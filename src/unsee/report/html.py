@@ -9,11 +9,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from unsee.record import Record
-from unsee.report.factuality import FACTUALITY_FILE, Factuality
+from unsee.report.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.report.figures import Dot, Plot, colours, plot
 from unsee.report.intervals import Estimate
 from unsee.report.people import Shown, shown_people
 from unsee.report.scores import HEADLINE, Cell, Gate, MethodScore, Scores
+from unsee.report.table import rounded
 
 CONTROLS = ("target", "oracle", "do_nothing", "random_weights")
 SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"}
@@ -76,13 +77,13 @@ class Effort:
 
 @dataclass(frozen=True, kw_only=True)
 class FactualityView:
-    """What a judge found: by model, the estimate of each set and input."""
+    """What a judge found: by model, the cell of each set and input."""
 
     judge: str
     cases: int
     invalid: int
     sets: list[str]
-    models: dict[tuple[str, str], dict[tuple[str, str], Estimate]]
+    models: dict[tuple[str, str], dict[tuple[str, str], FactualityCell]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ def render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"readable": readable, "two": two}
+    environment.filters |= {"readable": readable, "rounded": rounded}
     return environment.get_template(template).render(**values).lstrip()
 
 
@@ -143,11 +144,6 @@ def readable(name: str) -> str:
 def is_control(method: str) -> bool:
     """True for the models every run has: they frame the scores and are no attempt to forget."""
     return method in CONTROLS or method.startswith("oracle_")
-
-
-def two(value: float) -> str:
-    """Two decimals, never -0.00."""
-    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def _efforts(events: list[dict[str, Any]]) -> list[Effort]:
@@ -202,9 +198,9 @@ def _factuality(record: Record) -> FactualityView | None:
     if FACTUALITY_FILE not in record:
         return None
     found = Factuality.load(record.folder, FACTUALITY_FILE)
-    models: dict[tuple[str, str], dict[tuple[str, str], Estimate]] = {}
+    models: dict[tuple[str, str], dict[tuple[str, str], FactualityCell]] = {}
     for cell in found.cells:
-        models.setdefault((cell.method, cell.modality), {})[cell.set, cell.input] = cell.estimate
+        models.setdefault((cell.method, cell.modality), {})[cell.set, cell.input] = cell
     sets = [name for name in _SETS if any(cell.set == name for cell in found.cells)]
     return FactualityView(judge=found.judge, cases=found.cases, invalid=found.invalid, sets=sets, models=models)
 
@@ -224,8 +220,8 @@ def _verdict(found: Gate, models: list[ModelView], best: ModelView | None) -> st
     score = best.score
     learned = f", unlearning {best.source}," if best.source else ""
     again = next((m.score.score for m in models if m.score.method == "oracle_2"), None)
-    total = "-" if score.score is None else two(score.score.value)
-    beside = f"; a second retrained model scores {two(again.value)}" if again else ""
+    total = "-" if score.score is None else rounded(score.score.value)
+    beside = f"; a second retrained model scores {rounded(again.value)}" if again else ""
     return (
         f"{best.name[0].upper()}{best.name[1:]}{learned} forgot best: it went {_percent(score.efficacy)} of the way "
         f"to a model that never saw the people ({_percent(score.generality)} in other photos and words) and kept "
@@ -282,4 +278,4 @@ def _plot(models: list[ModelView], width: int, height: int) -> Plot:
 
 
 def _interval(number: Estimate) -> str:
-    return f"{two(number.value)} ({two(number.low)} to {two(number.high)})"
+    return f"{rounded(number.value)} ({rounded(number.low)} to {rounded(number.high)})"

@@ -7,21 +7,22 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from unsee.record import Record
 from unsee.report.collapse import lexicon, why_collapsed
-from unsee.report.html import render, two
+from unsee.report.files import RecordFile, Strict
+from unsee.report.html import render
 from unsee.report.intervals import Bootstrap, Draws, Estimate, estimate
 from unsee.report.scores import MIN_PEOPLE
+from unsee.report.table import rounded, written
 
 BEFORE, AFTER = "before", "after"
 METRICS = {"probability": "probability", "rouge_l": "ROUGE-L", "accuracy": "word for word"}
 _SETS = ("forget", "retain", "general")
-_STRICT = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-class Figure(BaseModel):
+class Figure(Strict):
     """One number before and after; the three intervals come from the same draws of people.
 
     Attributes:
@@ -32,8 +33,6 @@ class Figure(BaseModel):
         change: after minus before.
         n_people: with few of them the intervals mean nothing and are not shown.
     """
-
-    model_config = _STRICT
 
     set: str
     input: str
@@ -50,22 +49,16 @@ class Figure(BaseModel):
         return self.n_people >= MIN_PEOPLE
 
 
-class Outcome(BaseModel):
+class Outcome(RecordFile):
     """The content of request.json.
 
     Attributes:
         collapsed: the sign that the model broke, as a sentence, or None; what it showed before already is no sign.
     """
 
-    model_config = _STRICT
-
-    schema_: Literal["unsee.request/1"] = Field(default="unsee.request/1", alias="schema")
+    version: Literal["unsee.request/1"] = Field(default="unsee.request/1", alias="schema")
     figures: list[Figure]
     collapsed: str | None
-
-    def save(self, record: Record) -> None:
-        """Write request.json."""
-        record.write_json("request.json", self.model_dump(by_alias=True))
 
 
 class Row(NamedTuple):
@@ -103,7 +96,7 @@ def compare(answers: pd.DataFrame, resamples: int) -> Outcome:
     return Outcome(figures=figures, collapsed=_collapsed(bootstrap))
 
 
-def table(outcome: Outcome) -> list[Row]:
+def rows(outcome: Outcome) -> list[Row]:
     """The figures as text, ordered by set and input."""
     return [
         Row(
@@ -182,10 +175,11 @@ def _verdict(outcome: Outcome) -> list[str]:
             if not found:
                 continue
             probability, exact = found["probability"], found["accuracy"]
+            before, after = rounded(probability.before.value), rounded(probability.after.value)
             sentences.append(
-                f"Asked {how}, the model gives the answers {what} with a probability of {two(probability.after.value)} "
-                f"(before: {two(probability.before.value)}) and {exact.after.value:.0%} of them word for word "
-                f"(before: {exact.before.value:.0%}).{_doubt(probability)}"
+                f"Asked {how}, the model gives the answers {what} with a probability of {after} (before: {before}) "
+                f"and {exact.after.value:.0%} of them word for word (before: {exact.before.value:.0%})."
+                f"{_doubt(probability)}"
             )
     return sentences
 
@@ -204,5 +198,4 @@ def _metric_name(figure: Figure) -> str:
 
 
 def _text(figure: Figure, number: Estimate) -> str:
-    bounds = f" [{two(number.low)}, {two(number.high)}]" if figure.has_interval else ""
-    return f"{two(number.value)}{bounds}"
+    return written(number) if figure.has_interval else rounded(number.value)

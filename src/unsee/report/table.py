@@ -1,10 +1,9 @@
-"""The rows of the final table as plain text; the command line gives them colour and lines."""
+"""Numbers as text, and the rows of the final table; the command line gives them colour and lines."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from unsee.report.intervals import Estimate
 from unsee.report.scores import Scores
 
 
@@ -37,6 +36,22 @@ def rows(scores: Scores) -> list[Row]:
     ]
 
 
-def written(number: Estimate | None) -> str:
+class Interval(Protocol):
+    """Anything with a value and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def written(number: Interval | None, digits: int = 2) -> str:
     """A number with its interval, e.g. "0.82 [0.75, 0.88]"; a dash where there is none."""
-    return "-" if number is None else f"{number.value:.2f} [{number.low:.2f}, {number.high:.2f}]"
+    if number is None:
+        return "-"
+    value, low, high = (rounded(part, digits) for part in (number.value, number.low, number.high))
+    return f"{value} [{low}, {high}]"
+
+
+def rounded(value: float, digits: int = 2) -> str:
+    """So many decimals, never -0.00."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 from pydantic import Field
 
+from unsee.data.hub import find_folder
 from unsee.errors import ConfigError
 from unsee.generate import Group, generate
 from unsee.judge.asking import Asking
@@ -22,12 +23,11 @@ from unsee.judge.journal import Journal
 from unsee.models.vlm import VLM
 from unsee.progress import Progress, Silent
 from unsee.record import Record
-from unsee.report.intervals import Bootstrap, Estimate, estimate
-from unsee.report.scores import RecordFile, Strict
+from unsee.report.files import RecordFile, Strict
+from unsee.report.intervals import Bootstrap, estimate
 from unsee.report.table import written
 from unsee.utility import UTILITY
-from unsee.utility.base import Benchmark, Reviewed, UtilityItem
-from unsee.utility.source import find_folder
+from unsee.utility.base import Reviewed, UtilityBenchmark, UtilityItem
 
 IMAGES_AT_ONCE = 64
 SENT = "questions, descriptions of images, reference answers and the model's answers"
@@ -76,10 +76,7 @@ class Taken:
     @property
     def rows(self) -> list[UtilityRow]:
         """The numbers as text."""
-        return [
-            UtilityRow(self.result.benchmark, metric.name, written(Estimate(**metric.model_dump(exclude={"name"}))))
-            for metric in self.result.metrics
-        ]
+        return [UtilityRow(self.result.benchmark, metric.name, written(metric)) for metric in self.result.metrics]
 
     def save(self, folder: Path) -> None:
         """Write the numbers and the answers to a folder."""
@@ -93,7 +90,7 @@ class Sitting:
     """A model's answers to a benchmark's questions."""
 
     name: str
-    benchmark: Benchmark
+    benchmark: UtilityBenchmark
     model: str
     items: list[UtilityItem]
     answers: list[str]
@@ -161,7 +158,7 @@ class Review:
         return [None if reply is None else (reply[0], reply[1]) for reply in replies]
 
 
-def check_reviewed(name: str, benchmark: Benchmark) -> None:
+def check_reviewed(name: str, benchmark: UtilityBenchmark) -> None:
     """Refuse a review of answers that have a right and a wrong.
 
     Raises:
@@ -188,8 +185,8 @@ def sit(
     Raises:
         UnseeError: the model or the data cannot be used.
     """
-    benchmark: Benchmark = UTILITY.get(name)()
-    folder = find_folder(data or benchmark.hub, benchmark.files)
+    benchmark: UtilityBenchmark = UTILITY.get(name)()
+    folder = find_folder(data or benchmark.hub, benchmark.files, benchmark.hub, "dataset")
     items = limited(benchmark.items(folder), limit, seed)
     answers = ask(VLM.load(model), items, benchmark.max_new_tokens, progress)
     return Sitting(name, benchmark, model, items, answers)

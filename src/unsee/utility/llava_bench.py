@@ -15,7 +15,8 @@ from unsee.metrics.base import Given
 from unsee.metrics.rouge_l import RougeL
 from unsee.report.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
-from unsee.utility.base import Mark, UtilityItem, by_group, mean, read_image, read_json_lines
+from unsee.utility.base import Mark, UtilityItem, by_group, mean
+from unsee.utility.files import read_image, read_json_lines
 
 _SYSTEM = """\
 You compare two answers to a question about an image. You cannot see the image; a description of it is given. You \

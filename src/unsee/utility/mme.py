@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from unsee.data.files import read_text
 from unsee.errors import DataError
 from unsee.report.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
-from unsee.utility.base import Mark, UtilityItem, by_group, encoded, read_image, read_rows, read_text
+from unsee.utility.base import Mark, UtilityItem, by_group
+from unsee.utility.files import encoded, read_image, read_rows
 
 PERCEPTION = (
     "existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR",

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from unsee.errors import DataError
 from unsee.report.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
-from unsee.utility.base import Mark, UtilityItem, by_group, encoded, letter, lettered, mean, read_rows
+from unsee.utility.base import Mark, UtilityItem, by_group, letter, lettered, mean
+from unsee.utility.files import encoded, read_rows
 
 CHOICE = "{}\n\n{}\n\nAnswer with the option's letter from the given choices directly."
 OPEN = "{}\n\nAnswer the question using a single word or phrase."

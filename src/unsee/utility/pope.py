@@ -14,7 +14,8 @@ import pandas as pd
 from unsee.errors import DataError
 from unsee.report.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
-from unsee.utility.base import Mark, UtilityItem, encoded, mean, read_image, read_json_lines, read_rows
+from unsee.utility.base import Mark, UtilityItem, mean
+from unsee.utility.files import encoded, read_image, read_json_lines, read_rows
 
 PROMPT = "{}\nAnswer the question using a single word or phrase."
 

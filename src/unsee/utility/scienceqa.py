@@ -11,19 +11,8 @@ from typing import Any, ClassVar
 from unsee.errors import DataError
 from unsee.report.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
-from unsee.utility.base import (
-    Mark,
-    UtilityItem,
-    by_group,
-    encoded,
-    held,
-    letter,
-    lettered,
-    mean,
-    read_image,
-    read_json,
-    read_rows,
-)
+from unsee.utility.base import Mark, UtilityItem, by_group, letter, lettered, mean
+from unsee.utility.files import encoded, held, read_image, read_json, read_rows
 
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
 SPLIT = "test"

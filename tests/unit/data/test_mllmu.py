@@ -138,7 +138,7 @@ BROKEN = [
     ("baseline_train_split/forget_15", first(metadata="oops"), "metadata of ID .* not valid JSON"),
     ("baseline_train_split/forget_15", first(metadata='[{"Question": "?"}]'), "no list of Question and Answer"),
     ("baseline_train_split/forget_15", lambda rows: rows.pop(), "no row for ID"),
-    ("Retain_Set", bad_letter, "Retain_Set: ID '501': a choice with answer 'E'"),
+    ("Retain_Set", bad_letter, "Retain_Set: ID '501': a choice has 4 options and no answer from A to D"),
     ("Retain_Set", lambda rows: rows[0]["Mask_Task"][0].update(Type="Sound"), "ID '501': a question is incomplete"),
     ("Retain_Set", first(Generation_Task=None), "ID '501': a question is incomplete"),
     ("forget_15", lambda rows: rows.clear(), "gives nobody"),

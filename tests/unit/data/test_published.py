@@ -10,7 +10,7 @@ from published import CELEBRITIES, FORGET, NAMES, PEOPLE, write_benchmark, write
 
 from unsee.config import DataConfig
 from unsee.data.mllmu import load
-from unsee.data.source import locate, open_benchmark, pin
+from unsee.data.source import open_benchmark, pin
 from unsee.errors import DataError
 
 CONFIGS = ("Full_Set", "ft_Data", "Test_Set", "Retain_Set", "forget_5", "retain_95")
@@ -254,7 +254,7 @@ def test_a_folder_is_pinned_by_its_content_alone(published):
 
 def test_what_the_hub_does_not_have_is_said_in_one_sentence(hub):
     with pytest.raises(DataError) as error:
-        locate(f"{HUB}@gone", "dataset", ["forget_5"])
+        open_benchmark(f"{HUB}@gone", 5)
     assert "no such folder, and not to be had from the hub (No revision gone)" in str(error.value)
     assert f"`hf download {HUB} --repo-type dataset --revision gone --local-dir DIR`" in str(error.value)
 
@@ -262,6 +262,6 @@ def test_what_the_hub_does_not_have_is_said_in_one_sentence(hub):
 def test_without_a_hub(monkeypatch):
     """The real client, offline: no fetch, one sentence."""
     with pytest.raises(DataError, match=r"not to be had from the hub \(.*\); where there is a connection, run"):
-        locate(HUB, "dataset", ["forget_5"])
-    with pytest.raises(DataError, match="no such folder, and no name on the hub"):
-        locate("no/such/folder", "dataset", ["forget_5"])
+        open_benchmark(HUB, 5)
+    with pytest.raises(DataError, match="no such folder, and no name on the hub such as MLLMMU/MLLMU-Bench"):
+        open_benchmark("no/such/folder", 5)

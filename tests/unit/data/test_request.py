@@ -2,6 +2,7 @@ import json
 import re
 
 import pytest
+from PIL import Image
 from tiny import png
 
 from unsee.data.request import inputs, read_request
@@ -50,6 +51,15 @@ def test_a_row_without_image_is_text(write):
     assert inputs(request.forget) == {"text"}
     assert inputs(request.retain) == {"image", "text"}
     assert inputs(read_request(*write([ADA | {"question": "What colour is it?"}])).forget) == {"image"}
+
+
+def test_photos_of_a_turned_camera_are_put_upright(write, tmp_path):
+    paths = write()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "ada.png", "PNG", exif=exif)
+    (ada,) = read_request(*paths).forget
+    assert ada.image().size == (20, 40)
 
 
 def test_one_human_being_may_have_several_photos_and_spellings(write):

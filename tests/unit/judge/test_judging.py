@@ -8,7 +8,7 @@ import pytest
 from unsee.cli import main
 from unsee.errors import RecordError
 from unsee.judge import JUDGES
-from unsee.judge.judging import JUDGED_COLUMNS, judge_run, open_docket, table
+from unsee.judge.judging import JUDGED_COLUMNS, judge_run, open_docket, rows
 from unsee.judge.offline import Offline
 from unsee.record import Record
 from unsee.report.factuality import Factuality
@@ -76,9 +76,9 @@ def test_a_cell_without_any_score_is_a_dash(docket, monkeypatch):
 
     found = judge_run(docket, Silent())
     assert found.invalid == sum("this person" in case.question for case in docket.cases)
-    rows = {(row.method, row.input): row for row in table(found)}
-    assert rows["target", "text"].forget == "6.00 [6.00, 6.00]"
-    assert ("target", "image") not in rows
+    shown = {(row.method, row.input): row for row in rows(found)}
+    assert shown["target", "text"].forget == "6.00 [6.00, 6.00]"
+    assert ("target", "image") not in shown
 
 
 def asking(run, server, *more):

@@ -5,7 +5,8 @@ from synthetic import CONTROLS, METHODS, NEVER_KNEW, Mind, Model, make_answers, 
 
 from unsee.errors import RecordError
 from unsee.record import Record
-from unsee.report.html import readable, two, write_report
+from unsee.report.html import readable, write_report
+from unsee.report.table import rounded
 
 FEW = (*CONTROLS, METHODS[0], METHODS[1], METHODS[-1])
 
@@ -89,4 +90,4 @@ def test_an_unfinished_run_is_refused_and_nothing_written(tmp_path):
 
 def test_names_and_numbers_read_well():
     assert [readable(name) for name in ("npo", "gradient_ascent")] == ["NPO", "gradient ascent"]
-    assert [two(value) for value in (-0.001, 0.5, 1)] == ["0.00", "0.50", "1.00"]
+    assert [rounded(value) for value in (-0.001, 0.5, 1)] == ["0.00", "0.50", "1.00"]

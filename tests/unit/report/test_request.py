@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from unsee.record import Record
-from unsee.report.request import compare, table, write_request_report
+from unsee.report.request import compare, rows, write_request_report
 
 
 def answers(after_probability=0.1, people=6, text="an answer"):
@@ -88,14 +88,14 @@ def test_a_change_that_may_be_chance_and_few_people_are_said_so(tmp_path):
     alone = compare(answers(people=1), 100)
     assert "That is one person: with fewer than 5" in write_request_report(record, "x", alone).read_text()
     assert "That is 4 people" in write_request_report(record, "x", compare(answers(people=4), 100)).read_text()
-    texts = {row.before for row in table(alone) if row.set != "general"}
+    texts = {row.before for row in rows(alone) if row.set != "general"}
     assert texts and not [text for text in texts if "[" in text]
 
 
 def test_the_table_and_the_file(tmp_path):
     record = Record.create(tmp_path / "request", "")
     outcome = compare(answers(), 100)
-    outcome.save(record)
+    outcome.save(record, "request.json")
     saved = record.read_json("request.json")
-    assert saved["schema"] == "unsee.request/1" and len(saved["figures"]) == len(table(outcome)) == 13
-    assert [row.set for row in table(outcome)] == ["forget"] * 6 + ["retain"] * 6 + ["general"]
+    assert saved["schema"] == "unsee.request/1" and len(saved["figures"]) == len(rows(outcome)) == 13
+    assert [row.set for row in rows(outcome)] == ["forget"] * 6 + ["retain"] * 6 + ["general"]

@@ -11,7 +11,6 @@ from unsee.errors import DataError
 from unsee.generate import Group, generate
 from unsee.utility import UTILITY
 from unsee.utility.evaluate import UtilityResult, ask, group_of, sit
-from unsee.utility.source import find_folder
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +94,16 @@ def test_a_review_asks_once_and_gives_the_relative_score(folders, model, tmp_pat
     assert "--review: pope has a metric of its own" in capsys.readouterr().err
 
 
-def test_bad_names_and_folders_are_one_sentence(capsys, model):
+def test_bad_names_and_folders_are_one_sentence(capsys, model, folders, tmp_path):
+    (tmp_path / "file").write_text("")
+    pope = ["utility", model, "--benchmark", "pope", "--data", str(folders["pope"])]
+    assert main([*pope, "--out", str(tmp_path / "file")]) == 2
+    assert "file: not a folder; choose another --out" in capsys.readouterr().err
     assert main(["utility", model, "--benchmark", "poppe", "--data", "."]) == 2
     assert "did you mean 'pope'" in capsys.readouterr().err
-    with pytest.raises(DataError, match="no such folder, and no name on the hub"):
-        find_folder("nowhere", ())
-    with pytest.raises(DataError, match="hf download some/where --repo-type dataset"):
-        find_folder("some/where@main", ("*.json",))
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(
+        DataError, match="/no/such/folder: no such folder, and no name on the hub such as lmms-lab/POPE"
+    ):
         sit(model, "pope", "/no/such/folder")
+    with pytest.raises(DataError, match="run `hf download lmms-lab/POPE --repo-type dataset --local-dir DIR`"):
+        sit(model, "pope", None)

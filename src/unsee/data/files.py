@@ -1,10 +1,16 @@
-"""Reading a user's file; what is wrong with its rows is collected, so that one message says how much to mend."""
+"""Reading a user's files; what is wrong with their rows is collected, so that one message says how much to mend."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+from PIL import Image, ImageOps
+
+from unsee.data.portraits import encode_png
 from unsee.errors import DataError
+
+_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
 
 class Problems:
@@ -40,3 +46,18 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_photo(path: Path) -> tuple[bytes, str]:
+    """The encoded image, upright whichever way the camera was held, and what is wrong with the file."""
+    try:
+        encoded = path.read_bytes()
+        image = Image.open(io.BytesIO(encoded))
+        image.load()
+        if image.getexif().get(_ORIENTATION, 1) != 1:
+            encoded = encode_png(ImageOps.exif_transpose(image).convert("RGB"))
+    except (FileNotFoundError, IsADirectoryError):
+        return b"", f"does not exist in {path.parent}"
+    except (OSError, SyntaxError, ValueError):
+        return b"", "cannot be read as an image"
+    return encoded, ""

@@ -1,0 +1,67 @@
+"""Whatever command the documents show can be given: its options exist, and so do the keys it sets."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from unsee.cli import LISTS, app
+from unsee.config import RunConfig, load_recipe, resolve
+from unsee.request import RequestConfig
+
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+
+
+def shown(page):
+    """The commands of a page: whole ones in blocks, and those with options in the running text."""
+    text = page.read_text()
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
+    inline = re.findall(r"`(?:\.venv/bin/)?(unsee [^`]* --[^`]*)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [line for line in (*blocks.splitlines(), *inline) if line.startswith("unsee ")]
+
+
+COMMANDS = [(page.name, line) for page in PAGES for line in shown(page)]
+
+
+def parsed(words):
+    """The name of a command and its options, as the command line reads them."""
+    command = get_command(app)
+    context = command.make_context("unsee", words)
+    while hasattr(command, "resolve_command"):
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        context = command.make_context(name, rest, parent=context)
+    return context.info_name, context.params
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) > 20
+    assert {page for page, _ in COMMANDS} >= {"README.md", "data.md", "judge.md", "protocols.md", "utility.md"}
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_every_command_can_be_given(page, line):
+    name, given = parsed(shlex.split(line, comments=True)[1:])
+    match name:
+        case "run":
+            load_recipe(given["recipe"], given["change"] or ())
+        case "unlearn":
+            method = {given["method"]: {"modality": [given["modality"]]}}
+            resolve(RequestConfig, {"forget": "f", "retain": "r", "method": method}, given["change"] or ())
+        case "list":
+            assert given["kind"] in LISTS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_a_page_links_to_is_there(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_key_a_page_names_exists(page):
+    tables = {name: field.annotation for name, field in RunConfig.model_fields.items()}
+    for table, key in re.findall(r"`(data|model|teach|unlearn|evaluation)\.(\w+)", page.read_text()):
+        assert key in tables[table].model_fields, f"{table}.{key}"
