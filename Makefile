@@ -16,7 +16,7 @@ run: $(READY)
 	@$(BIN)/unsee run
 
 test: check browser
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check src tests

@@ -82,8 +82,8 @@ class TeachConfig(TrainingConfig):
         **TrainingConfig.published, "learning_rate": 2e-5, "epochs": 5, "modality": "image", "replay": 0.0,
     }  # fmt: skip
 
-    learning_rate: PositiveFloat = 1.5e-3
-    steps: NonNegativeInt = 700
+    learning_rate: PositiveFloat = 1.8e-3
+    steps: NonNegativeInt = 800
     epochs: NonNegativeInt = 0
     batch_tokens: NonNegativeInt = 1024
     modality: Modality = "both"

@@ -58,6 +58,7 @@ def _command(arguments: list[str], cache: Path, out: Path, err: Path, stop: Stop
     for descriptor, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.environ["UNSEE_CACHE"] = str(cache)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of the tests ignores it, and so would we
     if stop:
         _arm(stop)
     from unsee.cli import main

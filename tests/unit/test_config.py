@@ -168,7 +168,7 @@ def test_training_as_published_counts_epochs_and_examples():
     assert (unlearn.labels, unlearn.batch_examples, unlearn.retain_modality) == ("full", 4, "image")
     assert TeachConfig(protocol="published", steps=7).epochs == 0
     assert (TeachConfig().steps, TeachConfig(epochs=2).steps, UnlearnConfig(batch_examples=2).batch_tokens) == (
-        700,
+        800,
         0,
         0,
     )

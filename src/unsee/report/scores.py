@@ -158,6 +158,7 @@ def score(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> Sc
     bootstrap = Bootstrap(answers, num_resamples, seed)
     draws = _headline_draws(bootstrap)
     found = _gate(draws, answers)
+    useful = _useful(_of(draws, "target"), answers)
     known = lexicon(answers)
     models = {
         (str(method), str(modality)): rows
@@ -166,7 +167,7 @@ def score(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> Sc
     target = next(rows for (method, _), rows in models.items() if method == "target")
     methods = []
     for (method, modality), rows in models.items():
-        parts = _parts(draws, (method, modality), found)
+        parts = _parts(draws, (method, modality), found, useful)
         reason = why_collapsed(rows, target, known, bootstrap)
         methods.append(_method_score(method, modality, parts, found.signal, reason))
     return Scores(cells=_cells(bootstrap), methods=methods)
@@ -258,13 +259,20 @@ def _gate(draws: dict[Model, CellDraws], answers: pd.DataFrame) -> Gate:
     return Gate(signal=any(cell.signal for cell in cells if cell.set == "forget"), cells=cells)
 
 
-def _parts(draws: dict[Model, CellDraws], model: Model, found: Gate) -> list[Draws | None]:
+def _parts(draws: dict[Model, CellDraws], model: Model, found: Gate, useful: Sequence[CellName]) -> list[Draws | None]:
     """Efficacy, generality and utility of one model."""
     own, target, oracle = draws[model], _of(draws, "target"), _of(draws, "oracle")
     parts = [[skill(own[c], target[c], oracle[c]) for c in found.names(name)] for name in FORGETTING_SETS]
     with np.errstate(invalid="ignore", divide="ignore"):
-        parts.append([np.minimum(own[c] / target[c], 1) for c in target if c.set not in FORGETTING_SETS])
+        parts.append([np.minimum(own[c] / target[c], 1) for c in useful])
     return [_mean_of_cells(cells) for cells in parts]
+
+
+def _useful(target: CellDraws, answers: pd.DataFrame) -> list[CellName]:
+    """The utility cells in which the target does better than chance: what it cannot do, nothing can cost it."""
+    chance = answers.groupby(_CELL)["chance"].mean().fillna(0.0)
+    found = {name: estimate(draws) for name, draws in target.items() if name.set not in FORGETTING_SETS}
+    return [name for name, value in found.items() if value is not None and value.low > chance[name]]
 
 
 def _mean_of_cells(cells: list[Draws]) -> Draws | None:
