@@ -34,10 +34,13 @@ GENERATED = "generated"
 
 __all__ = [
     "DataConfig", "EvaluationConfig", "MethodTable", "Modality", "ModelConfig", "RunConfig", "TeachConfig",
-    "UnlearnConfig", "build_dataclass", "build_table", "dump_config", "load_recipe", "recipe_names",
+    "UnlearnConfig", "build_dataclass", "build_table", "dump_config", "load_model_config", "load_recipe",
+    "recipe_names", "resolve",
 ]  # fmt: skip
 
 Instance = TypeVar("Instance")
+Settings = TypeVar("Settings", bound=Table)
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
 def _scalar(value: object) -> object:
@@ -54,9 +57,6 @@ def _without_repeats(values: tuple[Modality, ...]) -> tuple[Modality, ...]:
 
 Option = Annotated[bool | int | float | str, PlainValidator(_scalar)]
 Modalities = Annotated[tuple[Modality, ...], Field(strict=False, min_length=1), AfterValidator(_without_repeats)]
-
-
-Settings = TypeVar("Settings", bound=Table)
 
 
 class DataConfig(Table):
@@ -296,9 +296,6 @@ def _toml_value(text: str) -> object:
     except tomllib.TOMLDecodeError:
         return text
     return values["value"] if len(values) == 1 else text
-
-
-Checked = TypeVar("Checked", bound=BaseModel)
 
 
 def build_table(model: type[Checked], values: Mapping[str, object], where: str = "") -> Checked:

@@ -56,8 +56,8 @@ class Setting:
         for task, examples in shown.items():
             if people and {person.id for person in people} <= {person.id for person in examples}:
                 raise ConfigError(
-                    f"evaluation: {len(examples)} people as shots leave nobody of the {name} set to ask ({task}); "
-                    "use fewer, or shots_from = 'retain'"
+                    f"evaluation: everybody in the {name} set serves as a shot ({task}), which leaves nobody to ask; "
+                    "use fewer shots, or evaluation.shots_from = 'retain'"
                 )
         for person in people:
             for tasks in self._together:

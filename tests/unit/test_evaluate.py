@@ -289,7 +289,7 @@ def test_a_prompt_longer_than_the_context_is_said_before_anything_is_computed(mo
 
 
 def test_examples_that_leave_nobody_to_ask_are_refused(vlm):
-    with pytest.raises(ConfigError, match=r"3 people as shots leave nobody of the forget set to ask \(cloze\)"):
+    with pytest.raises(ConfigError, match=r"everybody in the forget set serves as a shot \(cloze\)"):
         Exam(vlm, CROWD, [], EvaluationConfig(protocol="published", cloze_shots=3))
 
 
