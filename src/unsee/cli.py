@@ -19,7 +19,7 @@ import typer
 import unsee
 from unsee.allocator import settle
 from unsee.errors import ConfigError, UnknownNameError, UnseeError
-from unsee.terminal import hush, print_table, show_progress
+from unsee.terminal import hush, is_main_process, is_only_process, only_main_speaks, print_table, show_progress
 
 if TYPE_CHECKING:
     from unsee.judge.base import Costs
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     settle()
     try:
-        app(arguments)
+        with only_main_speaks():
+            app(arguments)
     except UnseeError as error:
         print(f"unsee: {error}", file=sys.stderr)
         return USER_ERROR
@@ -130,10 +131,7 @@ def build(
     people: Annotated[str, typer.Option(help="How many invented people, or a CSV file of your own.")] = "500",
     portraits: Annotated[Path | None, typer.Option(help="The folder of your own people's photos.")] = None,
     celebrities: Annotated[
-        str | None,
-        typer.Option(
-            help="How many public figures the nano model knows (153, but none beside your own), or a CSV file."
-        ),
+        str | None, typer.Option(help="How many public figures nano knows (153; none beside your own), or a CSV file.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="What everything is drawn from.")] = 0,
 ) -> None:
@@ -263,6 +261,8 @@ def _json_object(text: str | None) -> dict[str, object] | None:
 
 def _consent(costs: Costs, *, yes: bool) -> None:
     """Say what would be sent and ask for consent, unless it was given; without it nothing happens."""
+    if not is_only_process():
+        raise ConfigError("nothing was sent: every process would send it; start this one without accelerate launch")
     print(costs.sentence, file=sys.stderr)
     if yes or not costs.calls:
         return
@@ -305,7 +305,7 @@ def utility(
         with show_progress() as progress:
             grades = reviewing.grades(progress)
     taken = sitting.score(grades)
-    if out:
+    if out and is_main_process():
         taken.save(out)
     print_table(taken.rows)
     print(f"{taken.result.n_items} questions, {taken.result.invalid:.1%} of the answers not in the form asked for")

@@ -72,6 +72,10 @@ class Batch:
         source_N, target_N, item_N = (part.to(device) for part in (self.source_N, self.target_N, self.item_N))
         return Batch(_moved(self.inputs, device), source_N, target_N, item_N, self.num_items)
 
+    def unscored(self) -> Batch:
+        """The same rows without an answer in them."""
+        return Batch(self.inputs, self.source_N[:0], self.target_N[:0], self.item_N[:0], 0)
+
 
 def _moved(value: Any, device: torch.device) -> Any:
     return {k: _moved(v, device) for k, v in value.items()} if isinstance(value, dict) else value.to(device)

@@ -26,9 +26,10 @@ from unsee.evaluate import Exam
 from unsee.methods.base import Loss, LossMethod, Order, Pair, Side
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import REPLAYED, Corpus, has_corpus
+from unsee.processes import state
 from unsee.progress import Progress
 from unsee.protocols import TrainingConfig
-from unsee.record import Record
+from unsee.record import Onlooker, Record
 from unsee.steps import Course, MakeTrees, Stream
 from unsee.teach import FineTuning, Lessons
 from unsee.train import Objective, Reference, Scorer, train
@@ -48,6 +49,20 @@ def cache_folder() -> Path:
 def key_of(*parts: object) -> str:
     """A short name for everything in `parts`."""
     return hashlib.sha256(json.dumps([VERSION, *parts], sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def start_record(folder: Path, config: str) -> Record:
+    """The run's folder, new or resumed; the main process alone writes to it.
+
+    Args:
+        folder: where it is.
+        config: the resolved config as TOML.
+
+    Raises:
+        RecordError: as `Record.create`.
+    """
+    with state().main_process_first():
+        return Record.create(folder, config) if state().is_main_process else Onlooker(folder)
 
 
 @dataclass(frozen=True)
@@ -271,7 +286,10 @@ def _content(person: Person) -> str:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
-    write(part)
-    os.replace(part, path)
+    """Have the main process write a file; when this returns, it is there for all of them."""
+    if state().is_main_process:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.stem}.{os.getpid()}.part")
+        write(part)
+        os.replace(part, path)
+    state().wait_for_everyone()

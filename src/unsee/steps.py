@@ -12,6 +12,7 @@ from unsee.collate import Batch, Tree, collate, pack_by_length
 from unsee.errors import DataError
 from unsee.methods.base import Order, Pair, Side
 from unsee.models.vlm import VLM
+from unsee.processes import share
 from unsee.protocols import Labels, Protocol
 from unsee.train import Schedule
 
@@ -57,8 +58,14 @@ class Stream:
         return [[trees[row] for row in part] for part in rows]
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of one epoch."""
-        return (collate(trees, self.vlm, self.labels) for trees in self.plan(number))
+        """The batches of one epoch, of each this process's share."""
+        return map(self._share, self.plan(number))
+
+    def _share(self, trees: list[Tree]) -> Batch:
+        """The rows of a batch that are this process's; one that has none goes along with the first and scores nothing."""
+        own = share(trees)
+        batch = collate(own or trees[:1], self.vlm, self.labels)
+        return batch if own else batch.unscored()
 
     def __iter__(self) -> Iterator[Batch]:
         """Epoch after epoch."""

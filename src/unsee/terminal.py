@@ -1,10 +1,15 @@
-"""How the command line looks on a terminal: tables on stdout, bars and warnings on stderr."""
+"""How the command line looks on a terminal: tables on stdout, bars and warnings on stderr.
+
+Of several processes (`accelerate launch`) the first speaks. Which that is, the launcher tells each in two variables, and
+nothing heavy has to be imported to know it.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -15,6 +20,27 @@ if TYPE_CHECKING:
 
 WIDTH = 140  # where stdout is no terminal
 STYLES = {"collapsed": "red", "no signal": "yellow", "fail": "red"}
+
+
+def is_main_process() -> bool:
+    """Whether this is the only process, or the first of several."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def is_only_process() -> bool:
+    """Whether this process was started alone."""
+    return int(os.environ.get("WORLD_SIZE", 1)) == 1
+
+
+@contextmanager
+def only_main_speaks() -> Iterator[None]:
+    """Print nothing in the other processes. Errors, which end a process, are said outside."""
+    with ExitStack() as stack:
+        if not is_main_process():
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(redirect_stdout(nowhere))
+            stack.enter_context(redirect_stderr(nowhere))
+        yield
 
 
 def print_table(rows: Sequence[NamedTuple]) -> None:

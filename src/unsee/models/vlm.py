@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from accelerate import PartialState
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -35,6 +34,7 @@ from unsee.errors import ModelError, UnknownNameError
 from unsee.models import MODELS, shipped
 from unsee.models.family import Family, Layout, Picture
 from unsee.models.processor import load_processor
+from unsee.processes import state
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class VLM:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(f"model {id}: cannot be loaded: {reason}") from error
         model, report = loaded
-        vlm = cls(model.eval() if four_bit else model.eval().to(PartialState().device), processor, id)
+        vlm = cls(model.eval() if four_bit else model.eval().to(state().device), processor, id)
         vlm.config = config
         if lacking := sorted(report["missing_keys"]):
             raise ModelError(f"model {id}: {len(lacking)} of its weights are in no file, such as {lacking[0]}")
