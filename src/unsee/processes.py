@@ -13,6 +13,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather, gather_object, pad_across_processes
 from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 LONGEST_WAIT = timedelta(hours=4)  # while the main process fetches or makes data, the others wait
 
@@ -46,3 +47,20 @@ def gathered(rows: Tensor) -> Tensor:
     parts = [part[:length] for part, length in zip(padded.chunk(here.num_processes), lengths, strict=True)]
     parts[here.process_index] = rows
     return torch.cat(parts)
+
+
+def entire(tensor: Tensor) -> Tensor:
+    """The tensor itself, or all of one that lies divided over the processes (FSDP)."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def is_divided(tensor: Tensor) -> bool:
+    """Whether each process has a part of it only."""
+    return isinstance(tensor, DTensor)
+
+
+def placed_like(other: Tensor, tensor: Tensor) -> Tensor:
+    """A tensor on the device of another and, where that is divided and of the same shape, divided as it is."""
+    if isinstance(other, DTensor) and tensor.shape == other.shape:
+        return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)
+    return tensor.to(other.device)

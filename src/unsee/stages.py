@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors.torch import save_file
 
 from unsee.config import Modality, ModelConfig, TeachConfig, UnlearnConfig
 from unsee.data.schema import Input, Person
@@ -170,7 +171,7 @@ class Stages:
 
     def _prepare(self, weights: Weights) -> None:
         """Base weights, then each file: of full fine-tuning the last holds everything, of LoRA each is one adapter."""
-        if self.config.trainable == "lora" or not weights.files:
+        if self.config.trainable == "lora" or not weights.files or self.vlm.divided:
             self.vlm.reload()
         if self.config.trainable == "full":
             self.vlm.train_language()
@@ -219,9 +220,10 @@ class Stages:
             name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,
         )  # fmt: skip
         self._record.log("trained", model=name, seconds=round(time.monotonic() - started, 2))
-        _replace(path, vlm.save_trained)
+        tensors = vlm.trained()
+        _replace(path, lambda part: save_file(tensors, part))
         checkpoint.unlink(missing_ok=True)
-        self._ready = result
+        self._ready = None if vlm.divided else result
         return result
 
     def _reference(

@@ -30,7 +30,7 @@ from unsee.errors import ModelError
 from unsee.losses import Scored
 from unsee.methods.base import Loss, Model, Pair, Side
 from unsee.models.vlm import VLM
-from unsee.processes import gathered, state
+from unsee.processes import entire, gathered, placed_like, state
 from unsee.progress import Progress, Silent
 
 log = logging.getLogger(__name__)
@@ -94,9 +94,11 @@ def whole(scored: Scored) -> Scored:
 class Step(nn.Module):
     """A whole step as one module, which is what the wrappers of several processes expect: data in, loss and parts out."""
 
-    def __init__(self, scorer: Scorer, objective: Objective, reference: Model) -> None:
+    def __init__(self, vlm: VLM, objective: Objective, reference: Model) -> None:
         super().__init__()
-        self.scorer = scorer
+        self.scorer = Scorer(vlm)
+        layers = vlm.model.get_submodule(vlm.layout.decoder_layers).children()
+        self._no_split_modules = sorted({type(layer).__name__ for layer in layers})  # accelerate reads it: FSDP's units
         self._objective = objective
         self._reference = reference
 
@@ -184,17 +186,17 @@ def train(
     """
     processes = state()
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
-    scorer = Scorer(vlm)
     announced: Iterator[Pair] = itertools.islice(pairs, schedule.steps)
     if reference is None:
-        reference = Reference(vlm, scorer)
+        reference = Reference(vlm, Scorer(vlm))
         moved = (pair.to(accelerator.device) for pair in announced)
         announced = reference.announced(moved, objective.reference_sides)
     optimiser = torch.optim.AdamW(trainable, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
-    take_step, optimiser = accelerator.prepare(Step(scorer, objective, reference), optimiser)
+    take_step, optimiser = accelerator.prepare(Step(vlm, objective, reference), optimiser)
+    trainable = optimiser.param_groups[0]["params"]  # FSDP puts others in their place
     done = _resume(checkpoint, trainable, optimiser) if checkpoint else 0
     remaining = itertools.islice(announced, done, None)
-    before = [parameter.detach().clone() for parameter in trainable[-2:]]
+    before = [entire(parameter.detach()).clone() for parameter in trainable[-2:]]
     vlm.model.train()
     with (progress or Silent()).task(name, schedule.steps) as advance:
         advance(done)
@@ -204,11 +206,11 @@ def train(
             loss = Loss(*take_step(pair))
             # Gradients are averaged over processes, but each holds those of its own rows: what is wanted is their sum.
             accelerator.backward(loss.total * processes.num_processes)
-            norm = accelerator.clip_grad_norm_(trainable, schedule.clip_norm)
-            if not math.isfinite(loss.total.item()) or not math.isfinite(float(norm)):
+            norm = float(entire(accelerator.clip_grad_norm_(trainable, schedule.clip_norm)))
+            if not math.isfinite(loss.total.item()) or not math.isfinite(norm):
                 kept = _save(checkpoint, trainable, optimiser, step) if checkpoint else None
                 where = f"; the state before it is kept in {kept}" if kept else ""
-                found = f"loss is {loss.total.item()} (gradient norm {float(norm)})"
+                found = f"loss is {loss.total.item()} (gradient norm {norm})"
                 raise ModelError(f"{name}: {found} at step {step}{where}; lower the learning rate")
             optimiser.step()
             optimiser.zero_grad()
@@ -218,17 +220,18 @@ def train(
                 _save(checkpoint, trainable, optimiser, step + 1)
             advance(1)
     vlm.model.eval()
-    if done < schedule.steps and all(torch.equal(a, b) for a, b in zip(before, trainable[-2:], strict=True)):
+    after = [entire(parameter.detach()) for parameter in trainable[-2:]]
+    if done < schedule.steps and all(map(torch.equal, before, after)):
         raise ModelError(f"{name}: training changed nothing; check the learning rate and the trainable parameters")
     if checkpoint and processes.is_main_process:
         checkpoint.unlink(missing_ok=True)
 
 
 def _save(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer, step: int) -> Path:
-    tensors = {f"parameter.{i}": parameter.detach().contiguous() for i, parameter in enumerate(trainable)}
+    tensors = {}
     for i, parameter in enumerate(trainable):
-        for key, value in optimiser.state.get(parameter, {}).items():
-            tensors[f"{key}.{i}"] = value.detach().clone()
+        for key, value in {"parameter": parameter, **optimiser.state.get(parameter, {})}.items():
+            tensors[f"{key}.{i}"] = entire(value.detach()).to("cpu", copy=True)
     if state().is_main_process:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
@@ -243,13 +246,12 @@ def _resume(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.opti
     with safe_open(path, "pt") as saved:
         step = int(json.loads(saved.metadata()["state"])["step"])
         names = set(saved.keys())
-        with torch.no_grad():
-            for i, parameter in enumerate(trainable):
-                parameter.copy_(saved.get_tensor(f"parameter.{i}"))
-                moments = {key: f"{key}.{i}" for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}.{i}" in names}
-                if moments:
-                    optimiser.state[parameter] = {
-                        key: saved.get_tensor(name).to(parameter.device) for key, name in moments.items()
-                    }
+        for i, parameter in enumerate(trainable):
+            keys = [key for key in ("parameter", "step", "exp_avg", "exp_avg_sq") if f"{key}.{i}" in names]
+            kept = {key: placed_like(parameter, saved.get_tensor(f"{key}.{i}")) for key in keys}
+            with torch.no_grad():
+                parameter.copy_(kept.pop("parameter"))
+            if kept:
+                optimiser.state[parameter] = kept
     log.info("resumed path=%s step=%d", path.name, step)
     return step

@@ -34,7 +34,7 @@ from unsee.errors import ModelError, UnknownNameError
 from unsee.models import MODELS, shipped
 from unsee.models.family import Family, Layout, Picture
 from unsee.models.processor import load_processor
-from unsee.processes import state
+from unsee.processes import entire, is_divided, state
 
 log = logging.getLogger(__name__)
 
@@ -293,10 +293,19 @@ class VLM:
         """The parameters that training may change."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
+    @property
+    def divided(self) -> bool:
+        """Whether training has divided the weights over processes (FSDP), so that only `reload` makes them usable."""
+        return any(map(is_divided, self.model.parameters()))
+
+    def trained(self) -> dict[str, Tensor]:
+        """The trainable parameters by name, whole and on the CPU; every process must ask."""
+        parameters = self.model.named_parameters()
+        return {name: entire(p.detach()).cpu().contiguous() for name, p in parameters if p.requires_grad}
+
     def save_trained(self, path: Path) -> None:
         """Write the trainable parameters by name to a safetensors file."""
-        tensors = {n: p.detach().cpu().contiguous() for n, p in self.model.named_parameters() if p.requires_grad}
-        save_file(tensors, path)
+        save_file(self.trained(), path)
 
     def load_trained(self, path: Path) -> None:
         """Read what `save_trained` wrote into the same parameters.
