@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import socket
@@ -104,11 +105,11 @@ def curve(
             raise InterruptedError
 
     schedule = Schedule(learning_rate=3e-3, steps=STEPS, checkpoint_every=2)
-    try:
-        train(vlm, method, steps, schedule, parameters, name=objective, reference=reference, checkpoint=checkpoint,
-              on_step=keep)  # fmt: skip
-    except InterruptedError:
-        pass
+    with contextlib.suppress(InterruptedError):
+        train(
+            vlm, method, steps, schedule, parameters, name=objective, reference=reference, checkpoint=checkpoint,
+            on_step=keep,
+        )  # fmt: skip
     return losses
 
 

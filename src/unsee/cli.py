@@ -7,10 +7,8 @@ once.
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,13 +16,14 @@ import typer
 
 import unsee
 from unsee.allocator import settle
-from unsee.errors import ConfigError, UnknownNameError, UnseeError
+from unsee.errors import ConfigError, UnseeError
+from unsee.listing import lines_of
 from unsee.terminal import hush, is_main_process, is_only_process, only_main_speaks, print_table, show_progress
 
 if TYPE_CHECKING:
     from unsee.judge.base import Costs
-    from unsee.registry import Registry
 
+Processor = Annotated[str, typer.Option(help="Whose processor, where the model comes without: a folder or a hub name.")]
 OFF, USER_ERROR, NO_SIGNAL, INTERRUPTED = 1, 2, 3, 130
 
 models = typer.Typer(help="Look into models and convert them.", no_args_is_help=True)
@@ -160,6 +159,7 @@ def evaluate(
     data: Annotated[str, typer.Option(help="A data folder in the published layout, or a name on the hub.")],
     forget_percent: Annotated[int, typer.Option(help="Which forget set: 5, 10 or 15.")] = 15,
     protocol: Annotated[str, typer.Option(help="How it is asked: clean or published.")] = "clean",
+    processor: Processor = "",
 ) -> None:
     """Ask one model everything and print its value in each cell."""
     from unsee.config import EvaluationConfig, build_table
@@ -168,7 +168,7 @@ def evaluate(
     with show_progress() as progress:
         from unsee.run import evaluate_model
 
-        rows = evaluate_model(model, data, forget_percent, progress, config)
+        rows = evaluate_model(model, data, forget_percent, progress, config, processor)
     print_table(rows)
 
 
@@ -179,12 +179,13 @@ def conformance(
     expected: Annotated[
         Path | None, typer.Option(help="Stored figures (TOML); by default those of the released LLaVA-1.5-7B.")
     ] = None,
+    processor: Processor = "",
 ) -> None:
     """Compare a model under the published protocol with stored figures; exit code 1 if one is off."""
     with show_progress() as progress:
         from unsee.conformance import EXPECTED, check_conformance
 
-        rows = check_conformance(model, data, expected or EXPECTED, progress)
+        rows = check_conformance(model, data, expected or EXPECTED, progress, processor)
     print_table(rows)
     if any(row.verdict == "fail" for row in rows):
         raise typer.Exit(OFF)
@@ -282,6 +283,7 @@ def utility(
     out: Annotated[Path | None, typer.Option(help="A folder for the numbers and the answers.")] = None,
     review: Annotated[bool, typer.Option("--review", help="Have UNSEE_JUDGE_MODEL grade the answers.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Send without asking; answers leave this machine.")] = False,
+    processor: Processor = "",
 ) -> None:
     """Ask a model the questions of a published benchmark and print the published numbers."""
     from unsee.judge.asking import Asking
@@ -297,7 +299,7 @@ def utility(
             raise ConfigError("--review: keeps a journal, so that nothing is asked twice; give --out a folder")
         out.mkdir(parents=True, exist_ok=True)
     with show_progress() as progress:
-        sitting = sit(model, benchmark, data, limit=limit, seed=seed, progress=progress)
+        sitting = sit(model, benchmark, data, limit=limit, seed=seed, progress=progress, processor=processor)
     grades = None
     if review and out:
         reviewing = Review(sitting, asking, out)
@@ -330,6 +332,23 @@ def check_model(
         print(f"{what:<16}  {found}", flush=True)
 
 
+@models.command("merge")
+def merge_adapters(
+    model: Annotated[str, typer.Argument(help="What was trained: a folder, or a hub name.")],
+    adapters: Annotated[list[Path], typer.Argument(help="Adapters a run kept, in order: the target's, a method's.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; must be new or empty.")],
+    processor: Processor = "",
+) -> None:
+    """Write the whole model of adapters, each of which stands on those before it."""
+    from unsee.config import ModelConfig
+
+    hush()
+    from unsee.models.merge import merge
+
+    merge(ModelConfig(id=model, processor=processor), adapters, out)
+    print(out)
+
+
 @models.command("convert-minigpt4")
 def convert_minigpt4(
     vit: Annotated[Path, typer.Option(help="The EVA tower: eva_vit_g.pth.")],
@@ -353,47 +372,13 @@ def list_names(
     kind: Annotated[str, typer.Argument(metavar="methods|metrics|models|datasets|judges|utility|recipes")],
 ) -> None:
     """List what can be used, one per line with what it is."""
-    if kind not in LISTS:
-        raise UnknownNameError("list", kind, LISTS)
-    lines = LISTS[kind]()
+    lines = lines_of(kind)
     width = max((len(name) for name, _ in lines), default=0)
     for name, summary in lines:
         print(f"{name:<{width}}  {summary}".rstrip())
 
 
-def _registered(package: str, name: str) -> list[tuple[str, str]]:
-    registry: Registry = getattr(importlib.import_module(package), name)
-    return [(leaf.name, leaf.summary + (f" ({leaf.paper})" if leaf.paper else "")) for leaf in registry.leaves()]
-
-
-def _models() -> list[tuple[str, str]]:
-    from unsee.models import shipped
-
-    return [(name, "Shipped with unsee.") for name in shipped()] + [
-        (name, f"Family, from a folder or the hub: {summary}")
-        for name, summary in _registered("unsee.models", "MODELS")
-    ]
-
-
-def _recipes() -> list[tuple[str, str]]:
-    from unsee.config import RECIPES, recipe_names
-
-    def first_comment(name: str) -> str:
-        return (RECIPES / f"{name}.toml").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-
-    return [(name, first_comment(name)) for name in recipe_names()]
-
-
 app.add_typer(models, name="models")
-LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
-    "methods": partial(_registered, "unsee.methods", "METHODS"),
-    "metrics": partial(_registered, "unsee.metrics", "METRICS"),
-    "models": _models,
-    "datasets": partial(_registered, "unsee.data", "DATASETS"),
-    "judges": partial(_registered, "unsee.judge", "JUDGES"),
-    "utility": partial(_registered, "unsee.utility", "UTILITY"),
-    "recipes": _recipes,
-}
 
 
 if __name__ == "__main__":

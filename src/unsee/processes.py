@@ -27,7 +27,7 @@ def state() -> PartialState:
 
 
 def share(work: Sequence[Value]) -> Sequence[Value]:
-    """The part of the work that is this process's: every n-th piece, so that pieces ordered by size are dealt evenly."""
+    """The part of the work that is this process's: every n-th piece, so that pieces sorted by size go round evenly."""
     return work[state().process_index :: state().num_processes]
 
 

@@ -227,7 +227,7 @@ class Record:
 
 
 class Onlooker(Record):
-    """A run's folder as those processes see it that leave its writing to another: all is there, nothing gets written."""
+    """A run's folder for the processes that leave its writing to another: all is there, and nothing gets written."""
 
     def __contains__(self, name: str) -> bool:
         return True

@@ -154,6 +154,7 @@ def evaluate_model(
     forget_percent: int,
     progress: Progress | None = None,
     config: EvaluationConfig | None = None,
+    processor: str = "",
 ) -> list[CellRow]:
     """Ask one model all questions of a data folder; the rows are its cells, intervals over people.
 
@@ -163,12 +164,13 @@ def evaluate_model(
         forget_percent: which forget set.
         progress: where long work is shown.
         config: how it is asked; by default the clean protocol.
+        processor: whose processor the model takes, if it has none.
 
     Raises:
         UnseeError: the model or the data cannot be used.
     """
     benchmark = open_benchmark(str(data), forget_percent)
-    vlm = VLM.load(model)
+    vlm = VLM.load(model, processor=processor)
     config = config or EvaluationConfig()
     exam = Exam(vlm, benchmark, general_items(config.general_items, 0), config)
     answers = _named(exam.sit(vlm, name=model, progress=progress), model, "", 0)

@@ -250,7 +250,7 @@ class Stages:
         self.vlm.add_lora(model.lora_rank, model.lora_alpha, model.lora_targets, dropout=model.lora_dropout)
 
     def _trained_part(self) -> dict[str, object]:
-        return self.config.model_dump(exclude={"id", "gradient_checkpointing"})
+        return self.config.model_dump(exclude={"id", "processor", "gradient_checkpointing"})
 
     def _with_replay(self, lessons: MakeTrees, share: float) -> MakeTrees:
         """Lessons of which a share of the tokens is drawn from what the base model already knew."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from unsee.collate import Batch, Tree, collate, pack_by_length
@@ -59,17 +59,22 @@ class Stream:
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of one epoch, of each this process's share."""
-        return map(self._share, self.plan(number))
-
-    def _share(self, trees: list[Tree]) -> Batch:
-        """The rows of a batch that are this process's; one that has none goes along with the first and scores nothing."""
-        own = share(trees)
-        batch = collate(own or trees[:1], self.vlm, self.labels)
-        return batch if own else batch.unscored()
+        return (collate(own_rows(trees), self.vlm, self.labels) for trees in self.plan(number))
 
     def __iter__(self) -> Iterator[Batch]:
         """Epoch after epoch."""
         return itertools.chain.from_iterable(map(self.epoch, itertools.count()))
+
+
+def own_rows(trees: Sequence[Tree]) -> list[Tree]:
+    """The rows of a batch that are this process's, and one more, not scored, if without it there would be no picture.
+
+    For a gradient has to be made of the same parameters in all processes, if of zeros in some.
+    """
+    own = list(share(trees))
+    lacking = [tree for tree in trees if tree.pictures] if not any(tree.pictures for tree in own) else []
+    company = lacking or ([] if own else trees)
+    return [*own, *(tree.unscored() for tree in company[:1])]
 
 
 def pairs(streams: Mapping[Side, Stream], order: Order = "joint") -> Iterator[Pair]:

@@ -1,7 +1,7 @@
 """How the command line looks on a terminal: tables on stdout, bars and warnings on stderr.
 
-Of several processes (`accelerate launch`) the first speaks. Which that is, the launcher tells each in two variables, and
-nothing heavy has to be imported to know it.
+Of several processes (`accelerate launch`) the first speaks. Which that is, the launcher tells each in two variables,
+and nothing heavy has to be imported to know it.
 """
 
 from __future__ import annotations

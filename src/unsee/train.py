@@ -20,13 +20,13 @@ from typing import ClassVar, Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unsee.collate import Batch
-from unsee.errors import ModelError
+from unsee.errors import ConfigError, ModelError
 from unsee.losses import Scored
 from unsee.methods.base import Loss, Model, Pair, Side
 from unsee.models.vlm import VLM
@@ -92,7 +92,7 @@ def whole(scored: Scored) -> Scored:
 
 
 class Step(nn.Module):
-    """A whole step as one module, which is what the wrappers of several processes expect: data in, loss and parts out."""
+    """A whole step as one module, as the wrappers of several processes expect it: data in, loss and parts out."""
 
     def __init__(self, vlm: VLM, objective: Objective, reference: Model) -> None:
         super().__init__()
@@ -175,17 +175,22 @@ def train(
     """Train `trainable` in place for `schedule.steps` steps.
 
     Args:
-        pairs: one pair per step, of which this process has its share of the rows, a function of the step alone; resuming
-            draws and drops those already used.
+        pairs: one pair per step, of which this process has its share of the rows, a function of the step alone;
+            resuming draws and drops those already used.
         reference: another model that knows these very pairs; by default the model before the first step.
         checkpoint: file that holds the state every `schedule.checkpoint_every` steps; removed at the end.
         on_step: called with step, loss and learning rate after every step.
 
     Raises:
         ModelError: the loss or gradient is not finite, or nothing was trained.
+        ConfigError: the processes were started for DeepSpeed.
     """
     processes = state()
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        raise ConfigError(
+            "DeepSpeed takes the step out of the training loop; choose FSDP (recipes/accelerate/fsdp.yaml)"
+        )
     announced: Iterator[Pair] = itertools.islice(pairs, schedule.steps)
     if reference is None:
         reference = Reference(vlm, Scorer(vlm))
