@@ -12,11 +12,16 @@ from typing import Any
 
 import pandas as pd
 import tiny
+from accelerate import PartialState
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
 
 from unsee import evaluate
-from unsee.config import EvaluationConfig
+from unsee.config import RECIPES, EvaluationConfig
 from unsee.data.schema import Benchmark, Person, Question
 from unsee.methods import METHODS
+from unsee.processes import state
 from unsee.steps import Stream, pairs
 from unsee.teach import FineTuning
 from unsee.train import Reference, Schedule, Scorer, train
@@ -65,6 +70,19 @@ def _member(index: int, count: int, port: int, end: Any, work: Callable[..., Any
         os.environ.update({name: str(value) for name, value in launcher.items()})
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     end.send(work(*arguments))
+
+
+def divided(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function whose models are divided by FSDP, which accelerate offers on GPUs, here on the CPU."""
+    content = load_config_from_file(str(RECIPES / "accelerate" / "fsdp.yaml"))
+    os.environ.update({name.upper(): str(value) for name, value in content.fsdp_config.items()})
+    os.environ["ACCELERATE_USE_FSDP"] = "true"
+    state()
+    PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    found = work(*arguments)
+    if AcceleratorState().distributed_type != DistributedType.FSDP:
+        raise AssertionError("the weights were not divided")
+    return found
 
 
 def curve(

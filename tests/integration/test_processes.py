@@ -9,7 +9,7 @@ import sys
 
 import pandas as pd
 import pytest
-from together import together
+from together import divided, together
 
 from unsee.cli import main
 from unsee.data.mllmu import load
@@ -48,7 +48,7 @@ def test_a_run(model, data, tmp_path):
     check_same(tmp_path / "2", tmp_path / "1")
 
 
-def test_a_request_started_by_accelerate(model, data, tmp_path):
+def test_a_request_started_by_accelerate_and_with_divided_weights(model, data, tmp_path):
     benchmark = load(data, 15)
     for name, people in (("forget", benchmark.forget[:3]), ("retain", benchmark.retain[:3])):
         rows = []
@@ -71,3 +71,6 @@ def test_a_request_started_by_accelerate(model, data, tmp_path):
     assert started.returncode == 0, started.stderr
     assert started.stdout.count("report.html") == 1
     check_same(tmp_path / "both", tmp_path / "alone")
+    apart = together(2, divided, command, [*words, str(tmp_path / "apart")], tmp_path / "third")
+    assert apart == [0, 0]
+    check_same(tmp_path / "apart", tmp_path / "alone")

@@ -30,6 +30,16 @@ def test_two_processes_have_the_losses_of_one_whatever_is_minimised(trainable):
         assert second[name] == close(curve), name
 
 
+@pytest.mark.parametrize(("objective", "trainable"), [("npo", "lora"), ("kl_minimisation", "full")])
+def test_nor_does_it_matter_that_the_weights_are_divided(tmp_path, objective, trainable):
+    alone = together.curve(objective, trainable)
+    checkpoint = tmp_path / "state.safetensors"
+    started = together.together(2, together.divided, together.curve, objective, trainable, 5, checkpoint, 3)
+    assert started == [close(alone[:3])] * 2
+    resumed = together.together(2, together.divided, together.curve, objective, trainable, 5, checkpoint)
+    assert resumed == [close(alone[2:])] * 2
+
+
 def test_a_process_without_a_row_of_its_own_changes_nothing():
     alone = together.curve("npo", "full", 1)
     assert together.together(2, together.curve, "npo", "full", 1) == [close(alone)] * 2

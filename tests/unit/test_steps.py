@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import tiny
 
-from unsee.errors import DataError
 from unsee import processes
+from unsee.errors import DataError
 from unsee.steps import Course, Stream, num_steps, own_rows, pairs
 
 
