@@ -101,6 +101,7 @@ class VLM:
             UnknownNameError: nothing is called so, or the model is of an unknown family.
         """
         settle()
+        device = state().device  # of this process, also for what transformers places by itself
         id = config.id
         source = shipped().get(id) or Path(id)
         if source.is_dir():
@@ -120,7 +121,7 @@ class VLM:
         whose = config.processor or id
         with loading(f"model {id}: the processor of {whose}", "" if config.processor else f"; {ANOTHERS}"):
             processor = load_processor(str(shipped().get(whose) or whose), model.config)
-        vlm = cls(model.eval() if four_bit else model.eval().to(state().device), processor, id)
+        vlm = cls(model.eval() if four_bit else model.eval().to(device), processor, id)
         vlm.config = config
         if lacking := sorted(report["missing_keys"]):
             raise ModelError(f"model {id}: {len(lacking)} of its weights are in no file, such as {lacking[0]}")
