@@ -220,7 +220,7 @@ def test_the_full_recipe_has_the_published_size_and_quicks_methods():
 def test_accelerate_reads_the_configuration_for_fsdp():
     from accelerate.commands.config.config_args import load_config_from_file
 
-    config = load_config_from_file(RECIPES / "accelerate" / "fsdp.yaml")
+    config = load_config_from_file(str(RECIPES / "accelerate" / "fsdp.yaml"))
     assert (config.distributed_type, config.fsdp_config["fsdp_version"]) == ("FSDP", 2)
 
 
