@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
             print("unsee: interrupted; resumable: run the same command again", file=sys.stderr)
-        return stop.code if isinstance(stop.code, int) else 0
+        counts = is_main_process()  # a launcher ends the others at the first code that is not 0: the main one gives it
+        return stop.code if counts and isinstance(stop.code, int) else 0
     return 0
 
 
