@@ -7,23 +7,20 @@ once.
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import unsee
 from unsee.allocator import settle
-from unsee.errors import ConfigError, UnknownNameError, UnseeError
-from unsee.terminal import ask_consent, hush, print_table, show_progress
+from unsee.errors import ConfigError, UnseeError
+from unsee.listing import lines_of
+from unsee.terminal import ask_consent, hush, is_main_process, only_main_speaks, print_table, show_progress
 
-if TYPE_CHECKING:
-    from unsee.registry import Registry
-
+Processor = Annotated[str, typer.Option(help="Whose processor, where the model comes without: a folder or a hub name.")]
 OFF, USER_ERROR, NO_SIGNAL, INTERRUPTED = 1, 2, 3, 130
 
 ModelName = Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")]
@@ -59,14 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     settle()
     try:
-        app(arguments)
+        with only_main_speaks():
+            app(arguments)
     except UnseeError as error:
         print(f"unsee: {error}", file=sys.stderr)
         return USER_ERROR
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
             print("unsee: interrupted; resumable: run the same command again", file=sys.stderr)
-        return stop.code if isinstance(stop.code, int) else 0
+        counts = is_main_process()  # a launcher ends the others at the first code that is not 0: the main one gives it
+        return stop.code if counts and isinstance(stop.code, int) else 0
     return 0
 
 
@@ -136,10 +135,7 @@ def build(
     people: Annotated[str, typer.Option(help="How many invented people, or a CSV file of your own.")] = "500",
     portraits: Annotated[Path | None, typer.Option(help="The folder of your own people's photos.")] = None,
     celebrities: Annotated[
-        str | None,
-        typer.Option(
-            help="How many public figures the nano model knows (153, but none beside your own), or a CSV file."
-        ),
+        str | None, typer.Option(help="How many public figures nano knows (153; none beside your own), or a CSV file.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="What everything is drawn from.")] = 0,
 ) -> None:
@@ -168,6 +164,7 @@ def evaluate(
     data: DataName,
     forget_percent: Annotated[int, typer.Option(help="Which forget set: 5, 10 or 15.")] = 15,
     protocol: Annotated[str, typer.Option(help="How it is asked: clean or published.")] = "clean",
+    processor: Processor = "",
 ) -> None:
     """Ask one model everything and print its value in each cell."""
     from unsee.config import EvaluationConfig, build_table
@@ -176,7 +173,7 @@ def evaluate(
     with show_progress() as progress:
         from unsee.run import evaluate_model
 
-        rows = evaluate_model(model, data, forget_percent, progress, config)
+        rows = evaluate_model(model, data, forget_percent, progress, config, processor)
     print_table(rows)
 
 
@@ -187,12 +184,13 @@ def conformance(
     expected: Annotated[
         Path | None, typer.Option(help="Stored figures (TOML); by default those of the released LLaVA-1.5-7B.")
     ] = None,
+    processor: Processor = "",
 ) -> None:
     """Compare a model under the published protocol with stored figures; exit code 1 if one is off."""
     with show_progress() as progress:
         from unsee.conformance import EXPECTED, check_conformance
 
-        rows = check_conformance(model, data, expected or EXPECTED, progress)
+        rows = check_conformance(model, data, expected or EXPECTED, progress, processor)
     print_table(rows)
     if any(row.verdict == "fail" for row in rows):
         raise typer.Exit(OFF)
@@ -341,6 +339,7 @@ def utility(
     out: Annotated[Path | None, typer.Option(help="A folder for the numbers and the answers.")] = None,
     review: Annotated[bool, typer.Option("--review", help="Have UNSEE_JUDGE_MODEL grade the answers.")] = False,
     yes: Yes = False,
+    processor: Processor = "",
 ) -> None:
     """Ask a model the questions of a published benchmark and print the published numbers."""
     from unsee.judge.asking import Asking
@@ -358,7 +357,7 @@ def utility(
     if out:
         check_writable(out)
     with show_progress() as progress:
-        sitting = sit(model, benchmark, data, limit=limit, seed=seed, progress=progress)
+        sitting = sit(model, benchmark, data, limit=limit, seed=seed, progress=progress, processor=processor)
     grades = None
     if review and out:
         reviewing = Review(sitting, asking, out)
@@ -366,7 +365,7 @@ def utility(
         with show_progress() as progress:
             grades = reviewing.grades(progress)
     taken = sitting.score(grades)
-    if out:
+    if out and is_main_process():
         taken.save(out)
     print_table(taken.rows)
     print(f"{taken.result.n_items} questions, {taken.result.invalid:.1%} of the answers not in the form asked for")
@@ -386,6 +385,23 @@ def check_model(
 
     for what, found in check(config):
         print(f"{what:<16}  {found}", flush=True)
+
+
+@models.command("merge")
+def merge_adapters(
+    model: Annotated[str, typer.Argument(help="What was trained: a folder, or a hub name.")],
+    adapters: Annotated[list[Path], typer.Argument(help="Adapters a run kept, in order: the target's, a method's.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; must be new or empty.")],
+    processor: Processor = "",
+) -> None:
+    """Write the whole model of adapters, each of which stands on those before it."""
+    from unsee.config import ModelConfig
+
+    hush()
+    from unsee.models.merge import merge
+
+    merge(ModelConfig(id=model, processor=processor), adapters, out)
+    print(out)
 
 
 @models.command("convert-minigpt4")
@@ -411,47 +427,13 @@ def list_names(
     kind: Annotated[str, typer.Argument(metavar="methods|metrics|models|datasets|judges|utility|recipes")],
 ) -> None:
     """List what can be used, one per line with what it is."""
-    if kind not in LISTS:
-        raise UnknownNameError("list", kind, LISTS)
-    lines = LISTS[kind]()
+    lines = lines_of(kind)
     width = max((len(name) for name, _ in lines), default=0)
     for name, summary in lines:
         print(f"{name:<{width}}  {summary}".rstrip())
 
 
-def _registered(package: str, name: str) -> list[tuple[str, str]]:
-    registry: Registry = getattr(importlib.import_module(package), name)
-    return [(leaf.name, leaf.summary + (f" ({leaf.paper})" if leaf.paper else "")) for leaf in registry.leaves()]
-
-
-def _models() -> list[tuple[str, str]]:
-    from unsee.models import shipped
-
-    return [(name, "Shipped with unsee.") for name in shipped()] + [
-        (name, f"Family, from a folder or the hub: {summary}")
-        for name, summary in _registered("unsee.models", "MODELS")
-    ]
-
-
-def _recipes() -> list[tuple[str, str]]:
-    from unsee.config import RECIPES, recipe_names
-
-    def first_comment(name: str) -> str:
-        return (RECIPES / f"{name}.toml").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-
-    return [(name, first_comment(name)) for name in recipe_names()]
-
-
 app.add_typer(models, name="models")
-LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
-    "methods": partial(_registered, "unsee.methods", "METHODS"),
-    "metrics": partial(_registered, "unsee.metrics", "METRICS"),
-    "models": _models,
-    "datasets": partial(_registered, "unsee.data", "DATASETS"),
-    "judges": partial(_registered, "unsee.judge", "JUDGES"),
-    "utility": partial(_registered, "unsee.utility", "UTILITY"),
-    "recipes": _recipes,
-}
 
 
 if __name__ == "__main__":

@@ -48,6 +48,10 @@ class Tree:
         """Answers in the tree."""
         return sum(node.item >= 0 for node in self.nodes)
 
+    def unscored(self) -> Tree:
+        """The same tokens and pictures, none of them an answer."""
+        return Tree([Node(node.ids, node.parent) for node in self.nodes], self.pictures)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -147,7 +151,8 @@ def collate(trees: Sequence[Tree], vlm: VLM, labels: Labels = "answer") -> Batch
         num_items += tree.num_items
     inputs = model_inputs(vlm.family, input_ids, torch.stack(positions, 1), seen)
     inputs |= vlm.family.image_inputs([tree.pictures for tree in trees])
-    return Batch(inputs, torch.tensor(source), torch.tensor(target), torch.tensor(item), num_items)
+    source_N, target_N, item_N = (torch.tensor(values, dtype=torch.long) for values in (source, target, item))
+    return Batch(inputs, source_N, target_N, item_N, num_items)
 
 
 def model_inputs(family: Family, ids_BK: Tensor, positions_ABK: Tensor, seen_BQK: Tensor) -> dict[str, Any]:

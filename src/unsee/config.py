@@ -101,6 +101,7 @@ class ModelConfig(Table):
 
     Attributes:
         id: a shipped model's name, a folder, or a hub name.
+        processor: the same of a model whose processor it takes, where it comes without one.
         trainable: "full" for every weight of the language model, "lora" for adapters.
         lora_rank: width of the adapters.
         lora_alpha: their scale; the update is multiplied by alpha / rank.
@@ -113,6 +114,7 @@ class ModelConfig(Table):
     """
 
     id: str = "nano"
+    processor: str = ""
     trainable: Literal["full", "lora"] = "full"
     lora_rank: PositiveInt = 16
     lora_alpha: PositiveInt = 32

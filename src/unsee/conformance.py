@@ -84,7 +84,7 @@ def read_expected(path: Path) -> Expected:
 
 
 def check_conformance(
-    model: str, data: str, expected: Path = EXPECTED, progress: Progress | None = None
+    model: str, data: str, expected: Path = EXPECTED, progress: Progress | None = None, processor: str = ""
 ) -> list[CheckRow]:
     """Ask a model what the stored figures are about, and nothing else, and compare.
 
@@ -93,13 +93,14 @@ def check_conformance(
         data: as `data.source` of a recipe.
         expected: the file of stored figures.
         progress: where long work is shown.
+        processor: whose processor the model takes, if it has none.
 
     Raises:
         UnseeError: the file, the data or the model cannot be used.
     """
     stored = read_expected(expected)
     benchmark = open_benchmark(data, stored.forget_percent)
-    vlm = VLM.load(model)
+    vlm = VLM.load(model, processor=processor)
     exam = Exam(vlm, benchmark, (), stored.evaluation)
     wanted = {figure.cell for figure in stored.figures}
     exam.sheets = [

@@ -1,6 +1,7 @@
 """The one evaluation loop: every question is scored and answered once, and all metrics are read off that.
 
-Questions about one photo share one forward pass over the photo. An `Exam` is prepared once and sat by every model.
+Questions about one photo share one forward pass over the photo. An `Exam` is prepared once and sat by every model; of
+several processes each does its share of the batches that one would make, and gets all answers.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from unsee.generate import Group, generate
 from unsee.metrics import METRICS
 from unsee.metrics.base import Given, Metric
 from unsee.models.vlm import VLM
+from unsee.processes import share, state, union
 from unsee.progress import Advance, Progress, Silent
 from unsee.prompts import answer_ids, read_letter, render
 from unsee.sheets import Item, Setting, Sheet, general_sheet
@@ -106,14 +108,14 @@ class Exam:
             trees.append(build_tree(prompts, answers, sheet.pictures))
             keys.append([(item.id, len(alternatives)) for item, alternatives in zip(sheet.items, texts, strict=True)])
         found: dict[str, list[tuple[float, int]]] = {}
-        for rows in pack_by_length(trees, SCORE_TOKENS):
+        for rows in share(pack_by_length(trees, SCORE_TOKENS)):
             with torch.no_grad():
                 scored = scorer(collate([trees[row] for row in rows], vlm).to(vlm.device))
             values = zip(scored.log_probability_I.tolist(), scored.length_I.tolist(), strict=True)
             for id, count in (key for row in rows for key in keys[row]):
                 found[id] = [next(values) for _ in range(count)]
-            advance(len(rows))
-        return found
+            advance(len(rows) * state().num_processes)
+        return union(found)
 
     def _alternatives(self, question: Question) -> list[str]:
         """What is scored: the options, as texts or as the letters that are asked for, or else the truth."""

@@ -6,7 +6,7 @@ K all tokens so far, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -17,6 +17,7 @@ from transformers import DynamicCache
 from unsee.collate import model_inputs, shared_length
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
+from unsee.processes import share, union
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Group:
 def generate(vlm: VLM, groups: Sequence[Group], *, max_new_tokens: int, batch_size: int = 64) -> list[list[list[int]]]:
     """The likeliest token after the likeliest token, until the end token or `max_new_tokens`.
 
+    Of several processes, all with the same groups, each answers its share of the batches.
+
     Args:
         groups: in any order; those with an equally long beginning are answered together.
         batch_size: questions answered at once, at least one group.
@@ -45,18 +48,28 @@ def generate(vlm: VLM, groups: Sequence[Group], *, max_new_tokens: int, batch_si
     Returns:
         For each group, for each question, the answer's tokens without the end token.
     """
-    order = sorted(range(len(groups)), key=lambda i: (len(groups[i].prefix), not groups[i].pictures))
-    answers: dict[int, list[list[int]]] = {}
-    for _, alike in groupby(order, key=lambda i: (len(groups[i].prefix), not groups[i].pictures)):
+    found: dict[int, list[list[int]]] = {}
+    for taken in share(list(_batches(groups, batch_size))):
+        rows = iter(_answer(vlm, [groups[i] for i in taken], max_new_tokens))
+        for i in taken:
+            found[i] = [next(rows) for _ in groups[i].suffixes]
+    answers = union(found)
+    return [answers[i] for i in range(len(groups))]
+
+
+def _batches(groups: Sequence[Group], batch_size: int) -> Iterator[list[int]]:
+    """Indices of groups whose beginnings are equally long, at most so many questions together."""
+
+    def form(i: int) -> tuple[int, bool]:
+        return len(groups[i].prefix), not groups[i].pictures
+
+    for _, alike in groupby(sorted(range(len(groups)), key=form), key=form):
         waiting = list(alike)
         while waiting:
             taken = [waiting.pop(0)]
             while waiting and sum(len(groups[i].suffixes) for i in (*taken, waiting[0])) <= batch_size:
                 taken.append(waiting.pop(0))
-            rows = iter(_answer(vlm, [groups[i] for i in taken], max_new_tokens))
-            for i in taken:
-                answers[i] = [next(rows) for _ in groups[i].suffixes]
-    return [answers[i] for i in range(len(groups))]
+            yield taken
 
 
 def _answer(vlm: VLM, groups: Sequence[Group], max_new_tokens: int) -> list[list[int]]:

@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
@@ -235,6 +236,22 @@ def check_writable(folder: Path) -> None:
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise RecordError(f"{folder}: cannot be created: {existing} is no folder one can write to")
+
+
+class Onlooker(Record):
+    """A run's folder for the processes that leave its writing to another: all is there, and nothing gets written."""
+
+    def __contains__(self, name: str) -> bool:
+        return True
+
+    @contextlib.contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """A path whose content is thrown away."""
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / Path(name).name
+
+    def log(self, event: str, **fields: str | float | bool | None) -> None:
+        """Nothing: the event is the other process's to log."""
 
 
 def _remove(path: Path) -> None:

@@ -31,7 +31,7 @@ from unsee.progress import Progress, Silent
 from unsee.protocols import Table
 from unsee.record import ANSWER_COLUMNS, Record
 from unsee.report.request import AFTER, BEFORE, Outcome, Row, compare, rows, write_request_report
-from unsee.stages import INPUTS, Stages, key_of
+from unsee.stages import INPUTS, Stages, key_of, start_record
 
 
 class RequestConfig(Table):
@@ -98,7 +98,7 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     _check_asked(request, config)
     Record.check(folder, dump_config(config))
     vlm = VLM.load_as(config.model)
-    record = Record.create(folder, dump_config(config))
+    record = start_record(folder, dump_config(config))
     stages = Stages(vlm, config.model, record, progress or Silent())
     exam, exam_key = _exam(vlm, request, config)
     answers = [_compared(stages.examine(BEFORE, stages.base, exam, exam_key), BEFORE, config)]

@@ -27,12 +27,13 @@ from unsee.evaluate import Exam
 from unsee.methods import METHODS
 from unsee.methods.base import EditMethod, GuardMethod, LossMethod, PromptMethod
 from unsee.models.vlm import VLM
+from unsee.processes import state
 from unsee.progress import Progress, Silent
 from unsee.record import ANSWER_COLUMNS, Record
 from unsee.report.html import write_report
 from unsee.report.scores import Scores, cells, gate, score
 from unsee.report.table import Row, rows, written
-from unsee.stages import Stages, Weights, cache_folder, check_replay, key_of
+from unsee.stages import Stages, Weights, cache_folder, check_replay, key_of, start_record
 
 CONTROL_METHODS = ("do_nothing",)
 SHOWN_FORGET, SHOWN_RETAIN = 4, 2
@@ -103,13 +104,15 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     """
     progress = progress or Silent()
     trials = list(_trials(config))
-    config = config.model_copy(update={"data": pin(config.data)})
+    with state().main_process_first():
+        config = config.model_copy(update={"data": pin(config.data)})
     folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
     Record.check(folder, dump_config(config))
     vlm = VLM.load_as(config.model)
     check_replay(vlm, config.teach)
-    benchmark = _data(config.data, progress)
-    record = Record.create(folder, dump_config(config))
+    with state().main_process_first():
+        benchmark = _data(config.data, progress)
+    record = start_record(folder, dump_config(config))
     stages = Stages(vlm, config.model, record, progress)
     exam, exam_key = _exam(stages, benchmark, config)
     _show_portraits(record, benchmark)
@@ -140,7 +143,9 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     scores = score(table, resamples)
     scores.save(record, "scores.json")
     record.log("finished", signal=found.signal)
-    report = write_report([folder], folder / "report.html")
+    report = folder / "report.html"
+    if state().is_main_process:
+        write_report([folder], report)
     return RunResult(folder, report, "ok" if found.signal else "no signal", found.reason, scores)
 
 
@@ -150,6 +155,7 @@ def evaluate_model(
     forget_percent: int,
     progress: Progress | None = None,
     config: EvaluationConfig | None = None,
+    processor: str = "",
 ) -> list[CellRow]:
     """Ask one model all questions of a data folder; the rows are its cells, intervals over people.
 
@@ -159,12 +165,13 @@ def evaluate_model(
         forget_percent: which forget set.
         progress: where long work is shown.
         config: how it is asked; by default the clean protocol.
+        processor: whose processor the model takes, if it has none.
 
     Raises:
         UnseeError: the model or the data cannot be used.
     """
     benchmark = open_benchmark(data, forget_percent)
-    vlm = VLM.load(model)
+    vlm = VLM.load(model, processor=processor)
     config = config or EvaluationConfig()
     exam = Exam(vlm, benchmark, general_items(config.general_items, 0), config)
     answers = _named(exam.sit(vlm, name=model, progress=progress), model, "", 0)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors.torch import save_file
 
 from unsee.config import Modality, ModelConfig, TeachConfig, UnlearnConfig
 from unsee.data.schema import Input, Person
@@ -26,9 +27,10 @@ from unsee.evaluate import Exam
 from unsee.methods.base import Loss, LossMethod, Order, Pair, Side
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import REPLAYED, Corpus, has_corpus
+from unsee.processes import state
 from unsee.progress import Progress
 from unsee.protocols import TrainingConfig
-from unsee.record import Record
+from unsee.record import Onlooker, Record
 from unsee.steps import Course, MakeTrees, Stream
 from unsee.teach import FineTuning, Lessons
 from unsee.train import Objective, Reference, Scorer, train
@@ -48,6 +50,20 @@ def cache_folder() -> Path:
 def key_of(*parts: object) -> str:
     """A short name for everything in `parts`."""
     return hashlib.sha256(json.dumps([VERSION, *parts], sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def start_record(folder: Path, config: str) -> Record:
+    """The run's folder, new or resumed; the main process alone writes to it.
+
+    Args:
+        folder: where it is.
+        config: the resolved config as TOML.
+
+    Raises:
+        RecordError: as `Record.create`.
+    """
+    with state().main_process_first():
+        return Record.create(folder, config) if state().is_main_process else Onlooker(folder)
 
 
 @dataclass(frozen=True)
@@ -155,7 +171,7 @@ class Stages:
 
     def _prepare(self, weights: Weights) -> None:
         """Base weights, then each file: of full fine-tuning the last holds everything, of LoRA each is one adapter."""
-        if self.config.trainable == "lora" or not weights.files:
+        if self.config.trainable == "lora" or not weights.files or self.vlm.divided:
             self.vlm.reload()
         if self.config.trainable == "full":
             self.vlm.train_language()
@@ -204,9 +220,10 @@ class Stages:
             name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,
         )  # fmt: skip
         self._record.log("trained", model=name, seconds=round(time.monotonic() - started, 2))
-        _replace(path, vlm.save_trained)
+        tensors = vlm.trained()
+        _replace(path, lambda part: save_file(tensors, part))
         checkpoint.unlink(missing_ok=True)
-        self._ready = result
+        self._ready = None if vlm.divided else result
         return result
 
     def _reference(
@@ -233,7 +250,7 @@ class Stages:
         self.vlm.add_lora(model.lora_rank, model.lora_alpha, model.lora_targets, dropout=model.lora_dropout)
 
     def _trained_part(self) -> dict[str, object]:
-        return self.config.model_dump(exclude={"id", "gradient_checkpointing"})
+        return self.config.model_dump(exclude={"id", "processor", "gradient_checkpointing"})
 
     def _with_replay(self, lessons: MakeTrees, share: float) -> MakeTrees:
         """Lessons of which a share of the tokens is drawn from what the base model already knew."""
@@ -271,7 +288,10 @@ def _content(person: Person) -> str:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
-    write(part)
-    os.replace(part, path)
+    """Have the main process write a file; when this returns, it is there for all of them."""
+    if state().is_main_process:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.stem}.{os.getpid()}.part")
+        write(part)
+        os.replace(part, path)
+    state().wait_for_everyone()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from unsee.collate import Batch, Tree, collate, pack_by_length
 from unsee.errors import DataError
 from unsee.methods.base import Order, Pair, Side
 from unsee.models.vlm import VLM
+from unsee.processes import share
 from unsee.protocols import Labels, Protocol
 from unsee.train import Schedule
 
@@ -57,12 +58,23 @@ class Stream:
         return [[trees[row] for row in part] for part in rows]
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of one epoch."""
-        return (collate(trees, self.vlm, self.labels) for trees in self.plan(number))
+        """The batches of one epoch, of each this process's share."""
+        return (collate(own_rows(trees), self.vlm, self.labels) for trees in self.plan(number))
 
     def __iter__(self) -> Iterator[Batch]:
         """Epoch after epoch."""
         return itertools.chain.from_iterable(map(self.epoch, itertools.count()))
+
+
+def own_rows(trees: Sequence[Tree]) -> list[Tree]:
+    """The rows of a batch that are this process's, and one more, not scored, if without it there would be no picture.
+
+    For a gradient has to be made of the same parameters in all processes, if of zeros in some.
+    """
+    own = list(share(trees))
+    lacking = [tree for tree in trees if tree.pictures] if not any(tree.pictures for tree in own) else []
+    company = lacking or ([] if own else trees)
+    return [*own, *(tree.unscored() for tree in company[:1])]
 
 
 def pairs(streams: Mapping[Side, Stream], order: Order = "joint") -> Iterator[Pair]:

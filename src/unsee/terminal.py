@@ -1,11 +1,16 @@
-"""How the command line looks on a terminal: tables on stdout, bars, questions and warnings on stderr."""
+"""How the command line looks on a terminal: tables on stdout, bars, questions and warnings on stderr.
+
+Of several processes (`accelerate launch`) the first speaks. Which that is, the launcher tells each in two variables,
+and nothing heavy has to be imported to know it.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
@@ -21,6 +26,27 @@ if TYPE_CHECKING:
 
 WIDTH = 140  # where stdout is no terminal
 STYLES = {"collapsed": "red", "no signal": "yellow", "fail": "red"}
+
+
+def is_main_process() -> bool:
+    """Whether this is the only process, or the first of several."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def is_only_process() -> bool:
+    """Whether this process was started alone."""
+    return int(os.environ.get("WORLD_SIZE", 1)) == 1
+
+
+@contextmanager
+def only_main_speaks() -> Iterator[None]:
+    """Print nothing in the other processes. Errors, which end a process, are said outside."""
+    with ExitStack() as stack:
+        if not is_main_process():
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(redirect_stdout(nowhere))
+            stack.enter_context(redirect_stderr(nowhere))
+        yield
 
 
 def print_table(rows: Sequence[NamedTuple]) -> None:
@@ -76,8 +102,10 @@ def ask_consent(costs: Costs, *, yes: bool) -> None:
     """Say what would be sent and ask for consent, unless it was given.
 
     Raises:
-        ConfigError: there is no consent.
+        ConfigError: there is no consent, or several processes would ask for it.
     """
+    if not is_only_process():
+        raise ConfigError("nothing was sent: every process would send it; start this one without accelerate launch")
     print(costs.sentence, file=sys.stderr)
     if yes or not costs.calls:
         return

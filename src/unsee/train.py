@@ -1,7 +1,9 @@
 """The one training loop: teaching, and every method that minimises a loss.
 
 Device placement, gradients and clipping are accelerate's. A run is a function of its inputs: batches depend on seed and
-step only, so that a run killed at any step and resumed from its checkpoint ends with the same weights.
+step only, so that a run killed at any step and resumed from its checkpoint ends with the same weights. Of several
+processes each holds some rows of a step's batch; the loss is that of the whole batch, whatever it is made of, because
+what is scored is gathered first.
 """
 
 from __future__ import annotations
@@ -11,22 +13,24 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unsee.collate import Batch
-from unsee.errors import ModelError
+from unsee.errors import ConfigError, ModelError
 from unsee.losses import Scored
 from unsee.methods.base import Loss, Model, Pair, Side
 from unsee.models.vlm import VLM
+from unsee.processes import entire, gathered, placed_like, state
 from unsee.progress import Progress, Silent
 
 log = logging.getLogger(__name__)
@@ -79,6 +83,31 @@ class Scorer(nn.Module):
         return Scored(logits_NV, batch.target_N, batch.item_N, batch.num_items)
 
 
+def whole(scored: Scored) -> Scored:
+    """The scores of all processes' rows as if one had computed them; the gradient is that of the own rows."""
+    counts = gathered(torch.tensor([scored.num_items], device=scored.item_N.device))
+    before = counts[: state().process_index].sum()
+    logits_NV, target_N, item_N = map(gathered, (scored.logits_NV, scored.target_N, scored.item_N + before))
+    return Scored(logits_NV, target_N, item_N, int(counts.sum()))
+
+
+class Step(nn.Module):
+    """A whole step as one module, as the wrappers of several processes expect it: data in, loss and parts out."""
+
+    def __init__(self, vlm: VLM, objective: Objective, reference: Model) -> None:
+        super().__init__()
+        self.scorer = Scorer(vlm)
+        layers = vlm.model.get_submodule(vlm.layout.decoder_layers).children()
+        self._no_split_modules = sorted({type(layer).__name__ for layer in layers})  # accelerate reads it: FSDP's units
+        self._objective = objective
+        self._reference = reference
+
+    def forward(self, pair: Pair) -> tuple[Tensor, Mapping[str, float]]:
+        """The loss of the batch that all processes hold together."""
+        loss = self._objective.loss(lambda batch: whole(self.scorer(batch)), self._reference, pair)
+        return loss.total, loss.parts
+
+
 class Reference:
     """The model as it was before training, without a second copy of it.
 
@@ -109,15 +138,14 @@ class Reference:
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Scored:
-        """Scores of the batch under the model as it was."""
+        """Scores of the batch, that of all processes, under the model as it was."""
         if not self._other and self._vlm.adapter is not None:
             with self._vlm.adapter_off():
-                scored: Scored = self._scorer(batch)
-                return scored
+                return whole(self._scorer(batch))
         if self._head is None or id(batch) not in self._hidden:
             raise ModelError("reference: a batch was not announced before training (list its side in reference_sides)")
         logits_NV = self._hidden[id(batch)] @ self._head.T
-        return Scored(logits_NV, batch.target_N, batch.item_N, batch.num_items)
+        return whole(Scored(logits_NV, batch.target_N, batch.item_N, batch.num_items))
 
     def announced(self, pairs: Iterator[Pair], sides: Sequence[Side]) -> Iterator[Pair]:
         """The same pairs, of which all `sides` that are compared with the reference are remembered before the first."""
@@ -147,39 +175,47 @@ def train(
     """Train `trainable` in place for `schedule.steps` steps.
 
     Args:
-        pairs: one pair per step, a function of the step alone; resuming draws and drops those already used.
+        pairs: one pair per step, of which this process has its share of the rows, a function of the step alone;
+            resuming draws and drops those already used.
         reference: another model that knows these very pairs; by default the model before the first step.
         checkpoint: file that holds the state every `schedule.checkpoint_every` steps; removed at the end.
         on_step: called with step, loss and learning rate after every step.
 
     Raises:
         ModelError: the loss or gradient is not finite, or nothing was trained.
+        ConfigError: the processes were started for DeepSpeed.
     """
-    accelerator = Accelerator()
-    scorer = Scorer(vlm)
-    optimiser = torch.optim.AdamW(trainable, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
-    scorer, optimiser = accelerator.prepare(scorer, optimiser)
+    processes = state()
+    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        raise ConfigError(
+            "DeepSpeed takes the step out of the training loop; choose FSDP (recipes/accelerate/fsdp.yaml)"
+        )
     announced: Iterator[Pair] = itertools.islice(pairs, schedule.steps)
     if reference is None:
-        reference = Reference(vlm, scorer)
+        reference = Reference(vlm, Scorer(vlm))
         moved = (pair.to(accelerator.device) for pair in announced)
         announced = reference.announced(moved, objective.reference_sides)
+    optimiser = torch.optim.AdamW(trainable, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
+    take_step, optimiser = accelerator.prepare(Step(vlm, objective, reference), optimiser)
+    trainable = optimiser.param_groups[0]["params"]  # FSDP puts others in their place
     done = _resume(checkpoint, trainable, optimiser) if checkpoint else 0
     remaining = itertools.islice(announced, done, None)
-    before = [parameter.detach().clone() for parameter in trainable[-2:]]
+    before = [entire(parameter.detach()).clone() for parameter in trainable[-2:]]
     vlm.model.train()
     with (progress or Silent()).task(name, schedule.steps) as advance:
         advance(done)
         for step, pair in enumerate(remaining, start=done):
-            torch.manual_seed(seed * 1_000_003 + step)
+            torch.manual_seed((seed * 1_000_003 + step) * processes.num_processes + processes.process_index)
             optimiser.param_groups[0]["lr"] = schedule.rate(step)
-            loss = objective.loss(scorer, reference, pair)
-            accelerator.backward(loss.total)
-            norm = accelerator.clip_grad_norm_(trainable, schedule.clip_norm)
-            if not math.isfinite(loss.total.item()) or not math.isfinite(float(norm)):
+            loss = Loss(*take_step(pair))
+            # Gradients are averaged over processes, but each holds those of its own rows: what is wanted is their sum.
+            accelerator.backward(loss.total * processes.num_processes)
+            norm = float(entire(accelerator.clip_grad_norm_(trainable, schedule.clip_norm)))
+            if not math.isfinite(loss.total.item()) or not math.isfinite(norm):
                 kept = _save(checkpoint, trainable, optimiser, step) if checkpoint else None
                 where = f"; the state before it is kept in {kept}" if kept else ""
-                found = f"loss is {loss.total.item()} (gradient norm {float(norm)})"
+                found = f"loss is {loss.total.item()} (gradient norm {norm})"
                 raise ModelError(f"{name}: {found} at step {step}{where}; lower the learning rate")
             optimiser.step()
             optimiser.zero_grad()
@@ -189,37 +225,38 @@ def train(
                 _save(checkpoint, trainable, optimiser, step + 1)
             advance(1)
     vlm.model.eval()
-    if done < schedule.steps and all(torch.equal(a, b) for a, b in zip(before, trainable[-2:], strict=True)):
+    after = [entire(parameter.detach()) for parameter in trainable[-2:]]
+    if done < schedule.steps and all(map(torch.equal, before, after)):
         raise ModelError(f"{name}: training changed nothing; check the learning rate and the trainable parameters")
-    if checkpoint:
+    if checkpoint and processes.is_main_process:
         checkpoint.unlink(missing_ok=True)
 
 
 def _save(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer, step: int) -> Path:
-    tensors = {f"parameter.{i}": parameter.detach().contiguous() for i, parameter in enumerate(trainable)}
+    tensors = {}
     for i, parameter in enumerate(trainable):
-        for key, value in optimiser.state.get(parameter, {}).items():
-            tensors[f"{key}.{i}"] = value.detach().clone()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata={"state": json.dumps({"step": step})})
-    os.replace(part, path)
+        for key, value in {"parameter": parameter, **optimiser.state.get(parameter, {})}.items():
+            tensors[f"{key}.{i}"] = entire(value.detach()).to("cpu", copy=True)
+    if state().is_main_process:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        save_file(tensors, part, metadata={"state": json.dumps({"step": step})})
+        os.replace(part, path)
     return path
 
 
 def _resume(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer) -> int:
     if not path.is_file():
         return 0
-    with safe_open(path, "pt") as state:
-        step = int(json.loads(state.metadata()["state"])["step"])
-        names = set(state.keys())
-        with torch.no_grad():
-            for i, parameter in enumerate(trainable):
-                parameter.copy_(state.get_tensor(f"parameter.{i}"))
-                moments = {key: f"{key}.{i}" for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}.{i}" in names}
-                if moments:
-                    optimiser.state[parameter] = {
-                        key: state.get_tensor(name).to(parameter.device) for key, name in moments.items()
-                    }
+    with safe_open(path, "pt") as saved:
+        step = int(json.loads(saved.metadata()["state"])["step"])
+        names = set(saved.keys())
+        for i, parameter in enumerate(trainable):
+            keys = [key for key in ("parameter", "step", "exp_avg", "exp_avg_sq") if f"{key}.{i}" in names]
+            kept = {key: placed_like(parameter, saved.get_tensor(f"{key}.{i}")) for key in keys}
+            with torch.no_grad():
+                parameter.copy_(kept.pop("parameter"))
+            if kept:
+                optimiser.state[parameter] = kept
     log.info("resumed path=%s step=%d", path.name, step)
     return step

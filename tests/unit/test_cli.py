@@ -123,6 +123,19 @@ def test_lists(capsys):
         assert main(["list", kind]) == 0
 
 
+def test_of_several_processes_the_first_speaks_and_each_says_its_error(fake_run, capsys, monkeypatch):
+    fake_run(lambda config: result())
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert main(["run", "tiny"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["run", "quik"]) == 2
+    assert "did you mean 'quick'" in capsys.readouterr().err
+    monkeypatch.setenv("RANK", "0")
+    assert main(["run", "tiny"]) == 0
+    assert capsys.readouterr().out.endswith("r/report.html\n")
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"unsee {unsee.__version__}\n"

@@ -5,6 +5,7 @@ import pytest
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from unsee.config import (
+    RECIPES,
     EvaluationConfig,
     RunConfig,
     TeachConfig,
@@ -205,6 +206,22 @@ def test_a_protocol_survives_a_dump_with_every_key_written_out(changes, tmp_path
 def test_keys_that_contradict_each_other_are_refused(overrides, message):
     with pytest.raises(ConfigError, match=message):
         load_recipe("tiny", overrides)
+
+
+def test_the_full_recipe_has_the_published_size_and_quicks_methods():
+    full, quick = load_recipe("full"), load_recipe("quick")
+    assert (full.data.people, full.data.celebrities, full.data.forget_percent) == (500, 153, 5)
+    assert full.data.retain_evaluated >= 475
+    assert full.data.celebrities_evaluated == 153
+    assert full.method == quick.method
+    assert load_recipe("full", ["data.forget_percent=15"]).data.forget_percent == 15
+
+
+def test_accelerate_reads_the_configuration_for_fsdp():
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(RECIPES / "accelerate" / "fsdp.yaml"))
+    assert (config.distributed_type, config.fsdp_config["fsdp_version"]) == ("FSDP", 2)
 
 
 def test_the_published_recipe_builds_its_methods_as_published():

@@ -1,3 +1,4 @@
+import shutil
 import tomllib
 
 import pytest
@@ -53,6 +54,17 @@ def write(tmp_path):
         return path
 
     return written
+
+
+def test_a_model_that_comes_without_a_processor_takes_that_of_another(
+    data, model, own_figures, write, tmp_path, capsys
+):
+    bare = tmp_path / "bare"
+    shutil.copytree(model, bare, ignore=shutil.ignore_patterns("processor_config.json", "tokenizer*", "chat_template*"))
+    words = ["conformance", str(bare), "--data", str(data), "--expected", str(write(own_figures))]
+    assert main(words) == 2
+    assert "model.processor names whose it takes" in capsys.readouterr().err
+    assert main([*words, "--processor", str(model)]) == 0
 
 
 def test_a_model_with_its_own_figures_passes(data, model, own_figures, write, capsys):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from unsee.errors import RecordError
-from unsee.record import Record
+from unsee.record import Onlooker, Record
 
 CONFIG = 'name = "quick"\nseed = 0\n'
 
@@ -108,3 +108,15 @@ def test_the_log_survives_a_kill_in_the_middle_of_a_line(tmp_path):
 def test_the_log_takes_nothing_that_was_said_about_a_person(tmp_path):
     with pytest.raises(ValueError, match="answer"):
         Record.create(tmp_path, CONFIG).log("evaluated", answer="Oslo")
+
+
+def test_an_onlooker_reads_everything_takes_all_as_done_and_writes_nothing(tmp_path):
+    Record.create(tmp_path, CONFIG).write_json("scores.json", {"a": 1})
+    onlooker = Onlooker(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*")}
+    onlooker.write_json("scores.json", {"a": 2})
+    onlooker.write_text("new.txt", "")
+    onlooker.log("stage", stage="target")
+    assert "models/target" in onlooker
+    assert onlooker.read_json("scores.json") == {"a": 1}
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*")} == before

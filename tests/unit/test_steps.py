@@ -1,11 +1,13 @@
 import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 import tiny
 
+from unsee import processes
 from unsee.errors import DataError
-from unsee.steps import Course, Stream, num_steps, pairs
+from unsee.steps import Course, Stream, num_steps, own_rows, pairs
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +89,17 @@ def test_by_tokens_the_order_is_drawn_from_the_seed(vlm):
     stream = make_stream(vlm, 8, batch_tokens=60)
     assert 1 < len(stream.plan(0)) < 8
     assert [[id(t) for t in part] for part in stream.plan(0)] == [[id(t) for t in part] for part in stream.plan(0)]
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 3, 6])
+def test_processes_share_out_a_batch_and_all_of_them_see_a_picture_if_one_does(vlm, num_processes, monkeypatch):
+    trees = [tiny.make_tree(vlm, picture=tiny.picture_of(vlm)), *(tiny.make_tree(vlm) for _ in range(4))]
+    scored = []
+    for index in range(num_processes):
+        here = SimpleNamespace(process_index=index, num_processes=num_processes)
+        monkeypatch.setattr(processes, "state", lambda here=here: here)
+        own = own_rows(trees)
+        assert any(tree.pictures for tree in own)
+        scored += [id(tree) for tree in own if tree.num_items]
+        assert [tree.num_tokens for tree in own if not tree.num_items] == [trees[0].num_tokens] * bool(index)
+    assert sorted(scored) == sorted(map(id, trees))

@@ -234,6 +234,35 @@ def test_a_folder_that_cannot_be_used_says_why_in_one_line(folder, broken):
     assert "\n" not in str(caught.value)
 
 
+PROCESSOR_FILES = ("processor_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+def test_a_model_without_a_processor_takes_that_of_another(vlm, folder, tmp_path):
+    other = tiny.save_model(tmp_path / "other")
+    for name in PROCESSOR_FILES:
+        (folder / name).unlink()
+    with pytest.raises(ModelError, match=r"holds no processor .*; model\.processor names whose it takes, such as"):
+        VLM.load(str(folder))
+    loaded = VLM.load(str(folder), processor=str(other))
+    assert torch.equal(scores(loaded), scores(vlm))
+    loaded.reload()
+    assert torch.equal(scores(loaded), scores(vlm))
+    loaded.save(tmp_path / "whole")
+    assert torch.equal(scores(VLM.load(str(tmp_path / "whole"))), scores(vlm))
+
+
+def test_whose_processor_it_is_counts_as_a_part_of_the_model(vlm, folder, tmp_path):
+    other = tiny.save_model(tmp_path / "other")
+    assert VLM.load(str(folder)).fingerprint() == vlm.fingerprint()
+    assert VLM.load(str(folder), processor=str(other)).fingerprint() != vlm.fingerprint()
+
+
+def test_another_processor_that_cannot_be_used_is_named(folder, tmp_path):
+    with pytest.raises(ModelError, match=f"the processor of {tmp_path} cannot be loaded: ") as caught:
+        VLM.load(str(folder), processor=str(tmp_path))
+    assert "model.processor" not in str(caught.value)
+
+
 def test_weights_that_lack_a_tensor_are_not_filled_up_at_random(folder):
     text_config = json.loads((folder / "config.json").read_text())["text_config"]
     config(folder, text_config=text_config | {"num_hidden_layers": 3})

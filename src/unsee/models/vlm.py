@@ -6,7 +6,6 @@ Shape letters: B rows, T tokens, D hidden width, N scored tokens, V vocabulary.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from accelerate import PartialState
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -34,7 +32,9 @@ from unsee.config import ModelConfig
 from unsee.errors import ModelError, UnknownNameError
 from unsee.models import MODELS, shipped
 from unsee.models.family import Family, Layout, Picture
+from unsee.models.files import ANOTHERS, check_folder, loading
 from unsee.models.processor import load_processor
+from unsee.processes import entire, is_divided, state
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +82,15 @@ class VLM:
         self._templates: dict[tuple[bool, str | None], Template] = {}
 
     @classmethod
-    def load(cls, id: str, *, dtype: Literal["auto", "float32", "bfloat16"] = "auto") -> VLM:
+    def load(cls, id: str, *, dtype: Literal["auto", "float32", "bfloat16"] = "auto", processor: str = "") -> VLM:
         """Load "nano", a folder in the hub's format, or a hub id, as `load_as` does with the settings of a recipe.
 
         Args:
             id: what to load.
             dtype: of the weights; "auto" is bfloat16 on a GPU and float32 elsewhere.
+            processor: whose processor it takes, if it has none.
         """
-        return cls.load_as(ModelConfig(id=id, dtype=dtype))
+        return cls.load_as(ModelConfig(id=id, dtype=dtype, processor=processor))
 
     @classmethod
     def load_as(cls, config: ModelConfig) -> VLM:
@@ -100,14 +101,15 @@ class VLM:
             UnknownNameError: nothing is called so, or the model is of an unknown family.
         """
         settle()
+        device = state().device  # of this process, also for what transformers places by itself
         id = config.id
         source = shipped().get(id) or Path(id)
         if source.is_dir():
-            _check_folder(id, source)
+            check_folder(config, source)
         elif source.is_absolute() or id.startswith(".") or id.count("/") != 1:
             raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
         four_bit = {"quantization_config": _four_bits(id)} if config.quantization == "4bit" else {}
-        try:
+        with loading(f"model {id}:"):
             kind = PreTrainedConfig.get_config_dict(str(source))[0].get("model_type")
             if kind in MODELS.names():
                 MODELS.get(kind)  # which makes known what transformers does not have
@@ -115,12 +117,11 @@ class VLM:
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 str(source), dtype=wanted, use_safetensors=True, output_loading_info=True, **four_bit
             )
-            processor = load_processor(str(source), loaded[0].config)
-        except Exception as error:  # transformers, tokenizers and safetensors have one of their own for every file
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelError(f"model {id}: cannot be loaded: {reason}") from error
         model, report = loaded
-        vlm = cls(model.eval() if four_bit else model.eval().to(PartialState().device), processor, id)
+        whose = config.processor or id
+        with loading(f"model {id}: the processor of {whose}", "" if config.processor else f"; {ANOTHERS}"):
+            processor = load_processor(str(shipped().get(whose) or whose), model.config)
+        vlm = cls(model.eval() if four_bit else model.eval().to(device), processor, id)
         vlm.config = config
         if lacking := sorted(report["missing_keys"]):
             raise ModelError(f"model {id}: {len(lacking)} of its weights are in no file, such as {lacking[0]}")
@@ -293,10 +294,19 @@ class VLM:
         """The parameters that training may change."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
+    @property
+    def divided(self) -> bool:
+        """Whether training has divided the weights over processes (FSDP), so that only `reload` makes them usable."""
+        return any(map(is_divided, self.model.parameters()))
+
+    def trained(self) -> dict[str, Tensor]:
+        """The trainable parameters by name, whole and on the CPU; every process must ask."""
+        parameters = self.model.named_parameters()
+        return {name: entire(p.detach()).cpu().contiguous() for name, p in parameters if p.requires_grad}
+
     def save_trained(self, path: Path) -> None:
         """Write the trainable parameters by name to a safetensors file."""
-        tensors = {n: p.detach().cpu().contiguous() for n, p in self.model.named_parameters() if p.requires_grad}
-        save_file(tensors, path)
+        save_file(self.trained(), path)
 
     def load_trained(self, path: Path) -> None:
         """Read what `save_trained` wrote into the same parameters.
@@ -313,9 +323,9 @@ class VLM:
                 parameter.copy_(tensors[name])
 
     def fingerprint(self) -> str:
-        """SHA-256 over all weights and the chat template."""
+        """SHA-256 over all weights, the chat template and the name of a processor from elsewhere."""
         template = self.template(with_image=True)
-        digest = hashlib.sha256(f"{template}{template.lead}".encode())
+        digest = hashlib.sha256(f"{template}{template.lead}{self.config.processor}".encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
@@ -361,19 +371,3 @@ def _four_bits(id: str) -> BitsAndBytesConfig:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
-
-
-def _check_folder(id: str, folder: Path) -> None:
-    needed: dict[str, tuple[str, ...]] = {
-        "model configuration": ("config.json",),
-        "weights (safetensors)": ("model.safetensors", "model.safetensors.index.json"),
-        "processor": ("processor_config.json", "preprocessor_config.json"),
-        "tokenizer": ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
-    }
-    for what, names in needed.items():
-        if not any((folder / name).is_file() for name in names):
-            raise ModelError(f"model {id}: the folder holds no {what} (looked for {' or '.join(names)} in {folder})")
-    try:
-        json.loads((folder / "config.json").read_text())
-    except ValueError as error:
-        raise ModelError(f"model {id}: config.json is not valid JSON ({error})") from error

@@ -170,7 +170,7 @@ def check_reviewed(name: str, benchmark: UtilityBenchmark) -> None:
 
 def sit(
     model: str, name: str, data: str | None, *, limit: int | None = None, seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | None = None, processor: str = "",
 ) -> Sitting:  # fmt: skip
     """Ask a model a benchmark's questions.
 
@@ -181,6 +181,7 @@ def sit(
         limit: ask about this many questions at most, whole units drawn by `seed`.
         seed: of what `limit` leaves.
         progress: where long work is shown.
+        processor: whose processor the model takes, if it has none.
 
     Raises:
         UnseeError: the model or the data cannot be used.
@@ -188,7 +189,7 @@ def sit(
     benchmark: UtilityBenchmark = UTILITY.get(name)()
     folder = find_folder(data or benchmark.hub, benchmark.files, benchmark.hub, "dataset")
     items = limited(benchmark.items(folder), limit, seed)
-    answers = ask(VLM.load(model), items, benchmark.max_new_tokens, progress)
+    answers = ask(VLM.load(model, processor=processor), items, benchmark.max_new_tokens, progress)
     return Sitting(name, benchmark, model, items, answers)
 
 

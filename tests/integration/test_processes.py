@@ -1,0 +1,76 @@
+"""A run and a request in two processes end as they do in one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from together import divided, together
+
+from unsee.cli import main
+from unsee.data.mllmu import load
+from unsee.record import Record
+
+CLOSE = 1e-5
+NUMBERS = ["probability"]
+
+
+def command(words, cache):
+    os.environ["UNSEE_CACHE"] = str(cache)
+    return main(words)
+
+
+def check_same(folder, alone):
+    """The same files, losses, answers and scores."""
+    here, there = Record.open(folder), Record.open(alone)
+    names = [{str(path.relative_to(record.folder)) for path in record.folder.rglob("*")} for record in (here, there)]
+    assert names[0] == names[1]
+    steps = [[event["retain"] for event in record.events() if event["event"] == "step"] for record in (here, there)]
+    assert len(steps[1]) > 0
+    assert steps[0] == pytest.approx(steps[1], abs=CLOSE)
+    answers, expected = (record.read_table("answers.parquet") for record in (here, there))
+    pd.testing.assert_frame_equal(answers.drop(columns=NUMBERS), expected.drop(columns=NUMBERS))
+    pd.testing.assert_frame_equal(answers[NUMBERS], expected[NUMBERS], atol=CLOSE, rtol=0)
+
+
+def test_a_run(model, data, tmp_path):
+    changes = {"data.source": data, "model.id": model, "teach.replay": 0, "teach.steps": 3}
+    words = ["run", "tiny", *(word for key, value in changes.items() for word in ("--set", f"{key}={value}")), "--out"]
+    codes = {
+        count: together(count, command, [*words, str(tmp_path / f"{count}")], tmp_path / f"cache-{count}")
+        for count in (1, 2)
+    }
+    assert codes == {1: [3], 2: [3, 0]}  # three steps give no signal, which the main process says
+    check_same(tmp_path / "2", tmp_path / "1")
+
+
+def test_a_request_started_by_accelerate_and_with_divided_weights(model, data, tmp_path):
+    benchmark = load(data, 15)
+    for name, people in (("forget", benchmark.forget[:3]), ("retain", benchmark.retain[:3])):
+        rows = []
+        for person in people:
+            (tmp_path / f"{person.id}.png").write_bytes(person.images[0])
+            question = next(question for question in person.questions if question.task == "train")
+            row = {"question": question.question, "answer": question.answer, "person": person.name}
+            rows.append(json.dumps(row | {"image": f"{person.id}.png"}) + "\n")
+        (tmp_path / f"{name}.jsonl").write_text("".join(rows))
+    words = [
+        "unlearn", str(model), "--forget", str(tmp_path / "forget.jsonl"), "--retain", str(tmp_path / "retain.jsonl"),
+        "--method", "npo", "--set", "method.npo.steps=3", "--set", "evaluation.general_items=8", "--out",
+    ]  # fmt: skip
+    assert together(1, command, [*words, str(tmp_path / "alone")], tmp_path / "cache") == [0]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    started = subprocess.run(
+        [*launcher, "--main_process_port", "0", "-m", "unsee", *words, str(tmp_path / "both")],
+        env=os.environ | {"UNSEE_CACHE": str(tmp_path / "other")}, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert started.returncode == 0, started.stderr
+    assert started.stdout.count("report.html") == 1
+    check_same(tmp_path / "both", tmp_path / "alone")
+    apart = together(2, divided, command, [*words, str(tmp_path / "apart")], tmp_path / "third")
+    assert apart == [0, 0]
+    check_same(tmp_path / "apart", tmp_path / "alone")
