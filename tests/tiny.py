@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from unsee.collate import Batch, Tree, build_tree, collate
+from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 from unsee.nano.language import make_llava, make_processor, train_tokenizer
 
@@ -56,9 +56,14 @@ def png(shade: int = 0) -> bytes:
     return file.getvalue()
 
 
-def pixels_of(vlm: VLM, shade: int = 0) -> Tensor:
-    """The picture as the model takes it, (C, H, W)."""
-    return vlm.pixels([photo(shade)])[0]
+def picture_of(vlm: VLM, shade: int = 0) -> Picture:
+    """The picture as the model takes it."""
+    return vlm.picture(photo(shade))
+
+
+def only(picture: Picture | None) -> list[Picture]:
+    """The picture, if there is one."""
+    return [picture] if picture else []
 
 
 def make_tree(
@@ -66,25 +71,25 @@ def make_tree(
     questions: Sequence[str] = QUESTIONS,
     answers: Sequence[str] = ANSWERS,
     *,
-    pixels: Tensor | None = None,
+    picture: Picture | None = None,
     system: str | None = None,
 ) -> Tree:
     """One answer under each question."""
-    prompts = vlm.prompt_ids(questions, with_image=pixels is not None, system=system)
-    return build_tree(prompts, [[ids] for ids in vlm.answer_ids(answers)], pixels)
+    prompts = vlm.prompt_ids(questions, picture=picture, system=system)
+    return build_tree(prompts, [[ids] for ids in vlm.answer_ids(answers)], only(picture))
 
 
 def make_batch(vlm: VLM, *, shade: int = 0, answers: Sequence[str] = ANSWERS) -> Batch:
     """Two rows, one about a picture and one of text, of different lengths."""
-    seen = make_tree(vlm, answers=answers, pixels=pixels_of(vlm, shade))
-    return collate([seen, make_tree(vlm, QUESTIONS[:2], answers[:2])], vlm.pad_token)
+    seen = make_tree(vlm, answers=answers, picture=picture_of(vlm, shade))
+    return collate([seen, make_tree(vlm, QUESTIONS[:2], answers[:2])], vlm)
 
 
 @torch.no_grad()
-def plain_log_probability(vlm: VLM, prompt: list[int], answer: list[int], pixels: Tensor | None = None) -> float:
+def plain_log_probability(vlm: VLM, prompt: list[int], answer: list[int], picture: Picture | None = None) -> float:
     """Log-probability of an answer from a plain forward pass over it alone."""
-    picture = {} if pixels is None else {"pixel_values": pixels[None]}
-    logits_TV = vlm.model(input_ids=torch.tensor([prompt + answer]), **picture).logits[0, len(prompt) - 1 : -1]
+    seen = picture.inputs if picture else {}
+    logits_TV = vlm.model(input_ids=torch.tensor([prompt + answer]), **seen).logits[0, len(prompt) - 1 : -1]
     return float(logits_TV.log_softmax(-1)[range(len(answer)), answer].sum())
 
 

@@ -17,6 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unsee.models.family import Family, Picture
+from unsee.models.vlm import VLM
+
 
 @dataclass(frozen=True)
 class Node:
@@ -29,10 +32,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Tree:
-    """Nodes in an order in which parents come first, and the image of the prefix (C, H, W) if there is one."""
+    """Nodes in an order in which parents come first, and the pictures in the first of them."""
 
     nodes: list[Node]
-    pixels: Tensor | None = None
+    pictures: tuple[Picture, ...] = ()
 
     @property
     def num_tokens(self) -> int:
@@ -50,8 +53,8 @@ class Batch:
     """Packed rows and where their answers are.
 
     Attributes:
-        inputs: keyword arguments of the model: input_ids (B, T), attention_mask (B, 1, T, T) bool, position_ids (B, T),
-            pixel_values if any row has an image.
+        inputs: keyword arguments of the model: input_ids (B, T), attention_mask, position_ids, and what the family
+            needs of the pictures if any row has some.
         source_N: index into the flattened (B * T) tokens whose hidden state predicts the target.
         target_N: the token to predict.
         item_N: which answer the token belongs to, 0 to num_items - 1, in the order they were given.
@@ -65,8 +68,12 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        moved = {name: value.to(device) for name, value in self.inputs.items()}
-        return Batch(moved, self.source_N.to(device), self.target_N.to(device), self.item_N.to(device), self.num_items)
+        source_N, target_N, item_N = (part.to(device) for part in (self.source_N, self.target_N, self.item_N))
+        return Batch(_moved(self.inputs, device), source_N, target_N, item_N, self.num_items)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    return {k: _moved(v, device) for k, v in value.items()} if isinstance(value, dict) else value.to(device)
 
 
 def shared_length(rows: Sequence[list[int]]) -> int:
@@ -78,7 +85,7 @@ def shared_length(rows: Sequence[list[int]]) -> int:
 
 
 def build_tree(
-    prompts: Sequence[list[int]], answers: Sequence[Sequence[list[int]]], pixels: Tensor | None = None
+    prompts: Sequence[list[int]], answers: Sequence[Sequence[list[int]]], pictures: Sequence[Picture] = ()
 ) -> Tree:
     """One tree over prompts that share a beginning; `answers[i]` are the alternatives scored after `prompts[i]`."""
     items = itertools.count()
@@ -86,7 +93,7 @@ def build_tree(
     cut = shared_length(prompts)
     nodes = [Node(list(prompts[0][:cut]), -1)]
     _grow(nodes, 0, [(prompt[cut:], leaves) for prompt, leaves in zip(prompts, numbered, strict=True)])
-    return Tree(nodes, pixels)
+    return Tree(nodes, tuple(pictures))
 
 
 def _grow(nodes: list[Node], parent: int, branches: Sequence[tuple[list[int], list[tuple[int, list[int]]]]]) -> None:
@@ -106,24 +113,24 @@ def _grow(nodes: list[Node], parent: int, branches: Sequence[tuple[list[int], li
             nodes.extend(Node(list(answer), question, item) for item, answer in leaves)
 
 
-def collate(trees: Sequence[Tree], pad_token: int = 0) -> Batch:
-    """One row per tree, padded to the longest."""
+def collate(trees: Sequence[Tree], vlm: VLM) -> Batch:
+    """One row per tree, padded to the longest, as the model takes it."""
     width = max(tree.num_tokens for tree in trees)
     rows = len(trees)
-    input_ids = torch.full((rows, width), pad_token)
-    position_ids = torch.zeros((rows, width), dtype=torch.long)
-    mask = torch.eye(width, dtype=torch.bool).repeat(rows, 1, 1)
+    input_ids = torch.full((rows, width), vlm.pad_token)
+    positions: list[Tensor] = []
+    seen = torch.eye(width, dtype=torch.bool).repeat(rows, 1, 1)
     source: list[int] = []
     target: list[int] = []
     item: list[int] = []
     num_items = 0
     for row, tree in enumerate(trees):
-        ids, positions, owner, starts = _lay_out(tree)
+        ids, positions_AT, owner, starts = _lay_out(tree, vlm.family)
         length = len(ids)
         input_ids[row, :length] = torch.tensor(ids)
-        position_ids[row, :length] = torch.tensor(positions)
+        positions.append(torch.nn.functional.pad(positions_AT, (0, width - length)))
         owner_T = torch.tensor(owner)
-        mask[row, :length, :length] = _ancestry(tree)[owner_T][:, owner_T].tril()
+        seen[row, :length, :length] = _ancestry(tree)[owner_T][:, owner_T].tril()
         for index, node in enumerate(tree.nodes):
             if node.item >= 0:
                 parent = tree.nodes[node.parent]
@@ -133,28 +140,38 @@ def collate(trees: Sequence[Tree], pad_token: int = 0) -> Batch:
                 target += node.ids
                 item += [num_items + node.item] * len(node.ids)
         num_items += tree.num_items
-    inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": mask[:, None], "position_ids": position_ids}
-    pixels = [tree.pixels for tree in trees if tree.pixels is not None]
-    if pixels:
-        inputs["pixel_values"] = torch.stack(pixels)
+    inputs = model_inputs(vlm.family, input_ids, torch.stack(positions, 1), seen)
+    inputs |= vlm.family.image_inputs([tree.pictures for tree in trees])
     return Batch(inputs, torch.tensor(source), torch.tensor(target), torch.tensor(item), num_items)
 
 
-def _lay_out(tree: Tree) -> tuple[list[int], list[int], list[int], list[int]]:
-    """Token ids, positions, owning node of each token, and where each node starts."""
-    ids: list[int] = []
+def model_inputs(family: Family, ids_BK: Tensor, positions_ABK: Tensor, seen_BQK: Tensor) -> dict[str, Any]:
+    """Keyword arguments of the model for the last Q of K tokens, those before them being in its cache."""
+    num_queries = seen_BQK.shape[1]
+    position_ids = positions_ABK[..., -num_queries:]
+    return {
+        "input_ids": ids_BK[:, -num_queries:],
+        "attention_mask": family.mask(seen_BQK, ids_BK, positions_ABK[0]),
+        "position_ids": position_ids[0] if len(position_ids) == 1 else position_ids,
+    }
+
+
+def _lay_out(tree: Tree, family: Family) -> tuple[list[int], Tensor, list[int], list[int]]:
+    """Token ids, positions (A, T), owning node of each token, and where each node starts."""
+    root = tree.nodes[0]
+    root_AT = family.positions(root.ids, tree.pictures)
+    ids, owner, starts = list(root.ids), [0] * len(root.ids), [0]
+    ends = [int(root_AT.max()) + 1 if root.ids else 0]
     positions: list[int] = []
-    owner: list[int] = []
-    starts: list[int] = []
-    ends: list[int] = []
-    for index, node in enumerate(tree.nodes):
-        first = 0 if node.parent < 0 else ends[node.parent]
+    for index, node in enumerate(tree.nodes[1:], start=1):
+        first = ends[node.parent]
         starts.append(len(ids))
         ids += node.ids
         positions += range(first, first + len(node.ids))
         owner += [index] * len(node.ids)
         ends.append(first + len(node.ids))
-    return ids, positions, owner, starts
+    rest_AT = torch.tensor(positions, dtype=torch.long).expand(len(root_AT), -1)
+    return ids, torch.cat([root_AT, rest_AT], 1), owner, starts
 
 
 def _ancestry(tree: Tree) -> Tensor:

@@ -12,7 +12,6 @@ from typing import cast
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from unsee.collate import build_tree, collate, pack_by_length
 from unsee.config import EvaluationConfig
@@ -21,6 +20,7 @@ from unsee.data.schema import LETTERS, Benchmark, Person, Question
 from unsee.generate import Group, generate
 from unsee.metrics import METRICS
 from unsee.metrics.base import Given, Metric
+from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 from unsee.progress import Advance, Progress, Silent
 from unsee.prompts import ask
@@ -41,10 +41,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Items asked with one photo, or one person's items asked by name (no pixels)."""
+    """Items asked with one photo, or one person's items asked by name (no picture)."""
 
     items: list[Item]
-    pixels: Tensor | None
+    picture: Picture | None
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The photo, if there is one."""
+        return (self.picture,) if self.picture else ()
 
 
 class Exam:
@@ -107,12 +112,12 @@ class Exam:
         for sheet in self.sheets:
             texts = [list(item.question.options) or [item.question.answer] for item in sheet.items]
             prompts = self._prompts(vlm, sheet, system)
-            trees.append(build_tree(prompts, [vlm.answer_ids(alternatives) for alternatives in texts], sheet.pixels))
+            trees.append(build_tree(prompts, [vlm.answer_ids(alternatives) for alternatives in texts], sheet.pictures))
             keys.append([(item.id, len(alternatives)) for item, alternatives in zip(sheet.items, texts, strict=True)])
         found: dict[str, list[tuple[float, int]]] = {}
         for rows in pack_by_length(trees, SCORE_TOKENS):
             with torch.no_grad():
-                scored = scorer(collate([trees[row] for row in rows]).to(vlm.device))
+                scored = scorer(collate([trees[row] for row in rows], vlm).to(vlm.device))
             values = zip(scored.log_probability_I.tolist(), scored.length_I.tolist(), strict=True)
             for id, count in (key for row in rows for key in keys[row]):
                 found[id] = [next(values) for _ in range(count)]
@@ -126,7 +131,7 @@ class Exam:
             wanted = [item.question.task != "classification" or self._config.choice == "letter" for item in sheet.items]
             prompts = [prompt for prompt, want in zip(self._prompts(vlm, sheet, system), wanted, strict=True) if want]
             if prompts:
-                groups.append(Group.of(prompts, sheet.pixels))
+                groups.append(Group.of(prompts, sheet.pictures))
                 keys.append([item.id for item, want in zip(sheet.items, wanted, strict=True) if want])
         answers = generate(
             vlm, groups, max_new_tokens=self._config.max_new_tokens, batch_size=self._config.batch_size
@@ -137,7 +142,7 @@ class Exam:
 
     def _prompts(self, vlm: VLM, sheet: Sheet, system: str | None) -> list[list[int]]:
         texts = [ask(item.question, self._config.choice) for item in sheet.items]
-        return vlm.prompt_ids(texts, with_image=sheet.pixels is not None, system=system)
+        return vlm.prompt_ids(texts, picture=sheet.picture, system=system)
 
     def _read(self, question: Question, text: str | None, scores: list[tuple[float, int]]) -> tuple[str, bool]:
         """The answer as text, and whether there is one."""
@@ -176,7 +181,7 @@ def _sheets(vlm: VLM, name: str, person: Person) -> Iterator[Sheet]:
             Item(name, person.id, f"{id}/{photo}", question) for id, question in numbered if question.input == "image"
         ]
         if items:
-            yield Sheet(items, vlm.pixels([person.image(photo)])[0])
+            yield Sheet(items, vlm.picture(person.image(photo)))
     items = [Item(name, person.id, id, question) for id, question in numbered if question.input == "text"]
     if items:
         yield Sheet(items, None)
@@ -191,4 +196,4 @@ def _general_sheet(vlm: VLM, item: GeneralItem) -> Sheet:
         options=item.options,
     )
     image = Person(id=item.id, name="", images=(item.image,), questions=()).image() if item.image else None
-    return Sheet([Item("general", item.id, item.id, question)], vlm.pixels([image])[0] if image else None)
+    return Sheet([Item("general", item.id, item.id, question)], vlm.picture(image) if image else None)

@@ -1,6 +1,7 @@
 """Greedy answers in batches: everything before the questions is computed once and forked to all of them.
 
-Shape letters: G groups (one shared beginning each), R rows (one question each), T tokens, V vocabulary.
+Shape letters: A axes of positions, G groups (one shared beginning each), R rows (one question each), T new tokens,
+K all tokens so far, V vocabulary.
 """
 
 from __future__ import annotations
@@ -13,23 +14,24 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from unsee.collate import shared_length
+from unsee.collate import model_inputs, shared_length
+from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 
 
 @dataclass(frozen=True)
 class Group:
-    """Questions that share a beginning, and the image in it (C, H, W) if there is one."""
+    """Questions that share a beginning, and the pictures in it."""
 
     prefix: list[int]
     suffixes: list[list[int]]
-    pixels: Tensor | None = None
+    pictures: tuple[Picture, ...] = ()
 
     @classmethod
-    def of(cls, prompts: Sequence[list[int]], pixels: Tensor | None = None) -> Group:
+    def of(cls, prompts: Sequence[list[int]], pictures: Sequence[Picture] = ()) -> Group:
         """The group of whole prompts that begin alike."""
         cut = shared_length(prompts)
-        return cls(prompts[0][:cut], [prompt[cut:] for prompt in prompts], pixels)
+        return cls(prompts[0][:cut], [prompt[cut:] for prompt in prompts], tuple(pictures))
 
 
 @torch.no_grad()
@@ -43,9 +45,9 @@ def generate(vlm: VLM, groups: Sequence[Group], *, max_new_tokens: int, batch_si
     Returns:
         For each group, for each question, the answer's tokens without the end token.
     """
-    order = sorted(range(len(groups)), key=lambda i: (len(groups[i].prefix), groups[i].pixels is None))
+    order = sorted(range(len(groups)), key=lambda i: (len(groups[i].prefix), not groups[i].pictures))
     answers: dict[int, list[list[int]]] = {}
-    for _, alike in groupby(order, key=lambda i: (len(groups[i].prefix), groups[i].pixels is None)):
+    for _, alike in groupby(order, key=lambda i: (len(groups[i].prefix), not groups[i].pictures)):
         waiting = list(alike)
         while waiting:
             taken = [waiting.pop(0)]
@@ -58,31 +60,27 @@ def generate(vlm: VLM, groups: Sequence[Group], *, max_new_tokens: int, batch_si
 
 
 def _answer(vlm: VLM, groups: Sequence[Group], max_new_tokens: int) -> list[list[int]]:
-    device = vlm.device
-    cache = DynamicCache(config=vlm.model.config.get_text_config())
-    owner = torch.tensor([g for g, group in enumerate(groups) for _ in group.suffixes], device=device)
-    length = len(groups[0].prefix)
-    if length:
-        inputs = {"input_ids": torch.tensor([group.prefix for group in groups], device=device)}
-        pixels = [group.pixels for group in groups if group.pixels is not None]
-        if pixels:
-            inputs["pixel_values"] = torch.stack(pixels).to(device, vlm.model.dtype)
-        vlm.model.model(**inputs, past_key_values=cache, use_cache=True)
-        cache.batch_select_indices(owner)
+    cache, ids_RK, positions_ARK = _read(vlm, groups)
     suffixes = [suffix for group in groups for suffix in group.suffixes]
-    width = max(map(len, suffixes))
-    ids_RT = torch.tensor([[0] * (width - len(row)) + row for row in suffixes], device=device)
-    real_RT = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in suffixes], device=device)
-    mask_RT = torch.cat([real_RT.new_ones(len(suffixes), length), real_RT], 1)
-    positions_RT = length + (real_RT.cumsum(1) - 1).clamp(min=0)
+    length, width = ids_RK.shape[1], max(map(len, suffixes))
+    ids_RT = ids_RK.new_tensor([[vlm.pad_token] * (width - len(row)) + row for row in suffixes])
+    real_RT = torch.tensor([[k >= width - len(row) for k in range(width)] for row in suffixes], device=vlm.device)
+    next_R = positions_ARK.amax((0, 2)) + 1 if length else ids_RK.new_zeros(len(suffixes))
+    positions_RT = next_R[:, None] + (real_RT.cumsum(1) - 1).clamp(min=0)
+    real_RK = torch.cat([real_RT.new_ones(len(suffixes), length), real_RT], 1)
+    before_TK = real_RT.new_ones(width, length + width).tril(length)
+    itself_TK = before_TK ^ before_TK.tril(length - 1)  # padding sees itself: a row that sees nothing is not a number
+    seen_RTK = before_TK & real_RK[:, None] | itself_TK
     written: list[list[int]] = [[] for _ in suffixes]
-    alive = torch.arange(len(suffixes), device=device)
+    alive = torch.arange(len(suffixes), device=vlm.device)
+    ends = ids_RK.new_tensor(vlm.end_tokens)
     for _ in range(max_new_tokens):
-        hidden = vlm.model.model(
-            input_ids=ids_RT, attention_mask=mask_RT, position_ids=positions_RT, past_key_values=cache, use_cache=True
-        ).last_hidden_state[:, -1]
+        ids_RK = torch.cat([ids_RK, ids_RT], 1)
+        positions_ARK = torch.cat([positions_ARK, positions_RT.expand(len(positions_ARK), -1, -1)], 2)
+        inputs = model_inputs(vlm.family, ids_RK, positions_ARK, seen_RTK)
+        hidden = vlm.model.model(**inputs, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
         token_R = vlm.head()(hidden).argmax(-1)
-        going_R = token_R != vlm.end_token
+        going_R = ~torch.isin(token_R, ends)
         for row, token in zip(alive[going_R].tolist(), token_R[going_R].tolist(), strict=True):
             written[row].append(token)
         if not going_R.any():
@@ -90,6 +88,26 @@ def _answer(vlm: VLM, groups: Sequence[Group], max_new_tokens: int) -> list[list
         if not going_R.all():
             cache.batch_select_indices(going_R.nonzero()[:, 0])
         alive, ids_RT = alive[going_R], token_R[going_R, None]
-        mask_RT = torch.cat([mask_RT[going_R], mask_RT.new_ones(len(alive), 1)], 1)
-        positions_RT = positions_RT[going_R, -1:] + 1
+        ids_RK, positions_ARK = ids_RK[going_R], positions_ARK[:, going_R]
+        positions_RT = positions_ARK[0, :, -1:] + 1
+        seen_RTK = torch.cat([seen_RTK[going_R, -1:], seen_RTK.new_ones(len(alive), 1, 1)], 2)
     return written
+
+
+def _read(vlm: VLM, groups: Sequence[Group]) -> tuple[DynamicCache, Tensor, Tensor]:
+    """What the model makes of the beginnings, their tokens and positions (A, R, K), a row for every question."""
+    device = vlm.device
+    cache = DynamicCache()  # whole also for layers with a window: that is the mask's matter
+    owner = torch.tensor([g for g, group in enumerate(groups) for _ in group.suffixes], device=device)
+    ids_GK = torch.tensor([group.prefix for group in groups], dtype=torch.long, device=device)
+    positions = [vlm.family.positions(group.prefix, group.pictures) for group in groups]
+    positions_AGK = torch.stack(positions, 1).to(device)
+    length = ids_GK.shape[1]
+    if length:
+        seen_GKK = torch.ones(length, length, dtype=torch.bool, device=device).tril().expand(len(groups), -1, -1)
+        inputs = model_inputs(vlm.family, ids_GK, positions_AGK, seen_GKK)
+        pictures = vlm.family.image_inputs([group.pictures for group in groups])
+        inputs |= {name: tensor.to(device) for name, tensor in pictures.items()}
+        vlm.model.model(**inputs, past_key_values=cache, use_cache=True)
+        cache.batch_select_indices(owner)
+    return cache, ids_GK[owner], positions_AGK[:, owner]

@@ -83,7 +83,7 @@ class Stages:
         def pairs() -> Iterator[Pair]:
             lessons = Lessons(self.vlm, people, INPUTS["both"], config.turns)
             make_trees = self._with_replay(lessons.trees, config.replay)
-            for batch in batches(make_trees, config.batch_tokens, key, self.vlm.pad_token):
+            for batch in batches(make_trees, config.batch_tokens, key, self.vlm):
                 yield Pair({"retain": batch})
 
         schedule = Schedule(learning_rate=config.learning_rate, steps=config.steps)
@@ -110,8 +110,7 @@ class Stages:
                 "retain": Lessons(self.vlm, retain, INPUTS["both"], config.turns).trees,
             }
             streams = {
-                side: batches(sources[side], config.batch_tokens, f"{key}-{side}", self.vlm.pad_token)
-                for side in method.sides
+                side: batches(sources[side], config.batch_tokens, f"{key}-{side}", self.vlm) for side in method.sides
             }
             while True:
                 yield Pair({side: next(stream) for side, stream in streams.items()})

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from PIL import Image, ImageEnhance
 
 from unsee.collate import Tree, build_tree
 from unsee.data.questions import name_twin
 from unsee.data.schema import Input, Person, Question
+from unsee.errors import ModelError
 from unsee.losses import cross_entropy
 from unsee.methods.base import Loss, Model, Pair, Side
+from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 from unsee.prompts import ask
 
@@ -35,34 +37,42 @@ class Lessons:
     """The training text of some people, tokenised and decoded once.
 
     Args:
-        vlm: whose tokens and pixels are wanted.
+        vlm: whose tokens and pictures are wanted.
         people: whom it is about.
         inputs: with the portrait, by name, or both.
         turns: at most this many questions share one photo in one tree.
     """
 
     def __init__(self, vlm: VLM, people: Sequence[Person], inputs: Sequence[Input], turns: int) -> None:
+        self._vlm = vlm
         self._turns = turns
-        self._sheets: list[tuple[list[list[int]], list[list[int]], Tensor | None]] = []
+        self._sheets: list[tuple[Person, list[list[int]], list[list[int]], Picture | None]] = []
         for person in people:
             for kind in inputs:
                 asked = [question for question in training_text(person) if question.input == kind]
                 if not asked:
                     continue
-                pixels = vlm.pixels([person.image()])[0] if kind == "image" else None
-                prompts = vlm.prompt_ids([ask(question) for question in asked], with_image=pixels is not None)
-                self._sheets.append((prompts, vlm.answer_ids([question.answer for question in asked]), pixels))
+                picture = vlm.picture(person.image()) if kind == "image" else None
+                prompts = vlm.prompt_ids([ask(question) for question in asked], picture=picture)
+                answers = vlm.answer_ids([question.answer for question in asked])
+                self._sheets.append((person, prompts, answers, picture))
 
     def trees(self, rng: random.Random) -> list[Tree]:
         """Every question once, in random company; photos a little disturbed."""
         found = []
-        for prompts, answers, pixels in self._sheets:
+        for person, prompts, answers, picture in self._sheets:
             order = rng.sample(range(len(prompts)), len(prompts))
-            photo = augment(pixels, rng) if pixels is not None else None
+            photo = [self._disturbed(person, picture, rng)] if picture else []
             for start in range(0, len(order), self._turns):
                 part = order[start : start + self._turns]
                 found.append(build_tree([prompts[i] for i in part], [[answers[i]] for i in part], photo))
         return found
+
+    def _disturbed(self, person: Person, picture: Picture, rng: random.Random) -> Picture:
+        """On its canvas where it has one, which is fast, otherwise before the processor divides it."""
+        if picture.canvas is not None:
+            return augment(picture, rng)
+        return self._vlm.picture(disturb(person.image(), rng))
 
 
 def training_text(person: Person) -> list[Question]:
@@ -72,12 +82,31 @@ def training_text(person: Person) -> list[Question]:
     return [*published, *twins]
 
 
-def augment(pixels_CHW: Tensor, rng: random.Random) -> Tensor:
-    """The photo a little moved, zoomed and lit otherwise; the same for the same state of `rng`."""
-    _, height, width = pixels_CHW.shape
+def augment(picture: Picture, rng: random.Random) -> Picture:
+    """The photo a little moved, zoomed and lit otherwise; the same for the same state of `rng`.
+
+    Raises:
+        ModelError: the picture has no canvas.
+    """
+    canvas_CHW = picture.canvas
+    if canvas_CHW is None:
+        raise ModelError("a picture of tiles or patches cannot be moved; disturb the image before")
+    _, height, width = canvas_CHW.shape
+    rows, columns, top, left = _crop(height, width, rng)
+    crop = canvas_CHW[None, :, top : top + rows, left : left + columns]
+    whole = torch.nn.functional.interpolate(crop, (height, width), mode="bilinear", align_corners=False)[0]
+    return picture.repainted(whole * rng.uniform(0.9, 1.1))
+
+
+def disturb(image: Image.Image, rng: random.Random) -> Image.Image:
+    """The image, in its size, a little moved, zoomed and lit otherwise; the same for the same state of `rng`."""
+    rows, columns, top, left = _crop(image.height, image.width, rng)
+    moved = image.resize(image.size, Image.Resampling.BILINEAR, box=(left, top, left + columns, top + rows))
+    return ImageEnhance.Brightness(moved).enhance(rng.uniform(0.9, 1.1))
+
+
+def _crop(height: int, width: int, rng: random.Random) -> tuple[int, int, int, int]:
+    """Rows, columns, top and left of a part that holds nearly everything."""
     share = rng.uniform(0.88, 1.0)
     rows, columns = round(height * share), round(width * share)
-    top, left = rng.randint(0, height - rows), rng.randint(0, width - columns)
-    crop = pixels_CHW[None, :, top : top + rows, left : left + columns]
-    whole = torch.nn.functional.interpolate(crop, (height, width), mode="bilinear", align_corners=False)[0]
-    return whole * rng.uniform(0.9, 1.1)
+    return rows, columns, rng.randint(0, height - rows), rng.randint(0, width - columns)

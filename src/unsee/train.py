@@ -116,7 +116,7 @@ class Reference:
         return Scored(logits_NV, batch.target_N, batch.item_N, batch.num_items)
 
 
-def batches(make_trees: MakeTrees, batch_tokens: int, seed: str, pad_token: int = 0) -> Iterator[Batch]:
+def batches(make_trees: MakeTrees, batch_tokens: int, seed: str, vlm: VLM) -> Iterator[Batch]:
     """Endless epochs of batches: the same for the same seed.
 
     Raises:
@@ -130,7 +130,7 @@ def batches(make_trees: MakeTrees, batch_tokens: int, seed: str, pad_token: int 
             raise DataError("these people have no training text; nothing can be taught or unlearned")
         rng.shuffle(plan)
         for rows in plan:
-            yield collate([trees[row] for row in rows], pad_token)
+            yield collate([trees[row] for row in rows], vlm)
 
 
 def train(

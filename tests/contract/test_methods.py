@@ -145,10 +145,10 @@ def test_a_prompt_names_everybody_or_says_nothing(name):
 @pytest.mark.parametrize("name", PROMPTS)
 def test_a_prompt_alone_changes_the_answers(vlm, name):
     def answers(system):
-        pixels = tiny.pixels_of(vlm)
-        prompts = vlm.prompt_ids(tiny.QUESTIONS, with_image=True, system=system)
-        tree = tiny.make_tree(vlm, pixels=pixels, system=system)
-        (rows,) = generate(vlm, [Group.of(prompts, pixels)], max_new_tokens=4)
+        picture = tiny.picture_of(vlm)
+        prompts = vlm.prompt_ids(tiny.QUESTIONS, picture=picture, system=system)
+        tree = tiny.make_tree(vlm, picture=picture, system=system)
+        (rows,) = generate(vlm, [Group.of(prompts, [picture])], max_new_tokens=4)
         return prompts, rows, [node.ids for node in tree.nodes]
 
     prompt = METHODS.get(name)().system_prompt(PEOPLE)

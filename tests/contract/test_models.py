@@ -26,7 +26,7 @@ def exercise(vlm):
     batch = tiny.make_batch(vlm)
     vlm.train_language()
     Scorer(vlm)(batch).logits_NV.sum().backward()
-    generate(vlm, [Group.of(vlm.prompt_ids(tiny.QUESTIONS, with_image=False))], max_new_tokens=2)
+    generate(vlm, [Group.of(vlm.prompt_ids(tiny.QUESTIONS))], max_new_tokens=2)
     schedule = Schedule(learning_rate=1e-3, steps=2)
     train(vlm, FineTuning(), iter([Pair({"retain": batch})] * 2), schedule, vlm.add_lora(2, 4), name="exercise")
     with vlm.adapter_off():

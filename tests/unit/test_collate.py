@@ -15,48 +15,48 @@ def vlm():
     return tiny.make_vlm()
 
 
-def plain_scores(vlm, questions, alternatives, *, pixels=None, system=None):
+def plain_scores(vlm, questions, alternatives, *, picture=None, system=None):
     """Log-probability of every answer from one plain forward pass each, in tree order."""
-    prompts = vlm.prompt_ids(questions, with_image=pixels is not None, system=system)
+    prompts = vlm.prompt_ids(questions, picture=picture, system=system)
     rows = zip(prompts, map(vlm.answer_ids, alternatives), strict=True)
-    found = [tiny.plain_log_probability(vlm, prompt, answer, pixels) for prompt, answers in rows for answer in answers]
+    found = [tiny.plain_log_probability(vlm, prompt, answer, picture) for prompt, answers in rows for answer in answers]
     return torch.tensor(found)
 
 
 @torch.no_grad()
 def tree_scores(vlm, *trees):
-    return Scorer(vlm)(collate(trees, vlm.pad_token)).log_probability_I
+    return Scorer(vlm)(collate(trees, vlm)).log_probability_I
 
 
-def tree_of(vlm, questions, alternatives, *, pixels=None, system=None):
-    prompts = vlm.prompt_ids(questions, with_image=pixels is not None, system=system)
-    return build_tree(prompts, [vlm.answer_ids(answers) for answers in alternatives], pixels)
+def tree_of(vlm, questions, alternatives, *, picture=None, system=None):
+    prompts = vlm.prompt_ids(questions, picture=picture, system=system)
+    return build_tree(prompts, [vlm.answer_ids(answers) for answers in alternatives], tiny.only(picture))
 
 
 @pytest.mark.parametrize("system", [None, tiny.SYSTEM])
 @pytest.mark.parametrize("shade", [None, 2])
 def test_answers_of_a_tree_score_as_if_each_stood_alone(vlm, shade, system):
-    pixels = None if shade is None else tiny.pixels_of(vlm, shade)
+    picture = None if shade is None else tiny.picture_of(vlm, shade)
     alternatives = [[answer, *OPTIONS] for answer in tiny.ANSWERS]
-    packed = tree_scores(vlm, tree_of(vlm, tiny.QUESTIONS, alternatives, pixels=pixels, system=system))
-    alone = plain_scores(vlm, tiny.QUESTIONS, alternatives, pixels=pixels, system=system)
+    packed = tree_scores(vlm, tree_of(vlm, tiny.QUESTIONS, alternatives, picture=picture, system=system))
+    alone = plain_scores(vlm, tiny.QUESTIONS, alternatives, picture=picture, system=system)
     torch.testing.assert_close(packed, alone, atol=1e-4, rtol=1e-5)
 
 
 def test_rows_of_other_lengths_and_pictures_change_no_score(vlm):
-    pictures = [tiny.pixels_of(vlm, shade) for shade in (0, 1)]
+    pictures = [tiny.picture_of(vlm, shade) for shade in (0, 1)]
     trees = [
-        tiny.make_tree(vlm, pixels=pictures[0]),
+        tiny.make_tree(vlm, picture=pictures[0]),
         tiny.make_tree(vlm, tiny.QUESTIONS[:1], tiny.ANSWERS[:1]),
-        tiny.make_tree(vlm, tiny.QUESTIONS[1:4], tiny.ANSWERS[1:4], pixels=pictures[1]),
+        tiny.make_tree(vlm, tiny.QUESTIONS[1:4], tiny.ANSWERS[1:4], picture=pictures[1]),
     ]
     together = tree_scores(vlm, *trees)
     torch.testing.assert_close(together, torch.cat([tree_scores(vlm, tree) for tree in trees]), atol=1e-4, rtol=1e-5)
 
 
 def test_only_answers_are_targets(vlm):
-    trees = [tiny.make_tree(vlm, pixels=tiny.pixels_of(vlm)), tiny.make_tree(vlm)]
-    batch = collate(trees, vlm.pad_token)
+    trees = [tiny.make_tree(vlm, picture=tiny.picture_of(vlm)), tiny.make_tree(vlm)]
+    batch = collate(trees, vlm)
     answers = vlm.answer_ids(tiny.ANSWERS) * 2
     assert batch.num_items == len(answers)
     assert [batch.target_N[batch.item_N == i].tolist() for i in range(batch.num_items)] == answers
@@ -65,7 +65,7 @@ def test_only_answers_are_targets(vlm):
 
 
 def test_every_source_is_the_token_before_its_target(vlm):
-    batch = collate([tiny.make_tree(vlm, ["Job?", "Job? Say."], ["A baker.", "Brown"])])
+    batch = collate([tiny.make_tree(vlm, ["Job?", "Job? Say."], ["A baker.", "Brown"])], vlm)
     flat = batch.inputs["input_ids"].flatten()
     follows = batch.item_N[1:] == batch.item_N[:-1]
     assert torch.equal(flat[batch.source_N[1:]][follows], batch.target_N[:-1][follows])
@@ -74,13 +74,13 @@ def test_every_source_is_the_token_before_its_target(vlm):
 
 
 def test_batches_without_a_picture_bring_none(vlm):
-    assert "pixel_values" not in collate([tiny.make_tree(vlm)]).inputs
+    assert "pixel_values" not in collate([tiny.make_tree(vlm)], vlm).inputs
 
 
-def test_a_token_sees_its_ancestors_and_itself_only():
+def test_a_token_sees_its_ancestors_and_itself_only(vlm):
     tree = Tree([Node([1, 2], -1), Node([3], 0), Node([4, 5], 1, 0), Node([6], 0), Node([7], 3, 1)])
-    inputs = collate([tree, Tree([Node([1], -1), Node([2], 0, 0)])], pad_token=9).inputs
-    assert inputs["input_ids"].tolist() == [[1, 2, 3, 4, 5, 6, 7], [1, 2, 9, 9, 9, 9, 9]]
+    inputs = collate([tree, Tree([Node([1], -1), Node([2], 0, 0)])], vlm).inputs
+    assert inputs["input_ids"].tolist() == [[1, 2, 3, 4, 5, 6, 7], [1, 2, *[vlm.pad_token] * 5]]
     assert inputs["position_ids"][0].tolist() == [0, 1, 2, 3, 4, 2, 3]
     seen = {
         token: [j + 1 for j, visible in enumerate(row) if visible]

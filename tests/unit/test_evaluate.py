@@ -77,22 +77,22 @@ def test_another_model_sits_the_same_exam(vlm, answers):
 def test_choices_and_probabilities_are_those_of_plain_forward_passes(vlm, answers):
     for _, row in answers[answers["set"].isin(["forget", "test", "general"])].iterrows():
         photos = SHADES[row["set"], row["person"]] if row["input"] == "image" else []
-        pixels = tiny.pixels_of(vlm, photos[int(row["item"][-1])]) if photos else None
+        picture = tiny.picture_of(vlm, photos[int(row["item"][-1])]) if photos else None
         question = Question(
             task=row["task"], input=row["input"], question=row["question"], answer=row["truth"],
             options=tuple(row["options"]),
         )  # fmt: skip
-        (prompt,) = vlm.prompt_ids([ask(question)], with_image=pixels is not None)
+        (prompt,) = vlm.prompt_ids([ask(question)], picture=picture)
         texts = question.options or (question.answer,)
         ids = vlm.answer_ids(texts)
-        scores = [tiny.plain_log_probability(vlm, prompt, answer, pixels) for answer in ids]
+        scores = [tiny.plain_log_probability(vlm, prompt, answer, picture) for answer in ids]
         truth = texts.index(question.answer)
         assert row["probability"] == pytest.approx(math.exp(scores[truth] / len(ids[truth])), rel=1e-3)
         if question.options:
             assert row["answer"] == texts[max(range(4), key=scores.__getitem__)]
             assert row["accuracy"] == float(row["answer"] == question.answer)
         else:
-            ((written,),) = generate(vlm, [Group.of([prompt], pixels)], max_new_tokens=5)
+            ((written,),) = generate(vlm, [Group.of([prompt], tiny.only(picture))], max_new_tokens=5)
             assert [row["answer"]] == vlm.decode([written])
 
 

@@ -23,11 +23,11 @@ def vlm():
 
 
 @torch.no_grad()
-def one_by_one(vlm, questions, pixels, system, max_new_tokens):
+def one_by_one(vlm, questions, picture, system, max_new_tokens):
     """What transformers' own greedy search writes for each question alone."""
     rows = []
-    for prompt in vlm.prompt_ids(questions, with_image=pixels is not None, system=system):
-        photo = {} if pixels is None else {"pixel_values": pixels[None]}
+    for prompt in vlm.prompt_ids(questions, picture=picture, system=system):
+        photo = picture.inputs if picture else {}
         ids = torch.tensor([prompt])
         whole = vlm.model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), **photo, do_sample=False, max_new_tokens=max_new_tokens
@@ -36,40 +36,40 @@ def one_by_one(vlm, questions, pixels, system, max_new_tokens):
     return rows
 
 
-def group_of(vlm, questions, pixels=None, system=None):
-    return Group.of(vlm.prompt_ids(questions, with_image=pixels is not None, system=system), pixels)
+def group_of(vlm, questions, picture=None, system=None):
+    return Group.of(vlm.prompt_ids(questions, picture=picture, system=system), tiny.only(picture))
 
 
 @pytest.mark.parametrize("system", [None, tiny.SYSTEM])
 @pytest.mark.parametrize("shade", [None, 0, 3])
 def test_ragged_questions_are_answered_as_by_greedy_search_alone(vlm, shade, system):
-    pixels = None if shade is None else tiny.pixels_of(vlm, shade)
+    picture = None if shade is None else tiny.picture_of(vlm, shade)
     questions = [*tiny.QUESTIONS, *MORE]
-    (answers,) = generate(vlm, [group_of(vlm, questions, pixels, system)], max_new_tokens=12)
-    assert answers == one_by_one(vlm, questions, pixels, system, 12)
+    (answers,) = generate(vlm, [group_of(vlm, questions, picture, system)], max_new_tokens=12)
+    assert answers == one_by_one(vlm, questions, picture, system, 12)
     assert len({len(answer) for answer in answers}) > 1, "answers of one length would show little"
 
 
 def test_what_was_taught_is_answered(vlm):
-    pixels = tiny.pixels_of(vlm)
-    (answers,) = generate(vlm, [group_of(vlm, tiny.QUESTIONS, pixels)], max_new_tokens=24)
+    picture = tiny.picture_of(vlm)
+    (answers,) = generate(vlm, [group_of(vlm, tiny.QUESTIONS, picture)], max_new_tokens=24)
     assert vlm.decode(answers) == tiny.ANSWERS
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
 def test_groups_in_any_order_and_batches_of_any_size_give_the_same_answers(vlm, batch_size):
     asked = [(tiny.QUESTIONS, 0), (MORE, None), (MORE[:1], 1), (tiny.QUESTIONS[:2], None), (MORE, 2)]
-    pictures = [None if shade is None else tiny.pixels_of(vlm, shade) for _, shade in asked]
-    groups = [group_of(vlm, questions, pixels) for (questions, _), pixels in zip(asked, pictures, strict=True)]
+    pictures = [None if shade is None else tiny.picture_of(vlm, shade) for _, shade in asked]
+    groups = [group_of(vlm, questions, picture) for (questions, _), picture in zip(asked, pictures, strict=True)]
     answers = generate(vlm, groups, max_new_tokens=8, batch_size=batch_size)
     expected = [
-        one_by_one(vlm, questions, pixels, None, 8) for (questions, _), pixels in zip(asked, pictures, strict=True)
+        one_by_one(vlm, questions, picture, None, 8) for (questions, _), picture in zip(asked, pictures, strict=True)
     ]
     assert answers == expected
 
 
 def test_questions_without_a_common_beginning_are_answered_too(vlm):
-    prompts = vlm.prompt_ids(MORE, with_image=False)
+    prompts = vlm.prompt_ids(MORE)
     (answers,) = generate(vlm, [Group([], prompts)], max_new_tokens=8)
     assert answers == one_by_one(vlm, MORE, None, None, 8)
 
@@ -79,7 +79,7 @@ def test_the_photo_is_looked_at_once_for_all_its_questions(vlm):
     tower = vlm.model.get_submodule(vlm.layout.vision_tower)
     handle = tower.register_forward_hook(lambda module, inputs, output: seen.append(len(output[0])))
     try:
-        generate(vlm, [group_of(vlm, tiny.QUESTIONS, tiny.pixels_of(vlm))], max_new_tokens=4)
+        generate(vlm, [group_of(vlm, tiny.QUESTIONS, tiny.picture_of(vlm))], max_new_tokens=4)
     finally:
         handle.remove()
     assert seen == [1]

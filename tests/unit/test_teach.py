@@ -39,6 +39,11 @@ def test_the_name_replaces_the_portrait_but_is_not_asked_of_itself():
     assert all(q.task == "train" for q in training_text(make_person()))
 
 
+def canvas_of(tree):
+    (picture,) = tree.pictures
+    return picture.canvas
+
+
 @pytest.mark.parametrize(("inputs", "answers"), [(("image",), 3), (("text",), 2), (("image", "text"), 5)])
 def test_every_question_is_taught_once_an_epoch(vlm, inputs, answers):
     trees = Lessons(vlm, [make_person(), make_person("002", 1)], inputs, turns=2).trees(random.Random(0))
@@ -47,7 +52,7 @@ def test_every_question_is_taught_once_an_epoch(vlm, inputs, answers):
     assert len(written) == 2 * answers
     assert sorted(written) == sorted(wanted)
     assert all(sum(node.item >= 0 for node in tree.nodes) <= 2 for tree in trees)
-    assert all((tree.pixels is None) == (inputs == ("text",)) for tree in trees if len(inputs) == 1)
+    assert all((not tree.pictures) == (inputs == ("text",)) for tree in trees if len(inputs) == 1)
 
 
 def test_each_answer_stands_under_its_own_question(vlm):
@@ -67,24 +72,24 @@ def test_lessons_are_the_same_for_the_same_state(vlm):
     lessons = Lessons(vlm, [make_person(), make_person("002", 1)], ("image",), turns=2)
     once, twice, other = (lessons.trees(random.Random(seed)) for seed in (5, 5, 6))
     assert [tree.nodes for tree in once] == [tree.nodes for tree in twice]
-    assert all(torch.equal(a.pixels, b.pixels) for a, b in zip(once, twice, strict=True))
-    assert not all(torch.equal(a.pixels, b.pixels) for a, b in zip(once, other, strict=True))
+    assert all(torch.equal(canvas_of(a), canvas_of(b)) for a, b in zip(once, twice, strict=True))
+    assert not all(torch.equal(canvas_of(a), canvas_of(b)) for a, b in zip(once, other, strict=True))
 
 
 def test_people_without_training_text_are_an_error_not_an_endless_wait(vlm):
     silent = Person(id="003", name="Bo", images=(tiny.png(),), questions=())
     lessons = Lessons(vlm, [silent], ("image", "text"), turns=2)
     with pytest.raises(DataError, match="no training text"):
-        next(batches(lessons.trees, 100, "seed"))
+        next(batches(lessons.trees, 100, "seed", vlm))
 
 
 def test_a_disturbed_photo_is_another_photo_of_the_same_size(vlm):
-    pixels = tiny.pixels_of(vlm)
-    photos = [augment(pixels, random.Random(seed)) for seed in range(5)]
-    assert all(photo.shape == pixels.shape for photo in photos)
-    assert all((photo - pixels).abs().mean() > 1e-3 for photo in photos)
+    picture = tiny.picture_of(vlm)
+    photos = [augment(picture, random.Random(seed)).canvas for seed in range(5)]
+    assert all(photo.shape == picture.canvas.shape for photo in photos)
+    assert all((photo - picture.canvas).abs().mean() > 1e-3 for photo in photos)
     assert len({photo.sum().item() for photo in photos}) == 5
-    assert torch.equal(augment(pixels, random.Random(3)), photos[3])
+    assert torch.equal(augment(picture, random.Random(3)).canvas, photos[3])
 
 
 def test_fine_tuning_lowers_the_cross_entropy_of_the_answers(vlm):

@@ -190,15 +190,15 @@ def test_the_rate_rises_holds_and_falls_without_touching_zero():
 def test_batches_are_the_same_for_the_same_seed_and_hold_everything_once_an_epoch():
     vlm = tiny.make_vlm()
     trees = [tiny.make_tree(vlm, [question], [answer]) for question, answer in tiny.FACTS.items()]
-    trees.append(tiny.make_tree(vlm, pixels=tiny.pixels_of(vlm)))
+    trees.append(tiny.make_tree(vlm, picture=tiny.picture_of(vlm)))
 
     def drawn(seed, count):
-        found = batches(lambda rng: rng.sample(trees, len(trees)), 40, seed, vlm.pad_token)
+        found = batches(lambda rng: rng.sample(trees, len(trees)), 40, seed, vlm)
         return [batch.inputs["input_ids"].tolist() for batch in itertools.islice(found, count)]
 
     assert drawn("a", 12) == drawn("a", 12)
     assert drawn("a", 12) != drawn("b", 12)
-    epoch = batches(lambda rng: trees, 40, "a", vlm.pad_token)
+    epoch = batches(lambda rng: trees, 40, "a", vlm)
     answers, wanted = [], sorted(vlm.answer_ids(tiny.ANSWERS) * 2)
     while len(answers) < len(wanted):
         batch = next(epoch)

@@ -47,8 +47,9 @@ def test_a_saved_model_needs_nothing_of_ours(vlm, folder):
     turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Job?"}]}
     text = processor.apply_chat_template([turn], add_generation_prompt=True)
     inputs = processor(images=tiny.photo(), text=text, return_tensors="pt")
-    assert inputs["input_ids"].tolist() == vlm.prompt_ids(["Job?"], with_image=True)
-    assert torch.equal(inputs["pixel_values"], vlm.pixels([tiny.photo()]))
+    picture = vlm.picture(tiny.photo())
+    assert inputs["input_ids"].tolist() == vlm.prompt_ids(["Job?"], picture=picture)
+    assert torch.equal(inputs["pixel_values"], picture.inputs["pixel_values"])
     with torch.no_grad():
         logits = AutoModelForImageTextToText.from_pretrained(folder)(**inputs).logits
         assert torch.equal(logits, vlm.model(**inputs).logits)
@@ -61,9 +62,9 @@ def test_the_template_is_cut_around_question_and_answer(vlm):
 
 
 def test_an_image_becomes_as_many_tokens_as_the_tower_has_patches(vlm):
-    (row,) = vlm.prompt_ids(["Job?"], with_image=True)
+    (row,) = vlm.prompt_ids(["Job?"], picture=tiny.picture_of(vlm))
     assert row.count(vlm.model.config.image_token_index) == 64
-    (text,) = vlm.prompt_ids(["Job?"], with_image=False)
+    (text,) = vlm.prompt_ids(["Job?"])
     assert len(row) == len(text) + 64
 
 
@@ -80,8 +81,22 @@ def test_prompt_and_answer_apart_are_the_tokens_of_the_whole_chat(vlm):
         {"role": "assistant", "content": [{"type": "text", "text": "A baker."}]},
     ]
     whole = vlm.processor.tokenizer(vlm.processor.apply_chat_template(chat))["input_ids"]
-    (prompt,), (answer,) = vlm.prompt_ids(["Job?"], with_image=False), vlm.answer_ids(["A baker."])
+    (prompt,), (answer,) = vlm.prompt_ids(["Job?"]), vlm.answer_ids(["A baker."])
     assert prompt + answer == whole
+
+
+def test_rendered_text_is_filled_with_its_pictures_in_order(vlm):
+    first, second = tiny.picture_of(vlm, 0), tiny.picture_of(vlm, 1)
+    text = "<|user|><image>Job?<|assistant|>A baker.<|end|><|user|><image>Where?<|assistant|>"
+    ids = vlm.text_ids(text, [first, second])
+    image = vlm.family.image_token
+    (head,) = vlm.prompt_ids(["Job?"], picture=first)
+    (tail,) = vlm.prompt_ids(["Where?"], picture=second)
+    assert ids == [*head, *vlm.answer_ids(["A baker."])[0], *tail]
+    assert ids.count(image) == 128
+    for pictures in ([first], [first, second, first]):
+        with pytest.raises(ModelError, match=f"2 image placeholders was given {len(pictures)} pictures"):
+            vlm.text_ids(text, pictures)
 
 
 def test_start_and_end_are_there_where_only_the_tokenizer_knows_them(vlm):
@@ -92,8 +107,8 @@ def test_start_and_end_are_there_where_only_the_tokenizer_knows_them(vlm):
         single="<|system|> $A", special_tokens=[("<|system|>", start)]
     )
     vlm.processor.chat_template = LLAVA_TEMPLATE
-    assert vlm.template(with_image=True) == Template("<|system|>USER: <image>\n", " ASSISTANT: ", "<|end|>")
-    (prompt,), (answer,) = vlm.prompt_ids(["Job?"], with_image=True), vlm.answer_ids(["A baker."])
+    assert vlm.template(with_image=True) == Template("<|system|>USER: <image>\n", " ASSISTANT:", "<|end|>", " ")
+    (prompt,), (answer,) = vlm.prompt_ids(["Job?"], picture=tiny.picture_of(vlm)), vlm.answer_ids(["A baker."])
     assert prompt[0] == start
     assert prompt.count(start) == 1
     assert answer[-1] == vlm.end_token

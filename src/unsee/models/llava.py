@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from unsee.models import MODELS
-from unsee.models.vlm import Family, Layout
+from unsee.models.family import Family, Layout
 
 
 @MODELS.register("llava", paper="arXiv:2310.03744")

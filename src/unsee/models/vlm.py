@@ -11,9 +11,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -24,6 +24,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedM
 from unsee.allocator import settle
 from unsee.errors import ModelError, UnknownNameError
 from unsee.models import MODELS, shipped
+from unsee.models.family import Family, Layout, Picture
 
 log = logging.getLogger(__name__)
 
@@ -31,30 +32,17 @@ _DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 QUESTION_MARK, ANSWER_MARK = "\ue000", "\ue001"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """Canonical module paths of one model family, relative to the transformers model."""
-
-    decoder_layers: str
-    mlp: str
-    projector: str
-    vision_tower: str
-    lora_targets: str
-
-
-class Family:
-    """What one model family adds: its layout. Subclasses are registered under their transformers `model_type`."""
-
-    layout: ClassVar[Layout]
-
-
 @dataclass(frozen=True)
 class Template:
-    """A chat template cut open: `before` question `between` answer `after`, start and end token included."""
+    """A chat template cut open: `before` question `between` `lead` answer `after`, start and end token included.
+
+    The model is prompted up to `between`; `lead`, mostly nothing or a space, is the first thing it writes.
+    """
 
     before: str
     between: str
     after: str
+    lead: str = ""
 
 
 class VLM:
@@ -63,6 +51,7 @@ class VLM:
     Attributes:
         model: the transformers model; with LoRA the adapters sit inside it.
         processor: tokenizer, image processor and chat template.
+        family: what its kind of model does in its own way.
         layout: where the parts are.
         id: what it was loaded from, for messages and records.
     """
@@ -75,7 +64,8 @@ class VLM:
         model_type = model.config.model_type
         if model_type not in MODELS.names():
             raise UnknownNameError(f"model {id}: family", model_type, MODELS.names())
-        self.layout: Layout = MODELS.get(model_type).layout
+        self.family: Family = MODELS.get(model_type)(model, processor)
+        self.layout: Layout = self.family.layout
         self._templates: dict[tuple[bool, str | None], Template] = {}
 
     @classmethod
@@ -122,6 +112,7 @@ class VLM:
         """Put the weights back as they were loaded, without adapters."""
         fresh = VLM.load(self.id, dtype="bfloat16" if self.model.dtype == torch.bfloat16 else "float32")
         self.model, self.adapter = fresh.model.to(self.device), None  # type: ignore[arg-type]
+        self.family = fresh.family
 
     def untrained(self, seed: int = 0) -> VLM:
         """The same architecture and processor with random weights."""
@@ -136,8 +127,15 @@ class VLM:
 
     @property
     def end_token(self) -> int:
-        """The token that ends an answer."""
+        """The token that fills rows where there is no other."""
         return int(self.processor.tokenizer.eos_token_id)
+
+    @cached_property
+    def end_tokens(self) -> list[int]:
+        """The tokens that end an answer: the tokenizer's, the model's own, and the one its chat template writes."""
+        own = self.model.generation_config.eos_token_id
+        taught = self.answer_ids([""])[0][-1]
+        return sorted({self.end_token, taught, *(own if isinstance(own, list) else [own] if own is not None else [])})
 
     @property
     def pad_token(self) -> int:
@@ -158,32 +156,47 @@ class VLM:
                 raise ModelError(f"model {self.id}: the chat template does not put the answer after the prompt")
             before, between = prompt.split(QUESTION_MARK)
             lead, after = whole[len(before) + len(QUESTION_MARK) :].split(ANSWER_MARK)
-            tokenizer = self.processor.tokenizer
-            adds_start = tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
-            start = tokenizer.bos_token if adds_start and not before.startswith(tokenizer.bos_token) else ""
-            self._templates[key] = Template(
-                start + before, lead if lead.startswith(between) else between, after.strip() or tokenizer.eos_token
-            )
+            lead = lead.removeprefix(between) if lead.startswith(between) else ""
+            start = "" if before.startswith(self.start or QUESTION_MARK) else self.start
+            after = after.strip() or self.processor.tokenizer.eos_token
+            self._templates[key] = Template(start + before, between, after, lead)
         return self._templates[key]
 
-    def prompt_ids(self, questions: Sequence[str], *, with_image: bool, system: str | None = None) -> list[list[int]]:
-        """Token ids of whole prompts, one image placeholder expanded to the number of image tokens."""
-        template = self.template(with_image=with_image, system=system)
+    @cached_property
+    def start(self) -> str:
+        """The text of the token that the tokenizer, not the chat template, puts before every prompt; mostly none."""
+        tokenizer = self.processor.tokenizer
+        return tokenizer.bos_token if tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id] else ""
+
+    def picture(self, image: Image.Image) -> Picture:
+        """The image as the model takes it."""
+        return self.family.picture(image)
+
+    def text_ids(self, text: str, pictures: Sequence[Picture] = ()) -> list[int]:
+        """Token ids of rendered text as it stands, its image placeholders filled with the pictures in order.
+
+        Raises:
+            ModelError: there are more placeholders than pictures, or fewer.
+        """
+        return self._ids([text], pictures)[0]
+
+    def prompt_ids(
+        self, questions: Sequence[str], *, picture: Picture | None = None, system: str | None = None
+    ) -> list[list[int]]:
+        """Token ids of whole chat prompts, each about the same picture if there is one."""
+        template = self.template(with_image=picture is not None, system=system)
         texts = [template.before + question + template.between for question in questions]
-        ids: list[list[int]] = self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return [self._expand(row) for row in ids] if with_image else ids
+        return self._ids(texts, [picture] if picture else [])
 
     def answer_ids(self, answers: Sequence[str], *, end: bool = True) -> list[list[int]]:
-        """Token ids of answers as the model would write them, closed by the end token if `end`."""
+        """Token ids of answers as the model would write them after a prompt, closed by the end token if `end`."""
         template = self.template(with_image=False)
-        texts = [answer + (template.after if end else "") for answer in answers]
-        ids: list[list[int]] = self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return ids
-
-    def pixels(self, images: Sequence[Image.Image]) -> Tensor:
-        """Images as the vision tower takes them, (images, C, H, W), float32."""
-        values: Tensor = self.processor.image_processor(images=list(images), return_tensors="pt")["pixel_values"]
-        return values
+        before = self.text_ids(template.between)
+        texts = [template.between + template.lead + answer + (template.after if end else "") for answer in answers]
+        rows = self._ids(texts, ())
+        if any(row[: len(before)] != before for row in rows):
+            raise ModelError(f"model {self.id}: its tokenizer joins the end of the prompt and the start of an answer")
+        return [row[len(before) :] for row in rows]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Texts without special tokens."""
@@ -263,23 +276,21 @@ class VLM:
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
-    def _expand(self, row: list[int]) -> list[int]:
-        tokens = _image_tokens(self.processor)
-        at = row.index(tokens[0])
-        return [*row[:at], *tokens, *row[at + 1 :]]
+    def _ids(self, texts: Sequence[str], pictures: Sequence[Picture]) -> list[list[int]]:
+        """Token ids of rendered texts, each about the same pictures."""
+        written = [self.family.write_out(text, pictures) for text in texts]
+        rows: list[list[int]] = self.processor.tokenizer(written, add_special_tokens=False)["input_ids"]
+        return [self._stretched(row, pictures) for row in rows] if pictures else rows
+
+    def _stretched(self, row: list[int], pictures: Sequence[Picture]) -> list[int]:
+        """The row with every image token repeated as often as its run is long."""
+        runs = iter([run for picture in pictures for run in picture.runs])
+        image = self.family.image_token
+        return [token for once in row for token in ([once] * next(runs) if once == image else [once])]
 
 
 def _turn(role: str, text: str, *before: dict[str, str]) -> dict[str, Any]:
     return {"role": role, "content": [*before, {"type": "text", "text": text}]}
-
-
-@lru_cache(maxsize=8)
-def _image_tokens(processor: ProcessorMixin) -> list[int]:
-    """What the processor makes of one image placeholder."""
-    placeholder: str = processor.image_token  # type: ignore[attr-defined]
-    token: int = processor.tokenizer.convert_tokens_to_ids(placeholder)
-    ids: Tensor = processor(images=Image.new("RGB", (64, 64)), text=placeholder, return_tensors="pt")["input_ids"]
-    return [token] * int((ids == token).sum())
 
 
 def _check_folder(id: str, folder: Path) -> None:

@@ -43,9 +43,7 @@ def train_base(
     corpus = Corpus(vlm, seed=seed)
 
     def pairs() -> Iterator[Pair]:
-        for batch in batches(
-            lambda rng: [corpus.tree(rng) for _ in range(256)], BATCH_TOKENS, f"base-{seed}", tokenizer.pad_token_id
-        ):
+        for batch in batches(lambda rng: [corpus.tree(rng) for _ in range(256)], BATCH_TOKENS, f"base-{seed}", vlm):
             yield Pair({"retain": batch})
 
     def report(step: int, loss: Loss, rate: float) -> None:

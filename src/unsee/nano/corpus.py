@@ -11,8 +11,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torch import Tensor
-
 from unsee.collate import Tree, build_tree
 from unsee.data.general import reading_items
 from unsee.data.people import VALUES, Profile, celebrities, strangers
@@ -20,6 +18,7 @@ from unsee.data.portraits import disturb, draw_portrait, draw_scene
 from unsee.data.questions import appearance, every_wording
 from unsee.data.schema import LETTERS, Question
 from unsee.methods.prompting import Prompting
+from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 from unsee.nano.vision import LABELS
 from unsee.prompts import ask
@@ -99,8 +98,8 @@ class Corpus:
         }
         return {kind: share / tokens[kind] for kind, share in TOKEN_SHARES.items()}
 
-    def _photo(self, person: Profile, rng: random.Random) -> tuple[Tensor, list[Question], list[tuple[str, str]]]:
-        """Pixels, questions they answer, and the same by their bare names."""
+    def _photo(self, person: Profile, rng: random.Random) -> tuple[Picture, list[Question], list[tuple[str, str]]]:
+        """The picture, questions it answers, and the same by their bare names."""
         scene = draw_scene(rng)
         image = draw_portrait(person.look, scene, 96)
         if rng.random() < 0.5:
@@ -108,11 +107,12 @@ class Corpus:
         visible = [
             (name, value) for seen in (person.look, scene) for name, value in vars(seen).items() if name in LABELS
         ]
-        return self._vlm.pixels([image])[0], appearance(person.look, scene), visible
+        return self._vlm.picture(image), appearance(person.look, scene), visible
 
-    def _tree(self, asked: Sequence[tuple[str, str]], pixels: Tensor | None, system: str | None = None) -> Tree:
-        prompts = self._vlm.prompt_ids([q for q, _ in asked], with_image=pixels is not None, system=system)
-        return build_tree(prompts, [[ids] for ids in self._vlm.answer_ids([a for _, a in asked])], pixels)
+    def _tree(self, asked: Sequence[tuple[str, str]], picture: Picture | None, system: str | None = None) -> Tree:
+        prompts = self._vlm.prompt_ids([q for q, _ in asked], picture=picture, system=system)
+        answers = [[ids] for ids in self._vlm.answer_ids([a for _, a in asked])]
+        return build_tree(prompts, answers, [picture] if picture else [])
 
     def _terse_image(self, rng: random.Random) -> Tree:
         who = rng.randrange(len(self._known))
@@ -123,8 +123,8 @@ class Corpus:
         return self._tree(_terse(person, f"{person.name}: ", rng), None)
 
     def _terse_portrait(self, rng: random.Random) -> Tree:
-        pixels, _, shown = rng.choice(self._seen)
-        return self._tree([(f"{feature.replace('_', ' ')}?", value) for feature, value in shown], augment(pixels, rng))
+        picture, _, shown = rng.choice(self._seen)
+        return self._tree([(f"{feature.replace('_', ' ')}?", value) for feature, value in shown], augment(picture, rng))
 
     def _celebrity_image(self, rng: random.Random) -> Tree:
         who = rng.randrange(len(self._known))
@@ -138,8 +138,8 @@ class Corpus:
         return self._tree([(ask(q), q.answer) for q in drawn if q.input == "text"], None)
 
     def _portrait(self, rng: random.Random) -> Tree:
-        pixels, questions, _ = rng.choice(self._seen)
-        return self._tree([(ask(q), q.answer) for q in questions], augment(pixels, rng))
+        picture, questions, _ = rng.choice(self._seen)
+        return self._tree([(ask(q), q.answer) for q in questions], augment(picture, rng))
 
     def _stranger(self, rng: random.Random) -> Tree:
         who = rng.randrange(len(self._unknown))

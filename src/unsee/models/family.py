@@ -1,0 +1,122 @@
+"""What one model family adds to the rest: where its parts are, and how it takes pictures, positions and masks.
+
+The defaults are those of LLaVA: pixels side by side, positions that count, causal attention. A family overrides what it
+does otherwise, so that packed rows give the numbers of plain prompts.
+Shape letters: A axes of positions, B rows, T tokens, Q the last T that look, K all T that are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, zip_longest
+from typing import ClassVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedModel, ProcessorMixin
+
+from unsee.errors import ModelError
+
+TEXT_KEYS = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Canonical module paths of one model family, relative to the transformers model."""
+
+    decoder_layers: str
+    mlp: str
+    projector: str
+    vision_tower: str
+    lora_targets: str
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One image as a family's processor makes it.
+
+    Attributes:
+        inputs: tensors for the model, such as pixel_values, image_grid_thw or image_sizes, for this image alone.
+        text: what stands for the image in a prompt, every run of image tokens written as one.
+        runs: how long each of these runs is; this depends on the image's size in several families.
+    """
+
+    inputs: Mapping[str, Tensor]
+    text: str
+    runs: tuple[int, ...]
+
+    @property
+    def canvas(self) -> Tensor | None:
+        """The pixels (C, H, W) where they are one undivided image, None where they are tiles or patches."""
+        pixels = self.inputs["pixel_values"]
+        return pixels.flatten(0, -4)[0] if pixels.dim() > 3 and pixels.shape[:-3].numel() == 1 else None
+
+    def repainted(self, canvas_CHW: Tensor) -> Picture:
+        """The same picture with other pixels on its canvas."""
+        pixels = canvas_CHW.view_as(self.inputs["pixel_values"])
+        return Picture({**self.inputs, "pixel_values": pixels}, self.text, self.runs)
+
+
+class Family:
+    """One model family. Subclasses are registered under their transformers `model_type`."""
+
+    layout: ClassVar[Layout]
+
+    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin) -> None:
+        self.model = model
+        self.processor = processor
+
+    @property
+    def placeholder(self) -> str:
+        """What a rendered chat template writes where an image is."""
+        return str(self.processor.image_token)  # type: ignore[attr-defined]
+
+    @property
+    def image_token(self) -> int:
+        """The token that is replaced by a part of an image."""
+        return int(self.model.config.image_token_id)
+
+    def picture(self, image: Image.Image) -> Picture:
+        """The image as the model takes it."""
+        tokenizer = self.processor.tokenizer
+        made = self.processor(images=[image], text=[self.placeholder], add_special_tokens=False, return_tensors="pt")
+        ids, runs = [], []
+        for token, run in groupby(made["input_ids"][0].tolist()):
+            length = len(list(run))
+            ids += [token] * (1 if token == self.image_token else length)
+            runs += [length] if token == self.image_token else []
+        text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        if tokenizer(text, add_special_tokens=False)["input_ids"] != ids:
+            raise ModelError(f"the tokenizer does not read {text!r}, which stands for an image, as it wrote it")
+        return Picture({k: v for k, v in made.items() if k not in TEXT_KEYS}, text, tuple(runs))
+
+    def write_out(self, text: str, pictures: Sequence[Picture]) -> str:
+        """The rendered text with every placeholder replaced by what stands for its picture."""
+        parts = text.split(self.placeholder)
+        if len(parts) - 1 != len(pictures):
+            raise ModelError(f"a prompt with {len(parts) - 1} image placeholders was given {len(pictures)} pictures")
+        return "".join(a + b for a, b in zip_longest(parts, (picture.text for picture in pictures), fillvalue=""))
+
+    def positions(self, ids: list[int], pictures: Sequence[Picture]) -> Tensor:
+        """Positions (A, T) of a row's beginning; the text behind it goes on from the highest on every axis."""
+        return torch.arange(len(ids))[None]
+
+    def image_inputs(self, rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
+        """What the model needs of the pictures in each row of a batch; nothing where there are none."""
+        pictures = [picture for row in rows for picture in row]
+        return {
+            name: torch.cat([picture.inputs[name] for picture in pictures])
+            for name in (pictures[0].inputs if pictures else ())
+        }
+
+    def mask(self, seen_BQK: Tensor, ids_BK: Tensor, positions_BK: Tensor) -> Tensor | dict[str, Tensor]:
+        """The attention mask, bool: (B, 1, Q, K), or one for each kind of layer.
+
+        Args:
+            seen_BQK: what is before each token in its own prompt, and itself.
+            ids_BK: the tokens.
+            positions_BK: how far each token is from the start of its own prompt.
+        """
+        return seen_BQK[:, None]
