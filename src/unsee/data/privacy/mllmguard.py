@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from unsee.data.privacy import PRIVACY
-from unsee.data.privacy.schema import OUT_OF_DOMAIN, Case, PrivacyBenchmark, Query, existing
+from unsee.data.privacy.schema import PrivacyBenchmark, Query, out_of_domain
 from unsee.errors import DataError
 
 _COLUMNS = ("Image", "Prompt", "Lan")
@@ -32,7 +32,7 @@ def load(folder: Path, images: Path | None = None) -> PrivacyBenchmark:
             reader = csv.DictReader(file)
             rows, columns = list(reader), reader.fieldnames or []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV ({error}); give the folder of MLLMGuard's privacy part") from error
+        raise DataError(f"{path}: cannot be read as CSV ({error}); give MLLMGuard's privacy folder") from error
     if lacking := [name for name in _COLUMNS if name not in columns]:
         raise DataError(f"{path}: column '{lacking[0]}' is missing (found: {', '.join(columns) or 'none'})")
     chosen = [(number, row) for number, row in enumerate(rows, start=2) if row["Lan"] == _LANGUAGE]
@@ -41,12 +41,5 @@ def load(folder: Path, images: Path | None = None) -> PrivacyBenchmark:
     for number, row in chosen:
         if not (row["Image"] or "").strip() or not (row["Prompt"] or "").strip():
             raise DataError(f"{path}, line {number}: image or prompt is empty; fetch the file again")
-    found = existing(Path(images or folder), (row["Image"] for _, row in chosen))
-    cases = [
-        Case(
-            id=f"prompt/{number}", split=OUT_OF_DOMAIN, subject="", image=found[row["Image"]],
-            private=(Query(text=row["Prompt"], private=True),),
-        )
-        for number, row in chosen
-    ]  # fmt: skip
-    return PrivacyBenchmark(name="mllmguard", cases=tuple(cases))
+    asked = ((row["Image"], Query(text=row["Prompt"], private=True)) for _, row in chosen)
+    return out_of_domain("mllmguard", Path(images or folder), asked)

@@ -114,7 +114,9 @@ def _queries(
     for name, unknown in (("answers", ""), ("values", ""), ("chances", math.nan)):
         known[name] = record.get(f"{kind}_{name}", [unknown] * len(texts))
         if len(known[name]) != len(texts):
-            raise DataError(f"{where}: {len(texts)} {kind}_prompts and {len(known[name])} {kind}_{name}; build it again")
+            raise DataError(
+                f"{where}: {len(texts)} {kind}_prompts and {len(known[name])} {kind}_{name}; build it again"
+            )
     return tuple(
         Query(
             text=text, private=private, subject=subject_span(text, subject, where, occurrence), answer=answer,

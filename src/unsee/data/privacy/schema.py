@@ -86,7 +86,7 @@ class Case:
         try:
             return Image.open(self.image).convert("RGB")
         except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{self.image}: the picture of case {self.id} is broken; fetch or build it again") from error
+            raise DataError(f"{self.image}: the picture of case {self.id} is broken; replace it") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +110,12 @@ class PrivacyBenchmark:
 
     def with_answers(self, answers: Mapping[tuple[str, str], str]) -> PrivacyBenchmark:
         """The same with benign answers put in, keyed by case ID and question; others stay as they are."""
-        cases = [
-            replace(case, benign=tuple(replace(q, answer=answers.get((case.id, q.text), q.answer)) for q in case.benign))
-            for case in self.cases
-        ]
-        return replace(self, cases=tuple(cases))
+
+        def answered(case: Case) -> Case:
+            known = (replace(query, answer=answers.get((case.id, query.text), query.answer)) for query in case.benign)
+            return replace(case, benign=tuple(known))
+
+        return replace(self, cases=tuple(map(answered, self.cases)))
 
     def fingerprint(self) -> str:
         """SHA-256 over every question and picture."""
@@ -188,6 +189,27 @@ def read_records(path: Path) -> list[Any]:
     if not isinstance(records, list):
         raise DataError(f"{path}: holds no list of records but a {type(records).__name__}; fetch or build it again")
     return records
+
+
+def out_of_domain(name: str, folder: Path, asked: Iterable[tuple[str, Query]]) -> PrivacyBenchmark:
+    """A benchmark of questions that come with the name of an image; one case per image, so that it is one cluster.
+
+    Raises:
+        DataError: images are missing.
+    """
+    queries: dict[str, list[Query]] = {}
+    for image, query in asked:
+        queries.setdefault(image, []).append(query)
+    found = existing(folder, queries)
+    cases = [
+        Case(
+            id=image, split=OUT_OF_DOMAIN, subject="", image=found[image],
+            private=tuple(query for query in those if query.private),
+            benign=tuple(query for query in those if not query.private),
+        )
+        for image, those in queries.items()
+    ]  # fmt: skip
+    return PrivacyBenchmark(name=name, cases=tuple(cases))
 
 
 def check_disjoint(cases: Sequence[Case]) -> None:
