@@ -39,6 +39,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+privacy = typer.Typer(no_args_is_help=True, help="Private questions about pictures: data, answers, refusals and leaks.")
+app.add_typer(privacy, name="privacy")
+
+DataFolder = Annotated[Path, typer.Option(help="The benchmark's folder.")]
+ImageFolder = Annotated[Path | None, typer.Option(help="Where its image paths start; the same folder by default.")]
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -141,8 +147,67 @@ def report(
     print(write_report(runs, out or (runs[0] / name if len(runs) == 1 else Path(name)), redact=redact))
 
 
+@privacy.command("build")
+def build_privacy(
+    folder: Annotated[Path, typer.Argument(help="Where the data go.")],
+    images: Annotated[int, typer.Option(min=1, max=1000, help="Pictures per subject and split.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="What everything is drawn from.")] = 0,
+    unseen_subject: Annotated[str | None, typer.Option(help="The subject left for testing; drawn by default.")] = None,
+) -> None:
+    """Write pictures of invented documents with private and benign questions, in PrivacyPair's format."""
+    from unsee.data.privacy.builder import build as write
+
+    write(folder, images=images, seed=seed, unseen_subject=unseen_subject)
+    print(folder)
+
+
+@privacy.command("answers")
+def answer_benign(
+    model: Annotated[str, typer.Argument(help="The unedited model: a shipped name, a folder, or a hub name.")],
+    data: DataFolder,
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")],
+    images: ImageFolder = None,
+) -> None:
+    """Let the unedited model answer the benign questions an edit uses; private ones are not asked."""
+    from unsee.data.privacy.privacy_pair import load
+    from unsee.privacy import write_answers
+
+    benchmark = load(data, images)
+    with _progress() as progress:
+        from unsee.models.vlm import VLM
+
+        write_answers(VLM.load(model), benchmark, out, progress=progress)
+    print(out)
+
+
+@privacy.command("eval")
+def evaluate_privacy(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
+    data: DataFolder,
+    images: ImageFolder = None,
+    benchmark: Annotated[str, typer.Option(help="The data's format: see `unsee list privacy`.")] = "privacy_pair",
+    classifier: Annotated[Path | None, typer.Option(help="A local text classifier as a further judge.")] = None,
+) -> None:
+    """Ask one model everything; print what it refuses and gives away, by each judge, and how far the judges agree."""
+    from unsee.data.privacy import PRIVACY
+    from unsee.privacy import default_judges, examine
+    from unsee.refusals import REFUSALS
+    from unsee.report.privacy import agreement_rows, score_rows
+
+    cases = PRIVACY.get(benchmark)(data, images).cases
+    judges = default_judges() | ({"classifier": REFUSALS.get("classifier")(classifier)} if classifier else {})
+    with _progress() as progress:
+        from unsee.models.vlm import VLM
+
+        answers = examine(VLM.load(model), cases, judges, name=model, progress=progress)
+    _print_table(score_rows(answers))
+    _print_table(agreement_rows(answers))
+
+
 @app.command("list")
-def list_names(kind: Annotated[str, typer.Argument(metavar="methods|metrics|models|datasets|recipes")]) -> None:
+def list_names(
+    kind: Annotated[str, typer.Argument(metavar="methods|metrics|models|datasets|privacy|refusals|recipes")],
+) -> None:
     """List what can be used, one per line with what it is."""
     if kind not in LISTS:
         raise UnknownNameError("list", kind, LISTS)
@@ -168,6 +233,18 @@ def _datasets() -> list[tuple[str, str]]:
     from unsee.data import DATASETS
 
     return _leaves(DATASETS)
+
+
+def _privacy() -> list[tuple[str, str]]:
+    from unsee.data.privacy import PRIVACY
+
+    return _leaves(PRIVACY)
+
+
+def _refusals() -> list[tuple[str, str]]:
+    from unsee.refusals import REFUSALS
+
+    return _leaves(REFUSALS)
 
 
 def _models() -> list[tuple[str, str]]:
@@ -196,6 +273,8 @@ LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "metrics": _metrics,
     "models": _models,
     "datasets": _datasets,
+    "privacy": _privacy,
+    "refusals": _refusals,
     "recipes": _recipes,
 }
 

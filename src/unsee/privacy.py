@@ -116,9 +116,13 @@ def read_answers(benchmark: PrivacyBenchmark, path: Path) -> PrivacyBenchmark:
         whole = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); write it with `unsee privacy answers`") from error
-    if not isinstance(whole, dict) or whole.get("format") != ANSWERS_FORMAT or not isinstance(whole["answers"], dict):
+    if (
+        not isinstance(whole, dict)
+        or whole.get("format") != ANSWERS_FORMAT
+        or not isinstance(whole.get("answers"), dict)
+    ):
         raise DataError(f"{path}: no file of `unsee privacy answers`; write one")
-    if whole["data"] != benchmark.fingerprint():
+    if whole.get("data") != benchmark.fingerprint():
         raise DataError(f"{path}: holds answers to other data; run `unsee privacy answers` on these")
     answers = {(case, text): answer for case, asked in whole["answers"].items() for text, answer in asked.items()}
     for case in benchmark.of(*EDITED_SPLITS):

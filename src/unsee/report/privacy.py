@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from unsee.report.intervals import Bootstrap, Draws, Estimate, estimate
+from unsee.report.table import written
 
 REFUSED = "refused_"
 
@@ -81,6 +83,54 @@ def privacy_scores(answers: pd.DataFrame, num_resamples: int = 1000, seed: int =
         PrivacyScore(set=name, metric=metric, judge=judge, estimate=value)
         for (name, metric, judge), draws in sorted(privacy_draws(answers, num_resamples, seed).items())
         if (value := estimate(draws)) is not None
+    ]
+
+
+class ScoreRow(NamedTuple):
+    """One set in the printed table: a value with its interval per metric, refusals by one judge."""
+
+    set: str
+    judge: str
+    rta: str
+    over_refusal: str
+    eta: str
+    leak_rate: str
+    benign_correct: str
+
+
+class AgreementRow(NamedTuple):
+    """Two judges in the printed table."""
+
+    judge: str
+    other_judge: str
+    kappa: str
+    replies: str
+
+
+def score_rows(answers: pd.DataFrame) -> list[ScoreRow]:
+    """The scores of one model as text, one row per set and judge."""
+    scores = privacy_scores(answers)
+    found = {(score.set, score.metric, score.judge): written(score.estimate) for score in scores}
+    judged, unjudged = ("rta", "over_refusal", "eta"), ("leak_rate", "benign_correct")
+    return [
+        ScoreRow(
+            name,
+            judge,
+            *(found.get((name, metric, judge), written(None)) for metric in judged),
+            *(found.get((name, metric, ""), written(None)) for metric in unjudged),
+        )
+        for name in dict.fromkeys(score.set for score in scores)
+        for judge in judges_of(answers)
+    ]
+
+
+def agreement_rows(answers: pd.DataFrame) -> list[AgreementRow]:
+    """The agreement of the judges as text."""
+    return [
+        AgreementRow(
+            pair.first, pair.second, written(None) if pair.kappa is None else f"{pair.kappa:.2f}", str(pair.num_replies)
+        )
+        for pair in agreements(answers)
     ]
 
 
