@@ -180,6 +180,24 @@ def answer_benign(
     print(out)
 
 
+@privacy.command("pairs")
+def write_pairs(
+    data: DataFolder,
+    out: Annotated[Path, typer.Option(help="The JSON Lines file to write.")],
+    images: ImageFolder = None,
+    answers: Annotated[Path | None, typer.Option(help="What `unsee privacy answers` wrote.")] = None,
+    split: Annotated[str, typer.Option(help="Whose pairs: seen or validation.")] = "seen",
+) -> None:
+    """Write the pairs of PrivacyPair that an edit learns from, one per line, as `unsee edit` reads them."""
+    from unsee.data.privacy.export import write_pairs as write
+    from unsee.data.privacy.privacy_pair import load
+    from unsee.privacy import read_answers
+
+    benchmark = load(data, images)
+    write(read_answers(benchmark, answers) if answers else benchmark, out, split)
+    print(out)
+
+
 @privacy.command("eval")
 def evaluate_privacy(
     model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
