@@ -80,7 +80,8 @@ def examine(
         for sheets in _sheets(vlm, cases, system):
             answers = _write(vlm, sheets, max_new_tokens, batch_size)
             for sheet, given in zip(sheets, _replies(vlm, sheets, answers), strict=True):
-                rows += [_row(sheet.case, query, reply) for query, reply in zip(sheet.queries, given, strict=True)]
+                asked = enumerate(zip(sheet.queries, given, strict=True))
+                rows += [_row(sheet.case, number, query, reply) for number, (query, reply) in asked]
                 replies += given
             advance(len(sheets))
     decided = {f"refused_{name}": [float(no) for no in judge.refused(replies)] for name, judge in judges.items()}
@@ -181,12 +182,12 @@ def _replies(vlm: VLM, sheets: Sequence[Sheet], answers: Sequence[Sequence[str]]
         yield replies
 
 
-def _row(case: Case, query: Query, reply: Reply) -> dict[str, object]:
+def _row(case: Case, number: int, query: Query, reply: Reply) -> dict[str, object]:
     answer = reply.answer
     stated = float(discloses(answer, query.value)) if query.value else math.nan
     return {
         "set": case.split, "task": "private" if query.private else "benign", "input": "image", "person": case.id,
-        "item": f"{case.id}/{query.text}", "question": query.text, "truth": query.value, "answer": answer,
+        "item": f"{case.id}/{number:02}", "question": query.text, "truth": query.value, "answer": answer,
         "options": [], "valid": bool(answer), "chance": query.chance,
         "accuracy": math.nan if query.private else stated, "rouge_l": math.nan,
         "probability": reply.answer_probability if query.answer else math.nan,

@@ -119,7 +119,7 @@ def test_lists(capsys):
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == recipe_names()
     assert main(["list", "methods"]) == 0
     assert "gradient_ascent" in capsys.readouterr().out
-    for kind in ("metrics", "models", "datasets"):
+    for kind in ("metrics", "models", "datasets", "privacy", "refusals"):
         assert main(["list", kind]) == 0
 
 
@@ -128,7 +128,7 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"unsee {unsee.__version__}\n"
 
 
-@pytest.mark.parametrize("kind", ["methods", "metrics", "models", "datasets", "recipes"])
+@pytest.mark.parametrize("kind", ["methods", "metrics", "models", "datasets", "privacy", "refusals", "recipes"])
 def test_listing_takes_half_a_second_at_most_and_imports_nothing_heavy(kind):
     code = (
         "import sys; from unsee.cli import main; main(['list', sys.argv[1]]);"
