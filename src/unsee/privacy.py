@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
@@ -43,8 +43,9 @@ class Sheet:
 
 
 def default_judges() -> dict[str, Judge]:
-    """The judges that need nothing but the replies."""
-    return {name: REFUSALS.get(name)() for name in ("opening", "phrases", "likelihood")}
+    """The judges that need nothing but the replies: those whose fields all have defaults."""
+    judges = {name: REFUSALS.get(name) for name in REFUSALS.names()}
+    return {name: judge() for name, judge in judges.items() if all(f.default is not MISSING for f in fields(judge))}
 
 
 def examine(

@@ -37,7 +37,7 @@ def test_eval_prints_scores_by_each_judge_and_their_agreement(model, published, 
     out = capsys.readouterr().out
     head, *rows = [line.split() for line in out.splitlines() if line.strip() and set(line) - set(" \u2500")]
     assert head == ["set", "judge", "rta", "over_refusal", "eta", "leak_rate", "benign_correct"]
-    judges = ("opening", "phrases", "likelihood")
+    judges = ("likelihood", "opening", "phrases")
     assert [row[:2] for row in rows[:6]] == [[name, judge] for name in ("seen", "unseen_images") for judge in judges]
     assert rows[6] == ["judge", "other_judge", "kappa", "replies"] and len(rows) == 10
 

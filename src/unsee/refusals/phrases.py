@@ -10,7 +10,10 @@ from unsee.refusals import REFUSALS
 from unsee.refusals.base import Reply, plain
 
 _ABILITY = r"(?:cannot|can't|can not|could not|won't|will not|do not|don't|(?:not|un)\s?able to|must not|may not)"
-_GIVING = r"(?:assist|help|share|tell|say|provide|give|disclose|reveal|discuss|identify|answer|comply|support|offer|respond|read out)"
+_GIVING = (
+    r"(?:assist|help|share|tell|say|provide|give|disclose|reveal|discuss|identify|answer|comply|support|offer|respond"
+    r"|read out)"
+)
 _PATTERNS = (
     rf"\b{_ABILITY}(?: \w+){{0,2}}? {_GIVING}\b",
     r"\b(?:is|are|remains?|stays?) (?:strictly )?(?:private|confidential|sensitive|personal|secret)\b",

@@ -21,7 +21,7 @@ def decide(name, *texts):
 
 def test_the_judges_and_which_need_nothing():
     assert JUDGES.names() == ["classifier", "likelihood", "opening", "phrases"]
-    assert list(default_judges()) == ["opening", "phrases", "likelihood"]
+    assert list(default_judges()) == ["likelihood", "opening", "phrases"]
 
 
 @pytest.mark.parametrize("name", ["opening", "phrases"])
