@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -30,6 +31,7 @@ USER_ERROR, NO_SIGNAL, INTERRUPTED = 2, 3, 130
 WIDTH = 140  # where stdout is no terminal
 STYLES = {"collapsed": "red", "no signal": "yellow"}
 
+models = typer.Typer(help="Look into models.", no_args_is_help=True)
 app = typer.Typer(
     name="unsee",
     help="Makes vision-language models forget people, and measures how far that is from never having seen them.",
@@ -222,6 +224,25 @@ def evaluate_privacy(
     _print_table(agreement_rows(answers))
 
 
+@models.command("check")
+def check_model(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of a recipe's [model] table; may be repeated."),
+    ] = None,
+) -> None:
+    """Load a model as a run would, show its parts, and let it read, write and learn once."""
+    from unsee.config import load_model_config
+
+    config = load_model_config(model, change or ())
+    _hush()
+    from unsee.check import check
+
+    for what, found in check(config):
+        print(f"{what:<16}  {found}", flush=True)
+
+
 @app.command("list")
 def list_names(
     kind: Annotated[str, typer.Argument(metavar="methods|metrics|models|datasets|privacy|refusals|recipes")],
@@ -233,36 +254,6 @@ def list_names(
     width = max((len(name) for name, _ in lines), default=0)
     for name, summary in lines:
         print(f"{name:<{width}}  {summary}".rstrip())
-
-
-def _methods() -> list[tuple[str, str]]:
-    from unsee.methods import METHODS
-
-    return _leaves(METHODS)
-
-
-def _metrics() -> list[tuple[str, str]]:
-    from unsee.metrics import METRICS
-
-    return _leaves(METRICS)
-
-
-def _datasets() -> list[tuple[str, str]]:
-    from unsee.data import DATASETS
-
-    return _leaves(DATASETS)
-
-
-def _privacy() -> list[tuple[str, str]]:
-    from unsee.data.privacy import PRIVACY
-
-    return _leaves(PRIVACY)
-
-
-def _refusals() -> list[tuple[str, str]]:
-    from unsee.refusals import REFUSALS
-
-    return _leaves(REFUSALS)
 
 
 def _models() -> list[tuple[str, str]]:
@@ -282,17 +273,23 @@ def _recipes() -> list[tuple[str, str]]:
     return [(name, first_comment(name)) for name in recipe_names()]
 
 
+def _registered(module: str, registry: str) -> Callable[[], list[tuple[str, str]]]:
+    """The listing of a registry, which is imported when it is wanted."""
+    return lambda: _leaves(getattr(import_module(module), registry))
+
+
 def _leaves(registry: Registry) -> list[tuple[str, str]]:
     return [(leaf.name, leaf.summary + (f" ({leaf.paper})" if leaf.paper else "")) for leaf in registry.leaves()]
 
 
+app.add_typer(models, name="models")
 LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
-    "methods": _methods,
-    "metrics": _metrics,
+    "methods": _registered("unsee.methods", "METHODS"),
+    "metrics": _registered("unsee.metrics", "METRICS"),
     "models": _models,
-    "datasets": _datasets,
-    "privacy": _privacy,
-    "refusals": _refusals,
+    "datasets": _registered("unsee.data", "DATASETS"),
+    "privacy": _registered("unsee.data.privacy", "PRIVACY"),
+    "refusals": _registered("unsee.refusals", "REFUSALS"),
     "recipes": _recipes,
 }
 
@@ -370,8 +367,11 @@ def _progress() -> Iterator[Progress]:
 
 def _hush() -> None:
     """Leave the terminal to unsee: no bars and no advice of transformers; downloads from the hub still show."""
+    import warnings
+
     from transformers.utils import logging
 
+    warnings.simplefilter("ignore", FutureWarning)
     logging.set_tqdm_hook(lambda bar, arguments, options: bar(*arguments, **options | {"disable": True}))
     logging.set_verbosity_error()
 

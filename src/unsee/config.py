@@ -98,14 +98,27 @@ class ModelConfig(Table):
         trainable: "full" for every weight of the language model, "lora" for adapters.
         lora_rank: width of the adapters.
         lora_alpha: their scale; the update is multiplied by alpha / rank.
+        lora_targets: the linear layers that get one: the decoder's, the projector's too, or every layer that is called
+            like one of the decoder's, as in the published code.
         dtype: of the weights; "auto" takes float32 on a CPU and bfloat16 on a GPU.
+        quantization: "4bit" keeps the weights under the adapters in four bits (QLoRA; a GPU and bitsandbytes needed).
+        gradient_checkpointing: compute activations twice instead of keeping them: less memory, a third more time.
     """
 
     id: str = "nano"
     trainable: Literal["full", "lora"] = "full"
     lora_rank: PositiveInt = 16
     lora_alpha: PositiveInt = 32
+    lora_targets: Literal["decoder", "decoder+projector", "all_linear"] = "decoder"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    quantization: Literal["none", "4bit"] = "none"
+    gradient_checkpointing: bool = False
+
+    @model_validator(mode="after")
+    def _four_bits_are_not_trained(self) -> Self:
+        if self.quantization == "4bit" and self.trainable == "full":
+            raise ValueError("quantization = '4bit' trains adapters only; set trainable = 'lora'")
+        return self
 
 
 class TeachConfig(Table):
@@ -223,6 +236,18 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     for override in overrides:
         _override(table, override)
     return _validate(RunConfig, table)
+
+
+def load_model_config(id: str, overrides: Iterable[str] = ()) -> ModelConfig:
+    """The settings of one model, by the keys of a recipe's `[model]` table, such as "lora_rank=8".
+
+    Raises:
+        ConfigError: a value cannot be used; the message starts with the dotted key.
+    """
+    table: dict[str, Any] = {}
+    for override in overrides:
+        _override(table, override)
+    return _validate(ModelConfig, {"id": id, "trainable": "lora", **table}, "model")
 
 
 def dump_config(config: RunConfig) -> str:

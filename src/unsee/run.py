@@ -103,7 +103,7 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     trials = list(_trials(config))
     folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
     Record.check(folder, dump_config(config))
-    vlm = VLM.load(config.model.id, dtype=config.model.dtype)
+    vlm = VLM.load_as(config.model)
     check_replay(vlm, config.teach)
     benchmark = _data(config.data, progress)
     record = Record.create(folder, dump_config(config))

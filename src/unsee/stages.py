@@ -148,7 +148,7 @@ class Stages:
             for path in weights.files[-1:]:
                 self.vlm.load_trained(path)
         for path in weights.files if self.config.trainable == "lora" else ():
-            self.vlm.add_lora(self.config.lora_rank, self.config.lora_alpha)
+            self.vlm.add_lora(self.config.lora_rank, self.config.lora_alpha, self.config.lora_targets)
             self.vlm.load_trained(path)
 
     def _trained(
@@ -168,7 +168,7 @@ class Stages:
             return result
         vlm = self.load(start)
         if self.config.trainable == "lora":
-            vlm.add_lora(self.config.lora_rank, self.config.lora_alpha)
+            vlm.add_lora(self.config.lora_rank, self.config.lora_alpha, self.config.lora_targets)
         self._ready = None
         trainable = vlm.trainable()
         count = sum(parameter.numel() for parameter in trainable)
@@ -191,7 +191,7 @@ class Stages:
         return result
 
     def _trained_part(self) -> dict[str, object]:
-        return self.config.model_dump(exclude={"id"})
+        return self.config.model_dump(exclude={"id", "gradient_checkpointing"})
 
     def _with_replay(self, lessons: MakeTrees, share: float) -> MakeTrees:
         """Lessons of which a share of the tokens is drawn from what the base model already knew."""

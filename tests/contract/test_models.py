@@ -1,24 +1,48 @@
 """What holds for every model family, found by its name."""
 
-import re
+import json
+import random
 
+import families
 import pytest
 import tiny
 import torch
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
+from unsee.collate import build_tree, collate
+from unsee.config import ModelConfig
 from unsee.generate import Group, generate
+from unsee.losses import cross_entropy
 from unsee.methods.base import Pair
+from unsee.methods.npo import NPO
 from unsee.models import MODELS
 from unsee.models.vlm import VLM
-from unsee.teach import FineTuning
+from unsee.teach import FineTuning, augment
 from unsee.train import Schedule, Scorer, train
 
-TINY = {"llava": tiny.make_vlm}
+NAMES = MODELS.names()
+WIDE = tiny.photo(3).resize((128, 96))
+IMAGES = (tiny.photo(), WIDE, None)
 
 
-@pytest.fixture(params=MODELS.names())
+@pytest.fixture(params=NAMES)
 def vlm(request):
-    return TINY[request.param]()
+    return families.make_vlm(request.param)
+
+
+def tree_of(vlm, image, questions=tiny.QUESTIONS, answers=tiny.ANSWERS, *, end=True):
+    picture = vlm.picture(image) if image else None
+    prompts = vlm.prompt_ids(questions, picture=picture)
+    return build_tree(prompts, [[ids] for ids in vlm.answer_ids(answers, end=end)], tiny.only(picture))
+
+
+@torch.no_grad()
+def scores(vlm, *trees):
+    return Scorer(vlm)(collate(trees, vlm)).log_probability_I
+
+
+def state(vlm):
+    return {name: parameter.detach().clone() for name, parameter in vlm.model.named_parameters()}
 
 
 def exercise(vlm):
@@ -43,9 +67,11 @@ def hooks(vlm):
     }
 
 
-@pytest.mark.parametrize("name", MODELS.names())
-def test_it_is_named_after_its_transformers_type_and_has_a_tiny_one(name):
-    assert TINY[name]().model.config.model_type == name
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_the_class_that_transformers_makes_of_this_type(name):
+    model = families.make_vlm(name).model
+    assert model.config.model_type == name
+    assert type(model).__name__ == MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[name]
     (leaf,) = [leaf for leaf in MODELS.leaves() if leaf.name == name]
     assert leaf.summary.endswith(".")
     assert leaf.paper
@@ -53,24 +79,111 @@ def test_it_is_named_after_its_transformers_type_and_has_a_tiny_one(name):
 
 def test_loading_what_was_saved_gives_the_same_logits(vlm, tmp_path):
     vlm.save(tmp_path)
-    batch = tiny.make_batch(vlm)
+    loaded = VLM.load(str(tmp_path))
+    assert type(loaded.processor).__name__ == type(vlm.processor).__name__
     with torch.no_grad():
-        assert torch.equal(Scorer(VLM.load(str(tmp_path)))(batch).logits_NV, Scorer(vlm)(batch).logits_NV)
+        mine, theirs = (Scorer(model)(tiny.make_batch(model)).logits_NV for model in (vlm, loaded))
+    assert torch.equal(mine, theirs)
+    loaded.save(tmp_path / "again")
+    assert VLM.load(str(tmp_path / "again")).fingerprint() == vlm.fingerprint()
+
+
+def test_a_folder_as_on_the_hub_loads_too(vlm, tmp_path):
+    vlm.save(tmp_path)
+    path = tmp_path / "processor_config.json"
+    settings = json.loads(path.read_text())
+    images = settings.pop("image_processor")
+    images["image_processor_type"] = images["image_processor_type"].removesuffix("Pil") + "Fast"
+    images["processor_class"] = settings["processor_class"]
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
+    path.write_text(json.dumps(settings | {"video_processor": {"video_processor_type": "SomeVideoProcessor"}}))
+    loaded = VLM.load(str(tmp_path))
+    mine, theirs = (model.picture(WIDE) for model in (vlm, loaded))
+    assert (mine.text, mine.runs) == (theirs.text, theirs.runs)
+    assert all(torch.equal(value, theirs.inputs[name]) for name, value in mine.inputs.items())
 
 
 def test_its_parts_are_where_its_layout_says(vlm):
     layout, model = vlm.layout, vlm.model
     layers = model.get_submodule(layout.decoder_layers)
     assert len(layers) == model.config.get_text_config().num_hidden_layers
-    assert all(isinstance(layer.get_submodule(layout.mlp), torch.nn.Module) for layer in layers)
     assert list(model.get_submodule(layout.projector).parameters())
     assert list(model.get_submodule(layout.vision_tower).parameters())
+    fired = []
+    handles = [
+        layer.get_submodule(layout.mlp).register_forward_hook(lambda *_, number=number: fired.append(number))
+        for number, layer in enumerate(layers)
+    ]
+    scores(vlm, tiny.make_tree(vlm))
+    for handle in handles:
+        handle.remove()
+    assert fired == list(range(len(layers)))
 
 
-def test_adapters_go_into_every_linear_layer_of_the_decoder_and_nowhere_else(vlm):
+@pytest.mark.parametrize("image", IMAGES, ids=["square", "wide", "text"])
+def test_packed_answers_score_as_in_the_chat_that_transformers_renders(vlm, image):
+    packed = scores(vlm, tree_of(vlm, image, end=False))
+    for question, answer, found in zip(tiny.QUESTIONS, tiny.ANSWERS, packed, strict=True):
+        chat = families.conversation(vlm, question, answer, tiny.only(image))
+        (prompt,) = vlm.prompt_ids([question], picture=vlm.picture(image) if image else None)
+        (ids,) = vlm.answer_ids([answer], end=False)
+        assert chat["input_ids"][0, : len(prompt) + len(ids)].tolist() == prompt + ids
+        with torch.no_grad():
+            logits_TV = vlm.model(**chat).logits[0, len(prompt) - 1 : len(prompt) + len(ids) - 1]
+        alone = logits_TV.log_softmax(-1)[range(len(ids)), ids].sum()
+        torch.testing.assert_close(found, alone, atol=1e-4, rtol=1e-5)
+
+
+def test_rows_of_other_lengths_and_pictures_change_no_score(vlm):
+    trees = [tree_of(vlm, image, tiny.QUESTIONS[n:], tiny.ANSWERS[n:]) for n, image in enumerate(IMAGES)]
+    alone = torch.cat([scores(vlm, tree) for tree in trees])
+    torch.testing.assert_close(scores(vlm, *trees), alone, atol=1e-4, rtol=1e-5)
+
+
+def test_answers_are_those_of_greedy_search_one_by_one(vlm):
+    groups, alone = [], []
+    for image in IMAGES:
+        picture = vlm.picture(image) if image else None
+        prompts = vlm.prompt_ids(tiny.QUESTIONS, picture=picture)
+        groups.append(Group.of(prompts, tiny.only(picture)))
+        for question, prompt in zip(tiny.QUESTIONS, prompts, strict=True):
+            chat = families.conversation(vlm, question, images=tiny.only(image))
+            whole = vlm.model.generate(**chat, do_sample=False, max_new_tokens=8)[0, len(prompt) :].tolist()
+            alone.append([token for token in whole if token not in vlm.end_tokens])
+    assert [row for rows in generate(vlm, groups, max_new_tokens=8) for row in rows] == alone
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "llava_onevision"])  # its docstring says why
+def test_several_pictures_in_one_prompt_are_those_of_the_processor(name):
+    vlm = families.make_vlm(name)
+    images = [tiny.photo(), WIDE]
+    chat = families.conversation(vlm, "Job?", images=images)
+    pictures = [vlm.picture(image) for image in images]
+    content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "Job?"}]
+    rendered = vlm.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    ids = vlm.text_ids(rendered, pictures)
+    assert ids == chat["input_ids"][0].tolist()
+    (answer,) = vlm.answer_ids(["A baker."])
+    (found,) = scores(vlm, build_tree([ids], [[answer]], pictures))
+    with torch.no_grad():
+        first = vlm.model(**chat).logits[0, -1].log_softmax(-1)[answer[0]]
+        torch.testing.assert_close(scores(vlm, build_tree([ids], [[answer[:1]]], pictures))[0], first)
+    turned = pictures[::-1]
+    (swapped,) = scores(vlm, build_tree([vlm.text_ids(rendered, turned)], [[answer]], turned))
+    assert found != swapped
+
+
+def test_adapters_go_where_they_are_sent(vlm):
     linear = {name for name, part in vlm.model.named_modules() if isinstance(part, torch.nn.Linear)}
-    chosen = {name for name in linear if re.fullmatch(vlm.layout.lora_targets, name)}
-    assert chosen == {name for name in linear if name.startswith(vlm.layout.decoder_layers)}
+    decoder = {name for name in linear if name.startswith(vlm.layout.decoder_layers)}
+    assert set(vlm.lora_modules("decoder")) == decoder
+    beside = set(vlm.lora_modules("decoder+projector")) - decoder
+    assert all(name.startswith(vlm.layout.projector) for name in beside)
+    leaves = {name.rpartition(".")[2] for name in decoder}
+    assert set(vlm.lora_modules("all_linear")) == {name for name in linear if name.rpartition(".")[2] in leaves}
+    vlm.add_lora(2, 4)
+    adapted = {name.partition(".lora_")[0] for name, part in vlm.model.named_parameters() if part.requires_grad}
+    assert adapted == decoder
 
 
 def test_the_picture_reaches_every_answer(vlm):
@@ -79,6 +192,60 @@ def test_the_picture_reaches_every_answer(vlm):
     with_picture = len(tiny.ANSWERS)
     assert (one != other)[:with_picture].all()
     torch.testing.assert_close(one[with_picture:], other[with_picture:])
+
+
+def test_a_step_of_teaching_changes_the_language_model_and_leaves_the_vision_tower(vlm):
+    before, pair = state(vlm), Pair({"retain": tiny.make_batch(vlm)})
+    train(vlm, FineTuning(), iter([pair]), Schedule(learning_rate=1e-3, steps=1), vlm.train_language(), name="teach")
+    changed = {name for name, value in state(vlm).items() if not torch.equal(value, before[name])}
+    assert all(any(name.startswith(f"{vlm.layout.decoder_layers}.{i}.") for name in changed) for i in range(2))
+    assert any(name.startswith(vlm.layout.projector) for name in changed)
+    assert not any(
+        name.startswith(vlm.layout.vision_tower) and not name.startswith(vlm.layout.projector) for name in changed
+    )
+
+
+def test_a_step_of_unlearning_changes_the_adapters_only(vlm):
+    pair = Pair({"forget": tiny.make_batch(vlm), "retain": tiny.make_batch(vlm, shade=1, answers=tiny.ANSWERS[::-1])})
+    trainable = vlm.add_lora(2, 4)
+    before = state(vlm)
+    train(vlm, NPO(), iter([pair] * 2), Schedule(learning_rate=1e-2, steps=2), trainable, name="npo")
+    changed = {name for name, value in state(vlm).items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if ".lora_" in name}
+
+
+def test_checkpoints_of_activations_change_no_gradient_and_adapters_learn(vlm, tmp_path):
+    vlm.save(tmp_path)
+
+    def gradients(*, checkpoints):
+        config = ModelConfig(id=str(tmp_path), trainable="lora", gradient_checkpointing=checkpoints)
+        loaded = VLM.load_as(config)
+        adapters = loaded.add_lora(2, 4)
+        loaded.model.train()
+        cross_entropy(Scorer(loaded)(tiny.make_batch(loaded))).backward()
+        return [parameter.grad for parameter in adapters], loaded
+
+    plain, _ = gradients(checkpoints=False)
+    twice, loaded = gradients(checkpoints=True)
+    assert loaded.model.is_activation_checkpointing
+    for one, other in zip(plain, twice, strict=True):
+        torch.testing.assert_close(one, other)
+    pair = Pair({"retain": tiny.make_batch(loaded)})
+    schedule = Schedule(learning_rate=1e-2, steps=1)
+    train(loaded, FineTuning(), iter([pair]), schedule, loaded.trainable(), name="t")
+    learned = [value for name, value in state(loaded).items() if ".lora_B." in name]
+    assert learned
+    assert all(value.abs().sum() > 0 for value in learned)
+
+
+def test_a_photo_on_a_canvas_can_be_moved(vlm):
+    picture = vlm.picture(tiny.photo())
+    if picture.canvas is None:
+        pytest.skip("its pixels are tiles or patches")
+    moved = augment(picture, random.Random(0))
+    assert moved.inputs["pixel_values"].shape == picture.inputs["pixel_values"].shape
+    assert moved.runs == picture.runs
+    assert not torch.equal(moved.canvas, picture.canvas)
 
 
 def test_no_hook_is_left(vlm):

@@ -31,6 +31,12 @@ def test_every_recipe_loads_is_named_after_its_file_and_survives_a_dump(name, tm
     assert load_recipe(str(copy)) == config
 
 
+def test_four_bit_weights_are_not_trained():
+    with pytest.raises(ConfigError, match=r"^model: .*'4bit' trains adapters only; set trainable = 'lora'"):
+        load_recipe("tiny", ["model.quantization=4bit"])
+    assert load_recipe("tiny", ["model.quantization=4bit", "model.trainable=lora"]).model.quantization == "4bit"
+
+
 def test_options_of_methods_survive_a_dump(tmp_path):
     config = load_recipe("tiny", ["method.npo.beta=0.2", "method.npo.text='a \"b\"'", "method.npo.modality=['text']"])
     copy = tmp_path / "copy.toml"

@@ -6,6 +6,7 @@ import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from unsee.config import ModelConfig
 from unsee.errors import ModelError, UnknownNameError
 from unsee.models import vlm as module
 from unsee.models.vlm import VLM, Template
@@ -107,7 +108,7 @@ def test_start_and_end_are_there_where_only_the_tokenizer_knows_them(vlm):
         single="<|system|> $A", special_tokens=[("<|system|>", start)]
     )
     vlm.processor.chat_template = LLAVA_TEMPLATE
-    assert vlm.template(with_image=True) == Template("<|system|>USER: <image>\n", " ASSISTANT:", "<|end|>", " ")
+    assert vlm.template(with_image=True) == Template("USER: <image>\n", " ASSISTANT:", "<|end|>", " ")
     (prompt,), (answer,) = vlm.prompt_ids(["Job?"], picture=tiny.picture_of(vlm)), vlm.answer_ids(["A baker."])
     assert prompt[0] == start
     assert prompt.count(start) == 1
@@ -251,6 +252,26 @@ def test_an_unknown_name_is_never_looked_up_on_the_network(id, monkeypatch, fold
     monkeypatch.setattr(module, "shipped", lambda: {"nano": folder})
     with pytest.raises(UnknownNameError, match=f"model: unknown name '{id}'"):
         VLM.load(id)
+
+
+def test_four_bits_without_their_library_or_a_gpu_say_so(folder, monkeypatch):
+    config = ModelConfig(id=str(folder), trainable="lora", quantization="4bit")
+    monkeypatch.setattr(module, "is_bitsandbytes_available", lambda: False)
+    with pytest.raises(ModelError, match=r"needs bitsandbytes; pip install 'unsee\[4bit\]'"):
+        VLM.load_as(config)
+    monkeypatch.setattr(module, "is_bitsandbytes_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match="needs a GPU, and torch finds none"):
+        VLM.load_as(config)
+
+
+def test_reloading_keeps_how_it_was_loaded(folder):
+    config = ModelConfig(id=str(folder), dtype="bfloat16", gradient_checkpointing=True)
+    loaded = VLM.load_as(config)
+    loaded.reload()
+    assert loaded.config == config
+    assert loaded.model.dtype == torch.bfloat16
+    assert loaded.model.is_activation_checkpointing
 
 
 def test_an_unknown_name_says_the_nearest_and_a_shipped_one_loads(monkeypatch, folder):

@@ -30,7 +30,6 @@ class Layout:
     mlp: str
     projector: str
     vision_tower: str
-    lora_targets: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +104,7 @@ class Family:
 
     def image_inputs(self, rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
         """What the model needs of the pictures in each row of a batch; nothing where there are none."""
-        pictures = [picture for row in rows for picture in row]
-        return {
-            name: torch.cat([picture.inputs[name] for picture in pictures])
-            for name in (pictures[0].inputs if pictures else ())
-        }
+        return stacked(rows)
 
     def mask(self, seen_BQK: Tensor, ids_BK: Tensor, positions_BK: Tensor) -> Tensor | dict[str, Tensor]:
         """The attention mask, bool: (B, 1, Q, K), or one for each kind of layer.
@@ -120,3 +115,37 @@ class Family:
             positions_BK: how far each token is from the start of its own prompt.
         """
         return seen_BQK[:, None]
+
+
+def stacked(rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
+    """The inputs of all pictures one above the other, filled with zeros where another is larger."""
+    pictures = [picture for row in rows for picture in row]
+    return {
+        name: _filled([picture.inputs[name] for picture in pictures])
+        for name in (pictures[0].inputs if pictures else ())
+    }
+
+
+def in_one_row(rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
+    """The inputs of all pictures, each (1, images, ...), as one row of images, filled up to the largest with zeros."""
+    pictures = [picture for row in rows for picture in row]
+    return {
+        name: _filled([image[None] for picture in pictures for image in picture.inputs[name][0]])[None]
+        for name in (pictures[0].inputs if pictures else ())
+    }
+
+
+def _filled(parts: Sequence[Tensor]) -> Tensor:
+    largest = map(max, zip(*(part.shape[1:] for part in parts), strict=True))
+    whole = parts[0].new_zeros(sum(map(len, parts)), *largest)
+    start = 0
+    for part in parts:
+        whole[(slice(start, start + len(part)), *map(slice, part.shape[1:]))] = part
+        start += len(part)
+    return whole
+
+
+def within(window: int, seen_BQK: Tensor, positions_BK: Tensor) -> Tensor:
+    """What is seen no further back than a window of so many tokens, the looking one included."""
+    positions_BQ = positions_BK[:, -seen_BQK.shape[1] :]
+    return seen_BQK & (positions_BQ[:, :, None] - positions_BK[:, None] < window)

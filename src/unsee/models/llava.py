@@ -17,5 +17,4 @@ class Llava(Family):
         mlp="mlp",
         projector="model.multi_modal_projector",
         vision_tower="model.vision_tower",
-        lora_targets=r".*language_model\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj",
     )

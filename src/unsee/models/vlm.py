@@ -10,31 +10,36 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from accelerate import PartialState
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import AutoModelForImageTextToText, BitsAndBytesConfig, PreTrainedModel, ProcessorMixin
+from transformers.utils.import_utils import is_bitsandbytes_available
 
 from unsee.allocator import settle
+from unsee.config import ModelConfig
 from unsee.errors import ModelError, UnknownNameError
 from unsee.models import MODELS, shipped
 from unsee.models.family import Family, Layout, Picture
+from unsee.models.processor import load_processor
 
 log = logging.getLogger(__name__)
 
 _DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
+LoraTargets = Literal["decoder", "decoder+projector", "all_linear"]
 QUESTION_MARK, ANSWER_MARK = "\ue000", "\ue001"
 
 
 @dataclass(frozen=True)
 class Template:
-    """A chat template cut open: `before` question `between` `lead` answer `after`, start and end token included.
+    """A chat template cut open: `before` question `between` `lead` answer `after`, end token included.
 
     The model is prompted up to `between`; `lead`, mostly nothing or a space, is the first thing it writes.
     """
@@ -42,7 +47,7 @@ class Template:
     before: str
     between: str
     after: str
-    lead: str = ""
+    lead: str = field(default="", repr=False)
 
 
 class VLM:
@@ -54,12 +59,14 @@ class VLM:
         family: what its kind of model does in its own way.
         layout: where the parts are.
         id: what it was loaded from, for messages and records.
+        config: how it was loaded.
     """
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, id: str) -> None:
         self.model = model
         self.processor = processor
         self.id = id
+        self.config = ModelConfig(id=id)
         self.adapter: Any = None
         model_type = model.config.model_type
         if model_type not in MODELS.names():
@@ -70,37 +77,48 @@ class VLM:
 
     @classmethod
     def load(cls, id: str, *, dtype: Literal["auto", "float32", "bfloat16"] = "auto") -> VLM:
-        """Load "nano", a folder in the hub's format, or a hub id. Only safetensors are read; no remote code runs.
+        """Load "nano", a folder in the hub's format, or a hub id, as `load_as` does with the settings of a recipe.
 
         Args:
             id: what to load.
             dtype: of the weights; "auto" is bfloat16 on a GPU and float32 elsewhere.
+        """
+        return cls.load_as(ModelConfig(id=id, dtype=dtype))
+
+    @classmethod
+    def load_as(cls, config: ModelConfig) -> VLM:
+        """Load a model onto the device it will work on. Only safetensors are read; no remote code runs.
 
         Raises:
-            ModelError: the folder has no weights or no processor, or they cannot be read.
+            ModelError: the folder has no weights or no processor, or they cannot be read or quantized.
             UnknownNameError: nothing is called so, or the model is of an unknown family.
         """
         settle()
+        id = config.id
         source = shipped().get(id) or Path(id)
         if source.is_dir():
             _check_folder(id, source)
         elif source.is_absolute() or id.startswith(".") or id.count("/") != 1:
             raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
+        four_bit = {"quantization_config": _four_bits(id)} if config.quantization == "4bit" else {}
         try:
-            wanted = _DTYPES[dtype] or (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
+            wanted = _DTYPES[config.dtype] or (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
-                str(source), dtype=wanted, use_safetensors=True, output_loading_info=True
+                str(source), dtype=wanted, use_safetensors=True, output_loading_info=True, **four_bit
             )
-            processor = AutoProcessor.from_pretrained(str(source))
+            processor = load_processor(str(source), loaded[0].config)
         except Exception as error:  # transformers, tokenizers and safetensors have one of their own for every file
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(f"model {id}: cannot be loaded: {reason}") from error
         model, report = loaded
-        vlm = cls(model.eval(), processor, id)
+        vlm = cls(model.eval() if four_bit else model.eval().to(PartialState().device), processor, id)
+        vlm.config = config
         if lacking := sorted(report["missing_keys"]):
             raise ModelError(f"model {id}: {len(lacking)} of its weights are in no file, such as {lacking[0]}")
         if processor.chat_template is None:
             raise ModelError(f"model {id}: has no chat template; questions cannot be put to it")
+        if config.gradient_checkpointing:
+            vlm.model.activation_checkpointing_enable()
         return vlm
 
     def save(self, folder: Path) -> None:
@@ -110,9 +128,9 @@ class VLM:
 
     def reload(self) -> None:
         """Put the weights back as they were loaded, without adapters."""
-        fresh = VLM.load(self.id, dtype="bfloat16" if self.model.dtype == torch.bfloat16 else "float32")
-        self.model, self.adapter = fresh.model.to(self.device), None  # type: ignore[arg-type]
-        self.family = fresh.family
+        del self.model, self.adapter, self.family  # or there would be two of them at once
+        fresh = VLM.load_as(self.config)
+        self.model, self.adapter, self.family = fresh.model, None, fresh.family
 
     def untrained(self, seed: int = 0) -> VLM:
         """The same architecture and processor with random weights."""
@@ -157,28 +175,22 @@ class VLM:
             before, between = prompt.split(QUESTION_MARK)
             lead, after = whole[len(before) + len(QUESTION_MARK) :].split(ANSWER_MARK)
             lead = lead.removeprefix(between) if lead.startswith(between) else ""
-            start = "" if before.startswith(self.start or QUESTION_MARK) else self.start
-            after = after.strip() or self.processor.tokenizer.eos_token
-            self._templates[key] = Template(start + before, between, after, lead)
+            self._templates[key] = Template(before, between, after.strip() or self.processor.tokenizer.eos_token, lead)
         return self._templates[key]
-
-    @cached_property
-    def start(self) -> str:
-        """The text of the token that the tokenizer, not the chat template, puts before every prompt; mostly none."""
-        tokenizer = self.processor.tokenizer
-        return tokenizer.bos_token if tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id] else ""
 
     def picture(self, image: Image.Image) -> Picture:
         """The image as the model takes it."""
         return self.family.picture(image)
 
     def text_ids(self, text: str, pictures: Sequence[Picture] = ()) -> list[int]:
-        """Token ids of rendered text as it stands, its image placeholders filled with the pictures in order.
+        """Token ids of a whole rendered prompt, its image placeholders filled with the pictures in order.
+
+        The start token stands before it where the tokenizer puts one and the text does not.
 
         Raises:
             ModelError: there are more placeholders than pictures, or fewer.
         """
-        return self._ids([text], pictures)[0]
+        return self._prompts([text], pictures)[0]
 
     def prompt_ids(
         self, questions: Sequence[str], *, picture: Picture | None = None, system: str | None = None
@@ -186,14 +198,13 @@ class VLM:
         """Token ids of whole chat prompts, each about the same picture if there is one."""
         template = self.template(with_image=picture is not None, system=system)
         texts = [template.before + question + template.between for question in questions]
-        return self._ids(texts, [picture] if picture else [])
+        return self._prompts(texts, [picture] if picture else [])
 
     def answer_ids(self, answers: Sequence[str], *, end: bool = True) -> list[list[int]]:
         """Token ids of answers as the model would write them after a prompt, closed by the end token if `end`."""
         template = self.template(with_image=False)
-        before = self.text_ids(template.between)
         texts = [template.between + template.lead + answer + (template.after if end else "") for answer in answers]
-        rows = self._ids(texts, ())
+        before, *rows = self._tokens([template.between, *texts])
         if any(row[: len(before)] != before for row in rows):
             raise ModelError(f"model {self.id}: its tokenizer joins the end of the prompt and the start of an answer")
         return [row[len(before) :] for row in rows]
@@ -219,17 +230,38 @@ class VLM:
         """Full fine-tuning of decoder and projector; the vision tower stays as it is. Returns what is trained."""
         self.model.requires_grad_(True)
         self.model.get_submodule(self.layout.vision_tower).requires_grad_(False)
+        self.model.get_submodule(self.layout.projector).requires_grad_(True)  # in some families a part of the tower
         return self.trainable()
 
-    def add_lora(self, rank: int, alpha: int) -> list[nn.Parameter]:
-        """Fresh LoRA adapters in the decoder's linear layers, an earlier one merged first. Returns what is trained."""
-        from peft import LoraConfig, get_peft_model
+    def add_lora(self, rank: int, alpha: int, targets: LoraTargets = "decoder") -> list[nn.Parameter]:
+        """Fresh LoRA adapters in linear layers, an earlier one merged first. Returns what is trained."""
+        from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
         self.merge_lora()
+        if self.config.quantization == "4bit":
+            self.model = prepare_model_for_kbit_training(self.model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
         torch.manual_seed(0)  # a run that is killed before its first checkpoint starts from the same adapter
-        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=self.layout.lora_targets)
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=self.lora_modules(targets))
         self.adapter = get_peft_model(self.model, config)
         return self.trainable()
+
+    def lora_modules(self, targets: LoraTargets) -> list[str]:
+        """Names of the linear layers that adapters go into.
+
+        Args:
+            targets: "decoder", "decoder+projector", or "all_linear": every layer that is called like one of the
+                decoder's, wherever it is, as in the published code (in LLaVA the vision tower's queries, keys, values).
+        """
+        linear = [name for name, part in self.model.named_modules() if isinstance(part, nn.Linear)]
+        decoder = [name for name in linear if name.startswith(self.layout.decoder_layers)]
+        match targets:
+            case "decoder":
+                return decoder
+            case "decoder+projector":
+                return decoder + [name for name in linear if name.startswith(self.layout.projector)]
+            case "all_linear":
+                leaves = {name.rpartition(".")[2] for name in decoder}
+                return [name for name in linear if name.rpartition(".")[2] in leaves]
 
     def merge_lora(self) -> None:
         """Add the adapter, if there is one, to the weights it stands beside."""
@@ -270,27 +302,53 @@ class VLM:
 
     def fingerprint(self) -> str:
         """SHA-256 over all weights and the chat template."""
-        digest = hashlib.sha256(str(self.template(with_image=True)).encode())
+        template = self.template(with_image=True)
+        digest = hashlib.sha256(f"{template}{template.lead}".encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
-    def _ids(self, texts: Sequence[str], pictures: Sequence[Picture]) -> list[list[int]]:
-        """Token ids of rendered texts, each about the same pictures."""
-        written = [self.family.write_out(text, pictures) for text in texts]
-        rows: list[list[int]] = self.processor.tokenizer(written, add_special_tokens=False)["input_ids"]
-        return [self._stretched(row, pictures) for row in rows] if pictures else rows
+    def _prompts(self, texts: Sequence[str], pictures: Sequence[Picture]) -> list[list[int]]:
+        """Token ids of whole prompts, each about the same pictures."""
+        rows = self._tokens([self.family.write_out(text, pictures) for text in texts])
+        tokenizer, image = self.processor.tokenizer, self.family.image_token
+        if tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]:
+            rows = [row if row[:1] == [tokenizer.bos_token_id] else [tokenizer.bos_token_id, *row] for row in rows]
+        if not pictures:
+            return rows
+        runs = [run for picture in pictures for run in picture.runs]
+        lengths = [iter(runs) for _ in rows]
+        return [
+            [token for once in row for token in ([once] * next(length) if once == image else [once])]
+            for row, length in zip(rows, lengths, strict=True)
+        ]
 
-    def _stretched(self, row: list[int], pictures: Sequence[Picture]) -> list[int]:
-        """The row with every image token repeated as often as its run is long."""
-        runs = iter([run for picture in pictures for run in picture.runs])
-        image = self.family.image_token
-        return [token for once in row for token in ([once] * next(runs) if once == image else [once])]
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        rows: list[list[int]] = self.processor.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return rows
 
 
 def _turn(role: str, text: str, *before: dict[str, str]) -> dict[str, Any]:
     return {"role": role, "content": [*before, {"type": "text", "text": text}]}
+
+
+def _four_bits(id: str) -> BitsAndBytesConfig:
+    """QLoRA's: four-bit normal floats, their scales quantized too, products in bfloat16.
+
+    Raises:
+        ModelError: the library or the GPU is missing.
+    """
+    if not is_bitsandbytes_available():
+        raise ModelError(f"model {id}: quantization = '4bit' needs bitsandbytes; pip install 'unsee[4bit]'")
+    if not torch.cuda.is_available():
+        raise ModelError(f"model {id}: quantization = '4bit' needs a GPU, and torch finds none")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
 def _check_folder(id: str, folder: Path) -> None:

@@ -1,0 +1,11 @@
+"""Qwen3-VL: Qwen2.5-VL's patches and positions, seen at several depths of a Qwen3 decoder."""
+
+from __future__ import annotations
+
+from unsee.models import MODELS
+from unsee.models.qwen2_5_vl import Qwen25VL
+
+
+@MODELS.register("qwen3_vl", paper="arXiv:2511.21631")
+class Qwen3VL(Qwen25VL):
+    """Patches of the image's own shape that enter the first layers of a Qwen3 decoder too."""

@@ -1,0 +1,11 @@
+"""SmolVLM: Idefics3 made small (`SmolVLMForConditionalGeneration`), with videos that nothing here uses."""
+
+from __future__ import annotations
+
+from unsee.models import MODELS
+from unsee.models.idefics3 import Idefics3
+
+
+@MODELS.register("smolvlm", paper="arXiv:2504.05299")
+class SmolVLM(Idefics3):
+    """Idefics3's tiles for a small Llama decoder; its processor needs the package num2words."""
