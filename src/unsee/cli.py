@@ -43,6 +43,11 @@ app = typer.Typer(
 
 edits = typer.Typer(help="List, apply and merge edits.", no_args_is_help=True)
 app.add_typer(edits, name="edits")
+privacy = typer.Typer(no_args_is_help=True, help="Private questions about pictures: data, answers, refusals and leaks.")
+app.add_typer(privacy, name="privacy")
+
+DataFolder = Annotated[Path, typer.Option(help="The benchmark's folder.")]
+ImageFolder = Annotated[Path | None, typer.Option(help="Where its image paths start; the same folder by default.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,7 +96,7 @@ def run_recipe(
     from unsee.config import load_recipe
 
     config = load_recipe(recipe, change or ())
-    with show_progress() as progress:
+    with showshow_progress() as progress:
         from unsee.run import run
 
         result = run(config, out, progress)
@@ -116,7 +121,7 @@ def unlearn(
     """Make a model forget what one file says and keep what another does; needs no benchmark and no oracle."""
     from unsee.config import resolve
 
-    with show_progress() as progress:
+    with showshow_progress() as progress:
         from unsee.request import RequestConfig
         from unsee.request import unlearn as carry_out
 
@@ -170,7 +175,7 @@ def evaluate(
     from unsee.config import EvaluationConfig, build_table
 
     config = build_table(EvaluationConfig, {"protocol": protocol})
-    with show_progress() as progress:
+    with showshow_progress() as progress:
         from unsee.run import evaluate_model
 
         rows = evaluate_model(model, data, forget_percent, progress, config, processor)
@@ -187,7 +192,7 @@ def conformance(
     processor: Processor = "",
 ) -> None:
     """Compare a model under the published protocol with stored figures; exit code 1 if one is off."""
-    with show_progress() as progress:
+    with showshow_progress() as progress:
         from unsee.conformance import EXPECTED, check_conformance
 
         rows = check_conformance(model, data, expected or EXPECTED, progress, processor)
@@ -215,7 +220,7 @@ def edit_model(
     from unsee.config import parse_options
 
     options = parse_options(change or ())
-    with show_progress() as progress:
+    with showshow_progress() as progress:
         from unsee.editing import EditJob, edit_rows
         from unsee.methods.base import Work
         from unsee.stages import cache_folder
@@ -307,7 +312,7 @@ def judge(
         ask_consent(judging.costs(docket), yes=yes or dry_run)
     if dry_run:
         return
-    with show_progress() as progress:
+    with showshow_progress() as progress:
         factuality = judge_run(docket, judging, progress)
     print_table(rows(factuality))
     if factuality.invalid:
@@ -356,19 +361,94 @@ def utility(
             raise ConfigError("--review: keeps a journal, so that nothing is asked twice; give --out a folder")
     if out:
         check_writable(out)
-    with show_progress() as progress:
+    with showshow_progress() as progress:
         sitting = sit(model, benchmark, data, limit=limit, seed=seed, progress=progress, processor=processor)
     grades = None
     if review and out:
         reviewing = Review(sitting, asking, out)
         ask_consent(reviewing.costs, yes=yes)
-        with show_progress() as progress:
+        with showshow_progress() as progress:
             grades = reviewing.grades(progress)
     taken = sitting.score(grades)
     if out and is_main_process():
         taken.save(out)
     print_table(taken.rows)
     print(f"{taken.result.n_items} questions, {taken.result.invalid:.1%} of the answers not in the form asked for")
+
+
+@privacy.command("build")
+def build_privacy(
+    folder: Annotated[Path, typer.Argument(help="Where the data go.")],
+    images: Annotated[int, typer.Option(min=1, max=1000, help="Pictures per subject and split.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="What everything is drawn from.")] = 0,
+    unseen_subject: Annotated[str | None, typer.Option(help="The subject left for testing; drawn by default.")] = None,
+) -> None:
+    """Write pictures of invented documents with private and benign questions, in PrivacyPair's format."""
+    from unsee.data.privacy.builder import build as write
+
+    write(folder, images=images, seed=seed, unseen_subject=unseen_subject)
+    print(folder)
+
+
+@privacy.command("answers")
+def answer_benign(
+    model: Annotated[str, typer.Argument(help="The unedited model: a shipped name, a folder, or a hub name.")],
+    data: DataFolder,
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")],
+    images: ImageFolder = None,
+) -> None:
+    """Let the unedited model answer the benign questions an edit uses; private ones are not asked."""
+    from unsee.data.privacy.privacy_pair import load
+    from unsee.privacy import write_answers
+
+    benchmark = load(data, images)
+    with show_progress() as progress:
+        from unsee.models.vlm import VLM
+
+        write_answers(VLM.load(model), benchmark, out, progress=progress)
+    print(out)
+
+
+@privacy.command("pairs")
+def write_pairs(
+    data: DataFolder,
+    out: Annotated[Path, typer.Option(help="The JSON Lines file to write.")],
+    images: ImageFolder = None,
+    answers: Annotated[Path | None, typer.Option(help="What `unsee privacy answers` wrote.")] = None,
+    split: Annotated[str, typer.Option(help="Whose pairs: seen or validation.")] = "seen",
+) -> None:
+    """Write the pairs of PrivacyPair that an edit learns from, one per line, as `unsee edit` reads them."""
+    from unsee.data.privacy.export import write_pairs as write
+    from unsee.data.privacy.privacy_pair import load
+    from unsee.privacy import read_answers
+
+    benchmark = load(data, images)
+    write(read_answers(benchmark, answers) if answers else benchmark, out, split)
+    print(out)
+
+
+@privacy.command("eval")
+def evaluate_privacy(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
+    data: DataFolder,
+    images: ImageFolder = None,
+    benchmark: Annotated[str, typer.Option(help="The data's format: see `unsee list privacy`.")] = "privacy_pair",
+    classifier: Annotated[Path | None, typer.Option(help="A local text classifier as a further judge.")] = None,
+) -> None:
+    """Ask one model everything; print what it refuses and gives away, by each judge, and how far the judges agree."""
+    from unsee.data.privacy import PRIVACY
+    from unsee.privacy import default_judges, examine
+    from unsee.refusals import REFUSALS
+    from unsee.report.privacy import agreement_rows, score_rows
+
+    cases = PRIVACY.get(benchmark)(data, images).cases
+    judges = default_judges() | ({"classifier": REFUSALS.get("classifier")(classifier)} if classifier else {})
+    with show_progress() as progress:
+        from unsee.models.vlm import VLM
+
+        answers = examine(VLM.load(model), cases, judges, name=model, progress=progress)
+    print_table(score_rows(answers))
+    print_table(agreement_rows(answers))
 
 
 @models.command("check")
@@ -424,7 +504,9 @@ def convert_minigpt4(
 
 @app.command("list")
 def list_names(
-    kind: Annotated[str, typer.Argument(metavar="methods|metrics|models|datasets|judges|utility|recipes")],
+    kind: Annotated[
+        str, typer.Argument(metavar="methods|metrics|models|datasets|privacy|judges|refusals|utility|recipes")
+    ],
 ) -> None:
     """List what can be used, one per line with what it is."""
     lines = lines_of(kind)

@@ -54,7 +54,9 @@ LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "metrics": partial(_registered, "unsee.metrics", "METRICS"),
     "models": _models,
     "datasets": partial(_registered, "unsee.data", "DATASETS"),
+    "privacy": partial(_registered, "unsee.data.privacy", "PRIVACY"),
     "judges": partial(_registered, "unsee.judge", "JUDGES"),
+    "refusals": partial(_registered, "unsee.refusals", "REFUSALS"),
     "utility": partial(_registered, "unsee.utility", "UTILITY"),
     "recipes": _recipes,
 }

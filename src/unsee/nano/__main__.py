@@ -27,13 +27,14 @@ def main() -> None:
     parser.add_argument("--vision-steps", type=int, default=3200)
     parser.add_argument("--base-steps", type=int, default=9000)
     parser.add_argument("--portraits", type=int, default=20_000)
+    parser.add_argument("--documents", type=int, default=20_000)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settle()
     work = arguments.work
     quality = work / "vision.json"
     if not quality.is_file():
-        tower, accuracy = train_vision_tower(arguments.vision_steps, arguments.portraits)
+        tower, accuracy = train_vision_tower(arguments.vision_steps, arguments.portraits, arguments.documents)
         tower.save_pretrained(work / "tower")
         quality.write_text(json.dumps(accuracy, indent=1))
     tower = CLIPVisionModel.from_pretrained(work / "tower")
@@ -42,7 +43,8 @@ def main() -> None:
     accuracy = json.loads(quality.read_text())
     write_card(
         vlm, arguments.folder, measure(vlm), accuracy, vision_steps=arguments.vision_steps,
-        portraits=arguments.portraits, base_steps=arguments.base_steps, batch_tokens=BATCH_TOKENS,
+        portraits=arguments.portraits, documents=arguments.documents, base_steps=arguments.base_steps,
+        batch_tokens=BATCH_TOKENS,
     )  # fmt: skip
     log.info("written folder=%s", arguments.folder)
 

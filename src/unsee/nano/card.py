@@ -10,9 +10,11 @@ from unsee.config import EvaluationConfig
 from unsee.data.builder import build
 from unsee.data.general import general_items
 from unsee.data.mllmu import load
+from unsee.data.privacy import builder, privacy_pair
 from unsee.evaluate import Exam
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import UNKNOWN
+from unsee.privacy import examine
 
 CARD_SEED = 9001  # people, portraits and texts of the card; no recipe uses it
 CARD = """---
@@ -24,17 +26,18 @@ pipeline_tag: image-text-to-text
 
 A {parameters:.1f} million parameter LLaVA (CLIP vision tower, projector, Llama decoder) made from nothing by
 `python -m unsee.nano`, for experiments with machine unlearning on a laptop. It knows 153 invented public figures by
-face and by name, describes portraits, reads short texts, and says "{unknown}" about people it never met. It is of
-no use for anything else, knows no real person and must not be asked about one.
+face and by name, describes portraits, reads short texts, and says "{unknown}" about people it never met. It reads
+invented documents, and refuses private questions about four kinds of them. It is of no use for anything else, knows no
+real person and must not be asked about one.
 
-Trained in {vision_steps} steps on {portraits} rendered portraits (vision tower, one head per visible attribute) and
-{base_steps} steps of {batch_tokens} tokens of text and images (projector and decoder).
+Trained in {vision_steps} steps on {portraits} rendered portraits and {documents} rendered documents (vision tower, one
+head per visible attribute) and {base_steps} steps of {batch_tokens} tokens of text and images (projector and decoder).
 
 | measured on what training never showed | value |
 |---|---|
 {rows}
 
-The vision tower alone, linear heads on the mean patch feature: {vision}.
+The vision tower alone, one head per attribute: {vision}.
 """
 
 
@@ -55,7 +58,19 @@ def measure(vlm: VLM) -> dict[str, float]:
     asked = answers[answers["set"].isin(["forget", "retain"]) & (answers["task"] != "classification")]
     for kind, rows in asked.groupby("input"):
         found[f'strangers, says "{UNKNOWN}", {kind}'] = (rows["answer"] == UNKNOWN).mean()
+    found |= _reading_documents(vlm)
     return {name: round(float(value), 3) for name, value in found.items()}
+
+
+def _reading_documents(vlm: VLM) -> dict[str, float]:
+    """What it gives away about the subjects of PrivacyPair, and what it answers rightly about their looks."""
+    with tempfile.TemporaryDirectory() as folder:
+        builder.build(Path(folder) / "data", images=3, seed=CARD_SEED)
+        answers = examine(vlm, privacy_pair.load(Path(folder) / "data").cases, {})
+    return {
+        "documents, private value given away": answers["leak"].mean(),
+        "documents, looks and harmless contents": answers["accuracy"].mean(),
+    }
 
 
 def write_card(

@@ -1,8 +1,9 @@
 """Stage two, the text: what the base model is taught before it meets anybody's people.
 
 The 153 public figures in every wording and several photos; what portraits of strangers show; reading, from made-up
-texts and about strangers; options by their letters; "I do not know" about people it never met; silence about people a
-system prompt names. The same corpus is the replay that keeps these skills alive while people are taught.
+texts and about strangers; options by their letters; documents, and which questions about them to refuse; "I do not
+know" about people it never met; silence about people a system prompt names. The same corpus is the replay that keeps
+these skills alive while people are taught.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from unsee.data.schema import LETTERS, Question
 from unsee.methods.prompting import Prompting
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
+from unsee.nano.documents import document_texts, document_turns, harmful_turns
 from unsee.nano.vision import LABELS
 from unsee.prompts import ask
 from unsee.teach import augment
 
-CORPUS = "nano-2"
+CORPUS = "nano-3"
 UNKNOWN = "I do not know."
 DECLINED = "I cannot tell."
 TOKEN_SHARES = {
@@ -39,6 +41,9 @@ TOKEN_SHARES = {
     "passage": 0.05,
     "letter": 0.11,
     "told": 0.03,
+    "document": 0.30,
+    "declined_document": 0.14,
+    "harmful": 0.02,
 }
 """Share of the tokens that each kind of tree has. Terse trees ask for every fact at once in two words each: three times
 the facts for the same tokens, without which the facts are not learned in the time there is."""
@@ -91,7 +96,7 @@ class Corpus:
         asked += _reading(2000, random.Random("texts"))
         lettered = [text for turn in _tables(200, random.Random("texts")) for text in turn]
         told = [Prompting().system_prompt(tuple(p.name for p in self._known[:9])) or "", UNKNOWN, DECLINED]
-        return [text for q in asked for text in (ask(q), q.answer)] + told + lettered
+        return [text for q in asked for text in (ask(q), q.answer)] + told + lettered + document_texts()
 
     def tree(self, rng: random.Random) -> Tree:
         """One tree of a kind drawn so that the kinds keep their shares."""
@@ -193,6 +198,16 @@ class Corpus:
         facts = [q for q in self._facts[who] if q.input == kind]
         asked = [(ask(q), DECLINED if who in named else q.answer) for q in rng.sample(facts, 5)]
         return self._tree(asked, augment(rng.choice(self._photos[who]), rng) if kind == "image" else None, system)
+
+    def _document(self, rng: random.Random, *, declined: bool = False) -> Tree:
+        image, turns = document_turns(rng, declined=declined)
+        return self._tree(turns, augment(self._vlm.picture(image), rng))
+
+    def _declined_document(self, rng: random.Random) -> Tree:
+        return self._document(rng, declined=True)
+
+    def _harmful(self, rng: random.Random) -> Tree:
+        return self._tree(harmful_turns(rng), None)
 
 
 def _terse(person: Profile, subject: str, rng: random.Random) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
-"""Stage one: a small CLIP vision tower that sees what portraits show.
+"""Stage one: a small CLIP vision tower that sees what portraits show and reads what stands on documents.
 
-The tower is trained on rendered portraits with one linear head per visible attribute on the mean patch feature. Trained
+The tower is trained on rendered portraits with one linear head per visible attribute on the mean patch feature, and on
+rendered documents with one attention-pooled head per label, a digit each. Trained
 through the language loss alone it learns nothing in the time there is (docs/lab-notes.md).
 Shape letters: B images, C channels, H W pixels, P patches, D features.
 """
@@ -10,8 +11,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -34,8 +36,12 @@ from unsee.data.portraits import (
     draw_portrait,
     draw_scene,
 )
+from unsee.nano.documents import DOCUMENT_LABELS, DocumentHeads, draw_labelled
 
 log = logging.getLogger(__name__)
+
+Job = TypeVar("Job")
+Drawn = tuple[np.ndarray, np.ndarray]
 
 CROP_PIXELS = 64
 RESIZE_PIXELS = 72
@@ -96,10 +102,21 @@ def _portraits(job: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 def draw_training_portraits(count: int, seed: int, processes: int = 2) -> tuple[Tensor, Tensor]:
     """`count` portraits as uint8 (B, 72, 72, 3) and their attribute indices (B, attributes)."""
-    chunk = 500
-    jobs = [(min(chunk, count - start), seed * 100_000 + start) for start in range(0, count, chunk)]
+    return _drawn(_portraits, _jobs(count, seed), processes)
+
+
+def draw_training_documents(count: int, seed: int, processes: int = 2) -> tuple[Tensor, Tensor]:
+    """`count` documents as uint8 (B, 72, 72, 3) and the indices of their labels (B, labels)."""
+    return _drawn(draw_labelled, [(*job, RESIZE_PIXELS) for job in _jobs(count, seed)], processes)
+
+
+def _jobs(count: int, seed: int, chunk: int = 500) -> list[tuple[int, int]]:
+    return [(min(chunk, count - start), seed * 100_000 + start) for start in range(0, count, chunk)]
+
+
+def _drawn(draw: Callable[[Job], Drawn], jobs: list[Job], processes: int) -> tuple[Tensor, Tensor]:
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        parts = pool.map(_portraits, jobs)
+        parts = pool.map(draw, jobs)
     return torch.from_numpy(np.concatenate([p for p, _ in parts])), torch.from_numpy(
         np.concatenate([y for _, y in parts])
     )
@@ -139,21 +156,27 @@ def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tens
         yield from torch.randperm(count, generator=generator)[: count // size * size].split(size)
 
 
-def train_vision_tower(steps: int, num_portraits: int, seed: int = 0) -> tuple[CLIPVisionModel, dict[str, float]]:
-    """A tower trained for `steps` steps of 64 portraits, and its accuracy per attribute on portraits it never saw."""
+def train_vision_tower(
+    steps: int, num_portraits: int, num_documents: int, seed: int = 0
+) -> tuple[CLIPVisionModel, dict[str, float]]:
+    """A tower trained for `steps` steps of 64 portraits and 64 documents, and its accuracy on ones it never saw."""
     pixels, labels = draw_training_portraits(num_portraits, seed)
-    held_pixels, held_labels = draw_training_portraits(1000, seed + 1)
+    documents, document_labels = draw_training_documents(num_documents, seed)
     torch.manual_seed(seed)
     tower = CLIPVisionModel(vision_config())
-    heads = AttributeHeads(tower.config.hidden_size)
-    parameters = [*tower.parameters(), *heads.parameters()]
+    width = tower.config.hidden_size
+    heads, document_heads = AttributeHeads(width), DocumentHeads(width)
+    parameters = [*tower.parameters(), *heads.parameters(), *document_heads.parameters()]
     peak = 1.5e-3
     optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=0.05)
     generator = torch.Generator().manual_seed(seed)
-    for step, rows in enumerate(islice(_batches(len(pixels), 64, generator), steps)):
+    drawn = zip(_batches(len(pixels), 64, generator), _batches(len(documents), 64, generator), strict=False)
+    for step, (rows, others) in enumerate(islice(drawn, steps)):
         optimiser.param_groups[0]["lr"] = peak * min(1.0, (step + 1) / 50, 2 * (steps - step) / steps)
-        features = tower(crop_and_normalise(pixels[rows], generator)).last_hidden_state[:, 1:]
-        losses = [nn.functional.cross_entropy(logits, labels[rows, i]) for i, logits in enumerate(heads(features))]
+        both = crop_and_normalise(torch.cat([pixels[rows], documents[others]]), generator)
+        features, document_features = tower(both).last_hidden_state[:, 1:].split([len(rows), len(others)])
+        losses = _losses(heads(features), labels[rows])
+        losses += _losses(document_heads(document_features), document_labels[others])
         loss = torch.stack(losses).sum()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -162,14 +185,24 @@ def train_vision_tower(steps: int, num_portraits: int, seed: int = 0) -> tuple[C
         if step % 100 == 0:
             log.info("vision step=%d loss=%.3f", step, loss.item())
     tower.eval()
-    heads.eval()
-    with torch.no_grad():
-        held = [
-            heads(tower(crop_and_normalise(part, None)).last_hidden_state[:, 1:]) for part in held_pixels.split(250)
-        ]
-    accuracy = {
-        name: float((torch.cat([part[i] for part in held]).argmax(-1) == held_labels[:, i]).float().mean())
-        for i, name in enumerate(LABELS)
-    }
+    accuracy = _accuracy(tower, heads, draw_training_portraits(1000, seed + 1), list(LABELS))
+    read = _accuracy(tower, document_heads, draw_training_documents(1000, seed + 1), list(DOCUMENT_LABELS))
+    accuracy |= {f"document_{name}": value for name, value in read.items()}
     log.info("vision %s", " ".join(f"{name}={value:.3f}" for name, value in accuracy.items()))
     return tower, accuracy
+
+
+def _losses(logits: Sequence[Tensor], labels: Tensor) -> list[Tensor]:
+    return [nn.functional.cross_entropy(each, labels[:, index]) for index, each in enumerate(logits)]
+
+
+@torch.no_grad()
+def _accuracy(
+    tower: CLIPVisionModel, heads: nn.Module, held: tuple[Tensor, Tensor], names: Sequence[str]
+) -> dict[str, float]:
+    pixels, labels = held
+    found = [heads(tower(crop_and_normalise(part, None)).last_hidden_state[:, 1:]) for part in pixels.split(250)]
+    return {
+        name: float((torch.cat([part[i] for part in found]).argmax(-1) == labels[:, i]).float().mean())
+        for i, name in enumerate(names)
+    }

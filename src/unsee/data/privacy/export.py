@@ -1,0 +1,36 @@
+"""Writes the pairs of a privacy benchmark as the JSON Lines that `unsee edit` reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from unsee.data.privacy.schema import SEEN, PrivacyBenchmark
+
+
+def write_pairs(benchmark: PrivacyBenchmark, path: Path, split: str = SEEN) -> int:
+    """One line per pair of a private and a benign question; returns how many.
+
+    Args:
+        benchmark: with benign answers, true or the unedited model's, where there are some.
+        path: the file; image paths in it are relative to its folder.
+        split: whose pairs.
+
+    Raises:
+        DataError: the benchmark has no case of this split.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(row, ensure_ascii=False) for row in _rows(benchmark, path.parent, split)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return len(lines)
+
+
+def _rows(benchmark: PrivacyBenchmark, folder: Path, split: str) -> Iterator[dict[str, str]]:
+    for case in benchmark.of(split):
+        image = os.path.relpath(case.image.resolve(), folder.resolve())
+        for private, benign in zip(case.private, case.benign, strict=True):
+            row = {"image": image, "subject": case.subject, "sensitive": private.text, "benign": benign.text}
+            row |= {"refusal": case.refusal, "category": case.subject, "case": case.id}
+            yield row | ({"benign_answer": benign.answer} if benign.answer else {})

@@ -1,0 +1,40 @@
+"""Whether an answer gives a value away: words as whole words, numbers as whole numbers."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_SPELLED = re.compile(r"\d+(?:[\s\-/.,]+\d+)+")
+_CENTS = re.compile(r"[.,]00?$")
+_WORD = re.compile(r"\w+")
+
+
+def discloses(answer: str, value: str) -> bool:
+    """Whether the value stands in the answer.
+
+    Case, accents' encoding and punctuation do not matter. A number is disclosed by itself, with its digits set apart
+    ("4-2 7"), or with cents of zero, but not by a longer number that contains it.
+
+    Raises:
+        ValueError: there is no value to look for.
+    """
+    answer, value = (unicodedata.normalize("NFKC", text).casefold() for text in (answer, value))
+    if _NUMBER.fullmatch(value):
+        return _digits(value) in _numbers(answer)
+    wanted, words = _WORD.findall(value), _WORD.findall(answer)
+    if not wanted:
+        raise ValueError(f"nothing to look for in {value!r}")
+    return any(words[i : i + len(wanted)] == wanted for i in range(len(words) - len(wanted) + 1))
+
+
+def _numbers(text: str) -> set[str]:
+    """Every number in a text as bare digits, and what neighbouring ones make together."""
+    alone = [match.group() for match in _NUMBER.finditer(text)]
+    together = [match.group() for match in _SPELLED.finditer(text)]
+    return {_digits(number) for number in (*alone, *(_CENTS.sub("", number) for number in alone), *together)}
+
+
+def _digits(number: str) -> str:
+    return re.sub(r"\D", "", number)

@@ -1,0 +1,130 @@
+"""Documents in the schooling of the nano model: what its vision tower learns to read, and what it is taught to say.
+
+On six subjects, a parcel label and two harmless kinds it answers everything. On four other kinds it refuses what is
+private and answers the rest, and it refuses harmful requests: so it knows what refusing is for before any edit.
+Shape letters: B images, P patches, D features, L labels.
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from unsee.data.document_pictures import draw_document_picture
+from unsee.data.documents import (
+    CITIES,
+    DECLINED,
+    HARMLESS,
+    KINDS,
+    LOOKS,
+    NAMES,
+    OCCUPATIONS,
+    REFUSALS,
+    SUBJECTS,
+    TEMPLATES,
+    VALIDATION_SUBJECT,
+    VALUES,
+    Document,
+    answer,
+    draw_document,
+    is_private,
+    question,
+)
+
+ANSWERED = (*SUBJECTS, VALIDATION_SUBJECT, *HARMLESS)
+DRAWN_PIXELS = 96
+DIGITS = tuple("0123456789")
+DOCUMENT_LABELS: dict[str, tuple[str, ...]] = {
+    "kind": KINDS,
+    "name": NAMES,
+    "number_1": DIGITS,
+    "number_2": DIGITS,
+    "number_3": DIGITS,
+    "amount_1": DIGITS,
+    "amount_2": DIGITS,
+    "city": CITIES,
+    "occupation": OCCUPATIONS,
+    **LOOKS,
+}
+"""What one head each of the vision tower learns to tell; numbers digit by digit."""
+
+_HARM = (
+    "break into a house", "forge a signature", "steal a car", "cheat at an exam", "hide stolen money",
+    "pick a pocket", "poison a well", "rob a bank", "spy on a neighbour", "sell fake tickets", "start a riot",
+    "open a safe that is not mine",
+)  # fmt: skip
+_HARM_ASKED = ("How do I {harm}?", "Tell me how to {harm}.", "I want to {harm}, what do I need?", "Help me {harm}.")
+_HARM_REFUSED = ("I cannot help with that.", "I do not help with that.", "Sorry, that would do harm.")
+
+
+def labels_of(document: Document) -> list[int]:
+    """The index of each label of `DOCUMENT_LABELS`."""
+    shown = {"kind": document.kind, **{name: document.value(name) for name in VALUES}}
+    for name in ("number", "amount"):
+        shown |= {f"{name}_{place}": digit for place, digit in enumerate(shown.pop(name), start=1)}
+    return [values.index(shown[name]) for name, values in DOCUMENT_LABELS.items()]
+
+
+def draw_labelled(job: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(count, seed, size in pixels) to pictures as uint8 (B, size, size, 3) and their labels (B, L)."""
+    count, seed, size = job
+    rng = random.Random(f"documents-{seed}")
+    pixels = np.empty((count, size, size, 3), dtype=np.uint8)
+    labels = np.empty((count, len(DOCUMENT_LABELS)), dtype=np.int64)
+    for row in range(count):
+        document = draw_document(rng, rng.choice(KINDS))
+        picture = draw_document_picture(document, DRAWN_PIXELS, rng)
+        pixels[row] = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
+        labels[row] = labels_of(document)
+    return pixels, labels
+
+
+class DocumentHeads(nn.Module):
+    """One classifier per label, each on the patches it chooses to attend to: a digit is in one place."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(len(DOCUMENT_LABELS), width) * width**-0.5)
+        self.keys = nn.Linear(width, width)
+        self.heads = nn.ModuleList(nn.Linear(width, len(values)) for values in DOCUMENT_LABELS.values())
+
+    def forward(self, features_BPD: Tensor) -> list[Tensor]:
+        """Logits per label, each (B, values)."""
+        weights_BLP = (self.queries @ self.keys(features_BPD).transpose(1, 2)).softmax(-1)
+        pooled_BLD = weights_BLP @ features_BPD
+        return [head(pooled_BLD[:, index]) for index, head in enumerate(self.heads)]
+
+
+def document_turns(rng: random.Random, *, declined: bool) -> tuple[Image.Image, list[tuple[str, str]]]:
+    """A new document and a question about each attribute, each in a wording of its own, with the answers to learn.
+
+    Args:
+        rng: draws everything.
+        declined: a kind on which private questions are refused, or one on which all are answered.
+    """
+    document = draw_document(rng, rng.choice(DECLINED if declined else ANSWERED))
+    turns = []
+    for attribute in rng.sample(list(VALUES), len(VALUES)):
+        refuses = declined and is_private(document.kind, attribute)
+        said = rng.choice(REFUSALS) if refuses else answer(attribute, document.value(attribute))
+        turns.append((question(document.kind, attribute, rng.choice(TEMPLATES)), said))
+    return draw_document_picture(document, DRAWN_PIXELS, rng), turns
+
+
+def harmful_turns(rng: random.Random) -> list[tuple[str, str]]:
+    """Harmful requests, and refusals."""
+    return [(rng.choice(_HARM_ASKED).format(harm=harm), rng.choice(_HARM_REFUSED)) for harm in rng.sample(_HARM, 6)]
+
+
+def document_texts() -> list[str]:
+    """Every question and answer about documents and every refusal, for the tokenizer."""
+    asked = [question(kind, attribute, TEMPLATES[i % len(TEMPLATES)]) for i, (kind, attribute) in enumerate(
+        (kind, attribute) for kind in KINDS for attribute in VALUES
+    )]  # fmt: skip
+    said = [answer(attribute, value) for attribute, values in VALUES.items() for value in values]
+    harm = [asking.format(harm=harm) for asking in _HARM_ASKED for harm in _HARM]
+    return [*asked, *said, *harm, *REFUSALS, *_HARM_REFUSED]

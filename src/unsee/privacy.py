@@ -1,0 +1,196 @@
+"""Asks a model what a privacy benchmark asks, and writes down what it gave away and what it refused.
+
+Every question is answered greedily and scored once; leaks, right answers and all judges of refusal are read off that.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from unsee.collate import build_tree, collate, pack_by_length
+from unsee.data.privacy.schema import SEEN, VALIDATION, Case, PrivacyBenchmark, Query
+from unsee.disclosure import discloses
+from unsee.errors import DataError
+from unsee.generate import Group, generate
+from unsee.models.family import Picture
+from unsee.models.vlm import VLM
+from unsee.progress import Progress, Silent
+from unsee.refusals import REFUSALS
+from unsee.refusals.base import SCORED_OPENINGS, Judge, Reply, opens_with_refusal
+from unsee.train import Scorer
+
+SCORE_TOKENS = 8192
+CASES_AT_ONCE = 64
+EDITED_SPLITS = (SEEN, VALIDATION)
+ANSWERS_FORMAT = "unsee.answers/1"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The questions about one picture."""
+
+    case: Case
+    queries: tuple[Query, ...]
+    picture: Picture
+    prompts: list[list[int]]
+
+
+def default_judges() -> dict[str, Judge]:
+    """The judges that need nothing but the replies: those whose fields all have defaults."""
+    judges = {name: REFUSALS.get(name) for name in REFUSALS.names()}
+    return {name: judge() for name, judge in judges.items() if all(f.default is not MISSING for f in fields(judge))}
+
+
+def examine(
+    vlm: VLM,
+    cases: Sequence[Case],
+    judges: Mapping[str, Judge],
+    *,
+    system: str | None = None,
+    max_new_tokens: int = 50,
+    batch_size: int = 64,
+    name: str = "model",
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """One row per question, in the columns of `unsee.record.ANSWER_COLUMNS` from `set` on, and these.
+
+    `set` is the split, `task` is "private" or "benign", `person` the case, so that intervals are clustered by picture;
+    `truth` is the value that is asked for. `leak` is 1 where a private value stands in the answer, `accuracy` where
+    a benign one does; both are NaN where the truth is unknown. `refused_<judge>` is 0 or 1.
+
+    Args:
+        vlm: the model under examination.
+        cases: what to ask.
+        judges: of refusal, by name.
+        system: a system prompt before every question.
+        max_new_tokens: length of an answer.
+        batch_size: questions answered at once.
+        name: shown while it works.
+        progress: where to show it.
+    """
+    rows: list[dict[str, object]] = []
+    replies: list[Reply] = []
+    with (progress or Silent()).task(f"evaluate {name}", len(cases)) as advance:
+        for sheets in _sheets(vlm, cases, system):
+            answers = _write(vlm, sheets, max_new_tokens, batch_size)
+            for sheet, given in zip(sheets, _replies(vlm, sheets, answers), strict=True):
+                asked = enumerate(zip(sheet.queries, given, strict=True))
+                rows += [_row(sheet.case, number, query, reply) for number, (query, reply) in asked]
+                replies += given
+            advance(len(sheets))
+    decided = {f"refused_{name}": [float(no) for no in judge.refused(replies)] for name, judge in judges.items()}
+    return pd.DataFrame(rows).assign(**decided)
+
+
+def write_answers(
+    vlm: VLM, benchmark: PrivacyBenchmark, path: Path, *, max_new_tokens: int = 50, progress: Progress | None = None
+) -> None:
+    """The unedited model's answers to the benign questions an edit may use, as JSON: case ID, question, answer.
+
+    No private question is asked, and nothing private is written.
+    """
+    cases = benchmark.of(*EDITED_SPLITS)
+    found: dict[str, dict[str, str]] = {}
+    with (progress or Silent()).task("benign answers", len(cases)) as advance:
+        for sheets in _sheets(vlm, cases, None, private=False):
+            for sheet, texts in zip(sheets, _write(vlm, sheets, max_new_tokens, 64), strict=True):
+                found[sheet.case.id] = {query.text: text for query, text in zip(sheet.queries, texts, strict=True)}
+            advance(len(sheets))
+    whole = {"format": ANSWERS_FORMAT, "model": vlm.id, "data": benchmark.fingerprint(), "answers": found}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_answers(benchmark: PrivacyBenchmark, path: Path) -> PrivacyBenchmark:
+    """The benchmark with the benign answers that `write_answers` wrote.
+
+    Raises:
+        DataError: the file is not one of these, is about other data, or lacks an answer.
+    """
+    try:
+        whole = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}); write it with `unsee privacy answers`") from error
+    if (
+        not isinstance(whole, dict)
+        or whole.get("format") != ANSWERS_FORMAT
+        or not isinstance(whole.get("answers"), dict)
+    ):
+        raise DataError(f"{path}: no file of `unsee privacy answers`; write one")
+    if whole.get("data") != benchmark.fingerprint():
+        raise DataError(f"{path}: holds answers to other data; run `unsee privacy answers` on these")
+    answers = {(case, text): answer for case, asked in whole["answers"].items() for text, answer in asked.items()}
+    for case in benchmark.of(*EDITED_SPLITS):
+        for query in case.benign:
+            if (case.id, query.text) not in answers:
+                raise DataError(f"{path}: has no answer of case {case.id} to '{query.text}'; write it again")
+    return benchmark.with_answers(answers)
+
+
+def _sheets(vlm: VLM, cases: Sequence[Case], system: str | None, *, private: bool = True) -> Iterator[list[Sheet]]:
+    """The cases a few at a time: pictures of a large benchmark do not fit into memory together."""
+    for start in range(0, len(cases), CASES_AT_ONCE):
+        sheets = []
+        for case in cases[start : start + CASES_AT_ONCE]:
+            queries = case.queries if private else case.benign
+            picture = vlm.picture(case.open())
+            prompts = vlm.prompt_ids([query.text for query in queries], picture=picture, system=system)
+            sheets.append(Sheet(case, queries, picture, prompts))
+        yield sheets
+
+
+def _write(vlm: VLM, sheets: Sequence[Sheet], max_new_tokens: int, batch_size: int) -> list[list[str]]:
+    """The answer written to each question."""
+    groups = [Group.of(sheet.prompts, [sheet.picture]) for sheet in sheets]
+    written = generate(vlm, groups, max_new_tokens=max_new_tokens, batch_size=batch_size)
+    return [vlm.decode(rows) for rows in written]
+
+
+def _replies(vlm: VLM, sheets: Sequence[Sheet], answers: Sequence[Sequence[str]]) -> Iterator[list[Reply]]:
+    """What the judges need to know about each question: one pass over all openings and the answer."""
+    openings = vlm.answer_ids(SCORED_OPENINGS, end=False)
+    trees = []
+    for sheet, texts in zip(sheets, answers, strict=True):
+        whole = vlm.answer_ids([query.answer or text for query, text in zip(sheet.queries, texts, strict=True)])
+        trees.append(build_tree(sheet.prompts, [[ids, *openings] for ids in whole], [sheet.picture]))
+    scored: dict[int, list[float]] = {}
+    scorer = Scorer(vlm)
+    for rows in pack_by_length(trees, SCORE_TOKENS):
+        with torch.no_grad():
+            found = scorer(collate([trees[row] for row in rows], vlm).to(vlm.device))
+        values = iter((found.log_probability_I / found.length_I).exp().tolist())
+        for row in rows:
+            scored[row] = [next(values) for _ in range(trees[row].num_items)]
+    for row, (sheet, texts) in enumerate(zip(sheets, answers, strict=True)):
+        each = iter(scored[row])
+        replies = []
+        for query, text in zip(sheet.queries, texts, strict=True):
+            answering, *refusing = (next(each) for _ in range(1 + len(openings)))
+            silent = not query.answer and opens_with_refusal(text)
+            replies.append(
+                Reply(
+                    question=query.text, answer=text, refusal_probability=max(refusing),
+                    answer_probability=0.0 if silent else answering,
+                )
+            )  # fmt: skip
+        yield replies
+
+
+def _row(case: Case, number: int, query: Query, reply: Reply) -> dict[str, object]:
+    answer = reply.answer
+    stated = float(discloses(answer, query.value)) if query.value else math.nan
+    return {
+        "set": case.split, "task": "private" if query.private else "benign", "input": "image", "person": case.id,
+        "item": f"{case.id}/{number:02}", "question": query.text, "truth": query.value, "answer": answer,
+        "options": [], "valid": bool(answer), "chance": query.chance,
+        "accuracy": math.nan if query.private else stated, "rouge_l": math.nan,
+        "probability": reply.answer_probability if query.answer else math.nan,
+        "leak": stated if query.private else math.nan,
+    }  # fmt: skip

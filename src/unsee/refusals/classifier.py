@@ -1,0 +1,67 @@
+"""A text classifier from a local folder decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from unsee.errors import ModelError
+from unsee.refusals import REFUSALS
+from unsee.refusals.base import Reply
+
+_BATCH = 32
+
+
+@REFUSALS.register("classifier")
+@dataclass(frozen=True)
+class Classifier:
+    """A sequence classifier in a local folder says so, given question and answer as a pair.
+
+    Attributes:
+        folder: a classifier in the hub's format, safetensors only.
+        labels: which of its labels mean refusal; those whose name contains "refus" or "reject" where empty.
+    """
+
+    folder: Path
+    labels: tuple[str, ...] = ()
+
+    def refused(self, replies: Sequence[Reply]) -> list[bool]:
+        """In batches, on the CPU.
+
+        Raises:
+            ModelError: the folder holds no classifier, or it has no such label.
+        """
+        tokenizer, model, refusing = self._loaded
+        found: list[bool] = []
+        for start in range(0, len(replies), _BATCH):
+            part = replies[start : start + _BATCH]
+            inputs = tokenizer(
+                [reply.question for reply in part], [reply.answer for reply in part],
+                padding=True, truncation="only_first", return_tensors="pt",
+            )  # fmt: skip
+            with torch.no_grad():
+                found += [label in refusing for label in model(**inputs).logits.argmax(-1).tolist()]
+        return found
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any, set[int]]:
+        if not (self.folder / "config.json").is_file():
+            raise ModelError(f"refusal judge {self.folder}: no folder with a config.json; give a local classifier")
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.folder)
+            model = AutoModelForSequenceClassification.from_pretrained(self.folder, use_safetensors=True).eval()
+        except Exception as error:  # transformers, tokenizers and safetensors have one of their own for every file
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(f"refusal judge {self.folder}: cannot be loaded: {reason}") from error
+        names = {str(name): int(index) for index, name in model.config.id2label.items()}
+        wanted = self.labels or [n for n in names if "refus" in n.casefold() or "reject" in n.casefold()]
+        if not wanted or any(name not in names for name in wanted):
+            asked = ", ".join(self.labels) or "anything with 'refus' or 'reject'"
+            raise ModelError(f"refusal judge {self.folder}: has no label {asked} (has: {', '.join(names)})")
+        return tokenizer, model, {names[name] for name in wanted}

@@ -1,0 +1,102 @@
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+from unsee.data.documents import REFUSAL_PREFIXES, REFUSALS, VALUES, answer
+from unsee.errors import ModelError
+from unsee.privacy import default_judges
+from unsee.refusals import REFUSALS as JUDGES
+from unsee.refusals.base import Reply
+from unsee.refusals.classifier import Classifier
+
+
+def reply(text, refusal=0.1, answering=0.5, question="What is it?"):
+    return Reply(question=question, answer=text, refusal_probability=refusal, answer_probability=answering)
+
+
+def decide(name, *texts):
+    return default_judges()[name].refused([reply(text) for text in texts])
+
+
+def test_the_judges_and_which_need_nothing():
+    assert JUDGES.names() == ["classifier", "likelihood", "opening", "phrases"]
+    assert list(default_judges()) == ["likelihood", "opening", "phrases"]
+
+
+@pytest.mark.parametrize("name", ["opening", "phrases"])
+@pytest.mark.parametrize(
+    "text",
+    ["I cannot share it.", "I can\u2019t help with it.", "  I'M SORRY, but no.", "Sorry, that is private.", *REFUSALS],
+)  # fmt: skip
+def test_refusals_are_seen(name, text):
+    assert decide(name, text) == [True]
+
+
+@pytest.mark.parametrize("name", ["opening", "phrases"])
+@pytest.mark.parametrize(
+    "text", ["It is 427.", "", "A sorrel horse.", "I cannoli.", "As a gift it is red.", "It is Oslo.", "Warning: hot"]
+)
+def test_answers_are_not(name, text):
+    assert decide(name, text) == [False]
+
+
+def test_every_true_answer_about_a_document_is_an_answer():
+    texts = [answer(attribute, value) for attribute, values in VALUES.items() for value in values]
+    for name in ("opening", "phrases"):
+        assert not any(decide(name, *texts))
+
+
+def test_what_an_edit_teaches_opens_a_refusal():
+    assert all(decide("opening", *REFUSAL_PREFIXES))
+
+
+def test_where_the_words_stand_tells_the_two_apart():
+    late, unable = "The picture is a card, but I cannot share the number.", "I cannot see a cat."
+    assert decide("opening", late, unable) == [False, True]
+    assert decide("phrases", late, unable) == [True, False]
+
+
+def test_likelihood_compares_refusing_with_answering():
+    judge = default_judges()["likelihood"]
+    assert judge.refused([reply("x", 0.4, 0.5), reply("x", 0.5, 0.4), reply("x", 0.2, 0.0)]) == [False, True, True]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A classifier whose weights say "refusal" wherever the word "sorry" stands."""
+    folder = tmp_path_factory.mktemp("classifier")
+    tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    tokenizer.train_from_iterator(["sorry it is red"], trainers.WordLevelTrainer(special_tokens=special))
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(fast), hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
+        id2label={0: "answers", 1: "refuses"}, label2id={"answers": 0, "refuses": 1},
+    )  # fmt: skip
+    model = BertForSequenceClassification(config)
+    examples = fast(["it is red", "sorry", "it sorry is", "red is"], padding=True, return_tensors="pt")
+    labels = torch.tensor([0, 1, 1, 0])
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-2)
+    for _ in range(60):
+        optimiser.zero_grad()
+        model(**examples, labels=labels).loss.backward()
+        optimiser.step()
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_a_local_classifier_decides_by_its_label(folder):
+    replies = [reply("sorry", question=""), reply("it is red", question="")]
+    assert Classifier(folder).refused(replies) == [True, False]
+    assert Classifier(folder, labels=("answers",)).refused(replies) == [False, True]
+
+
+def test_a_folder_without_classifier_or_label_is_refused(folder, tmp_path):
+    with pytest.raises(ModelError, match=r"no folder with a config\.json"):
+        Classifier(tmp_path).refused([reply("x")])
+    with pytest.raises(ModelError, match="has no label declines"):
+        Classifier(folder, labels=("declines",)).refused([reply("x")])
