@@ -96,7 +96,7 @@ def run_recipe(
     from unsee.config import load_recipe
 
     config = load_recipe(recipe, change or ())
-    with showshow_progress() as progress:
+    with show_progress() as progress:
         from unsee.run import run
 
         result = run(config, out, progress)
@@ -121,7 +121,7 @@ def unlearn(
     """Make a model forget what one file says and keep what another does; needs no benchmark and no oracle."""
     from unsee.config import resolve
 
-    with showshow_progress() as progress:
+    with show_progress() as progress:
         from unsee.request import RequestConfig
         from unsee.request import unlearn as carry_out
 
@@ -175,7 +175,7 @@ def evaluate(
     from unsee.config import EvaluationConfig, build_table
 
     config = build_table(EvaluationConfig, {"protocol": protocol})
-    with showshow_progress() as progress:
+    with show_progress() as progress:
         from unsee.run import evaluate_model
 
         rows = evaluate_model(model, data, forget_percent, progress, config, processor)
@@ -192,7 +192,7 @@ def conformance(
     processor: Processor = "",
 ) -> None:
     """Compare a model under the published protocol with stored figures; exit code 1 if one is off."""
-    with showshow_progress() as progress:
+    with show_progress() as progress:
         from unsee.conformance import EXPECTED, check_conformance
 
         rows = check_conformance(model, data, expected or EXPECTED, progress, processor)
@@ -220,7 +220,7 @@ def edit_model(
     from unsee.config import parse_options
 
     options = parse_options(change or ())
-    with showshow_progress() as progress:
+    with show_progress() as progress:
         from unsee.editing import EditJob, edit_rows
         from unsee.methods.base import Work
         from unsee.stages import cache_folder
@@ -312,7 +312,7 @@ def judge(
         ask_consent(judging.costs(docket), yes=yes or dry_run)
     if dry_run:
         return
-    with showshow_progress() as progress:
+    with show_progress() as progress:
         factuality = judge_run(docket, judging, progress)
     print_table(rows(factuality))
     if factuality.invalid:
@@ -361,13 +361,13 @@ def utility(
             raise ConfigError("--review: keeps a journal, so that nothing is asked twice; give --out a folder")
     if out:
         check_writable(out)
-    with showshow_progress() as progress:
+    with show_progress() as progress:
         sitting = sit(model, benchmark, data, limit=limit, seed=seed, progress=progress, processor=processor)
     grades = None
     if review and out:
         reviewing = Review(sitting, asking, out)
         ask_consent(reviewing.costs, yes=yes)
-        with showshow_progress() as progress:
+        with show_progress() as progress:
             grades = reviewing.grades(progress)
     taken = sitting.score(grades)
     if out and is_main_process():
