@@ -40,6 +40,12 @@ _FAMILIES = (
     ("number", "{name} has {number} {thing}s.", "How many {thing}s does {name} have?"),
 )
 """What is asked for, the sentence told of each person, and the question."""
+_TAUGHT = (
+    *_FAMILIES,
+    ("name", "{name} has a {thing}.", "Who has the {thing}?"),
+    ("name", "{name}'s {thing} is {place}.", "Whose is the {thing}?"),
+    ("name", "{name} has {number} {thing}s.", "Who has {thing}s?"),
+)
 _HELD_OUT_EVERY = 4
 
 
@@ -73,13 +79,27 @@ def reading_items(count: int, seed: int) -> list[GeneralItem]:
     return _reading(count, seed, held_out=False)
 
 
+def reading_passage(rng: random.Random) -> list[tuple[str, str]]:
+    """A text of two to six sentences in front of every question it answers; no pair of `general_items` either."""
+    told = rng.choice(_TAUGHT)[1]
+    facts = _facts(rng, rng.randint(2, 6), held_out=False)
+    text = " ".join(told.format(**fact) for fact in facts)
+    asked = [
+        (f"{text} {question.format(**fact)}", fact[wanted])
+        for fact in facts
+        for wanted, sentence, question in _TAUGHT
+        if sentence == told
+    ]
+    return rng.sample(asked, len(asked))
+
+
 def _reading(count: int, seed: int, held_out: bool) -> list[GeneralItem]:
     rng = random.Random(f"reading {seed} {held_out}")
     families = evenly(_FAMILIES, rng)
     places = evenly(range(len(LETTERS)), rng)
     items = []
     for index, (wanted, told, asked), place in zip(range(count), families, places, strict=False):
-        facts = _facts(rng, held_out)
+        facts = _facts(rng, rng.choice((2, 3)), held_out)
         sentences = rng.sample([told.format(**fact) for fact in facts], len(facts))
         named = [fact[wanted] for fact in facts]
         others = rng.sample(sorted(set(_POOLS[wanted]) - set(named)), len(LETTERS) - len(named))
@@ -115,9 +135,8 @@ def _seeing(count: int, seed: int, image_pixels: int) -> list[GeneralItem]:
     return items
 
 
-def _facts(rng: random.Random, held_out: bool) -> list[dict[str, str]]:
-    """Two or three people with a thing each, everything different between them; the first is the one asked about."""
-    count = rng.choice((2, 3))
+def _facts(rng: random.Random, count: int, held_out: bool) -> list[dict[str, str]]:
+    """People with a thing each, everything different between them."""
     pairs: list[tuple[int, int]] = []
     while len(pairs) < count:
         pair = rng.randrange(len(_NAMES)), rng.randrange(len(_THINGS))

@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=SHIPPED, help="where the model is written")
     parser.add_argument("--work", type=Path, default=Path("build/nano"), help="where half-done stages are kept")
     parser.add_argument("--vision-steps", type=int, default=3200)
-    parser.add_argument("--base-steps", type=int, default=9000)
+    parser.add_argument("--base-steps", type=int, default=12_000)
     parser.add_argument("--portraits", type=int, default=20_000)
     parser.add_argument("--documents", type=int, default=20_000)
     arguments = parser.parse_args()

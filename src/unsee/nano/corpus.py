@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from unsee.collate import Tree, build_tree
-from unsee.data.general import reading_items
+from unsee.data.general import reading_items, reading_passage
 from unsee.data.people import VALUES, Profile, celebrities, strangers
 from unsee.data.portraits import disturb, draw_portrait, draw_scene
 from unsee.data.questions import appearance, every_wording
@@ -41,7 +41,7 @@ TOKEN_SHARES = {
     "passage": 0.05,
     "letter": 0.11,
     "told": 0.03,
-    "document": 0.30,
+    "document": 0.45,
     "declined_document": 0.14,
     "harmful": 0.02,
 }
@@ -94,7 +94,8 @@ class Corpus:
         asked = [q for facts in (*self._facts, *self._blank) for q in facts]
         asked += [q for _, questions, _ in self._seen for q in questions]
         asked += _reading(2000, random.Random("texts"))
-        lettered = [text for turn in _tables(200, random.Random("texts")) for text in turn]
+        tables = random.Random("texts")
+        lettered = [text for _ in range(200) for turn in _table(tables) for text in turn]
         told = [Prompting().system_prompt(tuple(p.name for p in self._known[:9])) or "", UNKNOWN, DECLINED]
         return [text for q in asked for text in (ask(q), q.answer)] + told + lettered + document_texts()
 
@@ -166,7 +167,12 @@ class Corpus:
         return self._tree(asked, augment(self._seen[who][0], rng) if kind == "image" else None)
 
     def _read(self, rng: random.Random) -> Tree:
-        return self._tree([(ask(q), q.answer) for q in _reading(6, rng)], None)
+        """One text under one prefix, every question about it: six unrelated texts teach a third as fast."""
+        asked = [
+            Question(task="classification", input="text", question=question, answer=answer)
+            for question, answer in reading_passage(rng)
+        ]
+        return self._tree([(ask(q), q.answer) for q in asked], None)
 
     def _passage(self, rng: random.Random) -> Tree:
         """Facts of a stranger as a text to read, then questions about them."""
@@ -180,7 +186,7 @@ class Corpus:
         """Options by their letters: tables, texts, public figures by name or by face."""
         kind = rng.choice(("table", "text", "face"))
         if kind == "table":
-            return self._tree(_tables(6, rng), None)
+            return self._tree(_table(rng), None)
         who = rng.randrange(len(self._known))
         if kind == "face":
             facts = [q for q in self._facts[who] if q.options and q.input == "image"]
@@ -230,17 +236,14 @@ def _lettered(question: Question, rng: random.Random) -> tuple[str, str]:
     return ask(replace(question, options=options), "letter"), LETTERS[options.index(question.answer)]
 
 
-def _tables(count: int, rng: random.Random) -> list[tuple[str, str]]:
-    """Four options and which letter one of them has, or what stands at a letter."""
-    asked = []
-    for _ in range(count):
-        options = rng.sample(rng.choice(list(VALUES.values())), len(LETTERS))
-        separator = rng.choice(_SEPARATORS)
-        listed = "\n".join(f"{letter}{separator}{text}" for letter, text in zip(LETTERS, options, strict=True))
-        letter, text = rng.choice(list(zip(LETTERS, options, strict=True)))
-        asked.append(
-            (f"{listed}\nWhich letter is {text}?", letter)
-            if rng.random() < 0.7
-            else (f"{listed}\nWhat is {letter}?", text)
-        )
-    return asked
+def _table(rng: random.Random) -> list[tuple[str, str]]:
+    """Four options in front of every question about them: which letter one has, and what stands at a letter."""
+    options = rng.sample(rng.choice(list(VALUES.values())), len(LETTERS))
+    separator = rng.choice(_SEPARATORS)
+    listed = "\n".join(f"{letter}{separator}{text}" for letter, text in zip(LETTERS, options, strict=True))
+    asked = [
+        turn
+        for letter, text in zip(LETTERS, options, strict=True)
+        for turn in ((f"{listed}\nWhich letter is {text}?", letter), (f"{listed}\nWhat is {letter}?", text))
+    ]
+    return rng.sample(asked, len(asked))

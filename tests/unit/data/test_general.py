@@ -1,10 +1,12 @@
 import io
+import os
+import random
 import re
 
 import pytest
 from PIL import Image
 
-from unsee.data.general import general_items, reading_items
+from unsee.data.general import general_items, reading_items, reading_passage
 
 PAIR = re.compile(r"(\w+)(?:'s (?P<own>\w+) is| has (?:a )?(?:\w+ )?(?P<thing>\w+)\.)")
 
@@ -41,3 +43,11 @@ def test_training_never_pairs_what_is_measured():
     taught = pairs(reading_items(2000, seed=0) + reading_items(2000, seed=1))
     assert len(measured) > 40 and len(taught) > 100
     assert measured.isdisjoint(taught)
+
+
+def test_a_passage_holds_the_answer_to_every_question_about_it():
+    for seed in range(20):
+        asked = reading_passage(random.Random(seed))
+        text = os.path.commonprefix([question for question, _ in asked])
+        assert len(asked) == len(set(asked)) >= 4
+        assert all(answer in text for _, answer in asked)
