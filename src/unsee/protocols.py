@@ -83,7 +83,7 @@ class TeachConfig(TrainingConfig):
     }  # fmt: skip
 
     learning_rate: PositiveFloat = 1.8e-3
-    steps: NonNegativeInt = 800
+    steps: NonNegativeInt = 700
     epochs: NonNegativeInt = 0
     batch_tokens: NonNegativeInt = 1024
     modality: Modality = "both"
