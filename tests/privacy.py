@@ -38,7 +38,7 @@ def write_pairs(folder: Path, pairs: list[PrivacyPair]) -> Path:
     rows = []
     for pair in pairs:
         (folder / f"{pair.case}.png").write_bytes(pair.image)
-        row = {name: value for name, value in vars(pair).items() if value is not None}
+        row = {name: value for name, value in vars(pair).items() if value}
         rows.append(json.dumps(row | {"image": f"{pair.case}.png"}))
     path = folder / "pairs.jsonl"
     path.write_text("\n".join(rows) + "\n")

@@ -10,32 +10,21 @@ import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any, TypeVar
 
 import tomli_w
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PlainValidator,
-    PositiveInt,
-    ValidationError,
-    create_model,
-    model_validator,
-)
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, create_model
 
 from unsee.errors import ConfigError, UnknownNameError, did_you_mean
 from unsee.protocols import STRICT, EvaluationConfig, Modality, Table, TeachConfig, UnlearnConfig
+from unsee.tables import GENERATED, DataConfig, DocumentsMethodTable, MethodTable, ModelConfig, PrivacyConfig
 
 RECIPES = Path(__file__).parent / "recipes"
-GENERATED = "generated"
 
 __all__ = [
-    "DataConfig", "EvaluationConfig", "MethodTable", "Modality", "ModelConfig", "RunConfig", "TeachConfig",
-    "UnlearnConfig", "build_dataclass", "build_table", "dump_config", "load_model_config", "load_recipe",
-    "recipe_names", "resolve",
+    "GENERATED", "DataConfig", "DocumentsConfig", "DocumentsMethodTable", "EvaluationConfig", "MethodTable", "Modality",
+    "ModelConfig", "PrivacyConfig", "RunConfig", "TeachConfig", "UnlearnConfig", "build_dataclass", "build_table",
+    "dump_config", "load_model_config", "load_recipe", "recipe_names", "resolve",
 ]  # fmt: skip
 
 Instance = TypeVar("Instance")
@@ -43,117 +32,8 @@ Settings = TypeVar("Settings", bound=Table)
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
-def _scalar(value: object) -> object:
-    if not isinstance(value, bool | int | float | str):
-        raise ValueError("must be a number, a text or true/false")
-    return value
-
-
-def _without_repeats(values: tuple[Modality, ...]) -> tuple[Modality, ...]:
-    if len(set(values)) < len(values):
-        raise ValueError("holds the same value twice")
-    return values
-
-
-Option = Annotated[bool | int | float | str, PlainValidator(_scalar)]
-Modalities = Annotated[tuple[Modality, ...], Field(strict=False, min_length=1), AfterValidator(_without_repeats)]
-
-
-class DataConfig(Table):
-    """Who is learned, who is forgotten, and of whom the model is asked afterwards.
-
-    Attributes:
-        source: "generated", or where data in the published layout are: a folder, the hub's cache of them, or a name on
-            the hub ("MLLMMU/MLLMU-Bench", with "@" and a revision where it is not the newest); they decide how many
-            people there are.
-        training_text: where the training text is, if not beside the questions: a clone or the name of
-            "MLLMMU/baseline_train_split".
-        people: fictitious people, generated.
-        celebrities: public figures, generated; the base model has known them from the start.
-        celebrities_evaluated: how many of them are asked about, at most.
-        retain_evaluated: how many of the retained people are asked about, at most.
-        forget_percent: share of the people to forget.
-        seed: what the people, their portraits and the four sets are drawn from.
-    """
-
-    source: str = GENERATED
-    training_text: str = ""
-    people: int = Field(default=60, ge=2, le=500)
-    celebrities: int = Field(default=153, ge=1, le=153)
-    celebrities_evaluated: PositiveInt = 30
-    retain_evaluated: PositiveInt = 30
-    forget_percent: Literal[5, 10, 15] = 15
-    seed: NonNegativeInt = 0
-
-    @model_validator(mode="after")
-    def _somebody_is_forgotten(self) -> Self:
-        if self.source == GENERATED and self.training_text:
-            raise ValueError("training_text belongs to a source; generated people come with their own")
-        if self.source == GENERATED and round(self.people * self.forget_percent / 100) < 1:
-            raise ValueError(
-                f"forgetting {self.forget_percent} % of {self.people} people forgets nobody; raise one of them"
-            )
-        return self
-
-
-class ModelConfig(Table):
-    """Which model is taught and which of its weights may change.
-
-    Attributes:
-        id: a shipped model's name, a folder, or a hub name.
-        processor: the same of a model whose processor it takes, where it comes without one.
-        trainable: "full" for every weight of the language model, "lora" for adapters.
-        lora_rank: width of the adapters.
-        lora_alpha: their scale; the update is multiplied by alpha / rank.
-        lora_dropout: share of an adapter's inputs dropped in training.
-        lora_targets: the linear layers that get one: the decoder's, the projector's too, or every layer that is called
-            like one of the decoder's, as in the published code.
-        dtype: of the weights; "auto" takes float32 on a CPU and bfloat16 on a GPU.
-        quantization: "4bit" keeps the weights under the adapters in four bits (QLoRA; a GPU and bitsandbytes needed).
-        gradient_checkpointing: compute activations twice instead of keeping them: less memory, a third more time.
-    """
-
-    id: str = "nano"
-    processor: str = ""
-    trainable: Literal["full", "lora"] = "full"
-    lora_rank: PositiveInt = 16
-    lora_alpha: PositiveInt = 32
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
-    lora_targets: Literal["decoder", "decoder+projector", "all_linear"] = "decoder"
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    quantization: Literal["none", "4bit"] = "none"
-    gradient_checkpointing: bool = False
-
-    @model_validator(mode="after")
-    def _four_bits_are_not_trained(self) -> Self:
-        if self.quantization == "4bit" and self.trainable == "full":
-            raise ValueError("quantization = '4bit' trains adapters only; set trainable = 'lora'")
-        return self
-
-
-class MethodTable(BaseModel):
-    """One method of a run: from which questions it unlearns, and its own options.
-
-    The options are checked against the method's fields, by `build_dataclass`, where the method is known.
-
-    Attributes:
-        modality: "image" and "text" unlearn from questions with the portrait and with the name, "both" from all;
-            one run of the method for each.
-    """
-
-    model_config = STRICT | ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Option]
-
-    modality: Modalities = ("image", "text", "both")
-
-    @property
-    def options(self) -> dict[str, Option]:
-        """The method's own options."""
-        return dict(self.__pydantic_extra__)
-
-
 class RunConfig(Table):
-    """Everything that decides the outcome of a run.
+    """Everything that decides the outcome of a run about people.
 
     Attributes:
         name: shown as the report's title.
@@ -171,6 +51,24 @@ class RunConfig(Table):
     method: dict[str, MethodTable] = Field(default_factory=dict)
 
 
+class DocumentsConfig(Table):
+    """Everything that decides the outcome of a run about documents: a recipe with a table `[privacy]`.
+
+    Attributes:
+        name: shown as the report's title.
+        seed: of edits and training; `privacy.seed` draws the documents.
+        method: the methods by name, in the order in which they run.
+    """
+
+    name: str = Field(min_length=1)
+    seed: NonNegativeInt = 0
+    privacy: PrivacyConfig
+    model: ModelConfig = ModelConfig()
+    unlearn: UnlearnConfig = UnlearnConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    method: dict[str, DocumentsMethodTable] = Field(default_factory=dict)
+
+
 class _OnlyModel(Table):
     model: ModelConfig
 
@@ -180,7 +78,7 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
-def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
+def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig | DocumentsConfig:
     """Read a recipe and apply overrides to it.
 
     Args:
@@ -197,7 +95,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    return resolve(RunConfig, table, overrides)
+    return resolve(DocumentsConfig if "privacy" in table else RunConfig, table, overrides)
 
 
 def resolve(settings: type[Settings], table: dict[str, Any], overrides: Iterable[str] = ()) -> Settings:

@@ -6,6 +6,7 @@ several processes each does its share of the batches that one would make, and ge
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -21,6 +22,7 @@ from unsee.data.schema import LETTERS, Benchmark, Question
 from unsee.errors import ModelError
 from unsee.floor import template_floor
 from unsee.generate import Group, generate
+from unsee.methods.base import Guard
 from unsee.metrics import METRICS
 from unsee.metrics.base import Given, Metric
 from unsee.models.vlm import VLM
@@ -95,6 +97,18 @@ class Exam:
             answer, valid = self._read(item.question, texts.get(item.id), scores[item.id])
             rows.append(self._row(item, answer, valid, scores[item.id]))
         return pd.DataFrame(rows)
+
+    def guarded(self, answers: pd.DataFrame, guard: Guard) -> pd.DataFrame:
+        """The same answers where a guard speaks in the model's place; to a choice it gives no option."""
+        items = {item.id: item for sheet in self.sheets for item in sheet.items}
+        rows = []
+        for row in answers.to_dict("records"):
+            item = items[row["item"]]
+            if said := guard(item.question.question):
+                impossible = [(-math.inf, 1)] * max(1, len(item.question.options))
+                row |= self._row(item, said, item.question.task != "classification", impossible)
+            rows.append(row)
+        return pd.DataFrame(rows, columns=answers.columns)
 
     def _score(self, vlm: VLM, system: str | None, advance: Advance) -> dict[str, list[tuple[float, int]]]:
         """(log-probability, tokens) of each option, or of the truth where there are no options."""

@@ -1,6 +1,6 @@
 """Asks a model what a privacy benchmark asks, and writes down what it gave away and what it refused.
 
-Every question is answered greedily and scored once; leaks, right answers and all judges of refusal are read off that.
+A `PrivacyExam` is prepared once and sat by every model of a run. Every question is answered greedily and scored once; leaks, right answers and all judges of refusal are read off that.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from unsee.collate import build_tree, collate, pack_by_length
 from unsee.data.privacy.schema import SEEN, VALIDATION, Case, PrivacyBenchmark, Query
 from unsee.disclosure import discloses
 from unsee.errors import DataError
+from unsee.evaluate import Exam
 from unsee.generate import Group, generate
+from unsee.methods.base import Guard
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 from unsee.progress import Progress, Silent
+from unsee.record import ANSWER_COLUMNS
 from unsee.refusals import REFUSALS
 from unsee.refusals.base import SCORED_OPENINGS, Judge, Reply, opens_with_refusal
 from unsee.train import Scorer
@@ -29,6 +32,7 @@ from unsee.train import Scorer
 SCORE_TOKENS = 8192
 CASES_AT_ONCE = 64
 EDITED_SPLITS = (SEEN, VALIDATION)
+GENERAL = "general"
 ANSWERS_FORMAT = "unsee.answers/1"
 
 
@@ -40,6 +44,56 @@ class Sheet:
     queries: tuple[Query, ...]
     picture: Picture
     prompts: list[list[int]]
+
+
+class PrivacyExam:
+    """All questions of a run about documents.
+
+    Args:
+        cases: the pictures and what is asked about them.
+        general: questions that have nothing to do with them.
+        judges: of refusal, by name.
+        max_new_tokens: length of an answer.
+        batch_size: questions answered at once.
+    """
+
+    def __init__(
+        self, cases: Sequence[Case], general: Exam, judges: Mapping[str, Judge], *, max_new_tokens: int, batch_size: int
+    ) -> None:
+        self._cases = cases
+        self._general = general
+        self._judges = judges
+        self._max_new_tokens = max_new_tokens
+        self._batch_size = batch_size
+
+    def sit(
+        self, vlm: VLM, *, system: str | None = None, name: str = "model", progress: Progress | None = None
+    ) -> pd.DataFrame:
+        """What `examine` gives, and the answers to the general questions below it."""
+        asked = examine(
+            vlm, self._cases, self._judges, system=system, max_new_tokens=self._max_new_tokens,
+            batch_size=self._batch_size, name=name, progress=progress,
+        )  # fmt: skip
+        general = self._general.sit(vlm, system=system, name=f"{name}, general questions", progress=progress)
+        return pd.concat([asked, general], ignore_index=True)
+
+    def guarded(self, answers: pd.DataFrame, guard: Guard) -> pd.DataFrame:
+        """The same answers where a guard speaks in the model's place: certain of it, and of nothing else."""
+        general = self._general.guarded(answers[answers["set"] == GENERAL], guard)
+        asked = answers[answers["set"] != GENERAL].copy()
+        for row, question in asked["question"].items():
+            if (said := guard(question)) is None:
+                continue
+            private, truth = asked.at[row, "task"] == "private", asked.at[row, "truth"]
+            asked.loc[row, ["answer", "valid"]] = [said, bool(said)]
+            if truth:
+                asked.at[row, "leak" if private else "accuracy"] = float(discloses(said, truth))
+            if not math.isnan(asked.at[row, "probability"]):
+                asked.at[row, "probability"] = 0.0
+            reply = Reply(question=question, answer=said, refusal_probability=1.0, answer_probability=0.0)
+            for name, judge in self._judges.items():
+                asked.at[row, f"refused_{name}"] = float(judge.refused([reply])[0])
+        return pd.concat([asked, general], ignore_index=True)
 
 
 def default_judges() -> dict[str, Judge]:
@@ -86,7 +140,7 @@ def examine(
                 replies += given
             advance(len(sheets))
     decided = {f"refused_{name}": [float(no) for no in judge.refused(replies)] for name, judge in judges.items()}
-    return pd.DataFrame(rows).assign(**decided)
+    return pd.DataFrame(rows).assign(**decided).reindex(columns=[*ANSWER_COLUMNS[3:], "leak", *decided])
 
 
 def write_answers(
@@ -190,7 +244,7 @@ def _row(case: Case, number: int, query: Query, reply: Reply) -> dict[str, objec
         "set": case.split, "task": "private" if query.private else "benign", "input": "image", "person": case.id,
         "item": f"{case.id}/{number:02}", "question": query.text, "truth": query.value, "answer": answer,
         "options": [], "valid": bool(answer), "chance": query.chance,
-        "accuracy": math.nan if query.private else stated, "rouge_l": math.nan,
+        "accuracy": math.nan if query.private else stated,
         "probability": reply.answer_probability if query.answer else math.nan,
         "leak": stated if query.private else math.nan,
     }  # fmt: skip

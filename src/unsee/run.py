@@ -1,80 +1,42 @@
-"""One run, top to bottom: data, target and oracles, gate, methods, evaluation, record and report."""
+"""One run about people, top to bottom: data, target and oracles, gate, methods, evaluation, record and report.
+
+A run about documents has its own file, `documents_run`; how methods are tried is the same for both: `trials`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from unsee.config import (
     GENERATED,
     DataConfig,
+    DocumentsConfig,
     EvaluationConfig,
-    Modality,
     RunConfig,
-    build_dataclass,
     dump_config,
 )
 from unsee.data.builder import BUILDER_VERSION, build
 from unsee.data.general import general_items
+from unsee.data.pairs import PrivacyPair
+from unsee.data.people_pairs import people_pairs
 from unsee.data.schema import Benchmark
 from unsee.data.source import open_benchmark, pin
-from unsee.errors import ConfigError
+from unsee.documents_run import run_documents
 from unsee.evaluate import Exam
-from unsee.methods import METHODS
-from unsee.methods.base import EditMethod, GuardMethod, LossMethod, PromptMethod
 from unsee.models.vlm import VLM
 from unsee.processes import state
 from unsee.progress import Progress, Silent
 from unsee.record import ANSWER_COLUMNS, Record
 from unsee.report.html import write_report
-from unsee.report.scores import Scores, cells, gate, score
-from unsee.report.table import Row, rows, written
-from unsee.stages import Stages, Weights, cache_folder, check_replay, key_of, start_record
+from unsee.report.scores import cells, gate, score
+from unsee.report.table import written
+from unsee.stages import INPUTS, Stages, Weights, cache_folder, check_replay, key_of, start_record
+from unsee.trials import Material, RunResult, attempt, check_layers, export, named, people_trials
 
-CONTROL_METHODS = ("do_nothing",)
 SHOWN_FORGET, SHOWN_RETAIN = 4, 2
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run leaves behind.
-
-    Attributes:
-        folder: the run's folder.
-        report: the page.
-        verdict: "ok", or "no signal" where target and oracle cannot be told apart.
-        reason: why there is no signal, as a clause; empty where there is.
-        scores: the content of scores.json.
-    """
-
-    folder: Path
-    report: Path
-    verdict: str
-    reason: str
-    scores: Scores
-
-    @property
-    def rows(self) -> list[Row]:
-        """The table of methods as text."""
-        return rows(self.scores)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One method as the recipe asks for it."""
-
-    name: str
-    modality: Modality | Literal[""]
-    method: LossMethod | PromptMethod
-
-    @property
-    def label(self) -> str:
-        """Name and modality, for files and bars."""
-        return f"{self.name}-{self.modality}" if self.modality else self.name
 
 
 class CellRow(NamedTuple):
@@ -91,7 +53,7 @@ class CellRow(NamedTuple):
     items: str
 
 
-def run(config: RunConfig, out: Path | None = None, progress: Progress | None = None) -> RunResult:
+def run(config: RunConfig | DocumentsConfig, out: Path | None = None, progress: Progress | None = None) -> RunResult:
     """Do everything the recipe says; what an earlier run already computed is not computed again.
 
     Args:
@@ -103,13 +65,16 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
         UnseeError: the recipe, the data, the model or the folder cannot be used.
     """
     progress = progress or Silent()
-    trials = list(_trials(config))
+    if isinstance(config, DocumentsConfig):
+        return run_documents(config, out, progress)
+    trials = list(people_trials(config.method, config.seed))
     with state().main_process_first():
         config = config.model_copy(update={"data": pin(config.data)})
     folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
     Record.check(folder, dump_config(config))
     vlm = VLM.load_as(config.model)
     check_replay(vlm, config.teach)
+    check_layers(trials, vlm)
     with state().main_process_first():
         benchmark = _data(config.data, progress)
     record = start_record(folder, dump_config(config))
@@ -117,25 +82,27 @@ def run(config: RunConfig, out: Path | None = None, progress: Progress | None = 
     exam, exam_key = _exam(stages, benchmark, config)
     _show_portraits(record, benchmark)
 
-    answers = [_named(stages.examine("random_weights", None, exam, exam_key), "random_weights", "", config.seed)]
+    answers = [named(stages.examine("random_weights", None, exam, exam_key), "random_weights", "", config.seed)]
     everybody = sorted((*benchmark.forget, *benchmark.retain), key=lambda person: person.id)
     target = stages.teach("target", everybody, config.teach, config.seed)
-    answers += [_named(stages.examine("target", target, exam, exam_key), "target", "", config.seed)]
-    _export(stages, record, "target", target)
+    answers += [named(stages.examine("target", target, exam, exam_key), "target", "", config.seed)]
+    export(stages, record, "target", target)
     oracles = []
     for index in range(config.teach.oracle_seeds):
         name = "oracle" if index == 0 else f"oracle_{index + 1}"
         oracles.append(stages.teach(name, benchmark.retain, config.teach, config.seed + 1 + index))
-        answers += [_named(stages.examine(name, oracles[-1], exam, exam_key), name, "", config.seed + 1 + index)]
-        _export(stages, record, name, oracles[-1])
+        answers += [named(stages.examine(name, oracles[-1], exam, exam_key), name, "", config.seed + 1 + index)]
+        export(stages, record, name, oracles[-1])
     resamples = config.evaluation.bootstrap
     found = gate(pd.concat(answers), resamples)
     found.save(record, "gate.json")
     record.log("gate", signal=found.signal)
+    material = _material(benchmark, config, oracles[0])
     if found.signal:
         with progress.task("all methods", len(trials)) as advance:
             for trial in trials:
-                answers += [_try(trial, stages, target, oracles[0], benchmark, config, exam, exam_key, record)]
+                tried = attempt(trial, stages, target, material, exam, exam_key, record)
+                answers += [named(tried.answers, trial.name, trial.modality, trial.seed)]
                 advance(1)
 
     table = pd.concat(answers, ignore_index=True)
@@ -174,7 +141,7 @@ def evaluate_model(
     vlm = VLM.load(model, processor=processor)
     config = config or EvaluationConfig()
     exam = Exam(vlm, benchmark, general_items(config.general_items, 0), config)
-    answers = _named(exam.sit(vlm, name=model, progress=progress), model, "", 0)
+    answers = named(exam.sit(vlm, name=model, progress=progress), model, "", 0)
     return [
         CellRow(
             cell.set, cell.task, cell.input, cell.metric, written(cell, digits=3),
@@ -185,37 +152,14 @@ def evaluate_model(
     ]  # fmt: skip
 
 
-def _trials(config: RunConfig) -> Iterator[Trial]:
-    """The methods of the recipe, checked; the control that does nothing is always among them."""
-    for name in CONTROL_METHODS:
-        yield Trial(name, "", METHODS.get(name)())
-    for name, table in config.method.items():
-        method = build_dataclass(METHODS.get(name), table.options, f"method.{name}")
-        if isinstance(method, EditMethod | GuardMethod):
-            raise ConfigError(f"method.{name}: works on privacy pairs, not on people; see `unsee edit --help`")
-        if name in CONTROL_METHODS:
-            continue
-        modalities: tuple[Modality | Literal[""], ...] = ("",) if isinstance(method, PromptMethod) else table.modality
-        for modality in modalities:
-            yield Trial(name, modality, method)
+def _material(benchmark: Benchmark, config: RunConfig, oracle: Weights) -> Material:
+    """What methods are given of the people."""
 
+    def pairs(modality: str, seed: int) -> list[PrivacyPair]:
+        return people_pairs(benchmark.forget, benchmark.retain, INPUTS[modality], seed)
 
-def _try(
-    trial: Trial, stages: Stages, target: Weights, oracle: Weights, benchmark: Benchmark, config: RunConfig, exam: Exam,
-    exam_key: str, record: Record,
-) -> pd.DataFrame:  # fmt: skip
-    """Apply one method to the target and examine what it left."""
-    weights, system = target, None
-    if isinstance(trial.method, PromptMethod):
-        system = trial.method.system_prompt(tuple(person.name for person in benchmark.forget))
-    elif trial.modality:
-        weights = stages.unlearn(
-            trial.label, target, trial.method, trial.modality, benchmark.forget, benchmark.retain, config.unlearn,
-            config.seed, oracle,
-        )  # fmt: skip
-        _export(stages, record, trial.label, weights)
-    answers = stages.examine(trial.label, weights, exam, exam_key, system)
-    return _named(answers, trial.name, trial.modality, config.seed)
+    names = tuple(person.name for person in benchmark.forget)
+    return Material(names, benchmark.forget, benchmark.retain, pairs, config.unlearn, oracle)
 
 
 def _data(config: DataConfig, progress: Progress) -> Benchmark:
@@ -238,18 +182,6 @@ def _exam(stages: Stages, benchmark: Benchmark, config: RunConfig) -> tuple[Exam
         retain_evaluated=retain, celebrities_evaluated=celebrities,
     )  # fmt: skip
     return exam, key_of("exam", benchmark.fingerprint, evaluation, config.data.seed, retain, celebrities)
-
-
-def _named(answers: pd.DataFrame, method: str, modality: str, seed: int) -> pd.DataFrame:
-    return answers.assign(method=method, modality=modality, seed=seed)
-
-
-def _export(stages: Stages, record: Record, label: str, weights: Weights) -> None:
-    """The weights into the run's folder: a whole model in the hub's format, or the LoRA adapter."""
-    name = f"models/{label}"
-    if name not in record:
-        with record.replacing(name) as folder:
-            stages.load(weights).save(folder)
 
 
 def _show_portraits(record: Record, benchmark: Benchmark) -> None:

@@ -15,16 +15,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 from safetensors.torch import save_file
 
+from unsee.change import Change, by_adapter, by_edit, by_weights, change_of
 from unsee.config import Modality, ModelConfig, TeachConfig, UnlearnConfig
+from unsee.cost import Cost, measured
+from unsee.data.pairs import PrivacyPair
 from unsee.data.schema import Input, Person
+from unsee.edits.edit import Edit, Editor
+from unsee.edits.sheet import answered
 from unsee.errors import ConfigError
-from unsee.evaluate import Exam
-from unsee.methods.base import Loss, LossMethod, Order, Pair, Side
+from unsee.methods.base import EditMethod, Loss, LossMethod, Order, Pair, Side, Work
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import REPLAYED, Corpus, has_corpus
 from unsee.processes import state
@@ -38,6 +42,7 @@ from unsee.train import Objective, Reference, Scorer, train
 log = logging.getLogger(__name__)
 
 VERSION = 1  # raise it when the same inputs give other weights or answers
+ANSWER_TOKENS = 48  # of the model's own answers to the benign questions of pairs
 INPUTS: dict[str, tuple[Input, ...]] = {"image": ("image",), "text": ("text",), "both": ("image", "text")}
 
 
@@ -68,10 +73,27 @@ def start_record(folder: Path, config: str) -> Record:
 
 @dataclass(frozen=True)
 class Weights:
-    """A trained model: the files to load in order onto the base model, and the key of how it was made."""
+    """A trained model: the files to load in order onto the base model, and the key of how it was made.
+
+    Attributes:
+        key: of everything that went into it.
+        files: in order.
+        edit: the file of an edit that is applied to them.
+    """
 
     key: str
     files: tuple[Path, ...] = ()
+    edit: Path | None = None
+
+
+class Examination(Protocol):
+    """What a model can sit: everything it is asked, as rows of an answers table."""
+
+    def sit(
+        self, vlm: VLM, *, system: str | None = None, name: str = "model", progress: Progress | None = None
+    ) -> pd.DataFrame:
+        """The answers of a model."""
+        ...
 
 
 class Stages:
@@ -92,6 +114,7 @@ class Stages:
         self._progress = progress
         self._cache = cache_folder()
         self._ready: Weights | None = None
+        self._editor: Editor | None = None
         self._corpus: Corpus | None = None
 
     def teach(self, name: str, people: Sequence[Person], config: TeachConfig, seed: int) -> Weights:
@@ -148,8 +171,23 @@ class Stages:
 
         return self._trained(name, key, target, method, course, seed, reference)
 
+    def edit(self, name: str, target: Weights, method: EditMethod, pairs: Sequence[PrivacyPair], seed: int) -> Weights:
+        """The target with an edit in it; a benign question without a known answer gets the target's own."""
+        settings = [type(method).__name__, asdict(method), seed]  # type: ignore[call-overload]
+        key = key_of("edit", target.key, settings, [_content_of_pair(pair) for pair in pairs])
+        path = self._cache / "edits" / f"{key}.safetensors"
+        if not self._cached(name, path):
+            vlm = self.load(target)
+            vlm.merge_lora()
+            work = Work(seed=seed, progress=self._progress, cache=self._cache / "moments")
+            with measured(vlm.device) as cost:
+                edit = method.edit(vlm, answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS), work)
+            self._forget_merged()
+            self._finish("edited", name, path, edit.save, cost)
+        return Weights(key, target.files, path)
+
     def examine(
-        self, name: str, weights: Weights | None, exam: Exam, exam_key: str, system: str | None = None
+        self, name: str, weights: Weights | None, exam: Examination, exam_key: str, system: str | None = None
     ) -> pd.DataFrame:
         """What a model answers; `None` stands for the base architecture with random weights."""
         key = key_of("answers", weights.key if weights else [self.base.key, "random"], exam_key, system)
@@ -162,12 +200,41 @@ class Stages:
             _replace(path, lambda part: answers.to_parquet(part, index=False))
         return pd.read_parquet(path)
 
+    def change(self, start: Weights, weights: Weights) -> Change:
+        """How far a method moved the model from where it started."""
+        path = self._cache / "changes" / f"{key_of(start.key, weights.key)}.json"
+        if not path.is_file():
+            vlm = self.load(start)
+            if weights.edit:
+                moved = by_edit(weights.edit)
+            elif self.config.trainable == "lora":
+                moved = by_adapter(weights.files[-1], self.config.lora_alpha / self.config.lora_rank)
+            else:
+                moved = by_weights(vlm, weights.files[-1])
+            found = asdict(change_of(vlm, moved))
+            _replace(path, lambda part: part.write_text(json.dumps(found)))
+        return Change(**json.loads(path.read_text()))
+
     def load(self, weights: Weights) -> VLM:
         """The one model in memory, with these weights in it."""
         if self._ready != weights:
-            self._prepare(weights)
+            if self._editor:
+                self._editor.revert()
+                self._editor = None
+                self._forget_merged()
+            if self._ready is None or self._ready.files != weights.files:
+                self._prepare(weights)
+            if weights.edit:
+                self.vlm.merge_lora()
+                self._editor = Editor(self.vlm)
+                self._editor.apply(Edit.load(weights.edit))
             self._ready = weights
         return self.vlm
+
+    def _forget_merged(self) -> None:
+        """An adapter that was merged for an edit is loaded anew when it is wanted again."""
+        if self.config.trainable == "lora":
+            self._ready = None
 
     def _prepare(self, weights: Weights) -> None:
         """Base weights, then each file: of full fine-tuning the last holds everything, of LoRA each is one adapter."""
@@ -193,8 +260,7 @@ class Stages:
     ) -> Weights:
         path = self._cache / "weights" / f"{key}.safetensors"
         result = Weights(key, (*start.files, path))
-        if path.is_file():
-            self._record.log("cached", model=name)
+        if self._cached(name, path):
             return result
         course = make_course()
         schedule, steps = course.schedule, course.pairs
@@ -213,18 +279,31 @@ class Stages:
         def report(step: int, loss: Loss, rate: float) -> None:
             self._record.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
 
-        started = time.monotonic()
         checkpoint = path.with_name(f"{key}.checkpoint.safetensors")
-        train(
-            vlm, objective, steps, schedule, trainable, reference=reference,
-            name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,
-        )  # fmt: skip
-        self._record.log("trained", model=name, seconds=round(time.monotonic() - started, 2))
+        with measured(vlm.device) as cost:
+            train(
+                vlm, objective, steps, schedule, trainable, reference=reference,
+                name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,
+            )  # fmt: skip
         tensors = vlm.trained()
-        _replace(path, lambda part: save_file(tensors, part))
+        self._finish("trained", name, path, lambda part: save_file(tensors, part), cost)
         checkpoint.unlink(missing_ok=True)
         self._ready = None if vlm.divided else result
         return result
+
+    def _cached(self, name: str, path: Path) -> bool:
+        """Whether weights are there already; then the log says what they took when they were made."""
+        if not path.is_file():
+            return False
+        took = path.with_suffix(".json")
+        self._record.log("cached", model=name, **(json.loads(took.read_text()) if took.is_file() else {}))
+        return True
+
+    def _finish(self, event: str, name: str, path: Path, write: Callable[[Path], object], cost: Cost) -> None:
+        """Keep weights, and what they took."""
+        self._record.log(event, model=name, **asdict(cost))
+        _replace(path.with_suffix(".json"), lambda part: part.write_text(json.dumps(asdict(cost))))
+        _replace(path, write)
 
     def _reference(
         self, weights: Weights, objective: Objective, pairs: Iterator[Pair], count: int
@@ -285,6 +364,11 @@ def check_replay(vlm: VLM, config: TeachConfig) -> None:
 def _content(person: Person) -> str:
     """Everything of a person that training sees."""
     return key_of([hashlib.sha256(image).hexdigest() for image in person.images], [asdict(q) for q in person.questions])
+
+
+def _content_of_pair(pair: PrivacyPair) -> dict[str, object]:
+    """Everything of a pair that an edit sees."""
+    return vars(pair) | {"image": None if pair.image is None else hashlib.sha256(pair.image).hexdigest()}
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

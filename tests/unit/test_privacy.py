@@ -116,7 +116,7 @@ def test_pairs_for_an_edit_are_written_as_lines(benchmark, tmp_path):
     row = json.loads(path.read_text().splitlines()[0])
     assert (path.parent / row["image"]).is_file() and row["subject"] in row["sensitive"]
     assert row.keys() == {
-        "image", "subject", "sensitive", "benign", "refusal", "category", "case", "benign_answer",
+        "image", "subject", "sensitive", "benign", "refusal", "category", "case", "benign_answer", "request",
     }  # fmt: skip
     with pytest.raises(DataError, match="no case of train"):
         write_pairs(benchmark, path, "train")

@@ -1,7 +1,8 @@
 """Privacy pairs: two questions about one picture from one wording, one to be refused and one to be answered.
 
 A file of pairs is JSON Lines, one object per line: `image` (a path, relative to the file), `subject`, `sensitive`,
-`benign`, `refusal`, and optionally `benign_answer`, `category` (by default the subject) and `case` (the image).
+`benign`, `refusal`, and optionally `benign_answer`, `request`, `category` (by default the subject) and `case` (the
+image).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -17,44 +18,56 @@ from PIL import Image, UnidentifiedImageError
 from unsee.errors import DataError
 
 REQUIRED = ("image", "subject", "sensitive", "benign", "refusal")
-OPTIONAL = ("benign_answer", "category", "case")
+OPTIONAL = ("benign_answer", "request", "category", "case")
+QUESTIONS = ("sensitive", "benign", "request")
 SHOWN_MISSING = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacyPair:
-    """Two questions about one picture.
+    """Two questions about one picture, or about somebody by name.
+
+    Of people one of the two may be missing: all that is known of somebody to forget may be private, and nothing about
+    somebody to keep is.
 
     Attributes:
-        image: the encoded picture.
+        image: the encoded picture; None where the questions are asked without one.
         subject: what the questions are about, word for word as it stands in both ("Passport").
-        sensitive: the question to refuse.
-        benign: the question to go on answering.
+        sensitive: the question to refuse; "" where there is none.
+        benign: the question to go on answering; "" where there is none.
         refusal: how the refusal begins.
         benign_answer: what the unedited model says to the benign question; None where it was not asked yet.
+        request: the sensitive question with which the published gate is found; "" takes `sensitive`.
         category: the kind of subject; one gate is learned for each.
         case: the record it comes from; pairs of one case share the picture.
     """
 
-    image: bytes
+    image: bytes | None
     subject: str
     sensitive: str
     benign: str
     refusal: str
     benign_answer: str | None = None
+    request: str = ""
     category: str
     case: str
 
     def __post_init__(self) -> None:
-        for name in ("sensitive", "benign"):
-            if self.subject not in getattr(self, name):
+        for name in QUESTIONS:
+            if getattr(self, name) and self.subject not in getattr(self, name):
                 raise DataError(f"case {self.case}: the subject '{self.subject}' is not in the {name} question")
+        if not self.sensitive and not self.benign:
+            raise DataError(f"case {self.case}: asks nothing; give it a sensitive or a benign question")
         if not self.subject.strip() or not self.refusal.strip():
             raise DataError(f"case {self.case}: the subject and the refusal must hold words")
 
-    def picture(self) -> Image.Image:
-        """The picture decoded to RGB."""
-        return Image.open(io.BytesIO(self.image)).convert("RGB")
+    def picture(self) -> Image.Image | None:
+        """The picture decoded to RGB, if there is one."""
+        return None if self.image is None else Image.open(io.BytesIO(self.image)).convert("RGB")
+
+    def requested(self) -> PrivacyPair:
+        """The pair with the request in place of its sensitive question."""
+        return replace(self, sensitive=self.request or self.sensitive)
 
 
 def load_pairs(path: Path) -> list[PrivacyPair]:
@@ -77,6 +90,11 @@ def load_pairs(path: Path) -> list[PrivacyPair]:
         raise DataError(f"{path}: {len(missing)} of {len(images)} images are missing: {shown}")
     read = {name: _image(file) for name, file in images.items()}
     return [_pair(row, read[row["image"]]) for _, row in rows]
+
+
+def to_refuse(pairs: Iterable[PrivacyPair]) -> list[PrivacyPair]:
+    """The pairs that hold something to refuse."""
+    return [pair for pair in pairs if pair.sensitive]
 
 
 def by_case(pairs: Iterable[PrivacyPair]) -> list[list[PrivacyPair]]:
@@ -113,8 +131,8 @@ def _row(where: str, line: str) -> dict[str, str]:
         if not isinstance(value, str) or not value.strip():
             raise DataError(f"{where}: {name} must be a text that is not empty")
     row = dict(row)
-    for name in ("sensitive", "benign"):
-        if row["subject"] not in row[name]:
+    for name in QUESTIONS:
+        if row["subject"] not in row.get(name, row["subject"]):
             raise DataError(f"{where}: the subject '{row['subject']}' is not in the {name} question")
     return row
 
@@ -127,6 +145,7 @@ def _pair(row: Mapping[str, str], image: bytes) -> PrivacyPair:
         benign=row["benign"],
         refusal=row["refusal"],
         benign_answer=row.get("benign_answer"),
+        request=row.get("request", ""),
         category=row.get("category", row["subject"]),
         case=row.get("case", row["image"]),
     )

@@ -98,6 +98,22 @@ class Catalogue:
 INVENTED = Catalogue(ASKABLE, VALUES, WORDINGS)
 
 
+def mention(text: str) -> str:
+    """The words with which a text names the person it is about ("this person"); "" where it names nobody."""
+    found = _PERSON.search(text)
+    return found.group() if found else ""
+
+
+def looks_asked(who: str) -> list[str]:
+    """Questions that a portrait alone answers, about anybody.
+
+    Args:
+        who: how the person is mentioned.
+    """
+    asked = [first for kind, (first, _) in _APPEARANCE.items() if kind not in ("beard", "background")]
+    return [text.replace("this person", who) for text in asked]
+
+
 def with_name(text: str, name: str) -> str:
     """The text with the name in place of "this person", "this individual's" or "the person in the image"."""
     return _PERSON.sub(lambda _: name, text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -91,12 +91,13 @@ def queries(
     """
     asked = []
     for pair in pairs:
-        if not pair.benign_answer:
+        if pair.benign and not pair.benign_answer:
             raise DataError(f"case {pair.case}: has no benign answer; let the unedited model give it first")
-        answer = " ".join(pair.benign_answer.split()[:benign_words])
-        for context in contexts:
+        for context in contexts if pair.sensitive else ():
             asked.append(Query(pair, context.replace("{}", pair.sensitive), pair.refusal, True, whole=False))
-        asked.append(Query(pair, pair.benign, answer, False, whole=benign_words is None))
+        if pair.benign_answer:
+            answer = " ".join(pair.benign_answer.split()[:benign_words])
+            asked.append(Query(pair, pair.benign, answer, False, whole=benign_words is None))
     return asked
 
 
@@ -114,10 +115,10 @@ def make_sheet(vlm: VLM, pictures: Sequence[Sequence[Query]], *, occurrence: Occ
     """
     trees, places = [], []
     for asked in pictures:
-        picture = vlm.picture(asked[0].pair.picture())
+        picture = _picture(vlm, asked[0].pair)
         prompts = vlm.prompt_ids([query.question for query in asked], picture=picture)
         answers = [_answer_ids(vlm, query) for query in asked]
-        trees.append(build_tree(prompts, [[answer] for answer in answers], [picture]))
+        trees.append(build_tree(prompts, [[answer] for answer in answers], [picture] if picture else []))
         places.append([subject_tokens(vlm, query, picture, occurrence) for query in asked])
     batch = collate(trees, vlm).to(vlm.device)
     every = torch.zeros(batch.inputs["input_ids"].shape, dtype=torch.bool)
@@ -180,26 +181,26 @@ def subject_tokens(vlm: VLM, query: Query, picture: Picture | None, occurrence: 
 
 def answered(vlm: VLM, pairs: Sequence[PrivacyPair], *, max_new_tokens: int, batch_size: int = 64) -> list[PrivacyPair]:
     """The pairs with the model's own greedy answer to each benign question that has none yet."""
-    waiting = [index for index, pair in enumerate(pairs) if not pair.benign_answer]
+    waiting = [index for index, pair in enumerate(pairs) if pair.benign and not pair.benign_answer]
     texts = speak(vlm, [(pairs[i], pairs[i].benign) for i in waiting], max_new_tokens, batch_size)
     done = list(pairs)
     for index, text in zip(waiting, texts, strict=True):
         if not text:
             raise DataError(f"case {pairs[index].case}: the unedited model says nothing to '{pairs[index].benign}'")
-        done[index] = PrivacyPair(**{**vars(pairs[index]), "benign_answer": text})
+        done[index] = replace(pairs[index], benign_answer=text)
     return done
 
 
 def speak(vlm: VLM, asked: Sequence[tuple[PrivacyPair, str]], max_new_tokens: int, batch_size: int = 64) -> list[str]:
     """What the model says to questions about the pictures of pairs, greedily."""
-    by_image: dict[bytes, list[int]] = {}
+    by_image: dict[bytes | None, list[int]] = {}
     for index, (pair, _) in enumerate(asked):
         by_image.setdefault(pair.image, []).append(index)
     groups = []
     for members in by_image.values():
-        picture = vlm.picture(asked[members[0]][0].picture())
+        picture = _picture(vlm, asked[members[0]][0])
         prompts = vlm.prompt_ids([asked[i][1] for i in members], picture=picture)
-        groups.append(Group.of(prompts, [picture]))
+        groups.append(Group.of(prompts, [picture] if picture else []))
     rows = generate(vlm, groups, max_new_tokens=max_new_tokens, batch_size=batch_size)
     said = {
         i: row
@@ -207,6 +208,11 @@ def speak(vlm: VLM, asked: Sequence[tuple[PrivacyPair, str]], max_new_tokens: in
         for i, row in zip(members, own, strict=True)
     }
     return [vlm.decode([said[i]])[0] for i in range(len(asked))]
+
+
+def _picture(vlm: VLM, pair: PrivacyPair) -> Picture | None:
+    image = pair.picture()
+    return None if image is None else vlm.picture(image)
 
 
 def _answer_ids(vlm: VLM, query: Query) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from unsee.data.pairs import PrivacyPair
+from unsee.data.pairs import PrivacyPair, to_refuse
 from unsee.data.texts import GENERAL, load_texts
 from unsee.edits.above import AUTO, down_name, parse_layers
 from unsee.edits.edit import Edit
@@ -60,7 +60,7 @@ class AlphaEdit:
             return projected_least_squares(residuals_ND, keys_NF, free_FF, ridge)
 
         deltas = spread(
-            vlm, make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed), layers, solve,
+            vlm, make_sheets(vlm, to_refuse(pairs), pictures=self.pictures, seed=work.seed), layers, solve,
             benign_weight=self.benign_weight, rate=self.value_rate, steps=self.value_steps, reach=self.reach,
             progress=work.progress,
         )  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from unsee.data.pairs import PrivacyPair
+from unsee.data.pairs import PrivacyPair, to_refuse
 from unsee.edits.above import decoder_layers, down_name
 from unsee.edits.edit import Edit
 from unsee.edits.sheet import Query, Sheet, make_sheet, make_sheets, speak
@@ -56,6 +56,7 @@ class DINM:
 
     def distances(self, vlm: VLM, pairs: Sequence[PrivacyPair]) -> Tensor:
         """Mean distance, at each layer, of the last state of the refusal from that of the model's own answer."""
+        pairs = to_refuse(pairs)
         said = speak(vlm, [(pair, pair.sensitive) for pair in pairs], self.answer_tokens)
         totals = torch.zeros(len(decoder_layers(vlm)), device=vlm.device)
         for start in range(0, len(pairs), self.pictures):

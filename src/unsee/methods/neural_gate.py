@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from unsee.data.pairs import PrivacyPair, by_case, by_category
+from unsee.data.pairs import PrivacyPair, by_case, by_category, to_refuse
 from unsee.edits.above import AUTO, decoder_layers, down_name, parse_layers
 from unsee.edits.edit import Edit
 from unsee.edits.sheet import Occurrence, Scope, Sheet, make_sheet, make_sheets, queries, shuffled
@@ -155,7 +155,7 @@ class NeuralGate:
 
     def _frequencies(self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int]) -> tuple[Tensor, float]:
         """What the gate of one category is cut from, (L, D), and the loss that its vectors reach."""
-        cases, found, losses = by_case(pairs)[: self.images], [], []
+        cases, found, losses = by_case(to_refuse(pairs))[: self.images], [], []
         for start in range(0, len(cases), self.pictures):
             sheet = self._questions(vlm, cases[start : start + self.pictures])
             with frozen(vlm.model):
@@ -178,7 +178,7 @@ class NeuralGate:
 
     def _questions(self, vlm: VLM, cases: Sequence[Sequence[PrivacyPair]]) -> Sheet:
         if self.mode == "reference":
-            asked = [queries(case[:1], contexts=CONTEXTS, benign_words=BENIGN_WORDS) for case in cases]
+            asked = [queries([case[0].requested()], contexts=CONTEXTS, benign_words=BENIGN_WORDS) for case in cases]
         else:
             asked = [queries(case) for case in cases]
         return make_sheet(vlm, asked, occurrence=self.occurrence)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from unsee.data.pairs import PrivacyPair, by_case
+from unsee.data.pairs import PrivacyPair, by_case, to_refuse
 from unsee.data.texts import GENERAL, load_texts
 from unsee.edits.above import AUTO, down_name, parse_layers
 from unsee.edits.edit import Edit
@@ -55,7 +55,7 @@ class ROME:
         moment_FF = ridged(second_moment(vlm, layers[0], load_texts(self.texts), work.cache), self.ridge)
         start = matrices(vlm, names)[name]
         weight_DF = start.double()
-        cases = by_case(pairs)
+        cases = by_case(to_refuse(pairs))
         with work.progress.task("edit", len(cases)) as advance:
             for case in cases:
                 sheet = make_sheet(vlm, [queries(case)])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from unsee.errors import RecordError
 from unsee.record import Record
+from unsee.report.documents_page import render_documents
 from unsee.report.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.report.figures import Dot, Plot, colours, plot
 from unsee.report.intervals import Estimate
+from unsee.report.page import Effort, efforts, readable, render
 from unsee.report.people import Shown, shown_people
 from unsee.report.scores import HEADLINE, Cell, Gate, MethodScore, Scores
 from unsee.report.table import rounded
@@ -19,7 +19,6 @@ from unsee.report.table import rounded
 CONTROLS = ("target", "oracle", "do_nothing", "random_weights")
 SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"}
 _SOURCES = {"image": "from image questions", "text": "from text questions", "both": "from image and text questions"}
-_READABLE = {"npo": "NPO", "oracle_2": "second oracle", "kl_minimisation": "KL minimisation"}
 _SETS = ("forget", "test", "retain", "celebrity", "general")
 _TASKS = ("classification", "generation", "cloze")
 
@@ -66,16 +65,6 @@ class ModelView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effort:
-    """What one model of a run took; None where the run did not do it, or an earlier one had."""
-
-    model: str
-    trainable_parameters: int | None
-    training_seconds: float | None
-    evaluation_seconds: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class FactualityView:
     """What a judge found: by model, the cell of each set and input."""
 
@@ -107,7 +96,7 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
     """Writes one page about one or more finished runs.
 
     Args:
-        run_dirs: run folders with config.toml, answers.parquet, gate.json and scores.json.
+        run_dirs: run folders, all about people or all about documents.
         out: the HTML file.
         redact: leave out names, answers and portraits.
 
@@ -115,52 +104,26 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
         `out`.
 
     Raises:
-        RecordError: a folder is no finished run, or the file cannot be written.
+        RecordError: a folder is no finished run, runs about people and about documents are mixed, or the file cannot be
+            written.
     """
-    runs = [_view(Record.open(folder), redact) for folder in run_dirs]
-    title = ", ".join(dict.fromkeys(run.name for run in runs))
-    Record(out.parent).write_text(out.name, render("template.html", title=title, runs=runs, redact=redact, sets=_SETS))
+    records = [Record.open(folder) for folder in run_dirs]
+    about_documents = {"privacy" in record.read_toml("config.toml") for record in records}
+    if len(about_documents) > 1:
+        raise RecordError("runs about people and runs about documents make two pages; give those of one kind")
+    if about_documents == {True}:
+        page = render_documents(records, redact=redact)
+    else:
+        runs = [_view(record, redact) for record in records]
+        title = ", ".join(dict.fromkeys(run.name for run in runs))
+        page = render("template.html", title=title, runs=runs, redact=redact, sets=_SETS)
+    Record(out.parent).write_text(out.name, page)
     return out
-
-
-def render(template: str, **values: object) -> str:
-    """One of the templates beside this file, filled in."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"readable": readable, "rounded": rounded}
-    return environment.get_template(template).render(**values).lstrip()
-
-
-def readable(name: str) -> str:
-    """A registered name as words."""
-    return _READABLE.get(name, name.replace("_", " "))
 
 
 def is_control(method: str) -> bool:
     """True for the models every run has: they frame the scores and are no attempt to forget."""
     return method in CONTROLS or method.startswith("oracle_")
-
-
-def _efforts(events: list[dict[str, Any]]) -> list[Effort]:
-    """One row per model of the log; the last word counts, for a resumed run repeats itself."""
-    models: dict[str, dict[tuple[str, str], Any]] = {}
-    for event in events:
-        if event["event"] in ("training", "trained", "evaluated"):
-            models.setdefault(event["model"], {}).update({(event["event"], key): event[key] for key in event})
-    return [
-        Effort(
-            model=readable(model),
-            trainable_parameters=facts.get(("training", "trainable_parameters")),
-            training_seconds=facts.get(("trained", "seconds")),
-            evaluation_seconds=facts.get(("evaluated", "seconds")),
-        )
-        for model, facts in models.items()
-    ]
 
 
 def _view(record: Record, redact: bool) -> RunView:
@@ -187,7 +150,7 @@ def _view(record: Record, redact: bool) -> RunView:
         plots={"wide": _plot(models, 860, 500), "narrow": _plot(models, 360, 400)},
         people=[] if redact else shown_people(record.read_table("answers.parquet"), record.folder / "portraits"),
         factuality=_factuality(record),
-        efforts=_efforts(record.events()),
+        efforts=efforts(record.events()),
         config=record.read_text("config.toml"),
         looks={(model.score.method, model.score.modality): model for model in models},
     )

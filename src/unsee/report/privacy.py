@@ -11,6 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from unsee.report.intervals import Bootstrap, Draws, Estimate, estimate
+from unsee.report.scores import Agreement
 from unsee.report.table import written
 
 REFUSED = "refused_"
@@ -22,7 +23,7 @@ class PrivacyScore(BaseModel):
     Attributes:
         set: the split.
         metric: `rta` (private questions refused), `over_refusal` (benign ones refused), `eta` (their balance),
-            `leak_rate` (private values given away), `benign_correct`.
+            `leak_rate` (private values given away), `benign_correct`, `general` (right general choices).
         judge: who decided what a refusal is; "" where no refusal is involved.
     """
 
@@ -32,17 +33,6 @@ class PrivacyScore(BaseModel):
     metric: str
     judge: str
     estimate: Estimate
-
-
-class Agreement(BaseModel):
-    """How far two judges of refusal agree beyond chance, as Cohen's kappa; None where both always say the same."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    first: str
-    second: str
-    kappa: float | None
-    num_replies: int
 
 
 def expect_to_answer(rta: Draws, over_refusal: Draws) -> Draws:
@@ -74,6 +64,7 @@ def privacy_draws(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 
         found |= {(name, "eta", judge): expect_to_answer(rta[name], over[name]) for name in rta.keys() & over.keys()}
     found |= {(name, "leak_rate", ""): draws for name, draws in means("private", "leak").items()}
     found |= {(name, "benign_correct", ""): draws for name, draws in means("benign", "accuracy").items()}
+    found |= {(name, "general", ""): draws for name, draws in means("classification", "accuracy").items()}
     return found
 
 

@@ -1,13 +1,27 @@
-"""Writes the pairs of a privacy benchmark as the JSON Lines that `unsee edit` reads."""
+"""The cases of a privacy benchmark as pairs: in memory, or as the JSON Lines that `unsee edit` reads."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from unsee.data.privacy.schema import SEEN, PrivacyBenchmark
+from unsee.data.pairs import PrivacyPair
+from unsee.data.privacy.schema import SEEN, Case, PrivacyBenchmark
+
+
+def as_pairs(cases: Iterable[Case]) -> list[PrivacyPair]:
+    """The pairs of private and benign questions of some cases, with true benign answers where these are known."""
+    return [
+        PrivacyPair(
+            image=case.image.read_bytes(), subject=case.subject, sensitive=private.text, benign=benign.text,
+            refusal=case.refusal, benign_answer=benign.answer or None,
+            request=case.request.text if case.request else "", category=case.subject, case=case.id,
+        )
+        for case in cases
+        for private, benign in zip(case.private, case.benign, strict=True)
+    ]  # fmt: skip
 
 
 def write_pairs(benchmark: PrivacyBenchmark, path: Path, split: str = SEEN) -> int:
@@ -30,7 +44,5 @@ def write_pairs(benchmark: PrivacyBenchmark, path: Path, split: str = SEEN) -> i
 def _rows(benchmark: PrivacyBenchmark, folder: Path, split: str) -> Iterator[dict[str, str]]:
     for case in benchmark.of(split):
         image = os.path.relpath(case.image.resolve(), folder.resolve())
-        for private, benign in zip(case.private, case.benign, strict=True):
-            row = {"image": image, "subject": case.subject, "sensitive": private.text, "benign": benign.text}
-            row |= {"refusal": case.refusal, "category": case.subject, "case": case.id}
-            yield row | ({"benign_answer": benign.answer} if benign.answer else {})
+        for pair in as_pairs([case]):
+            yield {name: value for name, value in vars(pair).items() if value} | {"image": image}

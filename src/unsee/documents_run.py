@@ -1,0 +1,179 @@
+"""One run about documents, top to bottom: pictures, the unedited model, every method, evaluation, record and report.
+
+The target is the base model itself: what it can read off a passport is what it must learn not to say.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from unsee.config import GENERATED, DocumentsConfig, PrivacyConfig, dump_config
+from unsee.data.general import general_items
+from unsee.data.pairs import PrivacyPair
+from unsee.data.privacy.builder import BUILDER_VERSION, build
+from unsee.data.privacy.export import as_pairs
+from unsee.data.privacy.privacy_pair import load
+from unsee.data.privacy.schema import (
+    HARMLESS_PICTURES,
+    SEEN,
+    UNSEEN_IMAGES,
+    UNSEEN_SUBJECTS,
+    VALIDATION,
+    Case,
+    PrivacyBenchmark,
+    Query,
+)
+from unsee.data.schema import Benchmark, Person, Question
+from unsee.editing import check_pairs
+from unsee.errors import DataError
+from unsee.evaluate import Exam
+from unsee.methods.base import LossMethod
+from unsee.models.vlm import VLM
+from unsee.privacy import PrivacyExam, default_judges
+from unsee.processes import state
+from unsee.progress import Progress
+from unsee.record import Record
+from unsee.report.documents import document_scores
+from unsee.report.documents_page import picture_name
+from unsee.report.html import write_report
+from unsee.stages import Stages, cache_folder, key_of, start_record
+from unsee.trials import (
+    Material,
+    RunResult,
+    Trial,
+    attempt,
+    check_layers,
+    control,
+    documents_trials,
+    named,
+)
+
+SHOWN = {UNSEEN_IMAGES: 2, UNSEEN_SUBJECTS: 1, HARMLESS_PICTURES: 1}
+
+
+def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress) -> RunResult:
+    """Do everything the recipe says; what an earlier run already computed is not computed again.
+
+    Args:
+        config: the recipe.
+        out: the run's folder; by default `runs/<name>-<key>`, the same for the same recipe.
+        progress: where long work is shown.
+
+    Raises:
+        UnseeError: the recipe, the data, the model or the folder cannot be used; before anything is computed.
+    """
+    trials = [control(config.seed), *documents_trials(config.method, config.seed)]
+    folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
+    Record.check(folder, dump_config(config))
+    with state().main_process_first():
+        benchmark = _benchmark(config.privacy, progress)
+    seen = benchmark.of(SEEN)
+    _check_answers(trials, seen)
+    vlm = VLM.load_as(config.model)
+    check_pairs(vlm, as_pairs(seen))
+    check_layers(trials, vlm)
+    record = start_record(folder, dump_config(config))
+    stages = Stages(vlm, config.model, record, progress)
+    exam, exam_key = _exam(vlm, benchmark, config)
+    _show_pictures(record, benchmark)
+
+    answers = [named(stages.examine("random_weights", None, exam, exam_key), "random_weights", "", config.seed)]
+    material = _material(seen, config)
+    changes = {}
+    with progress.task("all methods", len(trials)) as advance:
+        for trial in trials:
+            tried = attempt(trial, stages, stages.base, material, exam, exam_key, record)
+            answers += [named(tried.answers, trial.name, "", trial.seed)]
+            if tried.change:
+                changes[trial.name] = (tried.change.relative, tried.change.parameters)
+            advance(1)
+
+    table = pd.concat(answers, ignore_index=True)
+    record.write_table("answers.parquet", table)
+    used = {name: method.use or name for name, method in config.method.items()}
+    scores = document_scores(table, used, changes, config.evaluation.bootstrap)
+    scores.save(record, "scores.json")
+    record.log("finished", signal=not scores.reason)
+    report = folder / "report.html"
+    if state().is_main_process:
+        write_report([folder], report)
+    return RunResult(folder, report, "no signal" if scores.reason else "ok", scores.reason, scores)
+
+
+def _benchmark(config: PrivacyConfig, progress: Progress) -> PrivacyBenchmark:
+    unseen = config.unseen_subject or None
+    if config.source != GENERATED:
+        root = Path(config.image_root) if config.image_root else None
+        return load(Path(config.source), root, unseen_subject=unseen)
+    folder = cache_folder() / "documents" / key_of("documents", BUILDER_VERSION, config.images, config.seed, unseen)
+    if not folder.is_dir():
+        with progress.task("documents", 1) as advance:
+            build(folder, config.images, config.seed, unseen)
+            advance(1)
+    return load(folder)
+
+
+def _check_answers(trials: Sequence[Trial], seen: Sequence[Case]) -> None:
+    """Refuse loss methods where nobody says what is to be forgotten.
+
+    Raises:
+        DataError: a private question has no true answer.
+    """
+    unknown = next((case.id for case in seen for query in case.private if not query.answer), None)
+    for trial in trials:
+        if unknown is not None and isinstance(trial.method, LossMethod):
+            raise DataError(
+                f"method.{trial.name}: forgets true answers, and case {unknown} has none to its private questions; "
+                "published data hold none, generated ones do"
+            )
+
+
+def _exam(vlm: VLM, benchmark: PrivacyBenchmark, config: DocumentsConfig) -> tuple[PrivacyExam, str]:
+    """The questions every model is asked, and the key of everything that decides them."""
+    settings = config.evaluation
+    nobody = Benchmark(forget=(), test=(), retain=(), celebrity=(), fingerprint=benchmark.fingerprint())
+    general = Exam(vlm, nobody, general_items(settings.general_items, config.privacy.seed), settings)
+    cases = [case for case in benchmark.cases if case.split != VALIDATION]
+    exam = PrivacyExam(
+        cases, general, default_judges(), max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size
+    )
+    return exam, key_of(
+        "documents exam", nobody.fingerprint, settings.model_dump(exclude={"bootstrap"}), config.privacy.seed,
+        sorted(default_judges()),
+    )  # fmt: skip
+
+
+def _material(seen: Sequence[Case], config: DocumentsConfig) -> Material:
+    """What methods are given: the pictures edited on, as pairs or as somebody with questions."""
+
+    def pairs(modality: str, seed: int) -> list[PrivacyPair]:
+        return as_pairs(seen)
+
+    return Material(
+        names=tuple(dict.fromkeys(case.subject for case in seen)),
+        forget=[_lesson(case, case.private) for case in seen],
+        retain=[_lesson(case, case.benign) for case in seen],
+        pairs=pairs,
+        unlearn=config.unlearn.model_copy(update={"retain_modality": "image"}),
+    )
+
+
+def _lesson(case: Case, queries: Sequence[Query]) -> Person:
+    """A picture with questions and answers, in the form in which loss methods are given people."""
+    taught = [Question(task="train", input="image", question=query.text, answer=query.answer) for query in queries]
+    return Person(id=case.id, name=case.id, images=(case.image.read_bytes(),), questions=tuple(taught))
+
+
+def _show_pictures(record: Record, benchmark: PrivacyBenchmark) -> None:
+    """A few pictures for the report, one subject after another, the same in every run of the data."""
+    for split, count in SHOWN.items():
+        cases = [case for case in benchmark.cases if case.split == split]
+        first = {case.subject: case for case in reversed(cases)}
+        for case in list(first.values())[:count]:
+            file = io.BytesIO()
+            case.open().save(file, "PNG")
+            record.write_bytes(f"pictures/{picture_name(case.id)}", file.getvalue())
