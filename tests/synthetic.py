@@ -183,7 +183,7 @@ def make_run(folder: Path, answers: pd.DataFrame | None = None) -> Path:
     record = Record.create(folder, 'name = "synthetic"\nseed = 0\n\n[data]\npeople = 60\nforget_percent = 15\n')
     for model in ("target", "oracle", "npo-both"):
         record.log("training", model=model, trainable_parameters=1_234_567, learning_rate=1e-3)
-        record.log("trained", model=model, seconds=148.04)
+        record.log("trained", model=model, seconds=148.04, peak_bytes=2_684_354_560)
         record.log("evaluated", model=model, seconds=12.3)
     record.write_table("answers.parquet", answers)
     gate(answers).save(record, "gate.json")

@@ -8,9 +8,11 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 
+from unsee.change import Change
 from unsee.config import GENERATED, DocumentsConfig, PrivacyConfig, dump_config
 from unsee.data.general import general_items
 from unsee.data.pairs import PrivacyPair
@@ -83,19 +85,20 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
 
     answers = [named(stages.examine("random_weights", None, exam, exam_key), "random_weights", "", config.seed)]
     material = _material(seen, config)
-    changes = {}
+    changes: dict[str, list[Change]] = {}
     with progress.task("all methods", len(trials)) as advance:
         for trial in trials:
             tried = attempt(trial, stages, stages.base, material, exam, exam_key, record)
             answers += [named(tried.answers, trial.name, "", trial.seed)]
             if tried.change:
-                changes[trial.name] = (tried.change.relative, tried.change.parameters)
+                changes.setdefault(trial.name, []).append(tried.change)
             advance(1)
 
     table = pd.concat(answers, ignore_index=True)
     record.write_table("answers.parquet", table)
     used = {name: method.use or name for name, method in config.method.items()}
-    scores = document_scores(table, used, changes, config.evaluation.bootstrap)
+    moved = {name: (fmean(one.relative for one in each), each[0].parameters) for name, each in changes.items()}
+    scores = document_scores(table, used, moved, config.evaluation.bootstrap)
     scores.save(record, "scores.json")
     record.log("finished", signal=not scores.reason)
     report = folder / "report.html"

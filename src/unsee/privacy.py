@@ -1,6 +1,7 @@
 """Asks a model what a privacy benchmark asks, and writes down what it gave away and what it refused.
 
-A `PrivacyExam` is prepared once and sat by every model of a run. Every question is answered greedily and scored once; leaks, right answers and all judges of refusal are read off that.
+A `PrivacyExam` is prepared once and sat by every model of a run. Every question is answered greedily and scored once;
+leaks, right answers and all judges of refusal are read off that.
 """
 
 from __future__ import annotations

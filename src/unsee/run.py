@@ -97,17 +97,19 @@ def run(config: RunConfig | DocumentsConfig, out: Path | None = None, progress: 
     found = gate(pd.concat(answers), resamples)
     found.save(record, "gate.json")
     record.log("gate", signal=found.signal)
-    material = _material(benchmark, config, oracles[0])
+    material, changes = _material(benchmark, config, oracles[0]), {}
     if found.signal:
         with progress.task("all methods", len(trials)) as advance:
             for trial in trials:
                 tried = attempt(trial, stages, target, material, exam, exam_key, record)
                 answers += [named(tried.answers, trial.name, trial.modality, trial.seed)]
+                if tried.change:
+                    changes[trial.name, trial.modality] = (tried.change.relative, tried.change.parameters)
                 advance(1)
 
     table = pd.concat(answers, ignore_index=True)
     record.write_table("answers.parquet", table[list(ANSWER_COLUMNS)])
-    scores = score(table, resamples)
+    scores = score(table, resamples, changes=changes)
     scores.save(record, "scores.json")
     record.log("finished", signal=found.signal)
     report = folder / "report.html"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from unsee.judge.base import Costs
     from unsee.progress import Advance, Progress
 
-WIDTH = 140  # where stdout is no terminal
+WIDTH = 180  # where stdout is no terminal
 STYLES = {"collapsed": "red", "no signal": "yellow", "fail": "red"}
 
 

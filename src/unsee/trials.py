@@ -1,4 +1,4 @@
-"""The methods of a recipe, tried one after another on one model, whatever kind each is of and whatever the run is about.
+"""The methods of a recipe, tried one after another on one model, of whatever kind and whatever the run is about.
 
 A trial ends in answers: of a changed model, of the same model under a system prompt, or of a guard before it.
 """
@@ -25,7 +25,7 @@ from unsee.methods.base import EditMethod, Guard, GuardMethod, LossMethod, Promp
 from unsee.models.vlm import VLM
 from unsee.record import Record
 from unsee.report.scores import Scores
-from unsee.report.table import Row, rows
+from unsee.report.table import DocumentsRow, Row, rows
 from unsee.stages import Examination, Stages, Weights
 
 CONTROL = "do_nothing"
@@ -54,7 +54,7 @@ class RunResult:
     scores: Scores
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[Row] | list[DocumentsRow]:
         """The table of methods as text."""
         return rows(self.scores)
 

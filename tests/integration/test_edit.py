@@ -117,10 +117,3 @@ def test_an_edit_of_another_model_or_twice_is_refused(capsys, model, pairs, tmp_
         assert code == 2
         assert message in err
         assert not (tmp_path / "whole").exists()
-
-
-def test_a_recipe_cannot_name_an_edit_method(capsys, tmp_path):
-    code, _, err = run(capsys, "run", "tiny", "--set", "method.neural_gate.share=0.1", "--out", tmp_path / "run")
-    assert code == 2
-    assert "method.neural_gate: works on privacy pairs, not on people" in err
-    assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""People to forget and people to keep as privacy pairs: refuse what is private about some, go on talking of the rest."""
+"""People to forget and to keep as privacy pairs: refuse what is private about some, go on talking of the rest."""
 
 from __future__ import annotations
 

@@ -221,6 +221,8 @@ class VLM:
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Texts without special tokens."""
+        if not rows:
+            return []  # of nothing, transformers makes one empty text
         texts: list[str] = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [text.strip() for text in texts]
 

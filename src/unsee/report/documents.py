@@ -53,6 +53,7 @@ def document_scores(
             )
         )  # fmt: skip
     return Scores(
+        reason=reason,
         cells=[cell for rows in _by_seed(answers) for cell in _cells(rows, num_resamples)],
         methods=methods,
         differences=list(_differences(draws, used, asked)),

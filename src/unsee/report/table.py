@@ -16,11 +16,28 @@ class Row(NamedTuple):
     generality: str
     utility: str
     score: str
+    refused: str
+    leaked: str
     verdict: str
 
 
-def rows(scores: Scores) -> list[Row]:
+class DocumentsRow(NamedTuple):
+    """One method of a run about documents, measured on what no edit has met."""
+
+    method: str
+    eta: str
+    refused: str
+    leaked: str
+    utility: str
+    change: str
+    weights: str
+    verdict: str
+
+
+def rows(scores: Scores) -> list[Row] | list[DocumentsRow]:
     """The methods in the order of their score, the best first; controls take part like any other."""
+    if any(method.eta for method in scores.methods):
+        return _documents_rows(scores)
     ranked = sorted(scores.methods, key=lambda m: -1.0 if m.score is None else m.score.value, reverse=True)
     return [
         Row(
@@ -30,6 +47,26 @@ def rows(scores: Scores) -> list[Row]:
             written(m.generality),
             written(m.utility),
             written(m.score),
+            written(m.refused),
+            written(m.leaked),
+            m.verdict,
+        )
+        for m in ranked
+    ]
+
+
+def _documents_rows(scores: Scores) -> list[DocumentsRow]:
+    """The methods in the order of their EtA."""
+    ranked = sorted(scores.methods, key=lambda m: -1.0 if m.eta is None else m.eta.value, reverse=True)
+    return [
+        DocumentsRow(
+            m.method,
+            written(m.eta),
+            written(m.refused),
+            written(m.leaked),
+            written(m.utility),
+            "-" if m.relative_change is None else rounded(m.relative_change, 4),
+            "-" if m.changed_parameters is None else str(m.changed_parameters),
             m.verdict,
         )
         for m in ranked

@@ -1,7 +1,7 @@
-"""What a model refuses to say about the people to forget, and what it gives away: columns of people and documents alike.
+"""What a model refuses to say about the people to forget, and what it gives away, as it is asked of documents.
 
-Refusals are read off the first words of free answers. Whether a value stands in an answer is asked where the value alone
-is the truth: of the blanks; a sentence that tells it in other words would not be recognised.
+Refusals are read off the first words of free answers. Whether a value stands in an answer is asked where the value
+alone is the truth: of the blanks; a sentence that tells it in other words would not be recognised.
 """
 
 from __future__ import annotations

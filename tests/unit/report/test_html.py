@@ -48,7 +48,7 @@ def test_a_redacted_page_holds_no_name_answer_or_portrait(run, tmp_path):
 
 def test_what_each_model_took_comes_from_the_log(run, tmp_path):
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page(run, tmp_path)))
-    assert "oracle 1,234,567 148.0 12.3" in text
+    assert "oracle 1,234,567 148.0 2.50 12.3" in text
 
 
 def test_answers_are_escaped(tmp_path):

@@ -171,7 +171,7 @@ def test_the_file_is_the_contract(tmp_path):
     make_run(tmp_path, make_answers())
     content = json.loads((tmp_path / "scores.json").read_text())
     assert content["schema"] == "unsee.scores/1"
-    assert set(content) == {"schema", "cells", "methods"}
+    assert set(content) == {"schema", "reason", "cells", "methods", "differences", "agreements"}
     cell = {"method", "modality", "seed", "set", "task", "input", "metric", "value", "low", "high"}
     assert cell | {"n_people", "n_items", "chance"} <= set(content["cells"][0])
     assert {"method", "modality", "efficacy", "generality", "utility", "score", "verdict"} <= set(content["methods"][0])

@@ -1,0 +1,239 @@
+"""One whole run about documents on a tiny model, what it leaves behind, and what stops it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import tiny
+from integration.command import Stop, unsee
+from published_pairs import write_published
+
+from unsee.edits.edit import Edit
+from unsee.record import ANSWER_COLUMNS, Record
+from unsee.report.scores import Scores
+
+METHODS = ["random_weights", "do_nothing", "gate", "no_gate", "in_context", "keyword_guardrail", "npo"]
+UNSEEN = {"unseen_images", "unseen_attributes", "unseen_templates", "unseen_subjects"}
+METRICS = {"rta", "eta", "over_refusal", "leak_rate", "benign_correct"}
+QUICK = 'use = "neural_gate", layers = 0, epochs = 1, vector_steps = 2'
+RECIPE = f"""
+name = "tiny_gate"
+privacy = {{ images = 1 }}
+unlearn = {{ batch_tokens = 600 }}
+evaluation = {{ general_items = 4, max_new_tokens = 2, bootstrap = 100 }}
+
+[method]
+gate = {{ {QUICK}, seeds = [0, 1] }}
+no_gate = {{ {QUICK}, gate = "none" }}
+in_context = {{}}
+keyword_guardrail = {{}}
+npo = {{ steps = 2 }}
+
+[model]
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("gate")
+
+
+@pytest.fixture(scope="module")
+def recipe(place) -> Path:
+    path = place / "recipe.toml"
+    path.write_text(f'{RECIPE}id = "{tiny.save_model(place / "model")}"\n')
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(place, recipe):
+    folder = place / "run"
+    return folder, unsee(["run", recipe, "--out", folder], place / "cache")
+
+
+@pytest.fixture
+def run(finished):
+    return Record.open(finished[0])
+
+
+def test_a_model_that_can_read_nothing_gives_no_signal_and_a_table(finished):
+    folder, command = finished
+    assert command.code == 3, command.err
+    assert command.err == (
+        "unsee: no signal: the unedited model gives private values away no more often than a blind guess, "
+        "so nothing is ranked\n"
+    )
+    lines = command.out.split("\n")
+    assert lines[-2:] == [str(folder / "report.html"), ""]
+    assert sorted(line.split()[0] for line in lines[3:-3]) == sorted(METHODS)
+
+
+def test_the_record_has_the_form_of_any_run(run):
+    assert {path.name for path in run.folder.iterdir()} == {
+        "config.toml", "log.jsonl", "answers.parquet", "scores.json", "report.html", "pictures", "models",
+    }  # fmt: skip
+    assert {path.name for path in (run.folder / "models").iterdir()} == {"gate-0", "gate-1", "no_gate", "npo"}
+    edit = Edit.load(run.folder / "models/gate-1/edit.safetensors")
+    assert (edit.method, edit.settings["seed"]) == ("neural_gate", 1)
+    assert (run.folder / "models/npo/model.safetensors").is_file()
+    assert len(list((run.folder / "pictures").iterdir())) == 4
+    assert not list(run.folder.rglob("*.part"))
+
+
+def test_the_scores_keep_the_contract(run):
+    content = run.read_json("scores.json")
+    assert content["schema"] == "unsee.scores/1"
+    scores = Scores.load(run.folder, "scores.json")
+    assert [method.method for method in scores.methods] == METHODS
+    for name in METHODS:
+        own = [cell for cell in scores.cells if cell.method == name]
+        assert {(cell.set, cell.metric) for cell in own if cell.set in UNSEEN | {"seen"}} == {
+            (set_name, metric) for set_name in UNSEEN | {"seen"} for metric in METRICS
+        }
+        assert ("general", "general") in {(cell.set, cell.metric) for cell in own}
+        assert {cell.judge for cell in own if cell.metric == "eta"} == {"likelihood", "opening", "phrases"}
+        assert all(0 <= cell.low <= cell.value <= cell.high <= 1 for cell in own)
+        assert {cell.seed for cell in own} == ({0, 1} if name == "gate" else {0})
+    assert {(one.first, one.second) for one in scores.differences} == {("gate", "no_gate")}
+    assert {(one.first, one.second) for one in scores.agreements} == {
+        ("likelihood", "opening"), ("likelihood", "phrases"), ("opening", "phrases"),
+    }  # fmt: skip
+
+
+def test_what_changed_and_what_it_took(run):
+    methods = {method.method: method for method in Scores.load(run.folder, "scores.json").methods}
+    gated, whole = methods["gate"], methods["no_gate"]
+    assert 0 < gated.changed_parameters < whole.changed_parameters
+    assert 0 < gated.relative_change < 1 and methods["npo"].relative_change > 0
+    assert methods["in_context"].relative_change is None and methods["do_nothing"].changed_parameters is None
+    took = {event["model"]: event for event in run.events() if event["event"] in ("edited", "trained")}
+    assert set(took) == {"gate-0", "gate-1", "no_gate", "npo"}
+    assert all(event["seconds"] >= 0 and event["peak_bytes"] > 2**20 for event in took.values())
+
+
+def test_every_answer_is_kept_and_each_method_is_taken_back(run):
+    answers = run.read_table("answers.parquet")
+    assert tuple(answers.columns)[: len(ANSWER_COLUMNS) - 3] == ANSWER_COLUMNS[3:]
+    asked = {model: tuple(sorted(rows["item"])) for model, rows in answers.groupby(["method", "seed"])}
+    assert len(set(asked.values())) == 1
+    guarded = answers[answers["method"] == "keyword_guardrail"].set_index("item")
+    plain = answers[answers["method"] == "do_nothing"].set_index("item").loc[guarded.index]
+    spoken = guarded["answer"] == "I am sorry, but I cannot help with that."
+    assert guarded.loc[~spoken, "answer"].equals(plain.loc[~spoken, "answer"])
+    assert spoken[guarded["set"].eq("seen")].equals(guarded.loc[guarded["set"].eq("seen"), "task"].eq("private"))
+    assert set(guarded.loc[guarded["set"].eq("seen") & guarded["task"].eq("private"), "refused_opening"]) == {1.0}
+
+
+def test_nothing_private_is_in_the_log(run):
+    answers = run.read_table("answers.parquet")
+    log = run.read_text("log.jsonl")
+    assert not [text for text in answers["question"].unique() if text in log]
+    assert not {"truth", "answer", "question"} & {key for event in run.events() for key in event}
+
+
+def test_a_second_run_computes_nothing_and_ends_the_same(run, recipe, place):
+    before, events = run.read_text("scores.json"), len(run.events())
+    assert unsee(["run", recipe, "--out", run.folder], place / "cache").code == 3
+    again = run.events()[events:]
+    assert {event["event"] for event in again} == {"cached", "finished"}
+    assert all("seconds" in event for event in again if event["event"] == "cached")
+    assert run.read_text("scores.json") == before
+
+
+def test_the_config_of_a_run_is_a_recipe(run, place, tmp_path):
+    assert unsee(["run", run.folder / "config.toml", "--out", tmp_path / "again"], place / "cache").code == 3
+    assert Record.open(tmp_path / "again").read_text("scores.json") == run.read_text("scores.json")
+
+
+STOPS = {
+    "documents": Stop("unsee.data.privacy.builder:draw_document_picture", 5),
+    "evaluation": Stop("unsee.privacy:_replies", 2),
+    "edit": Stop("unsee.methods.neural_gate:tune", 2),
+    "method": Stop("unsee.methods.npo:NPO.loss", 2),
+    "scores": Stop("unsee.documents_run:document_scores"),
+    "report": Stop("unsee.documents_run:write_report"),
+}
+
+
+def test_a_run_stopped_in_every_stage_ends_with_the_same_scores(recipe, finished, tmp_path):
+    folder, cache = tmp_path / "run", tmp_path / "cache"
+    for stage, stop in STOPS.items():
+        command = unsee(["run", recipe, "--out", folder], cache, stop)
+        assert (command.code, command.out) == (-signal.SIGKILL, ""), f"{stage}: {command.err}"
+    assert unsee(["run", recipe, "--out", folder], cache).code == 3
+    uninterrupted, _ = finished
+    assert Record.open(folder).read_text("scores.json") == Record.open(uninterrupted).read_text("scores.json")
+    assert {path.name for path in folder.iterdir()} == {path.name for path in uninterrupted.iterdir()}
+
+
+def test_the_page_can_be_made_again_without_pictures_and_answers(run, place, tmp_path):
+    redacted = tmp_path / "redacted.html"
+    assert unsee(["report", run.folder, "--redact", "--out", redacted], place / "cache").code == 0
+    assert "data:image/png" in run.read_text("report.html")
+    assert "data:image/png" not in redacted.read_text()
+    questions = run.read_table("answers.parquet")["question"].unique()
+    assert any(question in run.read_text("report.html") for question in questions)
+    assert not [question for question in questions if question in redacted.read_text()]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("method.gate.layers=9", "method.gate.layers: '9' is out of range; model .* has the layers 0 to 1"),
+        ("method.gate.use=neural_gat", "did you mean 'neural_gate'"),
+        ("method.gate.shar=1", "method.gate.shar: unknown option; did you mean 'share'"),
+        ("method.gate.modality=['image']", "method.gate.modality: must be a number, a text or true/false"),
+        ("method.target.use=npo", "method.target: a name is made of letters"),
+        ("method.gate.seeds=[1,1]", "method.gate.seeds: holds the same value twice"),
+        ("privacy.images=0", "privacy.images: must be greater than or equal to 1"),
+        ("privacy.unseen_subject=letter", "unseen subject 'letter' is none of passport"),
+        ("privacy.image_root=/tmp", "privacy: image_root belongs to a source"),
+        ("teach.steps=3", "teach: unknown option"),
+        ("data.people=3", "data: unknown option"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_nothing_is_written(recipe, tmp_path, change, message):
+    command = unsee(["run", recipe, "--set", change, "--out", tmp_path / "run"], tmp_path / "cache")
+    assert (command.code, command.out) == (2, "")
+    assert re.search(message, command.err) and command.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def published(tmp_path):
+    return write_published(tmp_path / "data", tmp_path / "images", {"passport": ("Passport", 6, "p2_org/images")})
+
+
+def words(recipe, published, tmp_path, *changes):
+    source = (f"privacy.source={published}", "privacy.images=1", *changes)
+    return ["run", recipe, *(word for change in source for word in ("--set", change)), "--out", tmp_path / "run"]
+
+
+def test_published_data_are_edited_but_hold_no_truth_to_forget(recipe, published, tmp_path):
+    root = f"privacy.image_root={published.parent / 'images'}"
+    command = unsee(words(recipe, published, tmp_path, root), tmp_path / "cache")
+    assert command.code == 2
+    assert "method.npo: forgets true answers, and case passport/" in command.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_images_are_counted_before_anything_is_done(recipe, published, tmp_path):
+    command = unsee(words(recipe, published, tmp_path), tmp_path / "cache")
+    assert command.code == 2
+    assert "6 of 6 images are missing, first" in command.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_subject_that_is_not_in_its_question(recipe, published, tmp_path):
+    path = published / "passport.json"
+    records = json.loads(path.read_text())
+    records[0]["paraphrase_prompts"][0] = "What is the number?"
+    path.write_text(json.dumps(records))
+    root = f"privacy.image_root={published.parent / 'images'}"
+    command = unsee(words(recipe, published, tmp_path, root), tmp_path / "cache")
+    assert command.code == 2
+    assert "the subject 'Passport' does not stand in the question" in command.err
