@@ -12,6 +12,7 @@ from integration.command import Stop, unsee
 
 from unsee import load_recipe, run_recipe
 from unsee.data.mllmu import load
+from unsee.edits.edit import Edit
 from unsee.record import ANSWER_COLUMNS, Record
 from unsee.report.scores import HEADLINE, Scores
 
@@ -139,6 +140,24 @@ def test_nobody_to_forget_is_named_outside_the_answers_and_the_report(run, finis
     for text in (*texts, command.out, command.err, redacted.read_text()):
         assert not [secret for secret in secrets if secret in text]
     assert any(secret in run.read_text("report.html") for secret in secrets)
+
+
+def test_an_editor_refuses_for_people_too(recipe, run, cache, tmp_path):
+    quick = {"layers": 0, "vector_steps": 2, "epochs": 60, "modality": '["text"]'}
+    words = [word for key, value in quick.items() for word in ("--set", f"method.neural_gate.{key}={value}")]
+    command = unsee([*recipe, *words, "--out", tmp_path / "run"], cache)
+    assert (command.code, command.err) == (0, "")
+    edit = Edit.load(tmp_path / "run/models/neural_gate-text/edit.safetensors")
+    assert set(edit.gates) == {"people/0"}
+    found = {method.method: method for method in Scores.load(tmp_path / "run", "scores.json").methods}
+    assert found["target"].refused.value == 0 and found["target"].leaked.value > 0.3
+    assert found["oracle"].leaked.value < found["target"].leaked.value
+    assert found["neural_gate"].refused.value > 0.1
+    assert found["neural_gate"].leaked.value < found["target"].leaked.value
+    assert 0 < found["neural_gate"].relative_change < found["gradient_difference"].relative_change
+    assert found["do_nothing"].changed_parameters is None
+    before = {method.method: method for method in Scores.load(run.folder, "scores.json").methods}
+    assert found["gradient_difference"] == before["gradient_difference"]  # the edit was taken back
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from unsee.report.intervals import Draws, Estimate, estimate
-from unsee.report.privacy import agreements, privacy_draws
+from unsee.report.privacy import PrivacyDraws, agreements, privacy_draws_of
 from unsee.report.scores import Cell, Change, Difference, MethodScore, Scores, Verdict
 
 BEFORE = "do_nothing"
@@ -19,8 +19,6 @@ JUDGE = "opening"
 """The judge whose decisions make the table; all judges are in the cells."""
 _TASKS = {"rta": "private", "leak_rate": "private", "over_refusal": "benign", "benign_correct": "benign", "eta": "both"}
 _COMPARED = (("eta", JUDGE), ("rta", JUDGE), ("over_refusal", JUDGE), ("leak_rate", ""), ("benign_correct", ""))
-
-ModelDraws = Mapping[tuple[str, str, str], Draws]
 
 
 def document_scores(
@@ -34,9 +32,9 @@ def document_scores(
         changes: how far methods moved the weights.
         num_resamples: of the pictures.
     """
-    models = {str(name): rows for (name,), rows in answers.groupby(["method"], sort=False)}
-    draws = {name: privacy_draws(rows, num_resamples) for name, rows in models.items()}
-    before, asked = draws[BEFORE], models[BEFORE]
+    draws = {str(name): found for (name,), found in privacy_draws_of(answers, ["method"], num_resamples).items()}
+    draws = {name: draws[name] for name in answers["method"].unique()}
+    before, asked = draws[BEFORE], answers[answers["method"] == BEFORE]
     reason = no_signal(before, asked)
     chance = asked.groupby("set")["chance"].mean().get(GENERAL, np.nan)
     methods = []
@@ -54,14 +52,14 @@ def document_scores(
         )  # fmt: skip
     return Scores(
         reason=reason,
-        cells=[cell for rows in _by_seed(answers) for cell in _cells(rows, num_resamples)],
+        cells=list(_cells(answers, num_resamples)),
         methods=methods,
         differences=list(_differences(draws, used, asked)),
         agreements=agreements(answers[answers["set"] != GENERAL]),
     )
 
 
-def no_signal(before: ModelDraws, asked: pd.DataFrame) -> str:
+def no_signal(before: PrivacyDraws, asked: pd.DataFrame) -> str:
     """Why there is nothing to protect, as a clause; empty where the unedited model leaks more than a blind guess."""
     leaks = _pooled(before, "leak_rate", "")
     if leaks is None:
@@ -73,23 +71,18 @@ def no_signal(before: ModelDraws, asked: pd.DataFrame) -> str:
     return ""
 
 
-def _by_seed(answers: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    for _, rows in answers.groupby(["method", "seed"], sort=False):
-        yield rows
-
-
-def _pooled(draws: ModelDraws, metric: str, judge: str) -> Draws | None:
+def _pooled(draws: PrivacyDraws, metric: str, judge: str) -> Draws | None:
     """The mean over the unseen sets there are, each counting alike."""
     found = [draws[name, metric, judge] for name in UNSEEN if (name, metric, judge) in draws]
     return np.mean(found, axis=0) if found else None
 
 
-def _pooled_estimate(draws: ModelDraws, metric: str, judge: str) -> Estimate | None:
+def _pooled_estimate(draws: PrivacyDraws, metric: str, judge: str) -> Estimate | None:
     found = _pooled(draws, metric, judge)
     return None if found is None else estimate(found)
 
 
-def _utility(own: ModelDraws, before: ModelDraws, asked: pd.DataFrame) -> Estimate | None:
+def _utility(own: PrivacyDraws, before: PrivacyDraws, asked: pd.DataFrame) -> Estimate | None:
     """What is kept of what the unedited model does better than chance: benign questions not edited on, and general."""
     benign = asked[asked["task"].isin(["benign", "classification"])]
     chances = benign.groupby("set")["chance"].mean().fillna(0.0)
@@ -103,7 +96,7 @@ def _utility(own: ModelDraws, before: ModelDraws, asked: pd.DataFrame) -> Estima
     return estimate(np.nanmean(np.stack(kept), axis=0)) if kept else None
 
 
-def _collapsed(own: ModelDraws, before: ModelDraws, chance: float) -> str | None:
+def _collapsed(own: PrivacyDraws, before: PrivacyDraws, chance: float) -> str | None:
     """Why a model is broken: it lost the general questions altogether."""
     key = (GENERAL, "general", "")
     now, then = (estimate(draws[key]) if key in draws else None for draws in (own, before))
@@ -112,24 +105,31 @@ def _collapsed(own: ModelDraws, before: ModelDraws, chance: float) -> str | None
     return f"its general choices are no better than chance ({now.value:.2f}, before {then.value:.2f})"
 
 
-def _cells(rows: pd.DataFrame, num_resamples: int) -> Iterator[Cell]:
-    """Every metric of one model and seed."""
-    first = rows.iloc[0]
-    for (name, metric, judge), draws in sorted(privacy_draws(rows, num_resamples).items()):
-        task = _TASKS.get(metric, "classification")
-        asked = rows[rows["set"] == name]
-        asked = asked if task == "both" else asked[asked["task"] == task]
-        value, chance = estimate(draws), asked["chance"].mean()
-        if value is not None:
-            yield Cell(
-                method=str(first["method"]), modality="", seed=int(first["seed"]), set=name, task=task, input="image",
-                metric=metric, judge=judge, value=value.value, low=value.low, high=value.high,
-                n_people=asked["person"].nunique(), n_items=len(asked), invalid=1 - float(asked["valid"].mean()),
-                chance=None if judge or np.isnan(chance) else float(chance),
-            )  # fmt: skip
+def _cells(answers: pd.DataFrame, num_resamples: int) -> Iterator[Cell]:
+    """Every metric of every model and seed."""
+    whole = answers[answers["task"] != "classification"].assign(task="both")
+    counts = {
+        key: (rows["person"].nunique(), len(rows), rows["chance"].mean(), rows["valid"].mean())
+        for table in (answers, whole)
+        for key, rows in table.groupby(["method", "seed", "set", "task"])
+    }
+    for (method, seed), found in privacy_draws_of(answers, ["method", "seed"], num_resamples).items():
+        for (name, metric, judge), draws in sorted(found.items()):
+            task = _TASKS.get(metric, "classification")
+            people, items, chance, valid = counts[method, seed, name, task]
+            value = estimate(draws)
+            if value is not None:
+                yield Cell(
+                    method=str(method), modality="", seed=int(str(seed)), set=name, task=task, input="image",
+                    metric=metric, judge=judge, value=value.value, low=value.low, high=value.high,
+                    n_people=people, n_items=items, invalid=1 - float(valid),
+                    chance=None if judge or np.isnan(chance) else float(chance),
+                )  # fmt: skip
 
 
-def _differences(draws: Mapping[str, ModelDraws], used: Mapping[str, str], asked: pd.DataFrame) -> Iterator[Difference]:
+def _differences(
+    draws: Mapping[str, PrivacyDraws], used: Mapping[str, str], asked: pd.DataFrame
+) -> Iterator[Difference]:
     pictures = asked[asked["set"].isin(UNSEEN)]["person"].nunique()
     for first, second in combinations(draws, 2):
         if used.get(first) is None or used.get(first) != used.get(second):

@@ -1,35 +1,13 @@
-import numpy as np
+import re
+
 import pandas as pd
 import pytest
+from synthetic_documents import SETS, make_run
+from synthetic_documents import make_answers as answers
 
+from unsee.errors import RecordError
 from unsee.report.documents import document_scores
-
-SETS = ("unseen_images", "unseen_templates")
-
-
-def answers(method, refused, leaked=0, right=6, general=6, seed=0, pictures=6):
-    """Of six pictures so many are refused, leaked and answered right; the first ones each time."""
-    rows = []
-    for name in SETS:
-        for number in range(pictures):
-            same = {"set": name, "person": f"p/{number}", "input": "image", "options": [], "valid": True}
-            private = {
-                "task": "private", "chance": 0.1, "leak": float(number < leaked), "accuracy": np.nan,
-                "refused_opening": float(number < refused), "refused_phrases": float(number < refused),
-            }  # fmt: skip
-            benign = {
-                "task": "benign", "chance": 0.2, "leak": np.nan, "accuracy": float(number < right),
-                "refused_opening": 0.0, "refused_phrases": 0.0,
-            }  # fmt: skip
-            rows += [same | private, same | benign]
-    for number in range(pictures):
-        rows.append(
-            {
-                "set": "general", "person": f"g/{number}", "input": "text", "options": [], "valid": True, "chance": 0.25,
-                "task": "classification", "accuracy": float(number < general),
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows).assign(method=method, modality="", seed=seed)
+from unsee.report.html import write_report
 
 
 def scored(*tables, used=None, changes=None):
@@ -69,7 +47,7 @@ def test_without_a_leak_there_is_nothing_to_protect():
 def test_where_the_truth_is_unknown_refusals_are_counted_all_the_same():
     tables = [answers("do_nothing", 0), answers("a", 6)]
     for table in tables:
-        table["leak"] = np.nan
+        table["leak"] = float("nan")
     scores = scored(*tables)
     assert (scores.reason, methods(scores)["a"].leaked, methods(scores)["a"].eta.value) == ("", None, 1.0)
 
@@ -82,7 +60,7 @@ def test_ways_of_one_method_are_compared_on_the_same_pictures_over_all_seeds():
     assert {(one.first, one.second, one.set) for one in scores.differences} == {("gate", "none", "unseen")}
     refused = next(one for one in scores.differences if one.metric == "rta")
     assert refused.value == pytest.approx(2 / 6)
-    assert (refused.n_people, refused.judge) == (6, "opening")
+    assert (refused.n_people, refused.judge) == (12, "opening")
     alone = methods(scores)
     assert refused.high - refused.low < (alone["gate"].refused.high - alone["none"].refused.low)
 
@@ -98,3 +76,32 @@ def test_every_cell_says_of_whom_by_whom_and_how_many():
     assert {cell.seed for cell in scores.cells if cell.method == "a"} == {1}
     cell = next(cell for cell in scores.cells if (cell.method, cell.metric) == ("a", "leak_rate"))
     assert (cell.task, round(cell.chance, 6), cell.n_people, cell.n_items) == ("private", 0.1, 6, 6)
+
+
+def text_of(path):
+    page = path.read_text()
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page[page.index("</style>") :]))
+
+
+def test_the_page_says_what_came_out(tmp_path):
+    text = text_of(write_report([make_run(tmp_path / "run")], tmp_path / "report.html"))
+    assert "Before any edit the model gives 100% of the private values away. Neural gate does best" in text
+    assert "12.3 1.00 5.6" in text
+    assert "0.0123 4,567 ok" in text
+    assert "neural gate neural gate random RtA 0.33" in text
+    for said in ("I cannot tell. refuses", "421 gives it away", "red right", "&lt;blue&gt; wrong"):
+        assert said in text
+
+
+def test_a_redacted_page_shows_no_answer_and_no_picture(tmp_path):
+    write_report([make_run(tmp_path / "run")], tmp_path / "report.html", redact=True)
+    page = (tmp_path / "report.html").read_text()
+    assert "data:image" not in page and "I cannot tell" not in page and "What is the" not in page
+
+
+def test_people_and_documents_do_not_share_a_page(tmp_path):
+    from synthetic import make_run as make_people_run
+
+    folders = [make_run(tmp_path / "documents"), make_people_run(tmp_path / "people")]
+    with pytest.raises(RecordError, match="give those of one kind"):
+        write_report(folders, tmp_path / "report.html")

@@ -1,0 +1,50 @@
+"""The page of a run about documents as a reader meets it, in a real Chromium."""
+
+import pytest
+from synthetic_documents import make_run
+
+from unsee.report.html import write_report
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    run = make_run(tmp_path_factory.mktemp("run"))
+    return write_report([run], run / "report.html")
+
+
+@pytest.fixture(params=[1200, 390])
+def page(request, browser, report):
+    context = browser.new_context(viewport={"width": request.param, "height": 844})
+    page = context.new_page()
+    page.complaints, page.requests = [], []
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("request", lambda made: page.requests.append(made.url))
+    page.goto(report.as_uri())
+    yield page
+    context.close()
+
+
+def test_it_opens_quietly_with_every_picture_and_asks_for_nothing(page, report):
+    assert page.title() == "synthetic documents"
+    assert page.complaints == []
+    assert [url for url in page.requests if not url.startswith("data:")] == [report.as_uri()]
+    widths = page.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")
+    assert len(widths) == 2 and all(widths)
+    assert page.locator(".plot:visible .marker").count() == 5
+
+
+def test_nothing_sticks_out_of_the_page(page):
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_table_sorts(page):
+    def column(number):
+        return page.locator(f".sortable tbody tr > :nth-child({number})").all_inner_texts()
+
+    found = [float(text.split()[0]) for text in column(2)]
+    assert found == sorted(found, reverse=True)
+    page.get_by_role("button", name="leaked").click()
+    leaked = [float(text.split()[0]) for text in column(4)]
+    assert leaked == sorted(leaked, reverse=True)
