@@ -14,7 +14,6 @@ from unsee.config import (
     MethodTable,
     ModelConfig,
     UnlearnConfig,
-    build_dataclass,
     dump_config,
 )
 from unsee.data.general import general_items
@@ -22,8 +21,7 @@ from unsee.data.request import Request, inputs, read_request
 from unsee.data.schema import Benchmark, Question
 from unsee.errors import ConfigError, DataError
 from unsee.evaluate import Exam
-from unsee.methods import METHODS
-from unsee.methods.base import LossMethod, PromptMethod
+from unsee.methods.base import LossMethod
 from unsee.metrics import METRICS
 from unsee.metrics.base import Given
 from unsee.models.vlm import VLM
@@ -32,6 +30,7 @@ from unsee.protocols import Table
 from unsee.record import ANSWER_COLUMNS, Record
 from unsee.report.request import AFTER, BEFORE, Outcome, Row, compare, rows, write_request_report
 from unsee.stages import INPUTS, Stages, key_of, start_record
+from unsee.trials import make_method
 
 
 class RequestConfig(Table):
@@ -122,9 +121,9 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
 
 def _method(config: RequestConfig) -> tuple[str, LossMethod]:
     ((name, options),) = config.method.items()
-    method = build_dataclass(METHODS.get(name), options.options, f"method.{name}")
-    if isinstance(method, PromptMethod):
-        raise ConfigError(f"method.{name}: leaves the weights as they are; a deletion request needs one that trains")
+    method = make_method(name, options)
+    if not isinstance(method, LossMethod):
+        raise ConfigError(f"method.{name}: forgets no rows by training; a deletion request needs one that does")
     return name, method
 
 

@@ -79,6 +79,7 @@ class Trained:
             raise ValueError("steps and epochs: give exactly one of them, and 0 for the other")
 
 
+@runtime_checkable
 class LossMethod(Protocol):
     """A method that changes weights by minimising a loss.
 
