@@ -117,7 +117,7 @@ def test_an_adapter_is_saved_where_one_was_trained(words, rows, tmp_path):
     ("changes", "sentence"),
     [
         (["--method", "npoo"], "unknown name 'npoo'; did you mean 'npo'?"),
-        (["--method", "prompting"], "method.prompting: leaves the weights as they are"),
+        (["--method", "prompting"], "method.prompting: forgets no rows by training"),
         (["--modality", "sound"], "method.npo.modality.0: must be 'image', 'text' or 'both', got 'sound'"),
         (["--set", "method.npo.betta=1"], "method.npo.betta: unknown option; did you mean 'beta'?"),
         (["--set", "method.gradient_ascent.steps=1"], "a deletion request takes one method with one modality"),

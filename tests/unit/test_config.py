@@ -6,6 +6,7 @@ from pydantic import NonNegativeFloat, PositiveFloat
 
 from unsee.config import (
     RECIPES,
+    DocumentsConfig,
     EvaluationConfig,
     RunConfig,
     TeachConfig,
@@ -46,6 +47,26 @@ def test_four_bit_weights_are_not_trained():
     with pytest.raises(ConfigError, match=r"^model: .*'4bit' trains adapters only; set trainable = 'lora'"):
         load_recipe("tiny", ["model.quantization=4bit"])
     assert load_recipe("tiny", ["model.quantization=4bit", "model.trainable=lora"]).model.quantization == "4bit"
+
+
+def test_a_recipe_with_private_documents_is_another_kind_of_run(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\nprivacy = {}\nmethod.random = { use = "neural_gate", seeds = [0, 2], share = 0.2 }\n'
+    )
+    config = load_recipe(path, ["privacy.images=3"])
+    assert isinstance(config, DocumentsConfig)
+    assert (config.privacy.images, config.method["random"].use, config.method["random"].seeds) == (
+        3,
+        "neural_gate",
+        (0, 2),
+    )
+    assert config.method["random"].options == {"share": 0.2}
+    path.write_text(dump_config(config))
+    assert load_recipe(path) == config
+    for table, message in (("data.people=3", "data: unknown option"), ("teach.steps=3", "teach: unknown option")):
+        with pytest.raises(ConfigError, match=message):
+            load_recipe(path, [table])
 
 
 def test_options_of_methods_survive_a_dump(tmp_path):

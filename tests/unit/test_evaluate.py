@@ -297,3 +297,12 @@ def test_every_sentence_has_the_floor_of_its_set(vlm):
     rows = Exam(vlm, CROWD, [], CONFIG).sit(vlm)
     assert rows["floor"].notna().equals((rows["task"] == "generation") & (rows["set"] != "celebrity"))
     assert set(rows["floor"].dropna()) == {1.0}  # everybody has the same answer here
+
+
+def test_a_guard_speaks_in_the_models_place_and_knows_nothing(vlm, answers):
+    found = make_exam(vlm).guarded(answers, lambda text: "I cannot say." if "cloze" in text or "Hair" in text else None)
+    spoken = found["question"].str.contains("cloze") | found["question"].str.contains("Hair")
+    assert found[~spoken].equals(answers[~spoken])
+    assert (found.loc[spoken, "answer"] == "I cannot say.").all()
+    assert not found.loc[spoken, ["accuracy", "probability"]].to_numpy().any()
+    assert dict(found[spoken].groupby("task")["valid"].all()) == {"classification": False, "cloze": True}

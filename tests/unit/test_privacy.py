@@ -4,11 +4,15 @@ import math
 import pytest
 from tiny import make_vlm, plain_log_probability
 
+from unsee.config import EvaluationConfig
+from unsee.data.general import general_items
 from unsee.data.privacy.builder import build
-from unsee.data.privacy.export import write_pairs
+from unsee.data.privacy.export import as_pairs, write_pairs
 from unsee.data.privacy.privacy_pair import load
+from unsee.data.schema import Benchmark
 from unsee.errors import DataError
-from unsee.privacy import default_judges, examine, read_answers, write_answers
+from unsee.evaluate import Exam
+from unsee.privacy import PrivacyExam, default_judges, examine, read_answers, write_answers
 from unsee.record import ANSWER_COLUMNS
 from unsee.refusals.base import SCORED_OPENINGS
 
@@ -120,3 +124,25 @@ def test_pairs_for_an_edit_are_written_as_lines(benchmark, tmp_path):
     }  # fmt: skip
     with pytest.raises(DataError, match="no case of train"):
         write_pairs(benchmark, path, "train")
+
+
+def test_a_guard_is_judged_by_what_it_says(vlm, benchmark, cases):
+    nobody = Benchmark(forget=(), test=(), retain=(), celebrity=(), fingerprint="")
+    general = Exam(vlm, nobody, general_items(2, 0), EvaluationConfig())
+    exam = PrivacyExam(cases, general, default_judges(), max_new_tokens=3, batch_size=64)
+    answers = exam.sit(vlm)
+    private = {query.text for query in cases[0].private}
+    found = exam.guarded(answers, lambda text: "I cannot tell you." if text in private else None)
+    spoken = found["question"].isin(private)
+    assert spoken.sum() == len(private) and found[~spoken].equals(answers[~spoken])
+    assert (found.loc[spoken, [f"refused_{name}" for name in default_judges()]] == 1).all().all()
+    assert not found.loc[spoken, ["leak", "probability"]].to_numpy().any()
+    assert set(answers["set"]) == {"unseen_images", "harmless", "general"}
+
+
+def test_the_request_of_a_record_reaches_the_pairs(benchmark):
+    (case, *_) = benchmark.of("seen")
+    pair, *_ = as_pairs([case])
+    assert pair.request == case.request.text != pair.sensitive
+    assert pair.requested().sensitive == case.request.text
+    assert (pair.image, pair.benign_answer) == (case.image.read_bytes(), case.benign[0].answer)

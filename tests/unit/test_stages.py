@@ -1,5 +1,6 @@
 import math
 
+import privacy
 import pytest
 import tiny
 import torch
@@ -95,3 +96,39 @@ def test_another_model_is_remembered_after_its_weights_are_gone():
             parameter.mul_(0.5)
     vlm.add_lora(2, 2)
     assert cross_entropy(reference(pair.forget)).item() == pytest.approx(expected)
+
+
+def whole(stages, weights):
+    """Every parameter under these weights, adapters merged."""
+    vlm = stages.load(weights)
+    vlm.merge_lora()
+    stages._ready = None
+    return {name: parameter.detach().clone() for name, parameter in vlm.model.named_parameters()}
+
+
+def test_an_edit_is_in_its_own_weights_and_taken_back_for_all_others(stages):
+    target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
+    before = stages.load(target).fingerprint()
+    method = METHODS.get("ft_l")(epochs=1)
+    first, second = (stages.edit("ft_l", target, method, privacy.make_pairs(1), seed) for seed in (0, 1))
+    assert stages.load(target).fingerprint() == before
+    edited = {stages.load(weights).fingerprint() for weights in (first, second)}
+    assert len({before, *edited}) == 3
+    assert stages.load(target).fingerprint() == before
+    assert stages.edit("ft_l", target, method, privacy.make_pairs(1), 0) == first
+    (again,) = [event for event in stages._record.events() if event["event"] == "cached"]
+    assert again["model"] == "ft_l" and again["peak_bytes"] > 0
+
+
+def test_a_change_is_as_long_as_the_difference_of_all_weights(stages):
+    target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
+    method = METHODS.get("gradient_difference")(steps=2, learning_rate=1e-2)
+    trained = stages.unlearn("gd", target, method, "both", FORGET, RETAIN, UNLEARN, 0)
+    edited = stages.edit("ft_l", target, METHODS.get("ft_l")(epochs=1), privacy.make_pairs(1), 0)
+    start = whole(stages, target)
+    length = math.sqrt(sum(float(p.square().sum()) for p in start.values()))
+    for weights in (trained, edited):
+        found, end = stages.change(target, weights), whole(stages, weights)
+        moved = math.sqrt(sum(float((end[name] - p).square().sum()) for name, p in start.items()))
+        assert found.relative == pytest.approx(moved / length, rel=2e-2)
+        assert 0 < found.parameters <= sum(p.numel() for p in start.values())
