@@ -95,7 +95,9 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig 
         raise ConfigError(f"{path}: is not TOML: {error}") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    return resolve(DocumentsConfig if "privacy" in table else RunConfig, table, overrides)
+    if "privacy" in table:
+        return resolve(DocumentsConfig, table, overrides)
+    return resolve(RunConfig, table, overrides)
 
 
 def resolve(settings: type[Settings], table: dict[str, Any], overrides: Iterable[str] = ()) -> Settings:
