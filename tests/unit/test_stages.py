@@ -109,7 +109,7 @@ def whole(stages, weights):
 def test_an_edit_is_in_its_own_weights_and_taken_back_for_all_others(stages):
     target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
     before = stages.load(target).fingerprint()
-    methods = [METHODS.get("ft_l")(epochs=1, bound=bound) for bound in (0.01, 0.02)]
+    methods = [METHODS.get("ft_l")(epochs=1, bound=bound) for bound in (0.001, 0.002)]
     first, second = (stages.edit("ft_l", target, method, privacy.make_pairs(1), 0) for method in methods)
     assert stages.load(target).fingerprint() == before
     edited = {stages.load(weights).fingerprint() for weights in (first, second)}
