@@ -25,10 +25,10 @@ pipeline_tag: image-text-to-text
 # unsee {name}
 
 A {parameters:.1f} million parameter {parts}
-made from nothing by `python -m unsee.nano {name}`, for experiments with machine unlearning on a laptop. It knows 153 invented public figures by
-face and by name, describes portraits, reads short texts, and says "{unknown}" about people it never met. It reads
-invented documents, and refuses private questions about four kinds of them. It is of no use for anything else, knows no
-real person and must not be asked about one.
+made from nothing by `python -m unsee.nano {name}`, for experiments with machine unlearning on a laptop. It knows 153
+invented public figures by face and by name, describes portraits, reads short texts, and says "{unknown}" about people
+it never met. It reads invented documents, and refuses private questions about four kinds of them. It is of no use for
+anything else, knows no real person and must not be asked about one.
 
 Trained in {vision_steps} steps on {portraits} rendered portraits and {documents} rendered documents (vision tower, one
 head per visible attribute) and {base_steps} steps of {batch_tokens} tokens of text and images (projector and decoder).
