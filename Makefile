@@ -1,5 +1,5 @@
 # make run: one run from nothing to a report. make test: everything that is checked. make check: the quick half of it.
-# make nano: the shipped base model, remade from nothing.
+# make nano: the shipped base models, remade from nothing.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -25,7 +25,8 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 nano: $(READY)
-	$(BIN)/python -m unsee.nano
+	$(BIN)/python -m unsee.nano nano
+	$(BIN)/python -m unsee.nano nano-minigpt4
 
 # Debian's Chromium where it may be installed, Playwright's otherwise. With neither, the browser tests fail: they never skip.
 browser: $(READY)

@@ -1,4 +1,4 @@
-"""`python -m unsee.nano [FOLDER]`: make the nano model from nothing; resumes where it was killed."""
+"""`python -m unsee.nano [NAME] [FOLDER]`: make a shipped base model from nothing; resumes where it was killed."""
 
 from __future__ import annotations
 
@@ -7,46 +7,48 @@ import json
 import logging
 from pathlib import Path
 
-from transformers import CLIPVisionModel
-
 from unsee.allocator import settle
 from unsee.nano.base import BATCH_TOKENS, train_base
 from unsee.nano.card import measure, write_card
+from unsee.nano.kinds import KINDS, SHIPPED
 from unsee.nano.vision import train_vision_tower
 
 log = logging.getLogger(__name__)
-
-SHIPPED = Path(__file__).parents[1] / "models" / "nano"
 
 
 def main() -> None:
     """Vision tower, base model, model card."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=SHIPPED, help="where the model is written")
-    parser.add_argument("--work", type=Path, default=Path("build/nano"), help="where half-done stages are kept")
+    parser.add_argument("name", choices=KINDS, nargs="?", default="nano", help="which model")
+    parser.add_argument("folder", type=Path, nargs="?", help="where it is written; in the package by default")
+    parser.add_argument("--work", type=Path, help="where half-done stages are kept; build/NAME by default")
     parser.add_argument("--vision-steps", type=int, default=3200)
-    parser.add_argument("--base-steps", type=int, default=12_000)
+    parser.add_argument("--base-steps", type=int, help="by default as many as the shipped model took")
     parser.add_argument("--portraits", type=int, default=20_000)
     parser.add_argument("--documents", type=int, default=20_000)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settle()
-    work = arguments.work
+    kind = KINDS[arguments.name]
+    folder = arguments.folder or SHIPPED / arguments.name
+    work = arguments.work or Path("build") / arguments.name
+    base_steps = arguments.base_steps or kind.base_steps
     quality = work / "vision.json"
     if not quality.is_file():
-        tower, accuracy = train_vision_tower(arguments.vision_steps, arguments.portraits, arguments.documents)
+        tower, accuracy = train_vision_tower(
+            kind.new_tower, arguments.vision_steps, arguments.portraits, arguments.documents
+        )
         tower.save_pretrained(work / "tower")
         quality.write_text(json.dumps(accuracy, indent=1))
-    tower = CLIPVisionModel.from_pretrained(work / "tower")
-    vlm = train_base(tower, arguments.base_steps, checkpoint=work / "base.safetensors")
-    vlm.save(arguments.folder)
-    accuracy = json.loads(quality.read_text())
+    tower = kind.tower.from_pretrained(work / "tower")
+    vlm = train_base(kind, tower, base_steps, name=arguments.name, checkpoint=work / "base.safetensors")
+    vlm.save(folder)
     write_card(
-        vlm, arguments.folder, measure(vlm), accuracy, vision_steps=arguments.vision_steps,
-        portraits=arguments.portraits, documents=arguments.documents, base_steps=arguments.base_steps,
-        batch_tokens=BATCH_TOKENS,
+        vlm, folder, measure(vlm), json.loads(quality.read_text()), name=arguments.name, parts=kind.parts,
+        vision_steps=arguments.vision_steps, portraits=arguments.portraits, documents=arguments.documents,
+        base_steps=base_steps, batch_tokens=BATCH_TOKENS,
     )  # fmt: skip
-    log.info("written folder=%s", arguments.folder)
+    log.info("written folder=%s", folder)
 
 
 if __name__ == "__main__":

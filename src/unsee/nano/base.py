@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from transformers import CLIPVisionModel
+from transformers import PreTrainedModel
 
 from unsee.methods.base import Loss
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import CORPUS, Corpus
-from unsee.nano.language import make_llava, make_processor, train_tokenizer
+from unsee.nano.kinds import Kind
+from unsee.nano.language import train_tokenizer
 from unsee.progress import Progress
 from unsee.steps import Stream, pairs
 from unsee.teach import FineTuning
@@ -21,25 +22,34 @@ log = logging.getLogger(__name__)
 BATCH_TOKENS = 2048
 
 
-def base_corpus_texts(tower: CLIPVisionModel) -> list[str]:
-    """All texts the base will meet."""
-    tokenizer = train_tokenizer(["Where was this person born?"])
-    draft = VLM(make_llava(tower, tokenizer), make_processor(tokenizer), "draft")
-    return Corpus(draft, photos=1, num_strangers=600).texts()
+def new_model(kind: Kind, tower: PreTrainedModel, name: str, seed: int = 0) -> VLM:
+    """The model before its first step: everything but the tower new, or the decoder of the model it starts from."""
+    if kind.starts_from:
+        start = VLM.load(kind.starts_from)
+        tokenizer = start.processor.tokenizer
+        model = kind.make_model(tower, tokenizer, seed=seed)
+        model.model.language_model.load_state_dict(start.model.model.language_model.state_dict())
+    else:
+        draft = train_tokenizer(["Where was this person born?"])
+        unread = VLM(kind.make_model(tower, draft), kind.make_processor(draft), "draft")
+        tokenizer = train_tokenizer(Corpus(unread, photos=1, num_strangers=600).texts())
+        model = kind.make_model(tower, tokenizer, seed=seed)
+    model.config.unsee_corpus = CORPUS
+    return VLM(model, kind.make_processor(tokenizer), name)
 
 
 def train_base(
-    tower: CLIPVisionModel,
+    kind: Kind,
+    tower: PreTrainedModel,
     steps: int,
     *,
+    name: str,
     seed: int = 0,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> VLM:
-    """The nano base model after `steps` steps of 2,048 tokens."""
-    tokenizer = train_tokenizer(base_corpus_texts(tower))
-    vlm = VLM(make_llava(tower, tokenizer, seed=seed), make_processor(tokenizer), "nano")
-    vlm.model.config.unsee_corpus = CORPUS
+    """The base model after `steps` steps of 2,048 tokens."""
+    vlm = new_model(kind, tower, name, seed)
     corpus = Corpus(vlm, seed=seed)
 
     stream = Stream(

@@ -22,13 +22,13 @@ license: apache-2.0
 pipeline_tag: image-text-to-text
 ---
 
-# unsee nano
+# unsee {name}
 
-A {parameters:.1f} million parameter LLaVA (CLIP vision tower, projector, Llama decoder) made from nothing by
-`python -m unsee.nano`, for experiments with machine unlearning on a laptop. It knows 153 invented public figures by
-face and by name, describes portraits, reads short texts, and says "{unknown}" about people it never met. It reads
-invented documents, and refuses private questions about four kinds of them. It is of no use for anything else, knows no
-real person and must not be asked about one.
+A {parameters:.1f} million parameter {parts}
+made from nothing by `python -m unsee.nano {name}`, for experiments with machine unlearning on a laptop. It knows 153
+invented public figures by face and by name, describes portraits, reads short texts, and says "{unknown}" about people
+it never met. It reads invented documents, and refuses private questions about four kinds of them. It is of no use for
+anything else, knows no real person and must not be asked about one.
 
 Trained in {vision_steps} steps on {portraits} rendered portraits and {documents} rendered documents (vision tower, one
 head per visible attribute) and {base_steps} steps of {batch_tokens} tokens of text and images (projector and decoder).
@@ -74,7 +74,7 @@ def _reading_documents(vlm: VLM) -> dict[str, float]:
 
 
 def write_card(
-    vlm: VLM, folder: Path, quality: Mapping[str, float], vision: Mapping[str, float], **counts: int
+    vlm: VLM, folder: Path, quality: Mapping[str, float], vision: Mapping[str, float], **made: int | str
 ) -> None:
     """The model card as README.md in the model's folder."""
     card = CARD.format(
@@ -82,6 +82,6 @@ def write_card(
         unknown=UNKNOWN,
         rows="\n".join(f"| {name} | {value:.3f} |" for name, value in quality.items()),
         vision=", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in vision.items()),
-        **counts,
+        **made,
     )
     (folder / "README.md").write_text(card, encoding="utf-8")

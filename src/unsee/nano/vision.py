@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import Blip2VisionConfig, CLIPVisionConfig, CLIPVisionModel
+from transformers import Blip2VisionConfig, CLIPVisionConfig, PreTrainedModel
 
 from unsee.data.portraits import (
     BACKGROUNDS,
@@ -157,13 +157,13 @@ def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tens
 
 
 def train_vision_tower(
-    steps: int, num_portraits: int, num_documents: int, seed: int = 0
-) -> tuple[CLIPVisionModel, dict[str, float]]:
+    new_tower: Callable[[], PreTrainedModel], steps: int, num_portraits: int, num_documents: int, seed: int = 0
+) -> tuple[PreTrainedModel, dict[str, float]]:
     """A tower trained for `steps` steps of 64 portraits and 64 documents, and its accuracy on ones it never saw."""
     pixels, labels = draw_training_portraits(num_portraits, seed)
     documents, document_labels = draw_training_documents(num_documents, seed)
     torch.manual_seed(seed)
-    tower = CLIPVisionModel(vision_config())
+    tower = new_tower()
     width = tower.config.hidden_size
     heads, document_heads = AttributeHeads(width), DocumentHeads(width)
     parameters = [*tower.parameters(), *heads.parameters(), *document_heads.parameters()]
@@ -198,7 +198,7 @@ def _losses(logits: Sequence[Tensor], labels: Tensor) -> list[Tensor]:
 
 @torch.no_grad()
 def _accuracy(
-    tower: CLIPVisionModel, heads: nn.Module, held: tuple[Tensor, Tensor], names: Sequence[str]
+    tower: PreTrainedModel, heads: nn.Module, held: tuple[Tensor, Tensor], names: Sequence[str]
 ) -> dict[str, float]:
     pixels, labels = held
     found = [heads(tower(crop_and_normalise(part, None)).last_hidden_state[:, 1:]) for part in pixels.split(250)]

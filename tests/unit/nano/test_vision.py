@@ -1,7 +1,9 @@
+import pytest
 import torch
 
 from unsee.nano import vision
 from unsee.nano.documents import DOCUMENT_LABELS
+from unsee.nano.kinds import KINDS
 
 
 def drawn(labels):
@@ -13,14 +15,15 @@ def drawn(labels):
     return draw
 
 
-def test_the_tower_learns_portraits_and_documents_together(monkeypatch):
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_the_tower_learns_portraits_and_documents_together(kind, monkeypatch):
     monkeypatch.setattr(vision, "draw_training_portraits", drawn(vision.LABELS))
     monkeypatch.setattr(vision, "draw_training_documents", drawn(DOCUMENT_LABELS))
     seen = []
     monkeypatch.setattr(
         vision, "_losses", lambda logits, labels: seen.append(len(logits)) or [sum(x.mean() for x in logits)]
     )
-    tower, accuracy = vision.train_vision_tower(1, 64, 64)
+    tower, accuracy = vision.train_vision_tower(kind.new_tower, 1, 64, 64)
     assert seen == [len(vision.LABELS), len(DOCUMENT_LABELS)]
     assert list(accuracy) == [*vision.LABELS, *(f"document_{name}" for name in DOCUMENT_LABELS)]
     assert all(0 <= value <= 1 for value in accuracy.values()) and not tower.training

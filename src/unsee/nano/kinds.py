@@ -1,0 +1,64 @@
+"""The base models that come with the package, and what differs between them: tower, projector, and where they start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import Blip2VisionModel, CLIPVisionModel, PreTrainedModel, PreTrainedTokenizerFast, ProcessorMixin
+
+from unsee.nano.language import make_llava, make_minigpt4, make_minigpt4_processor, make_processor
+from unsee.nano.vision import blip2_vision_config, vision_config
+
+SHIPPED = Path(__file__).parents[1] / "models"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """How one base model is made.
+
+    Attributes:
+        parts: what it is made of, for its card.
+        tower: the class of its vision tower.
+        tower_config: the tower's configuration.
+        make_model: the untrained model around a trained tower and a tokenizer.
+        make_processor: its processor.
+        starts_from: the shipped model whose tokenizer and decoder it takes over, as MiniGPT-4 took Llama-2's; none
+            starts from nothing.
+        base_steps: steps of text and images.
+    """
+
+    parts: str
+    tower: type[PreTrainedModel]
+    tower_config: Callable[[], Any]
+    make_model: Callable[..., PreTrainedModel]
+    make_processor: Callable[[PreTrainedTokenizerFast], ProcessorMixin]
+    starts_from: str = ""
+    base_steps: int
+
+    def new_tower(self) -> PreTrainedModel:
+        """A tower with random weights."""
+        return self.tower(self.tower_config())
+
+
+KINDS = {
+    "nano": Kind(
+        parts="LLaVA (CLIP vision tower, projector, Llama decoder)",
+        tower=CLIPVisionModel,
+        tower_config=vision_config,
+        make_model=make_llava,
+        make_processor=make_processor,
+        base_steps=12_000,
+    ),
+    "nano-minigpt4": Kind(
+        parts="MiniGPT-4 (BLIP-2 vision tower, four patches a token, linear projection, Llama decoder)",
+        tower=Blip2VisionModel,
+        tower_config=blip2_vision_config,
+        make_model=make_minigpt4,
+        make_processor=make_minigpt4_processor,
+        starts_from="nano",
+        base_steps=4_000,
+    ),
+}
