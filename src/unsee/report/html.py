@@ -1,4 +1,4 @@
-"""Run folders -> one self-contained HTML file: no network, no library, light and dark, any width."""
+"""Run folders -> one self-contained HTML file: no network, no library, light and dark, any width; or Markdown."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from unsee.config import command_of
 from unsee.record import Record
 from unsee.report.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.report.figures import Dot, Plot, colours, plot
 from unsee.report.intervals import Estimate
+from unsee.report.modalities import Modalities, compare
 from unsee.report.people import Shown, shown_people
 from unsee.report.scores import HEADLINE, Cell, Gate, MethodScore, Scores
-from unsee.report.table import rounded
+from unsee.report.table import rounded, written
 
 CONTROLS = ("target", "oracle", "do_nothing", "random_weights")
 SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"}
@@ -91,16 +93,23 @@ class RunView:
     """One run in the report."""
 
     name: str
+    command: str
     verdict: str
     best: ModelView | None
     gate: Gate
     models: list[ModelView]
     plots: dict[str, Plot]
+    modalities: Modalities | None
     people: list[Shown]
     factuality: FactualityView | None
     efforts: list[Effort]
     config: str
     looks: dict[tuple[str, str], ModelView] = field(repr=False)
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """Set and task of every cell row, the same for all models."""
+        return [(row.set, row.task) for row in self.models[0].cells]
 
 
 def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
@@ -108,7 +117,7 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
 
     Args:
         run_dirs: run folders with config.toml, answers.parquet, gate.json and scores.json.
-        out: the HTML file.
+        out: the file; a name in `.md` makes Markdown, which holds no answers and no people.
         redact: leave out names, answers and portraits.
 
     Returns:
@@ -119,7 +128,8 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
     """
     runs = [_view(Record.open(folder), redact) for folder in run_dirs]
     title = ", ".join(dict.fromkeys(run.name for run in runs))
-    Record(out.parent).write_text(out.name, render("template.html", title=title, runs=runs, redact=redact, sets=_SETS))
+    template = "report.md" if out.suffix == ".md" else "template.html"
+    Record(out.parent).write_text(out.name, render(template, title=title, runs=runs, redact=redact, sets=_SETS))
     return out
 
 
@@ -127,12 +137,12 @@ def render(template: str, **values: object) -> str:
     """One of the templates beside this file, filled in."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
+        autoescape=template.endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"readable": readable, "rounded": rounded}
+    environment.filters |= {"readable": readable, "rounded": rounded, "written": written}
     return environment.get_template(template).render(**values).lstrip()
 
 
@@ -177,15 +187,18 @@ def _view(record: Record, redact: bool) -> RunView:
         for method in scores.methods
     ]
     models.sort(key=lambda model: -1.0 if model.score.score is None else model.score.score.value, reverse=True)
+    answers = record.read_table("answers.parquet")
     best = next((m for m in models if not m.is_control and m.score.score and m.score.score.value > 0), None)
     return RunView(
         name=str(record.read_toml("config.toml").get("name", record.folder.name)),
+        command=command_of(record.folder / "config.toml"),
         verdict=_verdict(found, models, best),
         best=best,
         gate=found,
         models=models,
         plots={"wide": _plot(models, 860, 500), "narrow": _plot(models, 360, 400)},
-        people=[] if redact else shown_people(record.read_table("answers.parquet"), record.folder / "portraits"),
+        modalities=compare(answers, found),
+        people=[] if redact else shown_people(answers, record.folder / "portraits"),
         factuality=_factuality(record),
         efforts=_efforts(record.events()),
         config=record.read_text("config.toml"),
@@ -241,7 +254,7 @@ def _cell_rows(scores: Scores, method: MethodScore) -> list[CellRow]:
             here = [c for c in mine if (c.set, c.task) == (set_name, task)]
             if not here:
                 continue
-            headline = {c.input: c for c in here if c.metric == HEADLINE[task]}
+            headline = {c.input: c for c in sorted(here, key=lambda cell: cell.input) if c.metric == HEADLINE[task]}
             rows.append(
                 CellRow(
                     set=set_name,
