@@ -269,7 +269,7 @@ def merge_edits(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
     out: Annotated[
-        Path | None, typer.Option(help="The file; by default in the run's folder, or here for several.")
+        Path | None, typer.Option(help="The file, .html or .md; by default in the run's folder, or here for several.")
     ] = None,
     redact: Annotated[bool, typer.Option("--redact", help="Leave out names, answers and portraits.")] = False,
 ) -> None:

@@ -6,6 +6,7 @@ Every value is typed, bounded and has its unit in its name; an unknown key or a 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -98,6 +99,32 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig 
     if "privacy" in table:
         return resolve(DocumentsConfig, table, overrides)
     return resolve(RunConfig, table, overrides)
+
+
+def command_of(path: Path) -> str:
+    """The `unsee run` that makes a run's config: of a shipped recipe with what was changed, or of the file itself."""
+    config = load_recipe(path).model_dump()
+    if config["name"] not in recipe_names():
+        return f"unsee run {path.name}"
+    made, recipe = _flat(config), _flat(load_recipe(config["name"]).model_dump())
+    if made.keys() < recipe.keys():
+        return f"unsee run {path.name}"
+    changed = {key: value for key, value in made.items() if key not in recipe or recipe[key] != value}
+    changes = [f"--set {key}={_as_toml(value)}" for key, value in changed.items()]
+    return " ".join(["unsee run", config["name"], *changes])
+
+
+def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, object]:
+    """Every value by its dotted key."""
+    flat: dict[str, object] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
+    return flat
+
+
+def _as_toml(value: object) -> str:
+    text = tomli_w.dumps({"value": value}).partition("=")[2]
+    return shlex.quote(" ".join(text.split()))
 
 
 def resolve(settings: type[Settings], table: dict[str, Any], overrides: Iterable[str] = ()) -> Settings:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import pytest
 
 import unsee
-from unsee.cli import LISTS, main
+from unsee.cli import main
 from unsee.config import recipe_names
 from unsee.errors import RecordError
+from unsee.listing import LISTS
 
 
 class Row(NamedTuple):

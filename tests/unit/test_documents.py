@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from unsee.cli import LISTS, app
+from unsee.cli import app
 from unsee.config import RunConfig, load_recipe, resolve
+from unsee.listing import LISTS
 from unsee.request import RequestConfig
 
 ROOT = Path(__file__).parents[2]

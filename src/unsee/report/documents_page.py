@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from unsee.config import command_of
 from unsee.record import Record
 from unsee.refusals.base import opens_with_refusal
 from unsee.report.documents import BEFORE, GENERAL, JUDGE, UNSEEN
@@ -78,6 +79,7 @@ class DocumentsRun:
     """One run in the report."""
 
     name: str
+    command: str
     verdict: str
     models: list[DocumentsModel]
     plots: dict[str, Plot]
@@ -90,11 +92,12 @@ class DocumentsRun:
     looks: dict[tuple[str, str], DocumentsModel] = field(repr=False)
 
 
-def render_documents(records: Sequence[Record], *, redact: bool) -> str:
+def render_documents(records: Sequence[Record], template: str, *, redact: bool) -> str:
     """The page about one or more finished runs.
 
     Args:
         records: their folders.
+        template: "documents.html", or "documents.md", which shows no pictures and no answers.
         redact: leave out pictures and answers.
 
     Raises:
@@ -102,9 +105,7 @@ def render_documents(records: Sequence[Record], *, redact: bool) -> str:
     """
     runs = [_view(record, redact) for record in records]
     title = ", ".join(dict.fromkeys(run.name for run in runs))
-    return render(
-        "documents.html", title=title, runs=runs, redact=redact, sets=SETS, metrics=METRICS, judge=JUDGE
-    )  # fmt: skip
+    return render(template, title=title, runs=runs, redact=redact, sets=SETS, metrics=METRICS, judge=JUDGE)
 
 
 def picture_name(case: str) -> str:
@@ -119,6 +120,7 @@ def _view(record: Record, redact: bool) -> DocumentsRun:
     models.sort(key=lambda model: -1.0 if model.score.eta is None else model.score.eta.value, reverse=True)
     return DocumentsRun(
         name=str(record.read_toml("config.toml").get("name", record.folder.name)),
+        command=command_of(record.folder / "config.toml"),
         verdict=_verdict(scores, models),
         models=models,
         plots={"wide": _plot(models, 860, 500), "narrow": _plot(models, 360, 400)},

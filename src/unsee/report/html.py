@@ -1,16 +1,18 @@
-"""Run folders -> one self-contained HTML file: no network, no library, light and dark, any width."""
+"""Run folders -> one self-contained HTML file: no network, no library, light and dark, any width; or Markdown."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from unsee.config import command_of
 from unsee.errors import RecordError
 from unsee.record import Record
 from unsee.report.documents_page import render_documents
 from unsee.report.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.report.figures import Dot, Plot, colours, plot
 from unsee.report.intervals import Estimate
+from unsee.report.modalities import Modalities, compare
 from unsee.report.page import Effort, efforts, readable, render
 from unsee.report.people import Shown, shown_people
 from unsee.report.scores import HEADLINE, Cell, Gate, MethodScore, Scores
@@ -80,16 +82,23 @@ class RunView:
     """One run in the report."""
 
     name: str
+    command: str
     verdict: str
     best: ModelView | None
     gate: Gate
     models: list[ModelView]
     plots: dict[str, Plot]
+    modalities: Modalities | None
     people: list[Shown]
     factuality: FactualityView | None
     efforts: list[Effort]
     config: str
     looks: dict[tuple[str, str], ModelView] = field(repr=False)
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """Set and task of every cell row, the same for all models."""
+        return [(row.set, row.task) for row in self.models[0].cells]
 
 
 def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
@@ -97,7 +106,7 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
 
     Args:
         run_dirs: run folders, all about people or all about documents.
-        out: the HTML file.
+        out: the file; a name in `.md` makes Markdown, which holds no answers and no people.
         redact: leave out names, answers and portraits.
 
     Returns:
@@ -111,12 +120,14 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
     about_documents = {"privacy" in record.read_toml("config.toml") for record in records}
     if len(about_documents) > 1:
         raise RecordError("runs about people and runs about documents make two pages; give those of one kind")
+    markdown = out.suffix == ".md"
     if about_documents == {True}:
-        page = render_documents(records, redact=redact)
+        page = render_documents(records, "documents.md" if markdown else "documents.html", redact=redact)
     else:
         runs = [_view(record, redact) for record in records]
         title = ", ".join(dict.fromkeys(run.name for run in runs))
-        page = render("template.html", title=title, runs=runs, redact=redact, sets=_SETS)
+        template = "report.md" if markdown else "template.html"
+        page = render(template, title=title, runs=runs, redact=redact, sets=_SETS)
     Record(out.parent).write_text(out.name, page)
     return out
 
@@ -140,15 +151,18 @@ def _view(record: Record, redact: bool) -> RunView:
         for method in scores.methods
     ]
     models.sort(key=lambda model: -1.0 if model.score.score is None else model.score.score.value, reverse=True)
+    answers = record.read_table("answers.parquet")
     best = next((m for m in models if not m.is_control and m.score.score and m.score.score.value > 0), None)
     return RunView(
         name=str(record.read_toml("config.toml").get("name", record.folder.name)),
+        command=command_of(record.folder / "config.toml"),
         verdict=_verdict(found, models, best),
         best=best,
         gate=found,
         models=models,
         plots={"wide": _plot(models, 860, 500), "narrow": _plot(models, 360, 400)},
-        people=[] if redact else shown_people(record.read_table("answers.parquet"), record.folder / "portraits"),
+        modalities=compare(answers, found),
+        people=[] if redact else shown_people(answers, record.folder / "portraits"),
         factuality=_factuality(record),
         efforts=efforts(record.events()),
         config=record.read_text("config.toml"),
@@ -204,7 +218,7 @@ def _cell_rows(scores: Scores, method: MethodScore) -> list[CellRow]:
             here = [c for c in mine if (c.set, c.task) == (set_name, task)]
             if not here:
                 continue
-            headline = {c.input: c for c in here if c.metric == HEADLINE[task]}
+            headline = {c.input: c for c in sorted(here, key=lambda cell: cell.input) if c.metric == HEADLINE[task]}
             rows.append(
                 CellRow(
                     set=set_name,

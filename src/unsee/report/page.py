@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from unsee.report.table import rounded
+from unsee.report.table import rounded, written
 
 _READABLE = {
     "npo": "NPO", "oracle_2": "second oracle", "kl_minimisation": "KL minimisation", "ft_l": "FT-L", "rome": "ROME",
@@ -35,12 +35,12 @@ def render(template: str, **values: object) -> str:
     """One of the templates beside this file, filled in."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
+        autoescape=template.endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"readable": readable, "rounded": rounded}
+    environment.filters |= {"readable": readable, "rounded": rounded, "written": written}
     return environment.get_template(template).render(**values).lstrip()
 
 

@@ -198,7 +198,7 @@ def gate(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> Gat
     """
     _check(answers)
     pair = answers[answers["method"].isin(["target", "oracle"])]
-    return _gate(_headline_draws(Bootstrap(pair, num_resamples, seed)), pair)
+    return _gate(headline_draws(Bootstrap(pair, num_resamples, seed)), pair)
 
 
 def score(
@@ -218,7 +218,7 @@ def score(
     """
     _check(answers)
     bootstrap = Bootstrap(answers, num_resamples, seed)
-    draws = _headline_draws(bootstrap)
+    draws = headline_draws(bootstrap)
     found = _gate(draws, answers)
     useful = _useful(_of(draws, "target"), answers)
     known = lexicon(answers)
@@ -289,8 +289,8 @@ def _check(answers: pd.DataFrame) -> None:
             raise RecordError(f"answers: {model} and the target answered different questions; scores compare the same")
 
 
-def _headline_draws(bootstrap: Bootstrap) -> dict[Model, CellDraws]:
-    """The headline metric of every cell, by model."""
+def headline_draws(bootstrap: Bootstrap) -> dict[Model, CellDraws]:
+    """The headline metric of every cell over all resamples, by model (method, modality) and cell."""
     answers = bootstrap.answers
     headline = answers["rouge_l"].where(answers["task"] == "generation", answers["accuracy"])
     draws: dict[Model, CellDraws] = {}

@@ -121,11 +121,11 @@ def test_retry_after_holds_everybody_back(server, docket):
 def test_a_slow_answer_times_out_and_is_asked_again(server, docket):
     def reply(number, material):
         if number == 1:
-            time.sleep(0.6)
+            time.sleep(2.5)
         return "SCORE: 9"
 
     server.reply = reply
-    assert {verdict.score for verdict in ask(make(server, timeout_seconds=0.3), docket)} == {9}
+    assert {verdict.score for verdict in ask(make(server, timeout_seconds=1.5), docket)} == {9}
     assert len(server.requests) == len(docket.cases) + 1
 
 

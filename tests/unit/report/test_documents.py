@@ -105,3 +105,15 @@ def test_people_and_documents_do_not_share_a_page(tmp_path):
     folders = [make_run(tmp_path / "documents"), make_people_run(tmp_path / "people")]
     with pytest.raises(RecordError, match="give those of one kind"):
         write_report(folders, tmp_path / "report.html")
+
+
+def test_markdown_holds_the_tables_and_no_answers(tmp_path):
+    text = write_report([make_run(tmp_path / "run")], tmp_path / "results.md").read_text()
+    for line in text.splitlines():
+        cells = line.count("|")
+        if line.startswith("|---"):
+            width = cells
+        assert not cells or line.startswith("| ") or cells == width
+    assert "| neural gate | 1.00" in text
+    assert "| neural gate | neural gate random | EtA |" in text
+    assert "421" not in text

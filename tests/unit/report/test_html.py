@@ -91,3 +91,21 @@ def test_an_unfinished_run_is_refused_and_nothing_written(tmp_path):
 def test_names_and_numbers_read_well():
     assert [readable(name) for name in ("npo", "gradient_ascent")] == ["NPO", "gradient ascent"]
     assert [rounded(value) for value in (-0.001, 0.5, 1)] == ["0.00", "0.50", "1.00"]
+
+
+def test_markdown_holds_the_tables_and_nobodys_answers(run, tmp_path):
+    text = write_report([run], tmp_path / "results.md").read_text()
+    for line in text.splitlines():
+        cells = line.count("|")
+        if line.startswith("|---"):
+            width = cells
+        assert not cells or line.startswith("| ") or cells == width
+    assert "| NPO | both | 0." in text
+    assert "unsee run" in text
+    assert "Ada Novak" not in text
+
+
+def test_the_page_compares_image_with_text_questions(tmp_path):
+    answers = make_answers((*CONTROLS, *METHODS))
+    text = page(make_run(tmp_path / "run", answers), tmp_path)
+    assert "Image questions or text questions?" in text
