@@ -24,6 +24,7 @@ from unsee.config import Modality, ModelConfig, TeachConfig, UnlearnConfig
 from unsee.data.schema import Input, Person
 from unsee.errors import ConfigError
 from unsee.evaluate import Exam
+from unsee.journal import Journal
 from unsee.methods.base import Loss, LossMethod, Order, Pair, Side
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import REPLAYED, Corpus, has_corpus
@@ -156,10 +157,14 @@ class Stages:
         path = self._cache / "answers" / f"{key}.parquet"
         if not path.is_file():
             vlm = self.vlm.untrained() if weights is None else self.load(weights)
+            journals = path.with_suffix(f".{state().process_index}.journal"), sorted(path.parent.glob(f"{key}.*.journal"))
+            journal = Journal(*journals)
+            state().wait_for_everyone()  # all have read what there was before one of them adds to it
             started = time.monotonic()
-            answers = exam.sit(vlm, system=system, name=name, progress=self._progress)
+            answers = exam.sit(vlm, system=system, name=name, progress=self._progress, journal=journal)
             self._record.log("evaluated", model=name, seconds=round(time.monotonic() - started, 2))
             _replace(path, lambda part: answers.to_parquet(part, index=False))
+            journals[0].unlink(missing_ok=True)
         return pd.read_parquet(path)
 
     def load(self, weights: Weights) -> VLM:

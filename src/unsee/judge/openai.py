@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from unsee.judge import JUDGES
 from unsee.judge.asking import Asking, Chat
 from unsee.judge.base import Case, Costs, Docket, Verdict
-from unsee.judge.journal import Journal
+from unsee.journal import Journal
 from unsee.judge.rubric import RUBRIC, messages, read_reply
 from unsee.progress import Progress
 

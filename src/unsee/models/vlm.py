@@ -221,6 +221,8 @@ class VLM:
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Texts without special tokens."""
+        if not rows:
+            return []  # the tokenizer makes one empty text of none
         texts: list[str] = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [text.strip() for text in texts]
 

@@ -19,7 +19,7 @@ from unsee.errors import ConfigError
 from unsee.generate import Group, generate
 from unsee.judge.asking import Asking
 from unsee.judge.base import Costs
-from unsee.judge.journal import Journal
+from unsee.journal import Journal
 from unsee.models.vlm import VLM
 from unsee.progress import Progress, Silent
 from unsee.record import Record
