@@ -148,10 +148,12 @@ class Exam:
         return _Asked(tree, prompts, places)
 
     def _alternatives(self, question: Question) -> list[str]:
-        """What is scored: the options, as texts or as the letters that are asked for, or else the truth."""
-        if question.options and self._config.choice == "letter":
-            return list(LETTERS[: len(question.options)])
-        return list(question.options) or [question.answer]
+        """What is scored: the truth, as a letter where letters are written; all options where the likeliest is chosen."""
+        if not question.options:
+            return [question.answer]
+        if self._config.choice == "letter":
+            return [LETTERS[question.options.index(question.answer)]]
+        return list(question.options)
 
     def _prompts(self, vlm: VLM, sheet: Sheet, system: str | None) -> list[str]:
         return [render(vlm, item.question, self._config, shots=sheet.shots, system=system) for item in sheet.items]
@@ -178,7 +180,8 @@ class Exam:
 
     def _row(self, item: Item, answer: str, valid: bool, scores: list[tuple[float, int]]) -> dict[str, object]:
         question = item.question
-        log_probability, num_tokens = scores[question.options.index(question.answer) if question.options else 0]
+        truth = question.options.index(question.answer) if len(scores) > 1 else 0
+        log_probability, num_tokens = scores[truth]
         given = Given(question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens)
         values = {
             name: metric.score(given) if question.task in metric.tasks else float("nan")

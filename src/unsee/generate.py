@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from unsee.collate import Node, Rows, Tree, lay_out, model_inputs, moved_to, pack_by_length, shared_length, targets
+from unsee.collate import Node, Rows, Tree, lay_out, model_inputs, moved_to, shared_length, targets
 from unsee.losses import Scored
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 from unsee.processes import share, union
 
 BATCH_TOKENS = 8192
+ALIKE = 0.9  # a row shorter than this share of its batch's longest starts another, if the batch is worth a pass
 
 
 @dataclass(frozen=True)
@@ -104,15 +105,18 @@ def replies(
 
 
 def _batches(groups: Sequence[Sequence[Tree]], batch_size: int) -> Iterator[tuple[int, list[int]]]:
-    """The number of a group and those of some of its trees, alike in length, at most so many questions together."""
+    """The number of a group and those of some of its trees: few enough questions and tokens, and little padding."""
     for number, trees in enumerate(groups):
-        for packed in pack_by_length(trees, BATCH_TOKENS):
-            taken: list[int] = []
-            for index in packed:
-                if taken and sum(len(trees[i].written) for i in (*taken, index)) > batch_size:
-                    yield number, taken
-                    taken = []
-                taken.append(index)
+        taken: list[int] = []
+        for index in sorted(range(len(trees)), key=lambda i: -trees[i].num_tokens):
+            longest = trees[taken[0]].num_tokens if taken else 0
+            questions = sum(len(trees[i].written) for i in (*taken, index))
+            ragged = trees[index].num_tokens < ALIKE * longest and longest * len(taken) > BATCH_TOKENS // 4
+            if taken and (ragged or questions > batch_size or longest * (len(taken) + 1) > BATCH_TOKENS):
+                yield number, taken
+                taken = []
+            taken.append(index)
+        if taken:
             yield number, taken
 
 
