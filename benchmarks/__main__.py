@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compared(name: str, work: Work, material: Material, repeats: int, limit: float) -> dict[str, Any]:
-    """One work: pairs of measurements, then one pass in which operations are counted; the ratio only of equal answers."""
+    """One work: pairs of measurements, then a pass that counts operations; a ratio only of equal answers."""
     from benchmarks.measure import measure
 
     pairs = [(measure(name, "published", material), measure(name, "ours", material)) for _ in range(repeats)]

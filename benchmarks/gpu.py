@@ -106,8 +106,8 @@ def make(name: str, shape: Shape, dtype: torch.dtype) -> VLM:
 
 def _text(shape: Shape, tokenizer: Any) -> dict[str, Any]:
     return {
-        "vocab_size": max(shape.vocabulary, len(tokenizer)), "hidden_size": shape.width, "intermediate_size": shape.inner,
-        "num_hidden_layers": shape.layers, "num_attention_heads": shape.heads, "num_key_value_heads": shape.groups,
+        "vocab_size": max(shape.vocabulary, len(tokenizer)), "hidden_size": shape.width,
+        "intermediate_size": shape.inner, "num_hidden_layers": shape.layers, "num_attention_heads": shape.heads, "num_key_value_heads": shape.groups,
         "max_position_embeddings": 32768, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None,
         "pad_token_id": tokenizer.pad_token_id,
     }  # fmt: skip
@@ -157,7 +157,9 @@ def rows(material: Built, works: Sequence[str], limit: float) -> list[GpuRow]:
         flops = measured(work, "ours", material, count=True).flops
         peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else timed.peak_mib
         rate, share = timed.tokens / timed.seconds, flops / timed.seconds / limit
-        found.append(GpuRow(material.model, work, f"{timed.seconds:.2f}", f"{rate:,.0f}", f"{share:.2f}", f"{peak:,.0f}"))
+        found.append(
+            GpuRow(material.model, work, f"{timed.seconds:.2f}", f"{rate:,.0f}", f"{share:.2f}", f"{peak:,.0f}")
+        )
     return found
 
 

@@ -70,7 +70,7 @@ class Material:
     max_new_tokens: int | None = None
 
     def load(self) -> VLM:
-        """The model in float32, in which both sides can be compared, and everything called once that is slow at first."""
+        """The model, warmed up, in float32: in less, two orders of adding up give two answers."""
         vlm = VLM.load(self.model, dtype="float32")
         warm_up(vlm)
         return vlm

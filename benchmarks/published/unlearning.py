@@ -23,7 +23,10 @@ def epoch(vlm: VLM, method: str, forget: Sequence[Example], retain: Sequence[Exa
     second = copy.deepcopy(vlm.model).eval() if method in ("kl_minimisation", "npo") else None
     trainable = vlm.add_lora(RANK, ALPHA, "all_linear")
     passes: list[tuple[Sequence[Example], Callable[[dict[str, Any]], Tensor]]] = [
-        (forget, lambda inputs: _preference(vlm.model, second, inputs) if method == "npo" else -_loss(vlm.model, inputs))
+        (
+            forget,
+            lambda inputs: _preference(vlm.model, second, inputs) if method == "npo" else -_loss(vlm.model, inputs),
+        )
     ]
     if method == "gradient_difference":
         passes.append((retain, lambda inputs: _loss(vlm.model, inputs)))

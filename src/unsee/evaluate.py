@@ -148,7 +148,7 @@ class Exam:
         return _Asked(tree, prompts, places)
 
     def _alternatives(self, question: Question) -> list[str]:
-        """What is scored: the truth, as a letter where letters are written; all options where the likeliest is chosen."""
+        """What is scored: the truth, its letter where one is written, all options where the likeliest is chosen."""
         if not question.options:
             return [question.answer]
         if self._config.choice == "letter":
@@ -198,8 +198,14 @@ class Exam:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an item is in its tree: the prompt under which its answers are scored, which of those they are, and the
-    prompt after which it is answered in writing."""
+    """Where an item is in its tree.
+
+    Attributes:
+        scored: the prompt under which its alternatives are.
+        first: the first of them.
+        end: the first after them.
+        written: the prompt that it answers in writing, if it does.
+    """
 
     scored: tuple[int, ...]
     first: int

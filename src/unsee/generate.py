@@ -56,7 +56,7 @@ class Reply:
 
     Attributes:
         scores: log-probability in nats and number of tokens of each answer in it.
-        written: the likeliest token after the likeliest token, without the end token, for each prompt of `tree.written`.
+        written: for each prompt of `tree.written` the likeliest token after the likeliest token, without the end token.
     """
 
     scores: list[tuple[float, int]]
@@ -166,7 +166,9 @@ def _reply(vlm: VLM, trees: Sequence[Tree], beginning: _Beginning, max_new_token
     hidden_BTD = _hidden(vlm, rows, [tree.pictures[beginning.num_pictures :] for tree in trees], cache, start)
     scores = iter(_scores(vlm, trees, rows, hidden_BTD, start))
     written = iter(_Writing(vlm, trees, rows, hidden_BTD, start, cache).run(max_new_tokens))
-    return [Reply([next(scores) for _ in range(tree.num_items)], [next(written) for _ in tree.written]) for tree in trees]
+    return [
+        Reply([next(scores) for _ in range(tree.num_items)], [next(written) for _ in tree.written]) for tree in trees
+    ]
 
 
 def _hidden(vlm: VLM, rows: Rows, pictures: Sequence[Sequence[Picture]], cache: Cache, start: int) -> Tensor:
@@ -175,9 +177,7 @@ def _hidden(vlm: VLM, rows: Rows, pictures: Sequence[Sequence[Picture]], cache: 
     return _run(vlm, inputs | vlm.family.image_inputs(pictures), cache)
 
 
-def _scores(
-    vlm: VLM, trees: Sequence[Tree], rows: Rows, hidden_BTD: Tensor, start: int
-) -> list[tuple[float, int]]:
+def _scores(vlm: VLM, trees: Sequence[Tree], rows: Rows, hidden_BTD: Tensor, start: int) -> list[tuple[float, int]]:
     num_items = sum(tree.num_items for tree in trees)
     if not num_items:
         return []
@@ -282,13 +282,13 @@ class _Reserved(DynamicLayer):
         super().__init__()
         self._length, self._used = length, 0
 
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *arguments: Any, **named: Any
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor]:
         """All keys and values so far, these behind the others."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self._room = [new.new_empty(*new.shape[:2], self._length, new.shape[3]) for new in (key_states, value_states)]
+            self._room = [
+                new.new_empty(*new.shape[:2], self._length, new.shape[3]) for new in (key_states, value_states)
+            ]
         end = self._used + key_states.shape[2]
         for room, new in zip(self._room, (key_states, value_states), strict=True):
             room[:, :, self._used : end] = new

@@ -157,7 +157,10 @@ class Stages:
         path = self._cache / "answers" / f"{key}.parquet"
         if not path.is_file():
             vlm = self.vlm.untrained() if weights is None else self.load(weights)
-            journals = path.with_suffix(f".{state().process_index}.journal"), sorted(path.parent.glob(f"{key}.*.journal"))
+            journals = (
+                path.with_suffix(f".{state().process_index}.journal"),
+                sorted(path.parent.glob(f"{key}.*.journal")),
+            )
             journal = Journal(*journals)
             state().wait_for_everyone()  # all have read what there was before one of them adds to it
             started = time.monotonic()
