@@ -1,5 +1,5 @@
 # make run: one run from nothing to a report. make test: everything that is checked. make check: the quick half of it.
-# make nano: the shipped base models, remade from nothing.
+# make nano: the shipped base models, remade from nothing. make bench: the published way against ours (docs/benchmarks.md).
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -9,7 +9,7 @@ export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := -1
 export MALLOC_TOP_PAD_ := 268435456
 
-.PHONY: run test check nano browser
+.PHONY: run test check nano bench browser
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -19,14 +19,17 @@ test: check browser
 	$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: $(READY)
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 nano: $(READY)
 	$(BIN)/python -m unsee.nano nano
 	$(BIN)/python -m unsee.nano nano-minigpt4
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks
 
 # Debian's Chromium where it may be installed, Playwright's otherwise. With neither, the browser tests fail: they never skip.
 browser: $(READY)

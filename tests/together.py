@@ -17,7 +17,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
-from unsee import evaluate
+from unsee import evaluate, generate
 from unsee.config import RECIPES, EvaluationConfig
 from unsee.data.schema import Benchmark, Person, Question
 from unsee.methods import METHODS
@@ -138,7 +138,7 @@ def curves(trainable: str) -> dict[str, list[dict[str, float]]]:
 
 def answers() -> pd.DataFrame:
     """What a tiny model answers in an exam of many small batches."""
-    evaluate.SCORE_TOKENS = 300
+    generate.BATCH_TOKENS = 300
     vlm = tiny.make_vlm()
     options = ("Oslo, Norway", "Bergen", "A baker.", "Brown")
     people = tuple(

@@ -24,19 +24,31 @@ from unsee.protocols import Labels
 
 @dataclass(frozen=True)
 class Node:
-    """A run of tokens under a parent node (-1: none); `item` is the number of the answer it is, -1 if it is none."""
+    """A run of tokens under a parent node (-1: none).
+
+    Attributes:
+        ids: the tokens.
+        parent: the index of the node before it.
+        item: the number of the answer it is, -1 if it is none.
+        prompt: the number of the prompt that ends with it, -1 if none does.
+    """
 
     ids: list[int]
     parent: int
     item: int = -1
+    prompt: int = -1
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Nodes in an order in which parents come first, and the pictures in the first of them."""
+    """Nodes in an order in which parents come first, and the pictures in the first of them.
+
+    `written` are the numbers of the prompts that a model is to answer in its own words.
+    """
 
     nodes: list[Node]
     pictures: tuple[Picture, ...] = ()
+    written: tuple[int, ...] = ()
 
     @property
     def num_tokens(self) -> int:
@@ -74,11 +86,12 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         source_N, target_N, item_N = (part.to(device) for part in (self.source_N, self.target_N, self.item_N))
-        return Batch(_moved(self.inputs, device), source_N, target_N, item_N, self.num_items)
+        return Batch(moved_to(device, self.inputs), source_N, target_N, item_N, self.num_items)
 
 
-def _moved(value: Any, device: torch.device) -> Any:
-    return {k: _moved(v, device) for k, v in value.items()} if isinstance(value, dict) else value.to(device)
+def moved_to(device: torch.device, value: Any) -> Any:
+    """A tensor, or tensors by name, on another device."""
+    return {k: moved_to(device, v) for k, v in value.items()} if isinstance(value, dict) else value.to(device)
 
 
 def shared_length(rows: Sequence[list[int]]) -> int:
@@ -89,33 +102,52 @@ def shared_length(rows: Sequence[list[int]]) -> int:
     return min(same, limit)
 
 
+@dataclass(frozen=True)
+class _Branch:
+    """What is left of one prompt, its number, and its numbered answers."""
+
+    ids: list[int]
+    prompt: int
+    leaves: list[tuple[int, list[int]]]
+
+    def after(self, cut: int) -> _Branch:
+        return _Branch(self.ids[cut:], self.prompt, self.leaves)
+
+
 def build_tree(
-    prompts: Sequence[list[int]], answers: Sequence[Sequence[list[int]]], pictures: Sequence[Picture] = ()
+    prompts: Sequence[list[int]],
+    answers: Sequence[Sequence[list[int]]],
+    pictures: Sequence[Picture] = (),
+    *,
+    written: Sequence[int] = (),
 ) -> Tree:
     """One tree over prompts that share a beginning; `answers[i]` are the alternatives scored after `prompts[i]`."""
     items = itertools.count()
-    numbered = [[(next(items), ids) for ids in alternatives] for alternatives in answers]
+    branches = [
+        _Branch(list(prompt), number, [(next(items), ids) for ids in alternatives])
+        for number, (prompt, alternatives) in enumerate(zip(prompts, answers, strict=True))
+    ]
     cut = shared_length(prompts)
     nodes = [Node(list(prompts[0][:cut]), -1)]
-    _grow(nodes, 0, [(prompt[cut:], leaves) for prompt, leaves in zip(prompts, numbered, strict=True)])
-    return Tree(nodes, tuple(pictures))
+    _grow(nodes, 0, [branch.after(cut) for branch in branches])
+    return Tree(nodes, tuple(pictures), tuple(written))
 
 
-def _grow(nodes: list[Node], parent: int, branches: Sequence[tuple[list[int], list[tuple[int, list[int]]]]]) -> None:
+def _grow(nodes: list[Node], parent: int, branches: Sequence[_Branch]) -> None:
     """Hang prompts under a node, what several of them share only once, and their answers under them."""
-    alike: dict[int, list[tuple[list[int], list[tuple[int, list[int]]]]]] = {}
-    for ids, leaves in branches:
-        alike.setdefault(ids[0], []).append((ids, leaves))
+    alike: dict[int, list[_Branch]] = {}
+    for branch in branches:
+        alike.setdefault(branch.ids[0], []).append(branch)
     for group in alike.values():
-        cut = shared_length([ids for ids, _ in group]) if len(group) > 1 else 0
+        cut = shared_length([branch.ids for branch in group]) if len(group) > 1 else 0
         if cut:
-            nodes.append(Node(group[0][0][:cut], parent))
-            _grow(nodes, len(nodes) - 1, [(ids[cut:], leaves) for ids, leaves in group])
+            nodes.append(Node(group[0].ids[:cut], parent))
+            _grow(nodes, len(nodes) - 1, [branch.after(cut) for branch in group])
             continue
-        for ids, leaves in group:
-            nodes.append(Node(ids, parent))
+        for branch in group:
+            nodes.append(Node(branch.ids, parent, prompt=branch.prompt))
             question = len(nodes) - 1
-            nodes.extend(Node(list(answer), question, item) for item, answer in leaves)
+            nodes.extend(Node(list(answer), question, item) for item, answer in branch.leaves)
 
 
 def collate(trees: Sequence[Tree], vlm: VLM, labels: Labels = "answer") -> Batch:
@@ -126,22 +158,55 @@ def collate(trees: Sequence[Tree], vlm: VLM, labels: Labels = "answer") -> Batch
         vlm: whose tokens, positions and pictures they are.
         labels: whether answers are scored, or all of the text ("full"), or the image placeholders in it as well.
     """
+    rows = lay_out(trees, vlm)
+    inputs = model_inputs(vlm.family, rows.ids_BT, rows.positions_ABT, rows.seen_BTT)
+    inputs |= vlm.family.image_inputs([tree.pictures for tree in trees])
+    return Batch(inputs, *targets(trees, rows, vlm, labels), sum(tree.num_items for tree in trees))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Trees side by side, padded to the longest.
+
+    Attributes:
+        ids_BT: the tokens.
+        positions_ABT: their positions on each axis.
+        seen_BTT: what each token sees: its ancestors and its own node up to itself; padding sees itself.
+        starts: for each row, where its nodes begin.
+    """
+
+    ids_BT: Tensor
+    positions_ABT: Tensor
+    seen_BTT: Tensor
+    starts: list[list[int]]
+
+
+def lay_out(trees: Sequence[Tree], vlm: VLM) -> Rows:
+    """The nodes of each tree one after another in a row."""
     width = max(tree.num_tokens for tree in trees)
-    rows = len(trees)
-    input_ids = torch.full((rows, width), vlm.pad_token)
+    ids_BT = torch.full((len(trees), width), vlm.pad_token)
+    seen_BTT = torch.eye(width, dtype=torch.bool).repeat(len(trees), 1, 1)
     positions: list[Tensor] = []
-    seen = torch.eye(width, dtype=torch.bool).repeat(rows, 1, 1)
+    starts: list[list[int]] = []
+    for row, tree in enumerate(trees):
+        ids, positions_AT, owner, begins = _in_a_row(tree, vlm.family)
+        length = len(ids)
+        ids_BT[row, :length] = torch.tensor(ids)
+        positions.append(torch.nn.functional.pad(positions_AT, (0, width - length)))
+        owner_T = torch.tensor(owner)
+        seen_BTT[row, :length, :length] = _ancestry(tree)[owner_T][:, owner_T].tril()
+        starts.append(begins)
+    return Rows(ids_BT, torch.stack(positions, 1), seen_BTT, starts)
+
+
+def targets(trees: Sequence[Tree], rows: Rows, vlm: VLM, labels: Labels = "answer") -> tuple[Tensor, Tensor, Tensor]:
+    """Of every scored token: the place in the flattened rows that predicts it, the token, and its answer's number."""
+    width = rows.ids_BT.shape[1]
     source: list[int] = []
     target: list[int] = []
     item: list[int] = []
     num_items = 0
-    for row, tree in enumerate(trees):
-        ids, positions_AT, owner, starts = _lay_out(tree, vlm.family)
-        length = len(ids)
-        input_ids[row, :length] = torch.tensor(ids)
-        positions.append(torch.nn.functional.pad(positions_AT, (0, width - length)))
-        owner_T = torch.tensor(owner)
-        seen[row, :length, :length] = _ancestry(tree)[owner_T][:, owner_T].tril()
+    for row, (tree, starts) in enumerate(zip(trees, rows.starts, strict=True)):
         for index, node in enumerate(tree.nodes):
             if node.item >= 0:
                 scored = _scored(tree, index, starts, labels, vlm.family.image_token)
@@ -149,10 +214,8 @@ def collate(trees: Sequence[Tree], vlm: VLM, labels: Labels = "answer") -> Batch
                 target += [token for _, token in scored]
                 item += [num_items + node.item] * len(scored)
         num_items += tree.num_items
-    inputs = model_inputs(vlm.family, input_ids, torch.stack(positions, 1), seen)
-    inputs |= vlm.family.image_inputs([tree.pictures for tree in trees])
     source_N, target_N, item_N = (torch.tensor(values, dtype=torch.long) for values in (source, target, item))
-    return Batch(inputs, source_N, target_N, item_N, num_items)
+    return source_N, target_N, item_N
 
 
 def model_inputs(family: Family, ids_BK: Tensor, positions_ABK: Tensor, seen_BQK: Tensor) -> dict[str, Any]:
@@ -182,7 +245,7 @@ def _scored(tree: Tree, leaf: int, starts: list[int], labels: Labels, image_toke
     ]
 
 
-def _lay_out(tree: Tree, family: Family) -> tuple[list[int], Tensor, list[int], list[int]]:
+def _in_a_row(tree: Tree, family: Family) -> tuple[list[int], Tensor, list[int], list[int]]:
     """Token ids, positions (A, T), owning node of each token, and where each node starts."""
     root = tree.nodes[0]
     root_AT = family.positions(root.ids, tree.pictures)

@@ -6,33 +6,34 @@ several processes each does its share of the batches that one would make, and ge
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import cast
 
 import pandas as pd
-import torch
 
-from unsee.collate import build_tree, collate, pack_by_length
+from unsee.collate import Tree, build_tree
 from unsee.config import EvaluationConfig
 from unsee.data.general import GeneralItem
 from unsee.data.schema import LETTERS, Benchmark, Question
 from unsee.errors import ModelError
 from unsee.floor import template_floor
-from unsee.generate import Group, generate
+from unsee.generate import Reply, replies
+from unsee.journal import Journal
 from unsee.methods.base import Guard
 from unsee.metrics import METRICS
 from unsee.metrics.base import Given, Metric
 from unsee.models.vlm import VLM
-from unsee.processes import share, state, union
+from unsee.processes import state, union
 from unsee.progress import Advance, Progress, Silent
 from unsee.prompts import answer_ids, read_letter, render
 from unsee.sheets import Item, Setting, Sheet, general_sheet
-from unsee.train import Scorer
 
-SCORE_TOKENS = 8192
+Answered = tuple[str | None, list[tuple[float, int]]]
+"""What was written, if anything was asked for, and the log-probability and length of each alternative."""
 
 
 class Exam:
@@ -76,7 +77,13 @@ class Exam:
         self.sheets += [general_sheet(vlm, item) for item in general]
 
     def sit(
-        self, vlm: VLM, *, system: str | None = None, name: str = "model", progress: Progress | None = None
+        self,
+        vlm: VLM,
+        *,
+        system: str | None = None,
+        name: str = "model",
+        progress: Progress | None = None,
+        journal: Journal | None = None,
     ) -> pd.DataFrame:
         """Answers and scores of every item, in the columns of `unsee.record.ANSWER_COLUMNS` from `set` on.
 
@@ -85,17 +92,18 @@ class Exam:
             system: a system prompt before every question.
             name: shown while it works.
             progress: where to show it.
+            journal: what this model was already asked; each new answer is noted in it.
 
         Raises:
             ModelError: a prompt does not fit into the model's context.
         """
-        with (progress or Silent()).task(f"evaluate {name}", 2 * len(self.sheets)) as advance:
-            scores = self._score(vlm, system, advance)
-            texts = self._write(vlm, system, advance)
+        with (progress or Silent()).task(f"evaluate {name}", len(self.sheets)) as advance:
+            given = self._ask(vlm, system, journal, advance)
         rows = []
         for item in (item for sheet in self.sheets for item in sheet.items):
-            answer, valid = self._read(item.question, texts.get(item.id), scores[item.id])
-            rows.append(self._row(item, answer, valid, scores[item.id]))
+            text, scores = given[item.id]
+            answer, valid = self._read(item.question, text, scores)
+            rows.append(self._row(item, answer, valid, scores))
         return pd.DataFrame(rows)
 
     def guarded(self, answers: pd.DataFrame, guard: Guard) -> pd.DataFrame:
@@ -105,53 +113,61 @@ class Exam:
         for row in answers.to_dict("records"):
             item = items[row["item"]]
             if said := guard(item.question.question):
-                impossible = [(-math.inf, 1)] * max(1, len(item.question.options))
+                impossible = [(-math.inf, 1)] * len(self._alternatives(item.question))
                 row |= self._row(item, said, item.question.task != "classification", impossible)
             rows.append(row)
         return pd.DataFrame(rows, columns=answers.columns)
 
-    def _score(self, vlm: VLM, system: str | None, advance: Advance) -> dict[str, list[tuple[float, int]]]:
-        """(log-probability, tokens) of each option, or of the truth where there are no options."""
-        scorer = Scorer(vlm)
-        trees, keys = [], []
+    def _ask(self, vlm: VLM, system: str | None, journal: Journal | None, advance: Advance) -> dict[str, Answered]:
+        """What the model says to every item."""
+        known = {item.id for sheet in self.sheets for item in sheet.items if journal is not None and item.id in journal}
+        alike: dict[tuple[object, ...], list[_Asked]] = {}
         for sheet in self.sheets:
-            texts = [self._alternatives(item.question) for item in sheet.items]
-            answers = [answer_ids(vlm, alternatives, self._config.protocol) for alternatives in texts]
-            prompts = [vlm.text_ids(prompt.rstrip(" "), sheet.pictures) for prompt in self._prompts(vlm, sheet, system)]
-            self._check_length(vlm, sheet, max(map(len, prompts)))
-            trees.append(build_tree(prompts, answers, sheet.pictures))
-            keys.append([(item.id, len(alternatives)) for item, alternatives in zip(sheet.items, texts, strict=True)])
-        found: dict[str, list[tuple[float, int]]] = {}
-        for rows in share(pack_by_length(trees, SCORE_TOKENS)):
-            with torch.no_grad():
-                scored = scorer(collate([trees[row] for row in rows], vlm).to(vlm.device))
-            values = zip(scored.log_probability_I.tolist(), scored.length_I.tolist(), strict=True)
-            for id, count in (key for row in rows for key in keys[row]):
-                found[id] = [next(values) for _ in range(count)]
-            advance(len(rows) * state().num_processes)
-        return union(found)
+            if not known.issuperset(item.id for item in sheet.items):
+                beginning = bool(sheet.pictures), sheet.pictures[:-1], sheet.shots
+                alike.setdefault(beginning, []).append(self._put(vlm, sheet, system))
+        groups = list(alike.values())
+        advance(len(self.sheets) - sum(map(len, groups)))
+        found: dict[str, Answered] = {}
+        trees = [[asked.tree for asked in group] for group in groups]
+        length, size = self._config.max_new_tokens, self._config.batch_size
+        for batch in replies(vlm, trees, max_new_tokens=length, batch_size=size):
+            for (group, number), reply in batch.items():
+                for id, said in groups[group][number].read(vlm, reply).items():
+                    found[id] = said
+                    if journal is not None:
+                        journal.add(id, said)
+            advance(len(batch) * state().num_processes)
+        earlier = {id: journal[id] for id in known} if journal is not None else {}
+        return earlier | union(found)
+
+    def _put(self, vlm: VLM, sheet: Sheet, system: str | None) -> _Asked:
+        """The items of a sheet under what they share; a prompt that is scored and answered in writing stands once."""
+        prompts: dict[tuple[int, ...], list[list[int]]] = {}
+        places: dict[str, _Place] = {}
+        for item, text in zip(sheet.items, self._prompts(vlm, sheet, system), strict=True):
+            scored = tuple(vlm.text_ids(text.rstrip(" "), sheet.pictures))
+            leaves = prompts.setdefault(scored, [])
+            first = len(leaves)
+            leaves += answer_ids(vlm, self._alternatives(item.question), self._config.protocol)
+            written = None
+            if item.question.task != "classification" or self._config.choice == "letter":
+                written = tuple(vlm.text_ids(text, sheet.pictures))
+                prompts.setdefault(written, [])
+            places[item.id] = _Place(scored, first, len(leaves), written)
+        self._check_length(vlm, sheet, max(map(len, prompts)))
+        numbers = {prompt: number for number, prompt in enumerate(prompts)}
+        spoken = sorted({numbers[place.written] for place in places.values() if place.written is not None})
+        tree = build_tree(list(map(list, prompts)), list(prompts.values()), sheet.pictures, written=spoken)
+        return _Asked(tree, prompts, places)
 
     def _alternatives(self, question: Question) -> list[str]:
-        """What is scored: the options, as texts or as the letters that are asked for, or else the truth."""
-        if question.options and self._config.choice == "letter":
-            return list(LETTERS[: len(question.options)])
-        return list(question.options) or [question.answer]
-
-    def _write(self, vlm: VLM, system: str | None, advance: Advance) -> dict[str, str]:
-        """The text written for each item that needs one."""
-        groups, keys = [], []
-        for sheet in self.sheets:
-            wanted = [item.question.task != "classification" or self._config.choice == "letter" for item in sheet.items]
-            texts = [text for text, want in zip(self._prompts(vlm, sheet, system), wanted, strict=True) if want]
-            if texts:
-                groups.append(Group.of([vlm.text_ids(text, sheet.pictures) for text in texts], sheet.pictures))
-                keys.append([item.id for item, want in zip(sheet.items, wanted, strict=True) if want])
-        answers = generate(
-            vlm, groups, max_new_tokens=self._config.max_new_tokens, batch_size=self._config.batch_size
-        )  # fmt: skip
-        advance(len(self.sheets))
-        ids = [id for group in keys for id in group]
-        return dict(zip(ids, vlm.decode([row for group in answers for row in group]), strict=True))
+        """What is scored: the truth, its letter where one is written, all options where the likeliest is chosen."""
+        if not question.options:
+            return [question.answer]
+        if self._config.choice == "letter":
+            return [LETTERS[question.options.index(question.answer)]]
+        return list(question.options)
 
     def _prompts(self, vlm: VLM, sheet: Sheet, system: str | None) -> list[str]:
         return [render(vlm, item.question, self._config, shots=sheet.shots, system=system) for item in sheet.items]
@@ -178,7 +194,8 @@ class Exam:
 
     def _row(self, item: Item, answer: str, valid: bool, scores: list[tuple[float, int]]) -> dict[str, object]:
         question = item.question
-        log_probability, num_tokens = scores[question.options.index(question.answer) if question.options else 0]
+        truth = question.options.index(question.answer) if len(scores) > 1 else 0
+        log_probability, num_tokens = scores[truth]
         given = Given(question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens)
         values = {
             name: metric.score(given) if question.task in metric.tasks else float("nan")
@@ -191,6 +208,46 @@ class Exam:
             "question": question.question, "truth": question.answer, "answer": answer,
             "options": list(question.options), "valid": valid, "chance": chance, "floor": floor, **values,
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an item is in its tree.
+
+    Attributes:
+        scored: the prompt under which its alternatives are.
+        first: the first of them.
+        end: the first after them.
+        written: the prompt that it answers in writing, if it does.
+    """
+
+    scored: tuple[int, ...]
+    first: int
+    end: int
+    written: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A sheet as a tree, its prompts with their answers, and the place of each of its items."""
+
+    tree: Tree
+    prompts: Mapping[tuple[int, ...], list[list[int]]]
+    places: Mapping[str, _Place]
+
+    def read(self, vlm: VLM, reply: Reply) -> dict[str, Answered]:
+        """What was said to each item."""
+        counts = [len(leaves) for leaves in self.prompts.values()]
+        before = dict(zip(self.prompts, itertools.accumulate(counts, initial=0), strict=False))
+        prompts = list(self.prompts)
+        texts = dict(zip((prompts[i] for i in self.tree.written), vlm.decode(reply.written), strict=True))
+        return {
+            id: (
+                None if place.written is None else texts[place.written],
+                reply.scores[before[place.scored] + place.first : before[place.scored] + place.end],
+            )
+            for id, place in self.places.items()
+        }
 
 
 def _built(metric: type, config: EvaluationConfig) -> object:

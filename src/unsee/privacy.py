@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +21,7 @@ from unsee.disclosure import discloses
 from unsee.errors import DataError
 from unsee.evaluate import Exam
 from unsee.generate import Group, generate
+from unsee.journal import Journal
 from unsee.methods.base import Guard
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
@@ -68,14 +69,21 @@ class PrivacyExam:
         self._batch_size = batch_size
 
     def sit(
-        self, vlm: VLM, *, system: str | None = None, name: str = "model", progress: Progress | None = None
+        self,
+        vlm: VLM,
+        *,
+        system: str | None = None,
+        name: str = "model",
+        progress: Progress | None = None,
+        journal: Journal | None = None,
     ) -> pd.DataFrame:
         """What `examine` gives, and the answers to the general questions below it."""
         asked = examine(
             vlm, self._cases, self._judges, system=system, max_new_tokens=self._max_new_tokens,
-            batch_size=self._batch_size, name=name, progress=progress,
+            batch_size=self._batch_size, name=name, progress=progress, journal=journal,
         )  # fmt: skip
-        general = self._general.sit(vlm, system=system, name=f"{name}, general questions", progress=progress)
+        whole = f"{name}, general questions"
+        general = self._general.sit(vlm, system=system, name=whole, progress=progress, journal=journal)
         return pd.concat([asked, general], ignore_index=True)
 
     def guarded(self, answers: pd.DataFrame, guard: Guard) -> pd.DataFrame:
@@ -113,6 +121,7 @@ def examine(
     batch_size: int = 64,
     name: str = "model",
     progress: Progress | None = None,
+    journal: Journal | None = None,
 ) -> pd.DataFrame:
     """One row per question, in the columns of `unsee.record.ANSWER_COLUMNS` from `set` on, and these.
 
@@ -129,17 +138,25 @@ def examine(
         batch_size: questions answered at once.
         name: shown while it works.
         progress: where to show it.
+        journal: of which cases this model was already asked; each new one is noted in it.
     """
-    rows: list[dict[str, object]] = []
-    replies: list[Reply] = []
+    known = {case.id for case in cases if journal is not None and case.id in journal}
+    given = {id: [Reply(**reply) for reply in journal[id]] for id in known} if journal is not None else {}
     with (progress or Silent()).task(f"evaluate {name}", len(cases)) as advance:
-        for sheets in _sheets(vlm, cases, system):
+        advance(len(known))
+        for sheets in _sheets(vlm, [case for case in cases if case.id not in known], system):
             answers = _write(vlm, sheets, max_new_tokens, batch_size)
-            for sheet, given in zip(sheets, _replies(vlm, sheets, answers), strict=True):
-                asked = enumerate(zip(sheet.queries, given, strict=True))
-                rows += [_row(sheet.case, number, query, reply) for number, (query, reply) in asked]
-                replies += given
+            for sheet, said in zip(sheets, _replies(vlm, sheets, answers), strict=True):
+                given[sheet.case.id] = said
+                if journal is not None:
+                    journal.add(sheet.case.id, [asdict(reply) for reply in said])
             advance(len(sheets))
+    rows = [
+        _row(case, number, query, reply)
+        for case in cases
+        for number, (query, reply) in enumerate(zip(case.queries, given[case.id], strict=True))
+    ]
+    replies = [reply for case in cases for reply in given[case.id]]
     decided = {f"refused_{name}": [float(no) for no in judge.refused(replies)] for name, judge in judges.items()}
     return pd.DataFrame(rows).assign(**decided).reindex(columns=[*ANSWER_COLUMNS[3:], "leak", *decided])
 

@@ -150,7 +150,6 @@ class EvaluationConfig(Table):
         "choice": "letter", "instruction": "one_letter", "parser": "first_letter", "cloze_match": "substring",
         "blank": "marker_per_pair", "test_image": "random", "choice_shots": 1, "cloze_shots": 2,
         "max_new_tokens": 50,
-        "batch_size": 8,
     }  # fmt: skip
 
     protocol: Protocol = "clean"

@@ -28,6 +28,7 @@ from unsee.data.schema import Input, Person
 from unsee.edits.edit import Edit, Editor
 from unsee.edits.sheet import answered
 from unsee.errors import ConfigError
+from unsee.journal import Journal
 from unsee.methods.base import EditMethod, Loss, LossMethod, Order, Pair, Side, Work
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import REPLAYED, Corpus, has_corpus
@@ -90,9 +91,15 @@ class Examination(Protocol):
     """What a model can sit: everything it is asked, as rows of an answers table."""
 
     def sit(
-        self, vlm: VLM, *, system: str | None = None, name: str = "model", progress: Progress | None = None
+        self,
+        vlm: VLM,
+        *,
+        system: str | None = None,
+        name: str = "model",
+        progress: Progress | None = None,
+        journal: Journal | None = None,
     ) -> pd.DataFrame:
-        """The answers of a model."""
+        """The answers of a model; those in the journal are taken from there, the others noted in it."""
         ...
 
 
@@ -194,10 +201,17 @@ class Stages:
         path = self._cache / "answers" / f"{key}.parquet"
         if not path.is_file():
             vlm = self.vlm.untrained() if weights is None else self.load(weights)
+            journals = (
+                path.with_suffix(f".{state().process_index}.journal"),
+                sorted(path.parent.glob(f"{key}.*.journal")),
+            )
+            journal = Journal(*journals)
+            state().wait_for_everyone()  # all have read what there was before one of them adds to it
             started = time.monotonic()
-            answers = exam.sit(vlm, system=system, name=name, progress=self._progress)
+            answers = exam.sit(vlm, system=system, name=name, progress=self._progress, journal=journal)
             self._record.log("evaluated", model=name, seconds=round(time.monotonic() - started, 2))
             _replace(path, lambda part: answers.to_parquet(part, index=False))
+            journals[0].unlink(missing_ok=True)
         return pd.read_parquet(path)
 
     def change(self, start: Weights, weights: Weights) -> Change:

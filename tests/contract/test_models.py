@@ -2,6 +2,7 @@
 
 import json
 import random
+from contextlib import contextmanager
 
 import families
 import pytest
@@ -12,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from unsee.collate import build_tree, collate
 from unsee.config import ModelConfig
 from unsee.data.schema import Person, Question
-from unsee.generate import Group, generate
+from unsee.generate import Group, generate, replies
 from unsee.losses import cross_entropy
 from unsee.methods.base import Pair
 from unsee.methods.npo import NPO
@@ -152,6 +153,57 @@ def test_answers_are_those_of_greedy_search_one_by_one(vlm):
             whole = vlm.model.generate(**chat, do_sample=False, max_new_tokens=8)[0, len(prompt) :].tolist()
             alone.append([token for token in whole if token not in vlm.end_tokens])
     assert [row for rows in generate(vlm, groups, max_new_tokens=8) for row in rows] == alone
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "llava_onevision"])  # its docstring says why
+def test_one_pass_after_a_shared_picture_gives_what_each_question_gets_alone(name):
+    vlm = families.make_vlm(name)
+    shown = [tiny.photo(), WIDE, tiny.photo(5)]
+    shot, *own = map(vlm.picture, shown)
+    trees, answers, expected = [], vlm.answer_ids(tiny.ANSWERS, end=False), []
+    for picture, image in zip(own, shown[1:], strict=True):
+        chats = [families.conversation(vlm, question, images=[shown[0], image]) for question in tiny.QUESTIONS]
+        prompts = [chat["input_ids"][0].tolist() for chat in chats]
+        trees.append(build_tree(prompts, [[ids] for ids in answers], [shot, picture], written=range(len(prompts))))
+        for question, chat, ids in zip(tiny.QUESTIONS, chats, answers, strict=True):
+            whole = vlm.model.generate(**chat, do_sample=False, max_new_tokens=8)[0, chat["input_ids"].shape[1] :]
+            written = [token for token in whole.tolist() if token not in vlm.end_tokens]
+            expected.append((written, alone(vlm, question, ids, [shown[0], image])))
+    with looks(vlm) as seen:
+        (batch,) = replies(vlm, [trees], max_new_tokens=8)
+    found = [
+        (written, score)
+        for number in range(len(trees))
+        for written, (score, _) in zip(batch[0, number].written, batch[0, number].scores, strict=True)
+    ]
+    assert [written for written, _ in found] == [written for written, _ in expected]
+    assert [score for _, score in found] == pytest.approx([score for _, score in expected], abs=1e-4, rel=1e-5)
+    assert len(seen) == 2, "the shared picture once, then those of the batch"
+
+
+@torch.no_grad()
+def alone(vlm, question, answer, images):
+    """Log-probability of an answer from one forward pass over its whole chat, without a cache."""
+    chat = families.conversation(vlm, question, images=images)
+    length = chat["input_ids"].shape[1]
+    chat["input_ids"] = torch.cat([chat["input_ids"], torch.tensor([answer])], 1)
+    for name in chat.keys() & {"attention_mask", "token_type_ids", "mm_token_type_ids"}:
+        fill = torch.ones if name == "attention_mask" else torch.zeros
+        chat[name] = torch.cat([chat[name], fill(1, len(answer), dtype=chat[name].dtype)], 1)
+    logits_TV = vlm.model(**chat, use_cache=False).logits[0, length - 1 : -1]
+    return float(logits_TV.log_softmax(-1)[range(len(answer)), answer].sum())
+
+
+@contextmanager
+def looks(vlm):
+    """The calls of the vision tower meanwhile."""
+    seen = []
+    tower = vlm.model.get_submodule(vlm.layout.vision_tower)
+    handle = tower.register_forward_hook(lambda *arguments: seen.append(1))
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "llava_onevision"])  # its docstring says why

@@ -15,7 +15,7 @@ STOPS = {
     "target": Stop("unsee.teach:FineTuning.loss", 70),
     "target's weights": Stop("unsee.models.vlm:VLM.save", 1),
     "oracle": Stop("unsee.teach:FineTuning.loss", 60),
-    "evaluation": Stop("unsee.evaluate:Exam._write", 1),
+    "evaluation": Stop("unsee.journal:Journal.add", 30),
     "Ctrl-C": Stop("unsee.teach:FineTuning.loss", 20, signal.SIGINT),
     "method": Stop("unsee.methods.gradient_difference:GradientDifference.loss", 10),
     "scores": Stop("unsee.run:score"),

@@ -4,15 +4,17 @@ from dataclasses import replace
 
 import pytest
 import tiny
+import torch
 
-from unsee import evaluate
+from unsee import generate as generating
 from unsee.config import EvaluationConfig
 from unsee.data.general import GeneralItem
-from unsee.data.schema import Benchmark, Person, Question
+from unsee.data.schema import LETTERS, Benchmark, Person, Question
 from unsee.errors import ConfigError, ModelError
 from unsee.evaluate import Exam
 from unsee.generate import Group, generate
-from unsee.prompts import ask
+from unsee.journal import Journal
+from unsee.prompts import answer_ids, ask, render
 from unsee.record import ANSWER_COLUMNS
 
 OPTIONS = ("Oslo, Norway", "Bergen", "A baker.", "Brown")
@@ -118,12 +120,88 @@ def looks(vlm):
         handle.remove()
 
 
-def test_a_photo_is_looked_at_once_for_scoring_and_once_for_writing(vlm):
+def write(monkeypatch, tokens):
+    """Let every model write this."""
+    monkeypatch.setattr(generating._Writing, "run", lambda self, max_new_tokens: [tokens] * len(self._row_Q))
+
+
+def test_a_photo_is_looked_at_once(vlm):
     exam = make_exam(vlm)
     with looks(vlm) as seen:
         exam.sit(vlm)
-    photos, written = 1 + 2 + 2 + 1 + 1, 1 + 2 + 2 + 1
-    assert sum(seen) == photos + written
+    assert sum(seen) == 1 + 2 + 2 + 1 + 1
+
+
+def test_the_photos_of_shots_are_looked_at_once_for_all_who_are_asked_after_them(vlm):
+    exam = published_exam(vlm)
+    asked = [sheet for sheet in exam.sheets if sheet.pictures]
+    shots = {(sheet.shots, sheet.pictures[:-1]) for sheet in asked}
+    with looks(vlm) as seen:
+        exam.sit(vlm)
+    assert len(shots) > 1
+    assert sum(seen) == len(asked) + sum(len(pictures) for _, pictures in shots)
+
+
+def test_after_shots_the_numbers_are_those_of_plain_forward_passes(vlm):
+    exam = published_exam(vlm)
+    rows = exam.sit(vlm).set_index("item")
+    config = EvaluationConfig(protocol="published", cloze_shots=1, max_new_tokens=3)
+    for sheet in (sheet for sheet in exam.sheets if sheet.shots):
+        for item in sheet.items:
+            text = render(vlm, item.question, config, shots=sheet.shots)
+            row, ids = rows.loc[item.id], vlm.text_ids(text, sheet.pictures)
+            (answer,) = answer_ids(vlm, [letter_or_truth(item.question)], "published")
+            pixels = [picture.inputs["pixel_values"] for picture in sheet.pictures]
+            seen = {"pixel_values": torch.cat(pixels)} if pixels else {}
+            with torch.no_grad():
+                logits_TV = vlm.model(input_ids=torch.tensor([ids + answer]), **seen).logits[0, len(ids) - 1 : -1]
+            expected = logits_TV.log_softmax(-1)[range(len(answer)), answer].mean().exp()
+            assert row["probability"] == pytest.approx(float(expected), rel=1e-4)
+
+
+def letter_or_truth(question):
+    return LETTERS[question.options.index(question.answer)] if question.options else question.answer
+
+
+class Torn(Journal):
+    """A journal of a process that is killed after so many answers."""
+
+    def __init__(self, path, answers):
+        super().__init__(path)
+        self._left = answers
+
+    def add(self, key, reply):
+        if not self._left:
+            raise InterruptedError
+        self._left -= 1
+        super().add(key, reply)
+
+
+@pytest.mark.parametrize("answers_before", [0, 7, 20])
+def test_a_killed_evaluation_goes_on_where_it_stopped(vlm, answers, monkeypatch, tmp_path, answers_before):
+    monkeypatch.setattr(generating, "BATCH_TOKENS", 300)
+    path, exam = tmp_path / "journal", make_exam(vlm)
+    with pytest.raises(InterruptedError):
+        exam.sit(vlm, journal=Torn(path, answers_before))
+    with looks(vlm) as whole:
+        exam.sit(vlm)
+    with looks(vlm) as rest:
+        again = exam.sit(vlm, journal=Journal(path))
+    again, once = again.set_index("item"), answers.set_index("item")
+    assert again["answer"].equals(once["answer"])
+    assert again["probability"].to_numpy() == pytest.approx(once["probability"].to_numpy(), rel=1e-4)
+    assert (sum(rest) < sum(whole)) == (answers_before > 6)
+    with looks(vlm) as none:
+        exam.sit(vlm, journal=Journal(path))
+    assert not none
+
+
+def test_what_another_process_noted_is_not_asked_again(vlm, tmp_path):
+    exam = make_exam(vlm)
+    exam.sit(vlm, journal=Journal(tmp_path / "1"))
+    with looks(vlm) as none:
+        exam.sit(vlm, journal=Journal(tmp_path / "0", [tmp_path / "1"]))
+    assert not none
 
 
 def test_a_system_prompt_reaches_every_question(vlm, answers):
@@ -136,10 +214,7 @@ def test_a_system_prompt_reaches_every_question(vlm, answers):
     [("B", "strict", "Bergen"), ("Bo", "strict", ""), ("Bo", "first_letter", "Bergen"), ("", "first_letter", "")],
 )
 def test_letters_are_read_by_the_parser_and_become_options(vlm, monkeypatch, text, parser, answer):
-    def writes(vlm, groups, **options):
-        return [[vlm.processor.tokenizer(text)["input_ids"]] * len(group.suffixes) for group in groups]
-
-    monkeypatch.setattr(evaluate, "generate", writes)
+    write(monkeypatch, vlm.processor.tokenizer(text)["input_ids"])
     exam = Exam(vlm, Benchmark(**dict.fromkeys(("forget", "test", "retain", "celebrity"), ()), fingerprint=""),
                 GENERAL, EvaluationConfig(choice="letter", parser=parser))  # fmt: skip
     rows = exam.sit(vlm)
@@ -149,7 +224,7 @@ def test_letters_are_read_by_the_parser_and_become_options(vlm, monkeypatch, tex
 
 
 def test_a_model_that_writes_nothing_gives_no_valid_answer(vlm, monkeypatch):
-    monkeypatch.setattr(evaluate, "generate", lambda vlm, groups, **o: [[[]] * len(g.suffixes) for g in groups])
+    write(monkeypatch, [])
     rows = make_exam(vlm).sit(vlm)
     assert rows["valid"].equals(rows["task"] == "classification")
     assert (rows.loc[~rows["valid"], ["accuracy", "rouge_l"]].fillna(0) == 0).all(axis=None)
@@ -272,9 +347,7 @@ def test_by_letter_the_letter_is_scored(vlm):
 
 def test_the_match_of_blanks_is_a_setting(vlm, monkeypatch):
     text = "It is Oslo, Norway, surely"
-    monkeypatch.setattr(
-        evaluate, "generate", lambda vlm, groups, **o: [[vlm.text_ids(text)] * len(g.suffixes) for g in groups]
-    )
+    write(monkeypatch, vlm.text_ids(text))
     for match, right in (("exact", 0), ("substring", 1)):
         rows = make_exam(vlm, EvaluationConfig(cloze_match=match)).sit(vlm)
         assert set(rows.loc[rows["task"] == "cloze", "accuracy"]) == {right}

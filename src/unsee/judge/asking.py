@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from unsee.errors import UnseeError
+from unsee.journal import Journal
 from unsee.judge.base import Costs
 from unsee.judge.endpoint import Endpoint, Pacer, Stopped
-from unsee.judge.journal import Journal
 from unsee.progress import Progress
 
 MAX_REPLY_TOKENS = 16

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from unsee.journal import Journal
 from unsee.judge import JUDGES
 from unsee.judge.asking import Asking, Chat
 from unsee.judge.base import Case, Costs, Docket, Verdict
-from unsee.judge.journal import Journal
 from unsee.judge.rubric import RUBRIC, messages, read_reply
 from unsee.progress import Progress
 

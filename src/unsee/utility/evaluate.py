@@ -17,9 +17,9 @@ from pydantic import Field
 from unsee.data.hub import find_folder
 from unsee.errors import ConfigError
 from unsee.generate import Group, generate
+from unsee.journal import Journal
 from unsee.judge.asking import Asking
 from unsee.judge.base import Costs
-from unsee.judge.journal import Journal
 from unsee.models.vlm import VLM
 from unsee.progress import Progress, Silent
 from unsee.record import Record

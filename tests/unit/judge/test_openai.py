@@ -14,8 +14,8 @@ import pytest
 
 from unsee.config import build_dataclass
 from unsee.errors import ConfigError, JudgeError
+from unsee.journal import Journal
 from unsee.judge.base import Case, Costs
-from unsee.judge.journal import Journal
 from unsee.judge.judging import open_docket
 from unsee.judge.openai import JOURNAL, OpenAI
 from unsee.judge.rubric import messages, read_reply

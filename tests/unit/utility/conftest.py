@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import chat_server
 import pytest
-from benchmarks import WRITERS
+from benchmark_files import WRITERS
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
-from benchmarks import llava_bench, mme, pope, scienceqa
+from benchmark_files import llava_bench, mme, pope, scienceqa
 from PIL import Image
 
 from unsee.cli import main

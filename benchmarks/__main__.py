@@ -1,0 +1,154 @@
+"""`python -m benchmarks`: every work the published way and by unsee, side by side; a table, a file and a drawing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from benchmarks.material import Material
+    from benchmarks.measure import Measured
+    from benchmarks.works import Work
+
+RESULTS = Path(__file__).parent / "results"
+PERCENT = 15
+
+
+class TableRow(NamedTuple):
+    """One work as text."""
+
+    work: str
+    published: str
+    ours: str
+    ratio: str
+    published_mib: str
+    ours_mib: str
+    tokens: str
+    limit: str
+    answers: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, write; 1 if two sides did not give the same answers."""
+    options = _options(arguments)
+    if options.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    import torch
+
+    from benchmarks.limit import machine, product_flops, versions
+    from benchmarks.material import Material
+    from benchmarks.works import works
+    from unsee.data.builder import build
+    from unsee.terminal import print_table
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("benchmarks: --device cuda: torch finds no GPU", file=sys.stderr)
+        return 2
+    chosen = {name: work for name, work in works().items() if not options.only or name in options.only}
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "people"
+        build(data, people=options.people, celebrities=options.celebrities, percents=(PERCENT,))
+        material = Material(
+            options.model, data, percent=PERCENT, retain=options.people, celebrities=options.celebrities,
+            pictures=options.pictures,
+        )  # fmt: skip
+        limit = product_flops(torch.device(options.device))
+        found: dict[str, Any] = {
+            "schema": "unsee.benchmarks/1",
+            "settings": {name: value for name, value in vars(options).items() if name not in ("out", "only")},
+            "machine": machine() | {"matrix_product_gflops": round(limit / 1e9, 1)},
+            "versions": versions(),
+            "works": [],
+        }
+        for name, work in chosen.items():
+            print(f"{work.name} ...", file=sys.stderr, flush=True)
+            found["works"].append(compared(name, work, material, options.repeats, limit))
+            _write(options.out, found)
+    if options.growth:
+        from benchmarks.growth import draw, grow
+
+        points = list(grow())
+        found["growth"] = [asdict(point) for point in points]
+        (options.out / "growth.svg").write_text(draw(points))
+        _write(options.out, found)
+    print_table([_row(entry) for entry in found["works"]])
+    print(options.out / "latest.json")
+    return 0 if all(entry["same_answers"] for entry in found["works"]) else 1
+
+
+def compared(name: str, work: Work, material: Material, repeats: int, limit: float) -> dict[str, Any]:
+    """One work: pairs of measurements, then a pass that counts operations; a ratio only of equal answers."""
+    from benchmarks.measure import measure
+
+    pairs = [(measure(name, "published", material), measure(name, "ours", material)) for _ in range(repeats)]
+    same = all(work.same(published.answers, ours.answers) for published, ours in pairs)
+    published, ours = zip(*pairs, strict=True)
+    entry: dict[str, Any] = {"work": work.name, **_side("published", published), **_side("ours", ours)}
+    entry["ratio"] = round(entry["published_seconds"] / entry["ours_seconds"], 2) if same else None
+    ratios = [one.seconds / other.seconds for one, other in pairs]
+    entry["ratio_range"] = [round(min(ratios), 2), round(max(ratios), 2)] if same else None
+    entry |= {"same_answers": same, "agreed": work.agreed}
+    if ours[0].tokens:
+        counted = measure(name, "ours", material, count=True)
+        entry["ours_share_of_matrix_product"] = round(counted.flops / entry["ours_seconds"] / limit, 3)
+        entry["ours_share_of_tokens"] = round(ours[0].tokens / published[0].tokens, 3)
+    return entry
+
+
+def _side(side: str, measured: Sequence[Measured]) -> dict[str, Any]:
+    seconds, peaks = [one.seconds for one in measured], [one.peak_mib for one in measured]
+    return {
+        f"{side}_seconds": round(statistics.median(seconds), 3),
+        f"{side}_seconds_range": [round(min(seconds), 3), round(max(seconds), 3)],
+        f"{side}_peak_mib": round(statistics.median(peaks), 1),
+        f"{side}_peak_mib_range": [round(min(peaks), 1), round(max(peaks), 1)],
+        f"{side}_tokens": measured[0].tokens,
+    }
+
+
+def _row(entry: dict[str, Any]) -> TableRow:
+    def seconds(side: str) -> str:
+        low, high = entry[f"{side}_seconds_range"]
+        return f"{entry[f'{side}_seconds']:.2f} s [{low:.2f}, {high:.2f}]"
+
+    share, tokens = entry.get("ours_share_of_matrix_product"), entry.get("ours_share_of_tokens")
+    return TableRow(
+        entry["work"], seconds("published"), seconds("ours"),
+        f"{entry['ratio']:.1f}" if entry["same_answers"] else "",
+        f"{entry['published_peak_mib']:.0f}", f"{entry['ours_peak_mib']:.0f}",
+        "" if tokens is None else f"{tokens:.2f}", "" if share is None else f"{share:.2f}",
+        "the same" if entry["same_answers"] else "differ",
+    )  # fmt: skip
+
+
+def _write(folder: Path, found: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / "latest.json.part"
+    part.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
+    part.replace(folder / "latest.json")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--model", default="nano", help="a shipped model's name, a folder or a hub name")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--repeats", type=int, default=3, help="pairs of measurements of every work")
+    parser.add_argument("--people", type=int, default=20, help=f"of whom {PERCENT} %% are forgotten")
+    parser.add_argument("--celebrities", type=int, default=4)
+    parser.add_argument("--pictures", type=int, default=4, help="of the Neural Gate edit, five pairs each")
+    parser.add_argument("--only", nargs="+", default=(), metavar="WORK", help="by their short names")
+    parser.add_argument("--growth", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""How the cost of an evaluation grows with people, questions, image tokens and model size, as a drawing."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+
+from benchmarks.material import Material
+from benchmarks.measure import measure
+from unsee.data.builder import build
+
+WORK = "evaluate-clean"
+PEOPLE, QUESTIONS, IMAGE_PIXELS, WIDTHS = (4, 8, 16), (6, 12, 18), (32, 64, 128), (96, 192, 384)
+FEW = 4
+PATCH = 8
+NEW_TOKENS = 8
+PANEL, MARGIN, GAP = 180.0, 46.0, 30.0
+COLOURS = {"published": "#b4451f", "ours": "#1f5fb4"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one size of one thing costs either side."""
+
+    axis: str
+    size: int
+    published_seconds: float
+    ours_seconds: float
+
+
+def grow() -> Iterator[Point]:
+    """Every size of everything, one measurement a side; models other than nano have random weights."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for axis, size, material in _sizes(folder):
+            published, ours = (measure(WORK, side, material).seconds for side in ("published", "ours"))  # type: ignore[arg-type]
+            yield Point(axis, size, published, ours)
+
+
+def _sizes(folder: Path) -> Iterator[tuple[str, int, Material]]:
+    for people in PEOPLE:
+        build(folder / f"{people}", people=people, celebrities=1, percents=(15,))
+        yield "people", people, _of(folder, people)
+    few = _of(folder, FEW)
+    for questions in QUESTIONS:
+        yield "questions a person", questions, replace(few, questions=questions)
+    for pixels in IMAGE_PIXELS:
+        path = save_model(folder / f"pixels-{pixels}", pixels=pixels)
+        yield "image tokens", (pixels // PATCH) ** 2, replace(few, model=str(path), max_new_tokens=NEW_TOKENS)
+    for width in WIDTHS:
+        path = save_model(folder / f"width-{width}", width=width)
+        yield "width of the decoder", width, replace(few, model=str(path), max_new_tokens=NEW_TOKENS)
+
+
+def _of(folder: Path, people: int) -> Material:
+    return Material("nano", folder / f"{people}", retain=people, celebrities=1)
+
+
+def save_model(folder: Path, *, pixels: int = 64, width: int = 192) -> Path:
+    """A model like nano of another size, random weights."""
+    from transformers import CLIPVisionModel
+
+    from unsee.models.vlm import VLM
+    from unsee.nano.language import make_llava
+
+    nano = VLM.load("nano", dtype="float32")
+    settings = nano.model.config.vision_config
+    settings.image_size = pixels
+    model = make_llava(CLIPVisionModel(settings), nano.processor.tokenizer, width=width)
+    model.config.image_seq_length = (pixels // PATCH) ** 2
+    images = nano.processor.image_processor
+    images.size, images.crop_size = {"shortest_edge": pixels}, {"height": pixels, "width": pixels}
+    VLM(model, nano.processor, "grown").save(folder)
+    return folder
+
+
+def draw(points: Sequence[Point]) -> str:
+    """One panel for each thing that grows, both axes logarithmic, as SVG."""
+    axes = list(dict.fromkeys(point.axis for point in points))
+    width = MARGIN + len(axes) * (PANEL + MARGIN + GAP)
+    panels = [_panel(axis, [p for p in points if p.axis == axis], i) for i, axis in enumerate(axes)]
+    legend = "".join(
+        f'<text x="{MARGIN + 130 * i:.0f}" y="14" fill="{colour}">{side}, seconds</text>'
+        for i, (side, colour) in enumerate(COLOURS.items())
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {PANEL + 80:.0f}" '
+        f'font-family="sans-serif" font-size="11">{legend}{"".join(panels)}</svg>\n'
+    )
+
+
+def _panel(axis: str, points: Sequence[Point], index: int) -> str:
+    left, top = MARGIN + index * (PANEL + MARGIN + GAP), 30.0
+    values = [value for point in points for value in (point.published_seconds, point.ours_seconds)]
+    low, high = min(values) / 1.2, max(values) * 1.2
+    sizes = [point.size for point in points]
+
+    def place(size: float, seconds: float) -> tuple[float, float]:
+        across = math.log(size / sizes[0]) / max(1e-9, math.log(sizes[-1] / sizes[0]))
+        return left + across * PANEL, top + PANEL * (1 - math.log(seconds / low) / math.log(high / low))
+
+    parts = [f'<rect x="{left}" y="{top}" width="{PANEL}" height="{PANEL}" fill="none" stroke="#bbb"/>']
+    for side, colour in COLOURS.items():
+        at = [place(point.size, getattr(point, f"{side}_seconds")) for point in points]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        for (x, y), point in zip(at, points, strict=True):
+            value = getattr(point, f"{side}_seconds")
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
+            parts.append(f'<text x="{x:.1f}" y="{y - 6:.1f}" text-anchor="middle" fill="{colour}">{value:.2g}</text>')
+    for size in sizes:
+        x, _ = place(size, high)
+        parts.append(f'<text x="{x:.1f}" y="{top + PANEL + 14:.1f}" text-anchor="middle">{size}</text>')
+    title_x = left + PANEL / 2
+    parts.append(f'<text x="{title_x:.1f}" y="{top + PANEL + 30:.1f}" text-anchor="middle">{escape(axis)}</text>')
+    return "".join(parts)

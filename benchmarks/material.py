@@ -1,0 +1,154 @@
+"""What both sides of a benchmark work on: one model, one folder of people, the questions and pairs about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from PIL import Image
+
+from unsee.config import EvaluationConfig
+from unsee.data.mllmu import load
+from unsee.data.pairs import PrivacyPair
+from unsee.data.schema import Benchmark, Person, Question
+from unsee.generate import generate
+from unsee.models.vlm import VLM
+from unsee.prompts import render, render_lesson
+from unsee.sheets import Setting
+
+PRIVATE = ("full name", "annual salary", "home town", "medical condition", "profession")
+HARMLESS = ("hair colour", "clothes colour", "skin colour", "background colour", "hair style")
+PAIRS_A_PICTURE = 5
+CATEGORIES = 2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question of an evaluation, ready to be asked: its prompt as text, and the photos in it."""
+
+    id: str
+    question: Question
+    text: str
+    images: tuple[Image.Image, ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training example: its photo, and its whole text."""
+
+    image: Image.Image
+    text: str
+
+
+@dataclass(frozen=True)
+class Material:
+    """Where the model and the people are, and how many of them are used.
+
+    Attributes:
+        model: a shipped model's name, a folder or a hub name.
+        data: folder of a benchmark in the published layout.
+        percent: the forget ratio.
+        retain: retained people, at most.
+        celebrities: celebrities, at most.
+        questions: evaluation questions of each person, at most.
+        lessons: training questions of each person, at most.
+        pictures: pictures of the Neural Gate edit, each with five pairs.
+        max_new_tokens: longest written answer; None for the protocol's own.
+    """
+
+    model: str
+    data: Path
+    percent: int = 15
+    retain: int = 17
+    celebrities: int = 4
+    questions: int = 18
+    lessons: int = 64
+    pictures: int = 4
+    max_new_tokens: int | None = None
+
+    def load(self) -> VLM:
+        """The model, warmed up, in float32: in less, two orders of adding up give two answers."""
+        vlm = VLM.load(self.model, dtype="float32")
+        warm_up(vlm)
+        return vlm
+
+    @cached_property
+    def benchmark(self) -> Benchmark:
+        """The four sets, of each person as many questions as are wanted."""
+        whole = load(self.data, self.percent)
+        people = {name: getattr(whole, name) for name in ("forget", "test", "retain", "celebrity")}
+        people |= {"retain": whole.retain[: self.retain], "celebrity": whole.celebrity[: self.celebrities]}
+        fewer = {name: tuple(map(self._shortened, who)) for name, who in people.items()}
+        return Benchmark(**fewer, fingerprint=whole.fingerprint)
+
+    def evaluation(self, protocol: str) -> EvaluationConfig:
+        """The questions of a protocol."""
+        keys: dict[str, Any] = {} if self.max_new_tokens is None else {"max_new_tokens": self.max_new_tokens}
+        return EvaluationConfig.model_validate({"protocol": protocol, **keys})
+
+    def asked(self, vlm: VLM, protocol: str) -> list[Asked]:
+        """Every question of an evaluation on its own, with the photos that stand before it."""
+        config, sets = self.evaluation(protocol), self.benchmark
+        setting = Setting(SimpleNamespace(picture=lambda image: image), config, sets)  # type: ignore[arg-type]
+        people = {"forget": sets.forget, "test": sets.test, "retain": sets.retain, "celebrity": sets.celebrity}
+        return [
+            Asked(item.id, item.question, render(vlm, item.question, config, shots=sheet.shots), sheet.pictures)  # type: ignore[arg-type]
+            for name, who in people.items()
+            for sheet in setting.sheets(name, who)
+            for item in sheet.items
+        ]
+
+    def examples(self, vlm: VLM, side: str) -> list[Example]:
+        """The training text of the people to forget or to retain, as the published code writes it: with the photo."""
+        return [
+            Example(person.image(), _lesson(vlm, question))
+            for person in getattr(self.benchmark, side)
+            for question in person.questions
+            if question.task == "train"
+        ]
+
+    def pairs(self, vlm: VLM) -> list[PrivacyPair]:
+        """Privacy pairs about portraits, with the model's own benign answers."""
+        from unsee.edits.sheet import answered
+
+        people = [*self.benchmark.forget, *self.benchmark.retain][: self.pictures]
+        pairs = [
+            PrivacyPair(
+                image=person.images[0], subject="person", sensitive=f"What is the {private} of the person?",
+                benign=f"What is the {harmless} of the person?", refusal="I do not",
+                category=f"portrait {number % CATEGORIES}", case=person.id,
+            )
+            for number, person in enumerate(people)
+            for private, harmless in zip(PRIVATE, HARMLESS, strict=True)
+        ]  # fmt: skip
+        return answered(vlm, pairs, max_new_tokens=16)
+
+    def _shortened(self, person: Person) -> Person:
+        asked = [question for question in person.questions if question.task != "train"]
+        kept = asked[:: max(1, round(len(asked) / self.questions))][: self.questions]
+        taught = [question for question in person.questions if question.task == "train"][: self.lessons]
+        return Person(**{**vars(person), "questions": (*taught, *kept)})
+
+
+def warm_up(vlm: VLM) -> None:
+    """One question in either way, so that neither side pays for what libraries do at the first call."""
+    from unsee.generate import Group
+
+    (prompt,) = vlm.prompt_ids(["Who?"])
+    generate(vlm, [Group.of([prompt])], max_new_tokens=2)
+    inputs = vlm.processor.tokenizer("Who?", return_tensors="pt").to(vlm.device)
+    vlm.model.generate(
+        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], do_sample=False, max_new_tokens=2
+    )
+
+
+def _lesson(vlm: VLM, question: Question) -> str:
+    """The whole text of an example: LLaVA's plain form ends with the answer, a chat with the end of its turn."""
+    lesson = render_lesson(vlm, question, "published")
+    if vlm.model.config.model_type == "llava":
+        return f"{lesson} {question.answer}"
+    template = vlm.template(with_image=True)
+    return f"{lesson}{template.lead}{question.answer}{template.after}"

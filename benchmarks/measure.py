@@ -1,0 +1,146 @@
+"""One side of one work in a process of its own: how long it takes, how much memory it adds, how many tokens it runs.
+
+Processes are forked from one that has imported everything, load model and data, and are measured from there: seconds of
+the work alone; memory as the highest resident size during the work less that at its start (on a GPU, allocated memory);
+tokens that went through the decoder's layers, padding included, because padding costs as much.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from benchmarks.material import Material
+from benchmarks.works import SideName, works
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["benchmarks.works"])
+_STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one side of one work took.
+
+    Attributes:
+        seconds: of the work, without loading.
+        peak_mib: memory it added at most, MiB.
+        tokens: tokens that went through the decoder, or 0 where it is not called in this process.
+        flops: floating-point operations of its matrix products and attention, where they were counted.
+        answers: what has to be the same on both sides.
+    """
+
+    seconds: float
+    peak_mib: float
+    tokens: int
+    flops: int
+    answers: Any
+
+
+def measure(work: str, side: SideName, material: Material, *, count: bool = False) -> Measured:
+    """Do one side of one work once.
+
+    Args:
+        count: count operations, which slows the work down: its seconds then mean nothing.
+
+    Raises:
+        RuntimeError: the process ended without a result.
+    """
+    receiver, sender = _context.Pipe(duplex=False)
+    process = _context.Process(target=_child, args=(sender, work, side, material, count))
+    process.start()
+    sender.close()
+    try:
+        found: Measured = receiver.recv()
+    except EOFError:
+        process.join()
+        raise RuntimeError(f"{work} ({side}): its process ended with code {process.exitcode}") from None
+    process.join()
+    return found
+
+
+def _child(sender: Connection, work: str, side: SideName, material: Material, count: bool) -> None:
+    from unsee.terminal import hush
+
+    hush()
+    sender.send(measured(work, side, material, count=count))
+
+
+def measured(work: str, side: SideName, material: Material, *, count: bool = False) -> Measured:
+    """The same in this process."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    do = works()[work].sides[side](material)
+    counter = FlopCounterMode(display=False)
+    gc.collect()
+    start = _start_of_peak()
+    with _Tokens() as tokens:
+        started = time.perf_counter()
+        if count:
+            with counter:
+                answers = do()
+        else:
+            answers = do()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - started
+    peak = max(0, _peak() - start) / 2**20
+    return Measured(seconds, peak, tokens.count, counter.get_total_flops() if count else 0, answers)
+
+
+class _Tokens:
+    """Counts what every decoder layer zero is called with, whichever model it belongs to."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> _Tokens:
+        from torch.nn.modules.module import register_module_forward_hook
+
+        self._handle = register_module_forward_hook(self._look)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._handle.remove()
+
+    def _look(self, module: Any, arguments: Any, output: Any) -> None:
+        attention = getattr(module, "self_attn", None)
+        if getattr(attention, "layer_idx", None) == 0 and getattr(attention, "is_causal", False):
+            first = output[0] if isinstance(output, tuple) else output
+            self.count += int(first.shape[0] * first.shape[1])
+
+
+def _start_of_peak() -> int:
+    """Forget the highest size so far; the size now, in bytes."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return int(torch.cuda.memory_allocated())
+    if _STATUS.exists():
+        Path("/proc/self/clear_refs").write_text("5")
+        return _kib("VmRSS") * 1024
+    return _peak()
+
+
+def _peak() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    if _STATUS.exists():
+        return _kib("VmHWM") * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _kib(name: str) -> int:
+    (line,) = (line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1])

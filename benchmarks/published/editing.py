@@ -1,0 +1,148 @@
+"""One Neural Gate edit: every step a whole forward pass of the whole model, one picture or one pair at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unsee.data.pairs import PrivacyPair, by_case, by_category
+from unsee.edits.above import decoder_layers, down_name
+from unsee.edits.sheet import Query, queries, subject_tokens
+from unsee.methods.neural_gate import BENIGN_WORDS, CONTEXTS
+from unsee.models.vlm import VLM
+
+BENIGN_WEIGHT, THRESHOLD = 1.25, 0.3
+VECTOR_START, VECTOR_RATE, VECTOR_STEPS, VECTOR_PULL, VECTOR_ENOUGH = 2.0, 0.5, 25, 0.001, 0.05
+EDIT_RATE, EDIT_STEPS, EDIT_ENOUGH, EPSILON = 1e-5, 10, 1e-3, 1e-3
+
+
+@dataclass(frozen=True)
+class Written:
+    """Questions with their answers as whole rows, padded on the right."""
+
+    inputs: dict[str, Any]
+    labels_BT: Tensor
+    subject_B: Tensor
+    sensitive_B: Tensor
+
+
+def edit(vlm: VLM, pairs: Sequence[PrivacyPair], layer: int, images: int = 10) -> tuple[Tensor, dict[str, Tensor]]:
+    """What is added to the layer's down projection, and the gate of each category."""
+    vlm.model.requires_grad_(False)
+    module = vlm.model.get_submodule(down_name(vlm, layer))
+    start = module.weight.detach().half()
+    weight = start.clone()
+    gates: dict[str, Tensor] = {}
+    module.forward = lambda hidden: F.linear(hidden, weight.to(hidden.dtype), module.bias)  # type: ignore[method-assign]
+    try:
+        for category, some in by_category(pairs).items():
+            signs = [_vector(vlm, case[0], layer) < 0 for case in by_case(some)[:images]]
+            gates[category] = torch.stack(signs).float().mean(0) > THRESHOLD
+            for pair in (pair for case in by_case(some) for pair in case):
+                _step(vlm, pair, layer, gates[category], weight)
+    finally:
+        del module.forward
+    return weight.float() - start.float(), gates
+
+
+def _vector(vlm: VLM, pair: PrivacyPair, layer: int) -> Tensor:
+    """tanh(u) of one picture: the factors of the subject's last token under which the model refuses."""
+    written = write(vlm, queries([pair], contexts=CONTEXTS, benign_words=BENIGN_WORDS))
+    width = vlm.model.config.get_text_config().hidden_size
+    u = torch.full((width,), VECTOR_START, dtype=torch.float16, device=vlm.device, requires_grad=True)
+    optimiser = torch.optim.Adam([u], lr=VECTOR_RATE, eps=EPSILON)
+    rows = torch.arange(len(written.subject_B))
+
+    def scaled(_: nn.Module, __: Any, output: Any) -> Any:
+        hidden = (output[0] if isinstance(output, tuple) else output).clone()
+        hidden[rows, written.subject_B] = hidden[rows, written.subject_B] * u.float().tanh()
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    with _hook(decoder_layers(vlm)[layer], scaled):
+        for _ in range(VECTOR_STEPS):
+            loss = _loss(vlm, written) + VECTOR_PULL * (u.float() - VECTOR_START).abs().mean()
+            if loss.item() < VECTOR_ENOUGH:
+                break
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return u.detach().float().tanh()
+
+
+def _step(vlm: VLM, pair: PrivacyPair, layer: int, gate: Tensor, weight: Tensor) -> None:
+    """The steps of one pair with an optimiser of its own; the gradient at the subject's last token passes the gate."""
+    written = write(vlm, queries([pair], benign_words=BENIGN_WORDS))
+    rows = torch.arange(len(written.subject_B))
+
+    def gated(_: nn.Module, __: Any, output: Any) -> Any:
+        hidden = (output[0] if isinstance(output, tuple) else output).clone()
+        at = hidden[rows, written.subject_B]
+        hidden[rows, written.subject_B] = torch.where(gate, at, at.detach())
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    weight.requires_grad_(True)
+    optimiser = torch.optim.Adam([weight], lr=EDIT_RATE, eps=EPSILON)
+    with _hook(decoder_layers(vlm)[layer], gated):
+        for _ in range(EDIT_STEPS):
+            loss = _loss(vlm, written)
+            if loss.item() < EDIT_ENOUGH:
+                break
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    weight.requires_grad_(False)
+
+
+def write(vlm: VLM, asked: Sequence[Query]) -> Written:
+    """The rows of one picture, the picture in each of them."""
+    template = vlm.template(with_image=True)
+    image = asked[0].pair.picture()
+    picture = vlm.picture(image)
+    texts = [
+        f"{template.before}{query.question}{template.between}{template.lead}{query.answer}"
+        + (template.after if query.whole else "")
+        for query in asked
+    ]
+    start = vlm.processor.tokenizer.bos_token
+    inputs = vlm.processor(  # type: ignore[operator]
+        images=[[image] for _ in texts], text=texts, padding=True, padding_side="right", return_tensors="pt",
+        add_special_tokens=not (start and texts[0].startswith(start)),
+    )  # fmt: skip
+    inputs = dict(inputs.to(vlm.device))
+    labels = torch.full_like(inputs["input_ids"], -100)
+    subject = []
+    for row, query in enumerate(asked):
+        (answer,) = vlm.answer_ids([query.answer], end=query.whole)
+        end = int(inputs["attention_mask"][row].sum())
+        labels[row, end - len(answer) : end] = inputs["input_ids"][row, end - len(answer) : end]
+        subject.append(end - len(answer) - subject_tokens(vlm, query, picture)[-1])
+    sensitive = torch.tensor([query.sensitive for query in asked], device=vlm.device)
+    return Written(inputs, labels, torch.tensor(subject, device=vlm.device), sensitive)
+
+
+def answer_losses(vlm: VLM, written: Written) -> Tensor:
+    """Mean loss per token of the answer in each row."""
+    labels = written.labels_BT[:, 1:]
+    logits = vlm.model(**written.inputs).logits[:, :-1].float()
+    loss = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none", ignore_index=-100)
+    return loss.sum(1) / (labels != -100).sum(1)
+
+
+def _loss(vlm: VLM, written: Written) -> Tensor:
+    losses = answer_losses(vlm, written)
+    return losses[written.sensitive_B].mean() + BENIGN_WEIGHT * losses[~written.sensitive_B].mean()
+
+
+@contextmanager
+def _hook(module: nn.Module, hook: Any) -> Any:
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
