@@ -80,7 +80,8 @@ def compare(answers: pd.DataFrame, found: Gate, num_resamples: int = 1000, seed:
     for cell in names:
         gaps = {method: gap(method, cell) for method in methods}
         gaps[ALL] = np.mean(np.stack(list(gaps.values())), axis=0)
-        contrasts.append(Contrast(cell, {name: found for name, draw in gaps.items() if (found := estimate(draw))}))
+        estimates = {name: estimate(difference) for name, difference in gaps.items()}
+        contrasts.append(Contrast(cell, {name: known for name, known in estimates.items() if known}))
     return Modalities(methods, contrasts)
 
 
