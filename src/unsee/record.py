@@ -6,8 +6,8 @@ answers.parquet   one row per model and question (`ANSWER_COLUMNS`)
 gate.json  scores.json  models/  portraits/  report.html
 judged.parquet  judge.json  judge-journal.jsonl   once a judge was asked
 
-A run about documents has pictures/ in place of portraits/ and no gate.json; its answers hold the judges' decisions too. A
-deletion request has a folder of the same kind, with request.json and model/ in place of gate, scores and models.
+A run about documents has pictures/ in place of portraits/ and no gate.json; its answers hold the judges' decisions too.
+A deletion request has a folder of the same kind, with request.json and model/ in place of gate, scores and models.
 
 Every file is written whole or not at all: first beside its place, then moved there.
 """
