@@ -231,15 +231,8 @@ def score(
     for (method, modality), rows in models.items():
         parts = _parts(draws, (method, modality), found, useful)
         reason = why_collapsed(rows, target, known, bootstrap)
-        refused, leaked = refused_and_leaked(bootstrap, rows)
-        relative, parameters = (changes or {}).get((method, modality), (None, None))
-        methods.append(
-            _method_score(method, modality, parts, found.signal, reason).model_copy(
-                update={
-                    "refused": refused, "leaked": leaked, "relative_change": relative, "changed_parameters": parameters,
-                }
-            )
-        )  # fmt: skip
+        told, moved = refused_and_leaked(bootstrap, rows), (changes or {}).get((method, modality))
+        methods.append(_method_score((method, modality), parts, found.signal, reason, told, moved))
     return Scores(reason=found.reason, cells=_cells(bootstrap), methods=methods)
 
 
@@ -352,8 +345,9 @@ def _mean_of_cells(cells: list[Draws]) -> Draws | None:
 
 
 def _method_score(
-    method: str, modality: str, parts: list[Draws | None], signal: bool, reason: str | None
-) -> MethodScore:
+    model: Model, parts: list[Draws | None], signal: bool, reason: str | None,
+    told: tuple[Estimate | None, Estimate | None], moved: Change | None,
+) -> MethodScore:  # fmt: skip
     efficacy, generality, utility = (None if part is None else estimate(part) for part in parts)
     defined = [part for part in parts if part is not None]
     if not signal or len(defined) < len(parts):
@@ -364,15 +358,10 @@ def _method_score(
     else:
         verdict, total = "ok", estimate(harmonic_mean(defined))
     return MethodScore(
-        method=method,
-        modality=modality,
-        efficacy=efficacy,
-        generality=generality,
-        utility=utility,
-        score=total,
-        verdict=verdict,
-        reason=reason,
-    )
+        method=model[0], modality=model[1], efficacy=efficacy, generality=generality, utility=utility, score=total,
+        verdict=verdict, reason=reason, refused=told[0], leaked=told[1], relative_change=moved[0] if moved else None,
+        changed_parameters=moved[1] if moved else None,
+    )  # fmt: skip
 
 
 def _cells(bootstrap: Bootstrap) -> list[Cell]:
