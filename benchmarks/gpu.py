@@ -106,11 +106,17 @@ def make(name: str, shape: Shape, dtype: torch.dtype) -> VLM:
 
 def _text(shape: Shape, tokenizer: Any) -> dict[str, Any]:
     return {
-        "vocab_size": max(shape.vocabulary, len(tokenizer)), "hidden_size": shape.width,
-        "intermediate_size": shape.inner, "num_hidden_layers": shape.layers, "num_attention_heads": shape.heads, "num_key_value_heads": shape.groups,
-        "max_position_embeddings": 32768, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None,
+        "vocab_size": max(shape.vocabulary, len(tokenizer)),
+        "hidden_size": shape.width,
+        "intermediate_size": shape.inner,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.groups,
+        "max_position_embeddings": 32768,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": None,
         "pad_token_id": tokenizer.pad_token_id,
-    }  # fmt: skip
+    }
 
 
 def _vision(shape: Shape) -> dict[str, Any]:
