@@ -79,11 +79,11 @@ def measured(work: str, side: SideName, material: Material, *, count: bool = Fal
     from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
 
     do = works()[work].sides[side](material)
-    on_cpu = {
+    counter = FlopCounterMode(display=False)
+    counter.flop_registry |= {
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
     }  # torch counts attention on a GPU only
-    counter = FlopCounterMode(display=False, custom_mapping=on_cpu)
     gc.collect()
     start = _start_of_peak()
     with _Tokens() as tokens:
