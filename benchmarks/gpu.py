@@ -106,11 +106,17 @@ def make(name: str, shape: Shape, dtype: torch.dtype) -> VLM:
 
 def _text(shape: Shape, tokenizer: Any) -> dict[str, Any]:
     return {
-        "vocab_size": max(shape.vocabulary, len(tokenizer)), "hidden_size": shape.width,
-        "intermediate_size": shape.inner, "num_hidden_layers": shape.layers, "num_attention_heads": shape.heads, "num_key_value_heads": shape.groups,
-        "max_position_embeddings": 32768, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None,
+        "vocab_size": max(shape.vocabulary, len(tokenizer)),
+        "hidden_size": shape.width,
+        "intermediate_size": shape.inner,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.groups,
+        "max_position_embeddings": 32768,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": None,
         "pad_token_id": tokenizer.pad_token_id,
-    }  # fmt: skip
+    }
 
 
 def _vision(shape: Shape) -> dict[str, Any]:
@@ -137,7 +143,10 @@ def _llava(shape: Shape, tokenizer: Any) -> tuple[Any, Any]:
 def _idefics2(shape: Shape, tokenizer: Any) -> tuple[Any, Any]:
     sizes = {"longest_edge": shape.pixels, "shortest_edge": shape.pixels * 378 // 980}
     images = hf.Idefics2ImageProcessorPil(size=sizes, do_image_splitting=False)
-    processor = hf.Idefics2Processor(images, tokenizer, image_seq_len=64, chat_template=CHAT_TEMPLATE)
+    words = hf.PreTrainedTokenizerFast(  # the same words, none of them named: the processor names its own
+        tokenizer_object=tokenizer.backend_tokenizer, eos_token=tokenizer.eos_token, pad_token=tokenizer.pad_token
+    )
+    processor = hf.Idefics2Processor(images, words, image_seq_len=64, chat_template=CHAT_TEMPLATE)
     head = shape.width // shape.heads
     perceiver = {"hidden_size": shape.width, "resampler_head_dim": head, "num_key_value_heads": min(4, shape.groups)}
     config = hf.Idefics2Config(

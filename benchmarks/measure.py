@@ -76,10 +76,14 @@ def _child(sender: Connection, work: str, side: SideName, material: Material, co
 def measured(work: str, side: SideName, material: Material, *, count: bool = False) -> Measured:
     """The same in this process."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
 
     do = works()[work].sides[side](material)
     counter = FlopCounterMode(display=False)
+    counter.flop_registry |= {
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
+    }  # torch counts attention on a GPU only
     gc.collect()
     start = _start_of_peak()
     with _Tokens() as tokens:

@@ -97,12 +97,14 @@ def works() -> dict[str, Work]:
 
 def _evaluate_published(protocol: str, material: Material) -> Done:
     vlm, config = material.load(), material.evaluation(protocol)
+    vlm.model.requires_grad_(False)
     asked = material.asked(vlm, protocol)
     return lambda: evaluation.evaluate(vlm, asked, config)
 
 
 def _evaluate_ours(protocol: str, material: Material) -> Done:
     vlm, config, benchmark = material.load(), material.evaluation(protocol), material.benchmark
+    vlm.model.requires_grad_(False)
     return lambda: ours.evaluate(vlm, benchmark, config)
 
 

@@ -201,17 +201,16 @@ class Stages:
         path = self._cache / "answers" / f"{key}.parquet"
         if not path.is_file():
             vlm = self.vlm.untrained() if weights is None else self.load(weights)
-            journals = (
-                path.with_suffix(f".{state().process_index}.journal"),
-                sorted(path.parent.glob(f"{key}.*.journal")),
-            )
-            journal = Journal(*journals)
+            own = path.with_suffix(f".{state().process_index}.journal")  # each process notes its own answers
+            earlier = sorted(path.parent.glob(f"{key}.*.journal"))
+            journal = Journal(own, earlier)
             state().wait_for_everyone()  # all have read what there was before one of them adds to it
             started = time.monotonic()
             answers = exam.sit(vlm, system=system, name=name, progress=self._progress, journal=journal)
             self._record.log("evaluated", model=name, seconds=round(time.monotonic() - started, 2))
             _replace(path, lambda part: answers.to_parquet(part, index=False))
-            journals[0].unlink(missing_ok=True)
+            for noted in (own, *earlier):
+                noted.unlink(missing_ok=True)
         return pd.read_parquet(path)
 
     def change(self, start: Weights, weights: Weights) -> Change:

@@ -1,6 +1,7 @@
 """The benchmark program on a tiny model: both sides of every work agree, and a side that does not is not praised."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -53,7 +54,7 @@ def test_a_side_that_says_something_else_does_not_agree(material, name):
 def test_the_file_has_the_schema_and_no_ratio_of_different_answers(material, monkeypatch, tmp_path, same):
     monkeypatch.setattr(measure, "measure", measure.measured)
     work = works()["gradient_ascent"]
-    work.same if same else monkeypatch.setitem(work.__dict__, "same", lambda published, ours: False)
+    work = work if same else replace(work, same=lambda published, ours: False)
     entry = program.compared("gradient_ascent", work, material, 1, 1e9)
     program._write(tmp_path, {"works": [entry]})
     (read,) = json.loads((tmp_path / "latest.json").read_text())["works"]
