@@ -49,14 +49,22 @@ def gathered(rows: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def entire(tensor: Tensor) -> Tensor:
-    """The tensor itself, or all of one that lies divided over the processes (FSDP)."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+def entire(values: Tensor | float) -> Tensor:
+    """The values themselves, or all of a tensor that lies divided over the processes (FSDP, ZeRO 3); all must ask."""
+    tensor = torch.as_tensor(values).detach() if isinstance(values, float) else values.detach()
+    if isinstance(tensor, DTensor):
+        return tensor.full_tensor()
+    if not is_divided(values):
+        return tensor
+    from deepspeed.zero import GatheredParameters
+
+    with GatheredParameters([values]):
+        return values.detach().clone()
 
 
 def is_divided(tensor: Tensor) -> bool:
     """Whether each process has a part of it only."""
-    return isinstance(tensor, DTensor)
+    return isinstance(tensor, DTensor) or hasattr(tensor, "ds_id")
 
 
 def placed_like(other: Tensor, tensor: Tensor) -> Tensor:
