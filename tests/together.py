@@ -18,7 +18,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
-from unsee import evaluate
+from unsee import evaluate, zero
 from unsee.config import RECIPES, EvaluationConfig
 from unsee.data.schema import Benchmark, Person, Question
 from unsee.methods import METHODS
@@ -95,7 +95,9 @@ def divided_by_deepspeed(stage: int, work: Callable[..., Any], *arguments: Any) 
     )
     importlib.import_module("deepspeed.comm.torch").build_shm_op = lambda: None
     state()
-    config = Accelerator().state.deepspeed_plugin.deepspeed_config
+    accelerator = Accelerator()
+    zero.set_up(accelerator, clip_norm=1.0)  # so that the models are built whole
+    config = accelerator.state.deepspeed_plugin.deepspeed_config
     config["zero_optimization"]["stage3_param_persistence_threshold"] = 0  # small parameters are divided too
     found = work(*arguments)
     if AcceleratorState().distributed_type != DistributedType.DEEPSPEED:

@@ -51,12 +51,13 @@ def gathered(rows: Tensor) -> Tensor:
 
 def entire(values: Tensor | float) -> Tensor:
     """The values themselves, or all of a tensor that lies divided over the processes (FSDP, ZeRO 3); all must ask."""
-    tensor = torch.as_tensor(values).detach() if isinstance(values, float) else values.detach()
-    if isinstance(tensor, DTensor):
-        return tensor.full_tensor()
+    if not isinstance(values, Tensor):
+        return torch.tensor(values)
+    if isinstance(values, DTensor):
+        return values.full_tensor().detach()
     if not is_divided(values):
-        return tensor
-    from deepspeed.zero import GatheredParameters
+        return values.detach()
+    from deepspeed.runtime.zero import GatheredParameters
 
     with GatheredParameters([values]):
         return values.detach().clone()

@@ -55,10 +55,10 @@ def remembered(parameter: nn.Parameter, optimiser: torch.optim.Optimizer) -> dic
 
 
 @torch.no_grad()
-def put_back(parameter: nn.Parameter, optimiser: torch.optim.Optimizer, kept: Mapping[str, Tensor]) -> None:
+def put_back(parameter: nn.Parameter, optimiser: Any, kept: Mapping[str, Tensor]) -> None:
     """What `remembered` gave, or a checkpoint without DeepSpeed holds, to where the engine has it."""
     from deepspeed import utils
-    from deepspeed.zero import GatheredParameters
+    from deepspeed.runtime.zero import GatheredParameters
 
     with GatheredParameters([parameter], modifier_rank=0):
         parameter.copy_(kept["parameter"])
@@ -86,7 +86,7 @@ def _make_room(engine: Any, step: Tensor) -> None:
         link()  # stage 2 else knows of the moments only after a step
 
 
-def _part(parameter: nn.Parameter, tensor: Tensor) -> Tensor:
+def _part(parameter: Any, tensor: Tensor) -> Tensor:
     """This process's part of a tensor, cut as ZeRO 3 cuts the parameter: the last one filled up with zeros."""
     length = parameter.ds_tensor.numel()
     first = length * parameter.ds_zero_partition_rank
