@@ -49,14 +49,23 @@ def gathered(rows: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def entire(tensor: Tensor) -> Tensor:
-    """The tensor itself, or all of one that lies divided over the processes (FSDP)."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+def entire(values: Tensor | float) -> Tensor:
+    """The values themselves, or all of a tensor that lies divided over the processes (FSDP, ZeRO 3); all must ask."""
+    if not isinstance(values, Tensor):
+        return torch.tensor(values)
+    if isinstance(values, DTensor):
+        return values.full_tensor().detach()
+    if not is_divided(values):
+        return values.detach()
+    from deepspeed.runtime.zero import GatheredParameters
+
+    with GatheredParameters([values]):
+        return values.detach().clone()
 
 
 def is_divided(tensor: Tensor) -> bool:
     """Whether each process has a part of it only."""
-    return isinstance(tensor, DTensor)
+    return isinstance(tensor, DTensor) or hasattr(tensor, "ds_id")
 
 
 def placed_like(other: Tensor, tensor: Tensor) -> Tensor:

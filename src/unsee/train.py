@@ -20,13 +20,14 @@ from typing import ClassVar, Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType
+from accelerate.utils import DistributedDataParallelKwargs
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from unsee import zero
 from unsee.collate import Batch
-from unsee.errors import ConfigError, ModelError
+from unsee.errors import ModelError
 from unsee.losses import Scored
 from unsee.methods.base import Loss, Model, Pair, Side
 from unsee.models.vlm import VLM
@@ -34,6 +35,8 @@ from unsee.processes import entire, gathered, placed_like, state
 from unsee.progress import Progress, Silent
 
 log = logging.getLogger(__name__)
+
+STATE = ("parameter", "step", *zero.MOMENTS)  # of a parameter, in a checkpoint
 
 
 class Objective(Protocol):
@@ -183,14 +186,11 @@ def train(
 
     Raises:
         ModelError: the loss or gradient is not finite, or nothing was trained.
-        ConfigError: the processes were started for DeepSpeed.
+        ConfigError: the processes were started for a DeepSpeed of another kind than ZeRO 2 or 3 without offloading.
     """
     processes = state()
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
-    if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        raise ConfigError(
-            "DeepSpeed takes the step out of the training loop; choose FSDP (recipes/accelerate/fsdp.yaml)"
-        )
+    zero.set_up(accelerator, schedule.clip_norm)
     announced: Iterator[Pair] = itertools.islice(pairs, schedule.steps)
     if reference is None:
         reference = Reference(vlm, Scorer(vlm))
@@ -198,10 +198,11 @@ def train(
         announced = reference.announced(moved, objective.reference_sides)
     optimiser = torch.optim.AdamW(trainable, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
     take_step, optimiser = accelerator.prepare(Step(vlm, objective, reference), optimiser)
-    trainable = optimiser.param_groups[0]["params"]  # FSDP puts others in their place
+    if not zero.steers(optimiser):
+        trainable = optimiser.param_groups[0]["params"]  # FSDP puts others in their place
     done = _resume(checkpoint, trainable, optimiser) if checkpoint else 0
     remaining = itertools.islice(announced, done, None)
-    before = [entire(parameter.detach()).clone() for parameter in trainable[-2:]]
+    before = [entire(parameter).clone() for parameter in trainable[-2:]]
     vlm.model.train()
     with (progress or Silent()).task(name, schedule.steps) as advance:
         advance(done)
@@ -209,10 +210,12 @@ def train(
             torch.manual_seed((seed * 1_000_003 + step) * processes.num_processes + processes.process_index)
             optimiser.param_groups[0]["lr"] = schedule.rate(step)
             loss = Loss(*take_step(pair))
-            # Gradients are averaged over processes, but each holds those of its own rows: what is wanted is their sum.
-            accelerator.backward(loss.total * processes.num_processes)
-            norm = float(entire(accelerator.clip_grad_norm_(trainable, schedule.clip_norm)))
-            if not math.isfinite(loss.total.item()) or not math.isfinite(norm):
+            norm = math.nan
+            if math.isfinite(loss.total.item()):
+                # Gradients are averaged over processes, but each holds those of its own rows: their sum is wanted.
+                accelerator.backward(loss.total * processes.num_processes)
+                norm = float(entire(accelerator.clip_grad_norm_(trainable, schedule.clip_norm)))
+            if not math.isfinite(norm):
                 kept = _save(checkpoint, trainable, optimiser, step) if checkpoint else None
                 where = f"; the state before it is kept in {kept}" if kept else ""
                 found = f"loss is {loss.total.item()} (gradient norm {norm})"
@@ -225,7 +228,8 @@ def train(
                 _save(checkpoint, trainable, optimiser, step + 1)
             advance(1)
     vlm.model.eval()
-    after = [entire(parameter.detach()) for parameter in trainable[-2:]]
+    accelerator.free_memory()  # DeepSpeed leaves hooks in the model else
+    after = [entire(parameter) for parameter in trainable[-2:]]
     if done < schedule.steps and all(map(torch.equal, before, after)):
         raise ModelError(f"{name}: training changed nothing; check the learning rate and the trainable parameters")
     if checkpoint and processes.is_main_process:
@@ -233,10 +237,13 @@ def train(
 
 
 def _save(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer, step: int) -> Path:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for i, parameter in enumerate(trainable):
-        for key, value in {"parameter": parameter, **optimiser.state.get(parameter, {})}.items():
-            tensors[f"{key}.{i}"] = entire(value.detach()).to("cpu", copy=True)
+        if zero.steers(optimiser):
+            kept = zero.remembered(parameter, optimiser)
+        else:
+            kept = {"parameter": parameter, **optimiser.state.get(parameter, {})}
+        tensors |= {f"{key}.{i}": entire(value).to("cpu", copy=True) for key, value in kept.items()}
     if state().is_main_process:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
@@ -252,8 +259,11 @@ def _resume(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.opti
         step = int(json.loads(saved.metadata()["state"])["step"])
         names = set(saved.keys())
         for i, parameter in enumerate(trainable):
-            keys = [key for key in ("parameter", "step", "exp_avg", "exp_avg_sq") if f"{key}.{i}" in names]
-            kept = {key: placed_like(parameter, saved.get_tensor(f"{key}.{i}")) for key in keys}
+            kept = {key: saved.get_tensor(f"{key}.{i}") for key in STATE if f"{key}.{i}" in names}
+            if zero.steers(optimiser):
+                zero.put_back(parameter, optimiser, kept)
+                continue
+            kept = {key: placed_like(parameter, value) for key, value in kept.items()}
             with torch.no_grad():
                 parameter.copy_(kept.pop("parameter"))
             if kept:

@@ -1,5 +1,8 @@
 """What two processes do together is what one does alone."""
 
+import shutil
+from importlib.util import find_spec
+
 import pandas as pd
 import pytest
 import together
@@ -38,6 +41,20 @@ def test_nor_does_it_matter_that_the_weights_are_divided(tmp_path, objective, tr
     assert started == [close(alone[:3])] * 2
     resumed = together.together(2, together.divided, together.curve, objective, trainable, 5, checkpoint)
     assert resumed == [close(alone[2:])] * 2
+
+
+@pytest.mark.skipif(not find_spec("deepspeed"), reason="needs DeepSpeed (unsee[deepspeed])")
+@pytest.mark.parametrize(
+    ("stage", "objective", "trainable"), [(2, "npo", "lora"), (2, "kl_minimisation", "full"), (3, "npo", "full")]
+)
+def test_nor_that_deepspeed_divides_them(tmp_path, stage, objective, trainable):
+    alone = together.curve(objective, trainable)
+    checkpoint, copy = tmp_path / "state.safetensors", tmp_path / "copy.safetensors"
+    work = (together.divided_by_deepspeed, stage, together.curve, objective, trainable, 5)
+    assert together.together(2, *work, checkpoint, 3) == [close(alone[:3])] * 2
+    shutil.copy(checkpoint, copy)
+    assert together.together(2, *work, checkpoint) == [close(alone[2:])] * 2
+    assert together.curve(objective, trainable, 5, copy) == close(alone[2:])
 
 
 def test_a_process_without_a_row_of_its_own_changes_nothing():

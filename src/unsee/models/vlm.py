@@ -298,13 +298,13 @@ class VLM:
 
     @property
     def divided(self) -> bool:
-        """Whether training has divided the weights over processes (FSDP), so that only `reload` makes them usable."""
+        """Whether training has divided the weights over processes, so that only `reload` makes them usable."""
         return any(map(is_divided, self.model.parameters()))
 
     def trained(self) -> dict[str, Tensor]:
         """The trainable parameters by name, whole and on the CPU; every process must ask."""
         parameters = self.model.named_parameters()
-        return {name: entire(p.detach()).cpu().contiguous() for name, p in parameters if p.requires_grad}
+        return {name: entire(p).cpu().contiguous() for name, p in parameters if p.requires_grad}
 
     def save_trained(self, path: Path) -> None:
         """Write the trainable parameters by name to a safetensors file."""
