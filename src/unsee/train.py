@@ -237,7 +237,7 @@ def train(
 
 
 def _save(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer, step: int) -> Path:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for i, parameter in enumerate(trainable):
         if zero.steers(optimiser):
             kept = zero.remembered(parameter, optimiser)

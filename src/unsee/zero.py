@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DeepSpeedOptimizerWrapper
 from torch import Tensor, nn
-from transformers.integrations import unset_hf_deepspeed_config
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from unsee.errors import ConfigError
 
