@@ -63,7 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         limit = product_flops(torch.device(options.device))
         found: dict[str, Any] = {
             "schema": "unsee.benchmarks/1",
-            "settings": {name: value for name, value in vars(options).items() if name not in ("out", "only")},
+            "settings": {
+                "model": Path(options.model).name,
+                "device": options.device,
+                "repeats": options.repeats,
+                "people": options.people,
+                "celebrities": options.celebrities,
+                "pictures": options.pictures,
+            },
             "machine": machine() | {"matrix_product_gflops": round(limit / 1e9, 1)},
             "versions": versions(),
             "works": [],
