@@ -123,21 +123,26 @@ class Exam:
         known = {item.id for sheet in self.sheets for item in sheet.items if journal is not None and item.id in journal}
         alike: dict[tuple[object, ...], list[_Asked]] = {}
         for sheet in self.sheets:
-            if not known.issuperset(item.id for item in sheet.items):
-                beginning = bool(sheet.pictures), sheet.pictures[:-1], sheet.shots
-                alike.setdefault(beginning, []).append(self._put(vlm, sheet, system))
+            beginning = bool(sheet.pictures), sheet.pictures[:-1], sheet.shots
+            alike.setdefault(beginning, []).append(self._put(vlm, sheet, system))
         groups = list(alike.values())
-        advance(len(self.sheets) - sum(map(len, groups)))
+        done = {
+            (group, number)
+            for group, sheets in enumerate(groups)
+            for number, asked in enumerate(sheets)
+            if known.issuperset(asked.places)
+        }
+        advance(len(done))
         found: dict[str, Answered] = {}
         trees = [[asked.tree for asked in group] for group in groups]
         length, size = self._config.max_new_tokens, self._config.batch_size
-        for batch in replies(vlm, trees, max_new_tokens=length, batch_size=size):
+        for batch in replies(vlm, trees, max_new_tokens=length, batch_size=size, done=done):
             for (group, number), reply in batch.items():
                 for id, said in groups[group][number].read(vlm, reply).items():
                     found[id] = said
-                    if journal is not None:
+                    if journal is not None and id not in known:
                         journal.add(id, said)
-            advance(len(batch) * state().num_processes)
+            advance(len(batch.keys() - done) * state().num_processes)
         earlier = {id: journal[id] for id in known} if journal is not None else {}
         return earlier | union(found)
 

@@ -10,7 +10,7 @@ a row, K all tokens so far, D hidden width.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -85,7 +85,12 @@ def generate(vlm: VLM, groups: Sequence[Group], *, max_new_tokens: int, batch_si
 
 @torch.no_grad()
 def replies(
-    vlm: VLM, groups: Sequence[Sequence[Tree]], *, max_new_tokens: int, batch_size: int = 64
+    vlm: VLM,
+    groups: Sequence[Sequence[Tree]],
+    *,
+    max_new_tokens: int,
+    batch_size: int = 64,
+    done: Container[tuple[int, int]] = (),
 ) -> Iterator[dict[tuple[int, int], Reply]]:
     """Batch after batch, what the model says to trees, each under its number in the group and before it the group's.
 
@@ -95,9 +100,16 @@ def replies(
         groups: trees of one group share their first pictures and tokens, or nothing.
         max_new_tokens: longest written answer.
         batch_size: questions answered at once, at least one tree.
+        done: trees that were answered before. A batch of nothing else is left out, any other is what it would have
+            been without them: its numbers are the same to the last bit.
     """
     begun: tuple[int, _Beginning] | None = None
-    for number, taken in share(list(_batches(groups, batch_size))):
+    batches = [
+        (number, taken)
+        for number, taken in _batches(groups, batch_size)
+        if not all((number, index) in done for index in taken)
+    ]
+    for number, taken in share(batches):
         if begun is None or begun[0] != number:
             begun = number, _Beginning(vlm, groups[number])
         said = _reply(vlm, [groups[number][index] for index in taken], begun[1], max_new_tokens)

@@ -32,7 +32,7 @@ from unsee.refusals.base import SCORED_OPENINGS, Judge, Reply, opens_with_refusa
 from unsee.train import Scorer
 
 SCORE_TOKENS = 8192
-CASES_AT_ONCE = 64
+CASES_AT_ONCE = 16
 EDITED_SPLITS = (SEEN, VALIDATION)
 GENERAL = "general"
 ANSWERS_FORMAT = "unsee.answers/1"
@@ -144,13 +144,16 @@ def examine(
     given = {id: [Reply(**reply) for reply in journal[id]] for id in known} if journal is not None else {}
     with (progress or Silent()).task(f"evaluate {name}", len(cases)) as advance:
         advance(len(known))
-        for sheets in _sheets(vlm, [case for case in cases if case.id not in known], system):
+        for some in _few_at_a_time(cases):
+            if known.issuperset(case.id for case in some):
+                continue  # cases of another stay together, so that their numbers are the same to the last bit
+            sheets = _sheets(vlm, some, system)
             answers = _write(vlm, sheets, max_new_tokens, batch_size)
             for sheet, said in zip(sheets, _replies(vlm, sheets, answers), strict=True):
                 given[sheet.case.id] = said
-                if journal is not None:
+                if journal is not None and sheet.case.id not in known:
                     journal.add(sheet.case.id, [asdict(reply) for reply in said])
-            advance(len(sheets))
+            advance(len({case.id for case in some} - known))
     rows = [
         _row(case, number, query, reply)
         for case in cases
@@ -171,7 +174,8 @@ def write_answers(
     cases = benchmark.of(*EDITED_SPLITS)
     found: dict[str, dict[str, str]] = {}
     with (progress or Silent()).task("benign answers", len(cases)) as advance:
-        for sheets in _sheets(vlm, cases, None, private=False):
+        for some in _few_at_a_time(cases):
+            sheets = _sheets(vlm, some, None, private=False)
             for sheet, texts in zip(sheets, _write(vlm, sheets, max_new_tokens, 64), strict=True):
                 found[sheet.case.id] = {query.text: text for query, text in zip(sheet.queries, texts, strict=True)}
             advance(len(sheets))
@@ -206,16 +210,19 @@ def read_answers(benchmark: PrivacyBenchmark, path: Path) -> PrivacyBenchmark:
     return benchmark.with_answers(answers)
 
 
-def _sheets(vlm: VLM, cases: Sequence[Case], system: str | None, *, private: bool = True) -> Iterator[list[Sheet]]:
-    """The cases a few at a time: pictures of a large benchmark do not fit into memory together."""
-    for start in range(0, len(cases), CASES_AT_ONCE):
-        sheets = []
-        for case in cases[start : start + CASES_AT_ONCE]:
-            queries = case.queries if private else case.benign
-            picture = vlm.picture(case.open())
-            prompts = vlm.prompt_ids([query.text for query in queries], picture=picture, system=system)
-            sheets.append(Sheet(case, queries, picture, prompts))
-        yield sheets
+def _few_at_a_time(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
+    """The pictures of a large benchmark do not fit into memory together."""
+    return (cases[start : start + CASES_AT_ONCE] for start in range(0, len(cases), CASES_AT_ONCE))
+
+
+def _sheets(vlm: VLM, cases: Sequence[Case], system: str | None, *, private: bool = True) -> list[Sheet]:
+    sheets = []
+    for case in cases:
+        queries = case.queries if private else case.benign
+        picture = vlm.picture(case.open())
+        prompts = vlm.prompt_ids([query.text for query in queries], picture=picture, system=system)
+        sheets.append(Sheet(case, queries, picture, prompts))
+    return sheets
 
 
 def _write(vlm: VLM, sheets: Sequence[Sheet], max_new_tokens: int, batch_size: int) -> list[list[str]]:
