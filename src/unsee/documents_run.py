@@ -71,7 +71,7 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
     trials = [control(config.seed), *documents_trials(config.method, config.seed)]
     folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
     Record.check(folder, dump_config(config))
-    with state().main_process_first():
+    with state().main_processfirst_pictures():
         benchmark = _benchmark(config.privacy, progress)
     seen = benchmark.of(SEEN)
     _check_answers(trials, seen)
@@ -84,10 +84,10 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
     _show_pictures(record, benchmark)
 
     answers = [named(stages.examine("random_weights", None, exam, exam_key), "random_weights", "", config.seed)]
-    material = _material(seen, config)
     changes: dict[str, list[Change]] = {}
     with progress.task("all methods", len(trials)) as advance:
         for trial in trials:
+            material = _material(first_pictures(seen, trial.given), config)
             tried = attempt(trial, stages, stages.base, material, exam, exam_key, record)
             answers += [named(tried.answers, trial.name, "", trial.seed)]
             if tried.change:
@@ -148,6 +148,12 @@ def _exam(vlm: VLM, benchmark: PrivacyBenchmark, config: DocumentsConfig) -> tup
         "documents exam", nobody.fingerprint, settings.model_dump(exclude={"bootstrap"}), config.privacy.seed,
         sorted(default_judges()),
     )  # fmt: skip
+
+
+def first_pictures(cases: Sequence[Case], count: int) -> list[Case]:
+    """The first so many pictures of each subject; all for 0."""
+    subjects = [case.subject for case in cases]
+    return [case for number, case in enumerate(cases) if not count or subjects[:number].count(case.subject) < count]
 
 
 def _material(seen: Sequence[Case], config: DocumentsConfig) -> Material:

@@ -147,9 +147,11 @@ class DocumentsMethodTable(_MethodTable):
 
     Attributes:
         seeds: one run of the method for each; the recipe's own seed by default.
+        given: pictures of each subject that it is given, at most; 0 gives it all.
     """
 
     seeds: Seeds = ()
+    given: NonNegativeInt = 0
 
 
 class PrivacyConfig(Table):

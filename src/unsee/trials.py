@@ -69,6 +69,7 @@ class Trial:
         seed: of everything that is drawn.
         method: with its options.
         numbered: whether the seed belongs to the label.
+        given: pictures of each subject that it is given, at most; 0 for all.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Trial:
     seed: int
     method: Method
     numbered: bool = False
+    given: int = 0
 
     @property
     def label(self) -> str:
@@ -156,7 +158,7 @@ def documents_trials(tables: Mapping[str, DocumentsMethodTable], seed: int) -> I
         method = make_method(name, table)
         seeds = table.seeds or (seed,)
         for own in seeds if name != CONTROL else ():
-            yield Trial(name, "", own, method, numbered=len(seeds) > 1)
+            yield Trial(name, "", own, method, numbered=len(seeds) > 1, given=table.given)
 
 
 def check_layers(trials: Sequence[Trial], vlm: VLM) -> None:
