@@ -58,12 +58,12 @@ class EditJob:
         method = self._method()
         if self.frequencies and not isinstance(method, NeuralGate):
             raise ConfigError(f"frequencies: method {self.method} has no gate; only neural_gate can use them")
-        known = Edit.load(self.frequencies).frequencies if self.frequencies else None
+        earlier = Edit.load(self.frequencies) if self.frequencies else None
         pairs = load_pairs(self.data)
         vlm = VLM.load(self.model)
         check_pairs(vlm, pairs)
         pairs = answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS)
-        edit = method.edit(vlm, pairs, work, known) if isinstance(method, NeuralGate) else method.edit(vlm, pairs, work)
+        edit = method.edit(vlm, pairs, work, earlier) if isinstance(method, NeuralGate) else method.edit(vlm, pairs, work)
         edit.save(out / "edit.safetensors")
         if whole:
             Editor(vlm).apply(edit)

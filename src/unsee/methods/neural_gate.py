@@ -25,7 +25,7 @@ from unsee.edits.vectors import (
     scaled,
     sparse_vectors,
 )
-from unsee.errors import ConfigError
+from unsee.errors import ConfigError, ModelError
 from unsee.methods import METHODS
 from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Share, Work
 from unsee.models.vlm import VLM
@@ -106,20 +106,27 @@ class NeuralGate:
     epochs: PositiveInt = 40
     pictures: PositiveInt = 8
 
-    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work, frequencies: Frequencies | None = None) -> Edit:
+    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work, earlier: Edit | None = None) -> Edit:
         """The edit for these pairs.
 
         Args:
-            frequencies: of an earlier edit of the same model and layers; then only the gate is cut anew.
+            earlier: an edit of the same model and mode, whose frequencies are cut anew instead of being learned.
+
+        Raises:
+            ConfigError: the earlier edit is of another mode, or lacks the frequencies of a category or layer.
+            ModelError: it was made for another model.
         """
-        layers = self._layers(vlm, pairs)
+        if earlier:
+            self._check(vlm, earlier)
+        known = earlier.frequencies if earlier else None
+        layers = self._layers(vlm, pairs, known)
         if self.mode == "reference":
-            deltas, gates, known = self._as_published(vlm, pairs, layers, frequencies, work.seed)
+            deltas, gates, frequencies = self._as_published(vlm, pairs, layers, known, work.seed)
         else:
-            deltas, gates, known = self._cleanly(vlm, pairs, layers, frequencies, work)
+            deltas, gates, frequencies = self._cleanly(vlm, pairs, layers, known, work)
         return Edit(
             method="neural_gate", settings={**asdict(self), "layers": ",".join(map(str, layers)), "seed": work.seed},
-            model=vlm.fingerprint(), deltas=deltas, gates=gates, frequencies=known,
+            model=vlm.fingerprint(), deltas=deltas, gates=gates, frequencies=frequencies,
         )  # fmt: skip
 
     def locate(self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int] | None = None) -> dict[int, Place]:
@@ -145,9 +152,20 @@ class NeuralGate:
             return "subject_last" if self.mode == "reference" else "every"
         return self.scope  # type: ignore[return-value]
 
-    def _layers(self, vlm: VLM, pairs: Sequence[PrivacyPair]) -> list[int]:
+    def _check(self, vlm: VLM, earlier: Edit) -> None:
+        """Refuse frequencies that mean something else here."""
+        if earlier.model != vlm.fingerprint():
+            raise ModelError(f"frequencies: edit {earlier.id} was made for another model than {vlm.id}")
+        if not earlier.frequencies:
+            raise ConfigError(f"frequencies: edit {earlier.id} ({earlier.method}) keeps none")
+        if (mode := earlier.settings.get("mode")) != self.mode:
+            raise ConfigError(f"frequencies: edit {earlier.id} is of mode '{mode}', and '{self.mode}' is asked for")
+
+    def _layers(self, vlm: VLM, pairs: Sequence[PrivacyPair], known: Frequencies | None) -> list[int]:
         if self.layers != AUTO:
             return parse_layers(vlm, self.layers)
+        if known is not None:
+            return sorted({int(key.rpartition("/")[2]) for key in known})
         places = self.locate(vlm, pairs)
         if self.mode == "reference":
             return [max(places, key=lambda layer: places[layer].share)]

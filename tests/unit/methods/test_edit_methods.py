@@ -1,5 +1,7 @@
 """What the papers of the edit methods promise, on the tiny model."""
 
+from dataclasses import replace
+
 import privacy
 import pytest
 import tiny
@@ -209,14 +211,25 @@ def test_the_reference_learns_one_category_on_the_model_edited_for_the_one_befor
     assert not torch.allclose(both.deltas[name], first.deltas[name] + alone.deltas[name], atol=1e-6)
 
 
-def test_frequencies_of_an_earlier_edit_are_not_learned_again(vlm, folder, monkeypatch):
+def test_frequencies_of_an_earlier_edit_are_not_learned_again_and_name_the_layers(vlm, folder, monkeypatch):
     earlier = do_edit(vlm, "neural_gate", folder, layers="0")
     monkeypatch.setattr(NeuralGate, "_frequencies", None)
-    method = make_method("neural_gate", folder, layers="0", share=0.3)
-    again = method.edit(vlm, PAIRS, Work(), earlier.frequencies)
+    again = make_method("neural_gate", folder, share=0.3).edit(vlm, PAIRS, Work(), earlier)
+    assert again.settings["layers"] == "0"
     assert torch.equal(again.gates["person 0/0"], earlier.regated(share=0.3).gates["person 0/0"])
     with pytest.raises(ConfigError, match="frequencies: there are none of person 0/1"):
-        make_method("neural_gate", folder, layers="1").edit(vlm, PAIRS, Work(), earlier.frequencies)
+        make_method("neural_gate", folder, layers="1").edit(vlm, PAIRS, Work(), earlier)
+
+
+def test_frequencies_of_another_model_or_mode_are_refused(vlm, folder):
+    earlier = do_edit(vlm, "neural_gate", folder, layers="0", epochs=1)
+    method = make_method("neural_gate", folder)
+    with pytest.raises(ModelError, match="frequencies: edit .* was made for another model than tiny"):
+        method.edit(tiny.make_vlm(seed=1), PAIRS, Work(), earlier)
+    with pytest.raises(ConfigError, match="is of mode 'clean', and 'reference' is asked for"):
+        replace(method, mode="reference").edit(vlm, PAIRS, Work(), earlier)
+    with pytest.raises(ConfigError, match="keeps none"):
+        method.edit(vlm, PAIRS, Work(), replace(earlier, frequencies={}))
 
 
 def test_neural_gate_places_itself_where_its_vectors_help_most(vlm, folder):
