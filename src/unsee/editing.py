@@ -107,15 +107,10 @@ def apply_edits(model: str, paths: list[Path], out: Path) -> list[Edit]:
 
 def edit_rows(edit: Edit) -> list[EditRow]:
     """One row per matrix; the gate as the open share of its dimensions in each category."""
-    rows = []
+    rows, shares = [], edit.open_shares()
     for name, delta in edit.deltas.items():
-        shares = {
-            category: float(gate.float().mean())
-            for key, gate in edit.gates.items()
-            for category, _, layer in [key.rpartition("/")]
-            if f".{layer}." in name
-        }
-        gate = ", ".join(f"{category} {share:.2f}" for category, share in shares.items())
+        standing = [(*key.rsplit("/", 1), share) for key, share in shares.items()]
+        gate = ", ".join(f"{category} {share:.2f}" for category, layer, share in standing if f".{layer}." in name)
         shape = " x ".join(map(str, delta.shape))
         rows.append(EditRow(edit.id, edit.method, name, shape, f"{float(delta.norm()):.4g}", gate))
     return rows

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 from unsee.edits.vectors import gate_above, gate_of_share
 from unsee.errors import ConfigError, ModelError
 from unsee.models.vlm import VLM
+
+log = logging.getLogger(__name__)
 
 FORMAT = "unsee-edit-1"
 APPLIED = "unsee_edits"  # the key of a model's configuration that names the edits in its weights
@@ -56,6 +59,13 @@ class Edit:
             digest.update(name.encode())
             digest.update(delta.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def open_shares(self) -> dict[str, float]:
+        """The share of open dimensions of each gate; one that lets nothing through is warned of."""
+        shares = {key: float(gate.float().mean()) for key, gate in self.gates.items()}
+        for key in (key for key, share in shares.items() if not share):
+            log.warning("edit=%s gate=%s open_share=0: nothing was learned at the tokens where it stands", self.id, key)
+        return shares
 
     def regated(self, *, threshold: float | None = None, share: float | None = None) -> Edit:
         """The same frequencies cut anew; the deltas stay those learned under the old gates.

@@ -114,7 +114,7 @@ class NeuralGate:
 
         Raises:
             ConfigError: the earlier edit is of another mode, or lacks the frequencies of a category or layer.
-            ModelError: it was made for another model.
+            ModelError: it was made for another model, or no dimension changes at a layer (clean).
         """
         if earlier:
             self._check(vlm, earlier)
@@ -222,6 +222,9 @@ class NeuralGate:
         else:
             frequencies = {key: known[key].to(vlm.device) for key in keys}
         gates = {key: self._cut(frequency_D) for key, frequency_D in frequencies.items()}
+        closed = [key for key, gate_D in gates.items() if not gate_D.any()]
+        if closed and self.mode == "clean":  # the published numbers may open nothing; that is a result
+            raise ModelError(f"gate {closed[0]}: no dimension changes at this layer; choose another, or less sparsity")
         if self.gate == "random":
             gates = {key: random_gate(gate_D, f"{seed} {key}") for key, gate_D in gates.items()}
         return gates, frequencies

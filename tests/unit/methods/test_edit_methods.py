@@ -211,6 +211,14 @@ def test_the_reference_learns_one_category_on_the_model_edited_for_the_one_befor
     assert not torch.allclose(both.deltas[name], first.deltas[name] + alone.deltas[name], atol=1e-6)
 
 
+def test_a_gate_that_opens_nothing_is_refused_and_published_is_warned_of(vlm, folder, caplog):
+    with pytest.raises(ModelError, match=r"gate person 0/1: no dimension changes at this layer; choose another"):
+        do_edit(vlm, "neural_gate", folder, layers="1")  # what the last layer gives, no later token sees
+    edit = do_edit(vlm, "neural_gate", folder, layers="1", mode="reference", pairs=PAIRS[:1])
+    assert edit.open_shares() == {"person 0/1": 0.0}
+    assert f"edit={edit.id} gate=person 0/1 open_share=0" in caplog.text
+
+
 def test_frequencies_of_an_earlier_edit_are_not_learned_again_and_name_the_layers(vlm, folder, monkeypatch):
     earlier = do_edit(vlm, "neural_gate", folder, layers="0")
     monkeypatch.setattr(NeuralGate, "_frequencies", None)
