@@ -60,6 +60,11 @@ class Edit:
             digest.update(delta.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """Its own id and those of all edits that were merged into it."""
+        return frozenset({self.id}.union(*(part["ids"] for part in self.settings.get("merged", ()))))
+
     def open_shares(self) -> dict[str, float]:
         """The share of open dimensions of each gate; one that lets nothing through is warned of."""
         shares = {key: float(gate.float().mean()) for key, gate in self.gates.items()}
@@ -129,8 +134,11 @@ def merge(edits: Sequence[Edit]) -> Edit:
     first, *others = edits
     if any(edit.model != first.model for edit in others):
         raise ModelError("these edits were made for different models and cannot be merged")
-    if len({edit.id for edit in edits}) < len(edits):
-        raise ConfigError("the same edit cannot be merged with itself")
+    held: set[str] = set()
+    for edit in edits:
+        if twice := held & edit.ids:
+            raise ConfigError(f"edit {min(twice)} is in two of these edits; it cannot be merged with itself")
+        held |= edit.ids
     deltas: dict[str, Tensor] = {}
     gates: dict[str, Tensor] = {}
     frequencies: dict[str, Tensor] = {}
@@ -141,7 +149,7 @@ def merge(edits: Sequence[Edit]) -> Edit:
             deltas[name] = deltas[name] + delta if name in deltas else delta
         gates |= edit.gates
         frequencies |= edit.frequencies
-    settings = {"merged": [{"id": edit.id, "method": edit.method, **edit.settings} for edit in edits]}
+    settings = {"merged": [{**edit.settings, "ids": sorted(edit.ids), "method": edit.method} for edit in edits]}
     names = "+".join(dict.fromkeys(edit.method for edit in edits))
     return Edit(method=names, settings=settings, model=first.model, deltas=deltas, gates=gates, frequencies=frequencies)
 
@@ -165,8 +173,8 @@ class Editor:
         Raises:
             ModelError: it was made for another model, or it is in the weights already; then nothing has changed.
         """
-        if edit.id in applied(self._vlm):
-            raise ModelError(f"edit {edit.id} ({edit.method}): is in model {self._vlm.id} already")
+        if twice := edit.ids.intersection(applied(self._vlm)):
+            raise ModelError(f"edit {min(twice)} ({edit.method}): is in model {self._vlm.id} already")
         if not self.edits:
             self._fingerprint = self._vlm.fingerprint()
         if edit.model != self._fingerprint:
@@ -206,8 +214,8 @@ class Editor:
             for delta in touching:
                 total = total + delta.to(before.device)
             weight.copy_(total.to(before.dtype) if touching else before)
-        others = [id for id in applied(self._vlm) if id not in {edit.id for edit in self.edits}]
-        setattr(self._vlm.model.config, APPLIED, [*others, *(edit.id for edit in edits)])
+        others = [id for id in applied(self._vlm) if not any(id in edit.ids for edit in self.edits)]
+        setattr(self._vlm.model.config, APPLIED, [*others, *(id for edit in edits for id in sorted(edit.ids))])
         self.edits = edits
 
     def _weight(self, name: str) -> Tensor:
@@ -222,5 +230,5 @@ class Editor:
 
 
 def applied(vlm: VLM) -> list[str]:
-    """The ids of the edits in a model's weights, also in those of a model that was saved with them."""
+    """The ids of the edits in a model's weights and of those merged into them, also in those of a model that was saved with them."""
     return list(getattr(vlm.model.config, APPLIED, []))
