@@ -138,7 +138,7 @@ class NeuralGate:
         places = {}
         for layer in layers or range(round(depth / 10), min(depth - 1, int(depth * 0.6)) + 1):
             frequencies, losses = {}, []
-            for category, some in by_category(pairs).items():
+            for category, some in by_category(to_refuse(pairs)).items():
                 frequency_LD, loss = self._frequencies(vlm, some, [layer])
                 frequencies[category] = frequency_LD[0]
                 losses.append(loss)
@@ -173,7 +173,7 @@ class NeuralGate:
 
     def _frequencies(self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int]) -> tuple[Tensor, float]:
         """What the gate of one category is cut from, (L, D), and the loss that its vectors reach."""
-        cases, found, losses = by_case(to_refuse(pairs))[: self.images], [], []
+        cases, found, losses = by_case(pairs)[: self.images], [], []
         for start in range(0, len(cases), self.pictures):
             sheet = self._questions(vlm, cases[start : start + self.pictures])
             with frozen(vlm.model):
@@ -210,8 +210,8 @@ class NeuralGate:
         self, vlm: VLM, category: str, pairs: Sequence[PrivacyPair], layers: Sequence[int],
         known: Frequencies | None, seed: int,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
-        """Gates and frequencies of one category, by "category/layer"; none without a gate."""
-        if self.gate == "none":
+        """Gates and frequencies of one category, by "category/layer"; none without a gate or anything to refuse."""
+        if self.gate == "none" or not pairs:
             return {}, {}
         keys = [f"{category}/{layer}" for layer in layers]
         if known is None:
@@ -229,28 +229,32 @@ class NeuralGate:
             gates = {key: random_gate(gate_D, f"{seed} {key}") for key, gate_D in gates.items()}
         return gates, frequencies
 
+    def _through(
+        self, vlm: VLM, sheet: Sheet, cases: Sequence[Sequence[PrivacyPair]], layers: Sequence[int],
+        gates: Mapping[str, Tensor],
+    ) -> dict[str, Gate]:  # fmt: skip
+        """The gates of a sheet by matrix: each picture has its category's, or where that has none all of them as one."""
+        through = {}
+        for layer in layers if gates else ():
+            here = {key: gate_D for key, gate_D in gates.items() if key.endswith(f"/{layer}")}
+            any_D = torch.stack(list(here.values())).any(0)
+            open_BD = torch.stack([here.get(f"{case[0].category}/{layer}", any_D) for case in cases])
+            through[down_name(vlm, layer)] = Gate(sheet.scopes[self._where], open_BD)
+        return through
+
     def _cleanly(
         self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int], known: Frequencies | None, work: Work
     ) -> tuple[Weights, dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
         gates: dict[str, Tensor] = {}
         frequencies: dict[str, Tensor] = {}
-        for category, some in by_category(pairs).items():
+        for category, some in by_category(to_refuse(pairs)).items():
             own, found = self._gates(vlm, category, some, layers, known, work.seed)
             gates |= own
             frequencies |= found
         names = [down_name(vlm, layer) for layer in layers]
         sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed, occurrence=self.occurrence)
         groups = shuffled(pairs, self.pictures, work.seed)
-        through = [
-            {
-                name: Gate(
-                    sheet.scopes[self._where], torch.stack([gates[f"{case[0].category}/{layer}"] for case in group])
-                )
-                for name, layer in zip(names, layers, strict=True)
-            }
-            for sheet, group in zip(sheets, groups, strict=True)
-            if gates
-        ]
+        through = [self._through(vlm, sheet, group, layers, gates) for sheet, group in zip(sheets, groups, strict=True)]
         course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
         deltas = tune(
             vlm,
@@ -258,7 +262,7 @@ class NeuralGate:
             names,
             course,
             refuse(self.benign_weight),
-            gates=through or None,
+            gates=through,
             seed=work.seed,
             progress=work.progress,
         )
@@ -274,16 +278,13 @@ class NeuralGate:
         frequencies: dict[str, Tensor] = {}
         for category, some in by_category(pairs).items():
             with working_with(vlm, weights):
-                own, found = self._gates(vlm, category, some, layers, known, seed)
+                own, found = self._gates(vlm, category, to_refuse(some), layers, known, seed)
             gates |= own
             frequencies |= found
             for pair in (pair for case in by_case(some) for pair in case):
                 asked = queries([pair], benign_words=BENIGN_WORDS)
                 sheet = make_sheet(vlm, [asked], occurrence=self.occurrence)
-                through = {
-                    name: Gate(sheet.scopes[self._where], gate_D[None])
-                    for name, gate_D in zip(names, own.values(), strict=False)
-                }
+                through = self._through(vlm, sheet, [[pair]], layers, gates)
                 with frozen(vlm.model):
                     tune_as_published(
                         vlm, sheet, weights, through, benign_weight=self.benign_weight, epsilon=self.edit_epsilon

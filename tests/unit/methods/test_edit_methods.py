@@ -184,6 +184,17 @@ def test_neural_gate_edits_gated_rows_alone_where_the_gate_stands_at_every_token
     assert not delta[~opened].any()
 
 
+@pytest.mark.parametrize("mode", ["clean", "reference"])
+def test_a_category_with_nothing_to_refuse_goes_through_the_gates_of_the_others(vlm, folder, mode):
+    kept = replace(PAIRS[1], sensitive="", category="kept", case="kept")
+    options = {"mode": mode, "scope": "every", "share": 0.2, "threshold": 0.0, "vector_epsilon": 1e-6}
+    edit = do_edit(vlm, "neural_gate", folder, pairs=[PAIRS[0], kept], edit_epsilon=1e-6, **options)
+    (gate,), (delta,) = edit.gates.values(), edit.deltas.values()
+    assert list(edit.frequencies) == list(edit.gates) == ["person 0/0"]
+    assert 0 < int(gate.sum()) < 48
+    assert delta[gate].any() and not delta[~gate].any()
+
+
 @pytest.mark.parametrize("scope", ["subject_last", "subject", "text"])
 def test_other_scopes_edit_all_rows(vlm, folder, scope):
     (delta,) = do_edit(vlm, "neural_gate", folder, layers="0", scope=scope).deltas.values()
