@@ -83,6 +83,7 @@ def load_pairs(path: Path) -> list[PrivacyPair]:
     rows = [(f"{path}:{n}", _row(f"{path}:{n}", line)) for n, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         raise DataError(f"{path}: holds no pairs")
+    _check_cases(rows)
     images = {row["image"]: path.parent / row["image"] for _, row in rows}
     missing = sorted(str(file) for file in images.values() if not file.is_file())
     if missing:
@@ -130,11 +131,22 @@ def _row(where: str, line: str) -> dict[str, str]:
     for name, value in row.items():
         if not isinstance(value, str) or not value.strip():
             raise DataError(f"{where}: {name} must be a text that is not empty")
-    row = dict(row)
+    row = {"category": row["subject"], "case": row["image"], **row}
     for name in QUESTIONS:
         if row["subject"] not in row.get(name, row["subject"]):
             raise DataError(f"{where}: the subject '{row['subject']}' is not in the {name} question")
     return row
+
+
+def _check_cases(rows: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+    """Refuse a case of two pictures: its questions are asked about one."""
+    images: dict[tuple[str, str], str] = {}
+    for where, row in rows:
+        image = images.setdefault((row["category"], row["case"]), row["image"])
+        if image != row["image"]:
+            raise DataError(
+                f"{where}: case '{row['case']}' has the image {row['image']} here and {image} above; name the cases apart"
+            )
 
 
 def _pair(row: Mapping[str, str], image: bytes) -> PrivacyPair:
@@ -146,8 +158,8 @@ def _pair(row: Mapping[str, str], image: bytes) -> PrivacyPair:
         refusal=row["refusal"],
         benign_answer=row.get("benign_answer"),
         request=row.get("request", ""),
-        category=row.get("category", row["subject"]),
-        case=row.get("case", row["image"]),
+        category=row["category"],
+        case=row["case"],
     )
 
 

@@ -41,6 +41,7 @@ def test_category_case_and_benign_answer_may_be_missing(path):
         (lambda row: row.pop("refusal"), r"lacks refusal \(needed: image, subject"),
         (lambda row: row.update(refusal="  "), "refusal must be a text that is not empty"),
         (lambda row: row.update(subject=3), "subject must be a text"),
+        (lambda row: row.update(image="1.png"), "case '0' has the image 1.png here and 0.png above"),
         (lambda row: row.update(answer="x"), r"unknown key 'answer' \(known: image"),
     ],
 )
