@@ -7,6 +7,7 @@ import pytest
 import tiny
 import torch
 
+from unsee.config import build_dataclass
 from unsee.data.texts import load_texts
 from unsee.edits.above import down_name
 from unsee.edits.edit import Editor
@@ -95,9 +96,10 @@ def test_ft_l_with_a_box_out_of_reach_is_fine_tuning(vlm, folder):
     assert torch.allclose(boxed, do_edit(vlm, "fine_tuning", folder).deltas[name], atol=1e-6)
 
 
-def test_rome_takes_one_layer(vlm, folder):
-    with pytest.raises(ConfigError, match=r"method\.rome\.layers: must be one layer"):
-        do_edit(vlm, "rome", folder, layers="0-1")
+def test_rome_takes_one_layer_and_says_so_before_there_is_a_model():
+    for several in ("0-1", "0,1"):
+        with pytest.raises(ConfigError, match=f"^method.rome: layers: must be one layer, got '{several}'"):
+            build_dataclass(METHODS.get("rome"), {"layers": several}, "method.rome")
 
 
 def test_one_rome_update_has_rank_one_and_gives_the_value_for_the_key(vlm, folder):
