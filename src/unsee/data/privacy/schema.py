@@ -21,6 +21,7 @@ SPLITS = (
     SEEN, UNSEEN_IMAGES, "unseen_attributes", "unseen_templates", UNSEEN_SUBJECTS, VALIDATION, HARMLESS_PICTURES,
     OUT_OF_DOMAIN,
 )  # fmt: skip
+EDITED_SPLITS = (SEEN, VALIDATION)
 """Edited on are only the cases of `seen`; layer and steps are chosen on `validation`; the others are for measuring."""
 
 Occurrence = Literal["last", "first"]
