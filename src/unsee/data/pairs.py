@@ -145,7 +145,7 @@ def _check_cases(rows: Sequence[tuple[str, Mapping[str, str]]]) -> None:
         image = images.setdefault((row["category"], row["case"]), row["image"])
         if image != row["image"]:
             raise DataError(
-                f"{where}: case '{row['case']}' has the image {row['image']} here and {image} above; name the cases apart"
+                f"{where}: case '{row['case']}' has the image {row['image']} here and {image} above; name them apart"
             )
 
 

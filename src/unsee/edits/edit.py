@@ -230,5 +230,5 @@ class Editor:
 
 
 def applied(vlm: VLM) -> list[str]:
-    """The ids of the edits in a model's weights and of those merged into them, also in those of a model that was saved with them."""
+    """The ids of the edits in a model's weights, with all that were merged; also if it was saved with them."""
     return list(getattr(vlm.model.config, APPLIED, []))

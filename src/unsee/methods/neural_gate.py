@@ -233,7 +233,7 @@ class NeuralGate:
         self, vlm: VLM, sheet: Sheet, cases: Sequence[Sequence[PrivacyPair]], layers: Sequence[int],
         gates: Mapping[str, Tensor],
     ) -> dict[str, Gate]:  # fmt: skip
-        """The gates of a sheet by matrix: each picture has its category's, or where that has none all of them as one."""
+        """The gates of a sheet by matrix: each picture has its category's, or all of them as one if that has none."""
         through = {}
         for layer in layers if gates else ():
             here = {key: gate_D for key, gate_D in gates.items() if key.endswith(f"/{layer}")}

@@ -8,7 +8,7 @@ from unsee.data.documents import CONTENTS, HARMLESS, LOOKS, SUBJECTS, TEMPLATES,
 from unsee.data.privacy.builder import build
 from unsee.data.privacy.privacy_pair import load
 from unsee.data.privacy.schema import VALIDATION
-from unsee.errors import DataError
+from unsee.errors import DataError, RecordError
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,6 @@ def test_bad_arguments_leave_nothing_behind(tmp_path, arguments):
 
 def test_a_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(DataError, match="not empty"):
+    with pytest.raises(RecordError, match="not empty"):
         build(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
