@@ -94,10 +94,7 @@ class Edit:
         tensors |= {f"gate/{key}": gate for key, gate in self.gates.items()}
         tensors |= {f"frequency/{key}": frequency for key, frequency in self.frequencies.items()}
         about = {"format": FORMAT, "method": self.method, "settings": json.dumps(self.settings), "model": self.model}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part, metadata=about)
-        os.replace(part, path)
+        write_tensors(tensors, path, about)
 
     @classmethod
     def load(cls, path: Path) -> Edit:
@@ -122,6 +119,14 @@ class Edit:
             method=about["method"], settings=json.loads(about["settings"]), model=about["model"],
             deltas=found["delta"], gates=found["gate"], frequencies=found["frequency"],
         )  # fmt: skip
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, about: dict[str, str]) -> None:
+    """Write one safetensors file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part, metadata=about)
+    os.replace(part, path)
 
 
 def merge(edits: Sequence[Edit]) -> Edit:
