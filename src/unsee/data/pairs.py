@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
 
 from unsee.errors import DataError
 
+Occurrence = Literal["last", "first"]
 REQUIRED = ("image", "subject", "sensitive", "benign", "refusal")
 OPTIONAL = ("benign_answer", "request", "category", "case")
 QUESTIONS = ("sensitive", "benign", "request")
@@ -64,6 +67,25 @@ class PrivacyPair:
     def picture(self) -> Image.Image | None:
         """The picture decoded to RGB, if there is one."""
         return None if self.image is None else Image.open(io.BytesIO(self.image)).convert("RGB")
+
+    def subject_start(self, question: str, occurrence: Occurrence = "last") -> int:
+        """Where in a question the subject begins.
+
+        Args:
+            question: one of the pair's own, or one made of it.
+            occurrence: "last" takes the last mention that is a word of its own, if there is one: the subject of an
+                "[attribute] of the [subject]" question. "first" is what the published code takes, be it within another
+                word: in "the relevant political documents of the document" a part of the attribute.
+
+        Raises:
+            DataError: the subject is not in the question.
+        """
+        if self.subject not in question:
+            raise DataError(f"case {self.case}: the subject '{self.subject}' is not in the question '{question}'")
+        if occurrence == "first":
+            return question.index(self.subject)
+        words = [match.start() for match in re.finditer(rf"(?<!\w){re.escape(self.subject)}(?!\w)", question)]
+        return words[-1] if words else question.rindex(self.subject)
 
     def requested(self) -> PrivacyPair:
         """The pair with the request in place of its sensitive question."""

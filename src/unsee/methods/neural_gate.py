@@ -10,10 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from unsee.data.pairs import PrivacyPair, by_case, by_category, to_refuse
+from unsee.data.pairs import Occurrence, PrivacyPair, by_case, by_category, to_refuse
 from unsee.edits.above import AUTO, decoder_layers, down_name, parse_layers
 from unsee.edits.edit import Edit
-from unsee.edits.sheet import Occurrence, Scope, Sheet, make_sheet, make_sheets, queries, shuffled
+from unsee.edits.sheet import Scope, Sheet, make_sheet, make_sheets, queries, shuffled
 from unsee.edits.tune import Course, Weights, matrices, refuse, tune, tune_as_published, working_with
 from unsee.edits.vectors import (
     Steered,

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import privacy
 import pytest
@@ -77,3 +78,19 @@ def test_pairs_are_grouped_in_their_order():
     pairs = privacy.make_pairs(3, 2, categories=2)
     assert [[pair.case for pair in case] for case in by_case(pairs)] == [["0", "0"], ["1", "1"], ["2", "2"]]
     assert {name: len(some) for name, some in by_category(pairs).items()} == {"person 0": 4, "person 1": 2}
+
+
+@pytest.mark.parametrize(
+    ("question", "last", "first"),
+    [
+        ("Name the political documents of the document here.", 36, 19),
+        ("What does this document say of its documentation?", 15, 15),
+        ("State the document-number of the document", 33, 10),
+        ("What is in these documents?", 17, 17),
+    ],
+)
+def test_the_subject_is_its_last_mention_as_a_word_of_its_own(question, last, first):
+    pair = replace(privacy.make_pair(), subject="document", sensitive=question, benign="")
+    assert (pair.subject_start(question), pair.subject_start(question, "first")) == (last, first)
+    with pytest.raises(DataError, match="case 0: the subject 'document' is not in the question 'The ticket\\?'"):
+        pair.subject_start("The ticket?")
