@@ -141,8 +141,8 @@ def merge(edits: Sequence[Edit]) -> Edit:
         raise ModelError("these edits were made for different models and cannot be merged")
     held: set[str] = set()
     for edit in edits:
-        if twice := held & edit.ids:
-            raise ConfigError(f"edit {min(twice)} is in two of these edits; it cannot be merged with itself")
+        if shared := held & edit.ids:
+            raise ConfigError(f"edit {min(shared)} is in two of these edits; it cannot be merged with itself")
         held |= edit.ids
     deltas: dict[str, Tensor] = {}
     gates: dict[str, Tensor] = {}
