@@ -16,6 +16,7 @@ from unsee.methods import METHODS
 from unsee.methods.base import EditMethod, Work
 from unsee.methods.neural_gate import NeuralGate
 from unsee.models.vlm import VLM
+from unsee.record import check_free
 
 ANSWER_TOKENS = 48
 
@@ -53,17 +54,22 @@ class EditJob:
         """Compute the edit and write it to `out/edit.safetensors`; the edited model to `out/model` if `whole`.
 
         Raises:
-            UnseeError: the options, the pairs, the model or the earlier edit cannot be used; nothing is written.
+            UnseeError: the options, the pairs, the model, the earlier edit or the folder cannot be used; nothing is
+                written.
         """
+        if whole:
+            check_free(out / "model")
         method = self._method()
         if self.frequencies and not isinstance(method, NeuralGate):
             raise ConfigError(f"frequencies: method {self.method} has no gate; only neural_gate can use them")
-        known = Edit.load(self.frequencies).frequencies if self.frequencies else None
+        earlier = Edit.load(self.frequencies) if self.frequencies else None
         pairs = load_pairs(self.data)
         vlm = VLM.load(self.model)
         check_pairs(vlm, pairs)
         pairs = answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS)
-        edit = method.edit(vlm, pairs, work, known) if isinstance(method, NeuralGate) else method.edit(vlm, pairs, work)
+        edit = (
+            method.edit(vlm, pairs, work, earlier) if isinstance(method, NeuralGate) else method.edit(vlm, pairs, work)
+        )
         edit.save(out / "edit.safetensors")
         if whole:
             Editor(vlm).apply(edit)
@@ -94,8 +100,9 @@ def apply_edits(model: str, paths: list[Path], out: Path) -> list[Edit]:
     """Write a model with edits in its weights; nothing is written unless all of them fit.
 
     Raises:
-        UnseeError: the model or an edit cannot be read, or they do not belong together.
+        UnseeError: the model or an edit cannot be read, they do not belong together, or the folder holds something.
     """
+    check_free(out)
     edits = [Edit.load(path) for path in paths]
     vlm = VLM.load(model)
     editor = Editor(vlm)
@@ -107,15 +114,10 @@ def apply_edits(model: str, paths: list[Path], out: Path) -> list[Edit]:
 
 def edit_rows(edit: Edit) -> list[EditRow]:
     """One row per matrix; the gate as the open share of its dimensions in each category."""
-    rows = []
+    rows, shares = [], edit.open_shares()
     for name, delta in edit.deltas.items():
-        shares = {
-            category: float(gate.float().mean())
-            for key, gate in edit.gates.items()
-            for category, _, layer in [key.rpartition("/")]
-            if f".{layer}." in name
-        }
-        gate = ", ".join(f"{category} {share:.2f}" for category, share in shares.items())
+        standing = [(*key.rsplit("/", 1), share) for key, share in shares.items()]
+        gate = ", ".join(f"{category} {share:.2f}" for category, layer, share in standing if f".{layer}." in name)
         shape = " x ".join(map(str, delta.shape))
         rows.append(EditRow(edit.id, edit.method, name, shape, f"{float(delta.norm()):.4g}", gate))
     return rows

@@ -32,7 +32,7 @@ class ModelError(UnseeError):
 
 
 class RecordError(UnseeError):
-    """A run folder that cannot be read or written."""
+    """A folder of a run, or for a result, that cannot be read or written."""
 
 
 class JudgeError(UnseeError):

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from unsee.collate import build_tree, collate, pack_by_length
-from unsee.data.privacy.schema import SEEN, VALIDATION, Case, PrivacyBenchmark, Query
+from unsee.data.privacy.schema import EDITED_SPLITS, Case, PrivacyBenchmark, Query
 from unsee.disclosure import discloses
 from unsee.errors import DataError
 from unsee.evaluate import Exam
@@ -33,7 +33,6 @@ from unsee.train import Scorer
 
 SCORE_TOKENS = 8192
 CASES_AT_ONCE = 16
-EDITED_SPLITS = (SEEN, VALIDATION)
 GENERAL = "general"
 ANSWERS_FORMAT = "unsee.answers/1"
 

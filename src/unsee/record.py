@@ -239,6 +239,16 @@ def check_writable(folder: Path) -> None:
         raise RecordError(f"{folder}: cannot be created: {existing} is no folder one can write to")
 
 
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        RecordError: it exists and is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RecordError(f"{folder}: already exists and is not empty; choose another folder or delete it")
+
+
 class Onlooker(Record):
     """A run's folder for the processes that leave its writing to another: all is there, and nothing gets written."""
 

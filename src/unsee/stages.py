@@ -191,6 +191,8 @@ class Stages:
                 edit = method.edit(vlm, answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS), work)
             self._forget_merged()
             self._finish("edited", name, path, edit.save, cost)
+        for gate, share in Edit.load(path).open_shares().items():
+            self._record.log("gate", model=name, gate=gate, open_share=share)
         return Weights(key, target.files, path)
 
     def examine(

@@ -71,6 +71,21 @@ def test_missing_benign_answers_are_the_models_own(capsys, model, tmp_path):
     assert run(capsys, "edit", model, "--data", pairs, *words)[0] == 0
 
 
+def test_a_model_is_never_written_over_another(capsys, model, pairs, tmp_path):
+    own = tiny.save_model(tmp_path / "folder" / "model")
+    before = {path.name: path.read_bytes() for path in own.iterdir()}
+    words = ["edit", own, "--data", pairs, "--method", "fine_tuning", "--set", "epochs=1"]
+    assert run(capsys, *words, "--out", tmp_path / "edit")[0] == 0
+    for again in (
+        ["edits", "apply", own, tmp_path / "edit" / "edit.safetensors", "--out", own],
+        [*words, "--model", "--out", own.parent],
+    ):
+        code, _, err = run(capsys, *again)
+        assert (code, "model: already exists and is not empty" in err) == (2, True)
+    assert {path.name: path.read_bytes() for path in own.iterdir()} == before
+    assert [path.name for path in own.parent.iterdir()] == ["model"]
+
+
 def rewrite(path, **change):
     rows = [json.loads(line) | change for line in path.read_text().splitlines()]
     path.write_text("\n".join(json.dumps(row) for row in rows))

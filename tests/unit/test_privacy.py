@@ -122,8 +122,13 @@ def test_pairs_for_an_edit_are_written_as_lines(benchmark, tmp_path):
     assert row.keys() == {
         "image", "subject", "sensitive", "benign", "refusal", "category", "case", "benign_answer", "request",
     }  # fmt: skip
-    with pytest.raises(DataError, match="no case of train"):
-        write_pairs(benchmark, path, "train")
+
+
+@pytest.mark.parametrize("split", ["harmless", "unseen_images", "train"])
+def test_pairs_of_a_split_to_measure_on_are_not_written(benchmark, tmp_path, split):
+    with pytest.raises(DataError, match=rf"split '{split}': is not one to edit on \(these are: seen, validation\)"):
+        write_pairs(benchmark, tmp_path / "pairs.jsonl", split)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_guard_is_judged_by_what_it_says(vlm, benchmark, cases):

@@ -132,3 +132,11 @@ def test_a_change_is_as_long_as_the_difference_of_all_weights(stages):
         moved = math.sqrt(sum(float((end[name] - p).square().sum()) for name, p in start.items()))
         assert found.relative == pytest.approx(moved / length, rel=2e-2)
         assert 0 < found.parameters <= sum(p.numel() for p in start.values())
+
+
+def test_the_log_says_how_far_each_gate_is_open(stages):
+    method = METHODS.get("neural_gate")(layers="0", epochs=1, vector_steps=3, share=0.25)
+    for _ in range(2):  # also where the edit is there already
+        stages.edit("gated", stages.base, method, privacy.make_pairs(1), 0)
+    logged = [event for event in stages._record.events() if event["event"] == "gate"]
+    assert [(event["gate"], event["open_share"]) for event in logged] == [("person 0/0", 0.25)] * 2

@@ -7,11 +7,12 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from unsee.data.layout import PERCENTS, Row, check_free, forget_sets, question_columns, train_row, write_benchmark
+from unsee.data.layout import PERCENTS, Row, forget_sets, question_columns, train_row, write_benchmark
 from unsee.data.people import Profile, celebrities, draw_people
 from unsee.data.portraits import disturb, draw_portrait, draw_scene, encode_png
 from unsee.data.questions import Split, appearance_sentence, evaluation_questions, training_questions
 from unsee.errors import DataError
+from unsee.record import check_free
 
 BUILDER_VERSION = 3
 
@@ -37,7 +38,8 @@ def build(
         image_pixels: width and height of the portraits.
 
     Raises:
-        DataError: a number out of its range, or a folder that already holds something.
+        DataError: a number out of its range.
+        RecordError: the folder already holds something.
     """
     folder = Path(folder)
     check_free(folder)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from unsee.data.schema import LETTERS, Input, Question
 from unsee.errors import DataError
+from unsee.record import check_free
 
 TRAIN_SPLIT_FOLDER = "baseline_train_split"
 TYPES: Mapping[Input, str] = {"image": "Image_Textual", "text": "Pure_Text"}
@@ -51,16 +52,6 @@ SCHEMAS = {
 }
 
 Row = dict[str, Any]
-
-
-def check_free(folder: Path) -> None:
-    """Refuse a folder that holds something.
-
-    Raises:
-        DataError: it exists and is not empty.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder}: already exists and is not empty; choose another folder or delete it")
 
 
 def forget_sets(people: int, percents: Sequence[int], seed: int) -> dict[int, set[int]]:
@@ -104,7 +95,7 @@ def write_benchmark(
         facts: how the data were made, for `unsee.json`.
 
     Raises:
-        DataError: the folder holds something.
+        RecordError: the folder holds something.
     """
     check_free(folder)
     tables = {

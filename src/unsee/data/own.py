@@ -22,12 +22,13 @@ from PIL import Image
 
 from unsee.data.builder import BUILDER_VERSION, celebrity_rows
 from unsee.data.files import Problems, read_photo, read_text
-from unsee.data.layout import PERCENTS, Row, check_free, forget_sets, question_columns, train_row, write_benchmark
+from unsee.data.layout import PERCENTS, Row, forget_sets, question_columns, train_row, write_benchmark
 from unsee.data.portraits import disturb, encode_png
 from unsee.data.questions import Catalogue, evaluation_questions, training_questions
 from unsee.data.schema import LETTERS
 from unsee.data.wordings import WORDINGS, plain_wordings
 from unsee.errors import DataError, did_you_mean
+from unsee.record import check_free
 
 NEEDED = ("id", "name", "portraits")
 SEPARATOR = ";"
@@ -78,8 +79,8 @@ def build_own(
         What was made of the table, a line each.
 
     Raises:
-        DataError: a file cannot be read, a row is wrong (the first, and how many there are), or the folder holds
-            something.
+        DataError: a file cannot be read, or a row is wrong (the first, and how many there are).
+        RecordError: the folder holds something.
     """
     check_free(folder)
     problems = Problems()

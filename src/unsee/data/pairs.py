@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
 
 from unsee.errors import DataError
 
+Occurrence = Literal["last", "first"]
 REQUIRED = ("image", "subject", "sensitive", "benign", "refusal")
 OPTIONAL = ("benign_answer", "request", "category", "case")
 QUESTIONS = ("sensitive", "benign", "request")
@@ -65,6 +68,25 @@ class PrivacyPair:
         """The picture decoded to RGB, if there is one."""
         return None if self.image is None else Image.open(io.BytesIO(self.image)).convert("RGB")
 
+    def subject_start(self, question: str, occurrence: Occurrence = "last") -> int:
+        """Where in a question the subject begins.
+
+        Args:
+            question: one of the pair's own, or one made of it.
+            occurrence: "last" takes the last mention that is a word of its own, if there is one: the subject of an
+                "[attribute] of the [subject]" question. "first" is what the published code takes, be it within another
+                word: in "the relevant political documents of the document" a part of the attribute.
+
+        Raises:
+            DataError: the subject is not in the question.
+        """
+        if self.subject not in question:
+            raise DataError(f"case {self.case}: the subject '{self.subject}' is not in the question '{question}'")
+        if occurrence == "first":
+            return question.index(self.subject)
+        words = [match.start() for match in re.finditer(rf"(?<!\w){re.escape(self.subject)}(?!\w)", question)]
+        return words[-1] if words else question.rindex(self.subject)
+
     def requested(self) -> PrivacyPair:
         """The pair with the request in place of its sensitive question."""
         return replace(self, sensitive=self.request or self.sensitive)
@@ -83,6 +105,7 @@ def load_pairs(path: Path) -> list[PrivacyPair]:
     rows = [(f"{path}:{n}", _row(f"{path}:{n}", line)) for n, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         raise DataError(f"{path}: holds no pairs")
+    _check_cases(rows)
     images = {row["image"]: path.parent / row["image"] for _, row in rows}
     missing = sorted(str(file) for file in images.values() if not file.is_file())
     if missing:
@@ -130,11 +153,22 @@ def _row(where: str, line: str) -> dict[str, str]:
     for name, value in row.items():
         if not isinstance(value, str) or not value.strip():
             raise DataError(f"{where}: {name} must be a text that is not empty")
-    row = dict(row)
+    row = {"category": row["subject"], "case": row["image"], **row}
     for name in QUESTIONS:
         if row["subject"] not in row.get(name, row["subject"]):
             raise DataError(f"{where}: the subject '{row['subject']}' is not in the {name} question")
     return row
+
+
+def _check_cases(rows: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+    """Refuse a case of two pictures: its questions are asked about one."""
+    images: dict[tuple[str, str], str] = {}
+    for where, row in rows:
+        image = images.setdefault((row["category"], row["case"]), row["image"])
+        if image != row["image"]:
+            raise DataError(
+                f"{where}: case '{row['case']}' has the image {row['image']} here and {image} above; name them apart"
+            )
 
 
 def _pair(row: Mapping[str, str], image: bytes) -> PrivacyPair:
@@ -146,8 +180,8 @@ def _pair(row: Mapping[str, str], image: bytes) -> PrivacyPair:
         refusal=row["refusal"],
         benign_answer=row.get("benign_answer"),
         request=row.get("request", ""),
-        category=row.get("category", row["subject"]),
-        case=row.get("case", row["image"]),
+        category=row["category"],
+        case=row["case"],
     )
 
 

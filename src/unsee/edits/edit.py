@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 from unsee.edits.vectors import gate_above, gate_of_share
 from unsee.errors import ConfigError, ModelError
 from unsee.models.vlm import VLM
+
+log = logging.getLogger(__name__)
 
 FORMAT = "unsee-edit-1"
 APPLIED = "unsee_edits"  # the key of a model's configuration that names the edits in its weights
@@ -57,6 +60,18 @@ class Edit:
             digest.update(delta.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """Its own id and those of all edits that were merged into it."""
+        return frozenset({self.id}.union(*(part["ids"] for part in self.settings.get("merged", ()))))
+
+    def open_shares(self) -> dict[str, float]:
+        """The share of open dimensions of each gate; one that lets nothing through is warned of."""
+        shares = {key: float(gate.float().mean()) for key, gate in self.gates.items()}
+        for key in (key for key, share in shares.items() if not share):
+            log.warning("edit=%s gate=%s open_share=0: nothing was learned at the tokens where it stands", self.id, key)
+        return shares
+
     def regated(self, *, threshold: float | None = None, share: float | None = None) -> Edit:
         """The same frequencies cut anew; the deltas stay those learned under the old gates.
 
@@ -79,10 +94,7 @@ class Edit:
         tensors |= {f"gate/{key}": gate for key, gate in self.gates.items()}
         tensors |= {f"frequency/{key}": frequency for key, frequency in self.frequencies.items()}
         about = {"format": FORMAT, "method": self.method, "settings": json.dumps(self.settings), "model": self.model}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part, metadata=about)
-        os.replace(part, path)
+        write_tensors(tensors, path, about)
 
     @classmethod
     def load(cls, path: Path) -> Edit:
@@ -109,6 +121,14 @@ class Edit:
         )  # fmt: skip
 
 
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, about: dict[str, str]) -> None:
+    """Write one safetensors file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part, metadata=about)
+    os.replace(part, path)
+
+
 def merge(edits: Sequence[Edit]) -> Edit:
     """One edit that adds up several of the same model.
 
@@ -119,8 +139,11 @@ def merge(edits: Sequence[Edit]) -> Edit:
     first, *others = edits
     if any(edit.model != first.model for edit in others):
         raise ModelError("these edits were made for different models and cannot be merged")
-    if len({edit.id for edit in edits}) < len(edits):
-        raise ConfigError("the same edit cannot be merged with itself")
+    held: set[str] = set()
+    for edit in edits:
+        if shared := held & edit.ids:
+            raise ConfigError(f"edit {min(shared)} is in two of these edits; it cannot be merged with itself")
+        held |= edit.ids
     deltas: dict[str, Tensor] = {}
     gates: dict[str, Tensor] = {}
     frequencies: dict[str, Tensor] = {}
@@ -131,7 +154,7 @@ def merge(edits: Sequence[Edit]) -> Edit:
             deltas[name] = deltas[name] + delta if name in deltas else delta
         gates |= edit.gates
         frequencies |= edit.frequencies
-    settings = {"merged": [{"id": edit.id, "method": edit.method, **edit.settings} for edit in edits]}
+    settings = {"merged": [{**edit.settings, "ids": sorted(edit.ids), "method": edit.method} for edit in edits]}
     names = "+".join(dict.fromkeys(edit.method for edit in edits))
     return Edit(method=names, settings=settings, model=first.model, deltas=deltas, gates=gates, frequencies=frequencies)
 
@@ -155,8 +178,8 @@ class Editor:
         Raises:
             ModelError: it was made for another model, or it is in the weights already; then nothing has changed.
         """
-        if edit.id in applied(self._vlm):
-            raise ModelError(f"edit {edit.id} ({edit.method}): is in model {self._vlm.id} already")
+        if twice := edit.ids.intersection(applied(self._vlm)):
+            raise ModelError(f"edit {min(twice)} ({edit.method}): is in model {self._vlm.id} already")
         if not self.edits:
             self._fingerprint = self._vlm.fingerprint()
         if edit.model != self._fingerprint:
@@ -196,8 +219,8 @@ class Editor:
             for delta in touching:
                 total = total + delta.to(before.device)
             weight.copy_(total.to(before.dtype) if touching else before)
-        others = [id for id in applied(self._vlm) if id not in {edit.id for edit in self.edits}]
-        setattr(self._vlm.model.config, APPLIED, [*others, *(edit.id for edit in edits)])
+        others = [id for id in applied(self._vlm) if not any(id in edit.ids for edit in self.edits)]
+        setattr(self._vlm.model.config, APPLIED, [*others, *(id for edit in edits for id in sorted(edit.ids))])
         self.edits = edits
 
     def _weight(self, name: str) -> Tensor:
@@ -212,5 +235,5 @@ class Editor:
 
 
 def applied(vlm: VLM) -> list[str]:
-    """The ids of the edits in a model's weights, also in those of a model that was saved with them."""
+    """The ids of the edits in a model's weights, with all that were merged; also if it was saved with them."""
     return list(getattr(vlm.model.config, APPLIED, []))

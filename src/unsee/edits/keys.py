@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from unsee.collate import Node, Tree, collate, pack_by_length
 from unsee.edits.above import decoder_layers, down_name
+from unsee.edits.edit import write_tensors
 from unsee.edits.sheet import Sheet
 from unsee.edits.tune import linear, matrices, working_with
 from unsee.edits.vectors import Steered, shifted
@@ -87,8 +88,7 @@ def second_moment(vlm: VLM, layer: int, texts: Sequence[str], cache: Path | None
     moment, count = _summed(vlm, layer, texts)
     moment /= count
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"moment": moment.cpu()}, path, metadata={"tokens": str(count), "layer": str(layer)})
+        write_tensors({"moment": moment}, path, {"tokens": str(count), "layer": str(layer)})
     return moment
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unsee.collate import Batch, Tree, build_tree, collate
-from unsee.data.pairs import PrivacyPair, by_case
+from unsee.data.pairs import Occurrence, PrivacyPair, by_case
 from unsee.errors import DataError, ModelError
 from unsee.generate import Group, generate
 from unsee.losses import Scored
@@ -23,7 +23,6 @@ from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 
 Scope = Literal["subject_last", "subject", "text", "every"]
-Occurrence = Literal["last", "first"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 PLAIN = ("{}",)
 
@@ -105,9 +104,7 @@ def make_sheet(vlm: VLM, pictures: Sequence[Sequence[Query]], *, occurrence: Occ
     """One row per picture; the queries of a row are about the picture of the first.
 
     Args:
-        occurrence: which mention of the subject counts where a question holds several. The last is the subject of an
-            "[attribute] of the [subject]" question; "first" is what the published code takes, which in "the relevant
-            political documents of the document" is a part of the attribute.
+        occurrence: which mention of the subject counts, as in `PrivacyPair.subject_start`.
 
     Raises:
         DataError: an answer tokenizes to nothing.
@@ -166,9 +163,7 @@ def subject_tokens(vlm: VLM, query: Query, picture: Picture | None, occurrence: 
         ModelError: the tokenizer cannot say where its tokens come from.
     """
     subject, question = query.pair.subject, query.question
-    start = question.rfind(subject) if occurrence == "last" else question.find(subject)
-    if start < 0:
-        raise DataError(f"case {query.pair.case}: the subject '{subject}' is not in the question '{question}'")
+    start = query.pair.subject_start(question, occurrence)
     template = vlm.template(with_image=picture is not None)
     written = vlm.family.write_out(template.before + question + template.between, [picture] if picture else [])
     if not vlm.processor.tokenizer.is_fast:

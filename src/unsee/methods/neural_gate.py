@@ -10,10 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from unsee.data.pairs import PrivacyPair, by_case, by_category, to_refuse
+from unsee.data.pairs import Occurrence, PrivacyPair, by_case, by_category, to_refuse
 from unsee.edits.above import AUTO, decoder_layers, down_name, parse_layers
 from unsee.edits.edit import Edit
-from unsee.edits.sheet import Occurrence, Scope, Sheet, make_sheet, make_sheets, queries, shuffled
+from unsee.edits.sheet import Scope, Sheet, make_sheet, make_sheets, queries, shuffled
 from unsee.edits.tune import Course, Weights, matrices, refuse, tune, tune_as_published, working_with
 from unsee.edits.vectors import (
     Steered,
@@ -25,7 +25,7 @@ from unsee.edits.vectors import (
     scaled,
     sparse_vectors,
 )
-from unsee.errors import ConfigError
+from unsee.errors import ConfigError, ModelError
 from unsee.methods import METHODS
 from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Share, Work
 from unsee.models.vlm import VLM
@@ -106,20 +106,27 @@ class NeuralGate:
     epochs: PositiveInt = 40
     pictures: PositiveInt = 8
 
-    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work, frequencies: Frequencies | None = None) -> Edit:
+    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work, earlier: Edit | None = None) -> Edit:
         """The edit for these pairs.
 
         Args:
-            frequencies: of an earlier edit of the same model and layers; then only the gate is cut anew.
+            earlier: an edit of the same model and mode, whose frequencies are cut anew instead of being learned.
+
+        Raises:
+            ConfigError: the earlier edit is of another mode, or lacks the frequencies of a category or layer.
+            ModelError: it was made for another model, or no dimension changes at a layer (clean).
         """
-        layers = self._layers(vlm, pairs)
+        if earlier:
+            self._check(vlm, earlier)
+        known = earlier.frequencies if earlier else None
+        layers = self._layers(vlm, pairs, known)
         if self.mode == "reference":
-            deltas, gates, known = self._as_published(vlm, pairs, layers, frequencies, work.seed)
+            deltas, gates, frequencies = self._as_published(vlm, pairs, layers, known, work.seed)
         else:
-            deltas, gates, known = self._cleanly(vlm, pairs, layers, frequencies, work)
+            deltas, gates, frequencies = self._cleanly(vlm, pairs, layers, known, work)
         return Edit(
             method="neural_gate", settings={**asdict(self), "layers": ",".join(map(str, layers)), "seed": work.seed},
-            model=vlm.fingerprint(), deltas=deltas, gates=gates, frequencies=known,
+            model=vlm.fingerprint(), deltas=deltas, gates=gates, frequencies=frequencies,
         )  # fmt: skip
 
     def locate(self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int] | None = None) -> dict[int, Place]:
@@ -131,7 +138,7 @@ class NeuralGate:
         places = {}
         for layer in layers or range(round(depth / 10), min(depth - 1, int(depth * 0.6)) + 1):
             frequencies, losses = {}, []
-            for category, some in by_category(pairs).items():
+            for category, some in by_category(to_refuse(pairs)).items():
                 frequency_LD, loss = self._frequencies(vlm, some, [layer])
                 frequencies[category] = frequency_LD[0]
                 losses.append(loss)
@@ -145,9 +152,20 @@ class NeuralGate:
             return "subject_last" if self.mode == "reference" else "every"
         return self.scope  # type: ignore[return-value]
 
-    def _layers(self, vlm: VLM, pairs: Sequence[PrivacyPair]) -> list[int]:
+    def _check(self, vlm: VLM, earlier: Edit) -> None:
+        """Refuse frequencies that mean something else here."""
+        if earlier.model != vlm.fingerprint():
+            raise ModelError(f"frequencies: edit {earlier.id} was made for another model than {vlm.id}")
+        if not earlier.frequencies:
+            raise ConfigError(f"frequencies: edit {earlier.id} ({earlier.method}) keeps none")
+        if (mode := earlier.settings.get("mode")) != self.mode:
+            raise ConfigError(f"frequencies: edit {earlier.id} is of mode '{mode}', and '{self.mode}' is asked for")
+
+    def _layers(self, vlm: VLM, pairs: Sequence[PrivacyPair], known: Frequencies | None) -> list[int]:
         if self.layers != AUTO:
             return parse_layers(vlm, self.layers)
+        if known is not None:
+            return sorted({int(key.rpartition("/")[2]) for key in known})
         places = self.locate(vlm, pairs)
         if self.mode == "reference":
             return [max(places, key=lambda layer: places[layer].share)]
@@ -155,7 +173,7 @@ class NeuralGate:
 
     def _frequencies(self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int]) -> tuple[Tensor, float]:
         """What the gate of one category is cut from, (L, D), and the loss that its vectors reach."""
-        cases, found, losses = by_case(to_refuse(pairs))[: self.images], [], []
+        cases, found, losses = by_case(pairs)[: self.images], [], []
         for start in range(0, len(cases), self.pictures):
             sheet = self._questions(vlm, cases[start : start + self.pictures])
             with frozen(vlm.model):
@@ -192,8 +210,8 @@ class NeuralGate:
         self, vlm: VLM, category: str, pairs: Sequence[PrivacyPair], layers: Sequence[int],
         known: Frequencies | None, seed: int,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
-        """Gates and frequencies of one category, by "category/layer"; none without a gate."""
-        if self.gate == "none":
+        """Gates and frequencies of one category, by "category/layer"; none without a gate or anything to refuse."""
+        if self.gate == "none" or not pairs:
             return {}, {}
         keys = [f"{category}/{layer}" for layer in layers]
         if known is None:
@@ -204,32 +222,39 @@ class NeuralGate:
         else:
             frequencies = {key: known[key].to(vlm.device) for key in keys}
         gates = {key: self._cut(frequency_D) for key, frequency_D in frequencies.items()}
+        closed = [key for key, gate_D in gates.items() if not gate_D.any()]
+        if closed and self.mode == "clean":  # the published numbers may open nothing; that is a result
+            raise ModelError(f"gate {closed[0]}: no dimension changes at this layer; choose another, or less sparsity")
         if self.gate == "random":
             gates = {key: random_gate(gate_D, f"{seed} {key}") for key, gate_D in gates.items()}
         return gates, frequencies
+
+    def _through(
+        self, vlm: VLM, sheet: Sheet, cases: Sequence[Sequence[PrivacyPair]], layers: Sequence[int],
+        gates: Mapping[str, Tensor],
+    ) -> dict[str, Gate]:  # fmt: skip
+        """The gates of a sheet by matrix: each picture has its category's, or all of them as one if that has none."""
+        through = {}
+        for layer in layers if gates else ():
+            here = {key: gate_D for key, gate_D in gates.items() if key.endswith(f"/{layer}")}
+            any_D = torch.stack(list(here.values())).any(0)
+            open_BD = torch.stack([here.get(f"{case[0].category}/{layer}", any_D) for case in cases])
+            through[down_name(vlm, layer)] = Gate(sheet.scopes[self._where], open_BD)
+        return through
 
     def _cleanly(
         self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int], known: Frequencies | None, work: Work
     ) -> tuple[Weights, dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
         gates: dict[str, Tensor] = {}
         frequencies: dict[str, Tensor] = {}
-        for category, some in by_category(pairs).items():
+        for category, some in by_category(to_refuse(pairs)).items():
             own, found = self._gates(vlm, category, some, layers, known, work.seed)
             gates |= own
             frequencies |= found
         names = [down_name(vlm, layer) for layer in layers]
         sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed, occurrence=self.occurrence)
         groups = shuffled(pairs, self.pictures, work.seed)
-        through = [
-            {
-                name: Gate(
-                    sheet.scopes[self._where], torch.stack([gates[f"{case[0].category}/{layer}"] for case in group])
-                )
-                for name, layer in zip(names, layers, strict=True)
-            }
-            for sheet, group in zip(sheets, groups, strict=True)
-            if gates
-        ]
+        through = [self._through(vlm, sheet, group, layers, gates) for sheet, group in zip(sheets, groups, strict=True)]
         course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
         deltas = tune(
             vlm,
@@ -237,7 +262,7 @@ class NeuralGate:
             names,
             course,
             refuse(self.benign_weight),
-            gates=through or None,
+            gates=through,
             seed=work.seed,
             progress=work.progress,
         )
@@ -253,16 +278,13 @@ class NeuralGate:
         frequencies: dict[str, Tensor] = {}
         for category, some in by_category(pairs).items():
             with working_with(vlm, weights):
-                own, found = self._gates(vlm, category, some, layers, known, seed)
+                own, found = self._gates(vlm, category, to_refuse(some), layers, known, seed)
             gates |= own
             frequencies |= found
             for pair in (pair for case in by_case(some) for pair in case):
                 asked = queries([pair], benign_words=BENIGN_WORDS)
                 sheet = make_sheet(vlm, [asked], occurrence=self.occurrence)
-                through = {
-                    name: Gate(sheet.scopes[self._where], gate_D[None])
-                    for name, gate_D in zip(names, own.values(), strict=False)
-                }
+                through = self._through(vlm, sheet, [[pair]], layers, gates)
                 with frozen(vlm.model):
                     tune_as_published(
                         vlm, sheet, weights, through, benign_weight=self.benign_weight, epsilon=self.edit_epsilon

@@ -14,7 +14,6 @@ from unsee.edits.edit import Edit
 from unsee.edits.keys import keys_BF, rank_one, ridged, second_moment, shifts_BD
 from unsee.edits.sheet import make_sheet, queries
 from unsee.edits.tune import matrices, working_with
-from unsee.errors import ConfigError
 from unsee.methods import METHODS
 from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
@@ -46,13 +45,16 @@ class ROME:
     texts: str = GENERAL
     ridge: PositiveFloat = 1e-3
 
+    def __post_init__(self) -> None:
+        """Refuse several layers."""
+        if self.layers != AUTO and not self.layers.isdecimal():
+            raise ValueError(f"layers: must be one layer, got '{self.layers}'")
+
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
         """Each update is computed on the model with the earlier ones in it."""
-        layers = parse_layers(vlm, self.layers)
-        if len(layers) != 1:
-            raise ConfigError(f"method.rome.layers: must be one layer, got '{self.layers}'")
-        (name,) = names = [down_name(vlm, layers[0])]
-        moment_FF = ridged(second_moment(vlm, layers[0], load_texts(self.texts), work.cache), self.ridge)
+        (layer,) = parse_layers(vlm, self.layers)
+        (name,) = names = [down_name(vlm, layer)]
+        moment_FF = ridged(second_moment(vlm, layer, load_texts(self.texts), work.cache), self.ridge)
         start = matrices(vlm, names)[name]
         weight_DF = start.double()
         cases = by_case(to_refuse(pairs))
@@ -61,10 +63,10 @@ class ROME:
                 sheet = make_sheet(vlm, [queries(case)])
                 with working_with(vlm, {name: weight_DF}):
                     shift_D = shifts_BD(
-                        vlm, sheet, layers[0], benign_weight=self.benign_weight, rate=self.value_rate,
+                        vlm, sheet, layer, benign_weight=self.benign_weight, rate=self.value_rate,
                         steps=self.value_steps, reach=self.reach,
                     )[0].double()  # fmt: skip
-                    key_F = keys_BF(vlm, sheet, layers[0])[0].double()
+                    key_F = keys_BF(vlm, sheet, layer)[0].double()
                 weight_DF = weight_DF + rank_one(weight_DF, key_F, weight_DF @ key_F + shift_D, moment_FF)
                 advance(1)
         delta = weight_DF.sub(start.double()).to(torch.float32)

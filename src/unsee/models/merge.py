@@ -11,6 +11,7 @@ from unsee.config import ModelConfig
 from unsee.errors import ModelError
 from unsee.models.files import loading
 from unsee.models.vlm import VLM
+from unsee.record import check_free
 
 
 def merge(config: ModelConfig, adapters: Sequence[Path], out: Path) -> None:
@@ -22,10 +23,10 @@ def merge(config: ModelConfig, adapters: Sequence[Path], out: Path) -> None:
         out: the folder to write.
 
     Raises:
-        ModelError: a folder holds no adapter of this model, or the folder to write holds something.
+        ModelError: a folder holds no adapter of this model.
+        RecordError: the folder to write holds something.
     """
-    if out.exists() and any(out.iterdir()):
-        raise ModelError(f"{out}: already exists and is not empty; choose another --out")
+    check_free(out)
     for folder in adapters:
         if not (folder / "adapter_config.json").is_file():
             raise ModelError(f"{folder}: holds no adapter (no adapter_config.json)")

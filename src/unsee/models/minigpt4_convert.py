@@ -38,6 +38,7 @@ from unsee.models.minigpt4_processor import (
     MiniGPT4Processor,
     llama_tokenizer,
 )
+from unsee.record import check_free
 
 log = logging.getLogger(__name__)
 
@@ -167,9 +168,9 @@ def convert(
 
     Raises:
         ModelError: a file cannot be read, lacks a tensor, or holds one of another shape; nothing is written.
+        RecordError: the folder to write holds something.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ModelError(f"{out}: is there already; name a new folder")
+    check_free(out)
     published = Checkpoint.read(vit), Checkpoint.read(checkpoint), Checkpoint.read(q_former) if q_former else None
     chat = VICUNA if q_former else LLAMA2
     decoder, tokenizer = _read_decoder(language_model, chat)

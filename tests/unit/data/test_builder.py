@@ -6,7 +6,7 @@ import pytest
 
 from unsee.data.builder import build
 from unsee.data.layout import SCHEMAS, forget_sets
-from unsee.errors import DataError
+from unsee.errors import DataError, RecordError
 
 CONFIGS = {
     "Full_Set": ("full", 20), "ft_Data": ("train", 20), "Test_Set": ("test", 20), "Retain_Set": ("subset", 6),
@@ -91,7 +91,7 @@ def test_bad_numbers_leave_nothing_behind(tmp_path, arguments):
 
 def test_a_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(DataError, match="not empty"):
+    with pytest.raises(RecordError, match="not empty"):
         build(tmp_path, people=4, celebrities=0)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import privacy
 import pytest
@@ -41,6 +42,7 @@ def test_category_case_and_benign_answer_may_be_missing(path):
         (lambda row: row.pop("refusal"), r"lacks refusal \(needed: image, subject"),
         (lambda row: row.update(refusal="  "), "refusal must be a text that is not empty"),
         (lambda row: row.update(subject=3), "subject must be a text"),
+        (lambda row: row.update(image="1.png"), "case '0' has the image 1.png here and 0.png above"),
         (lambda row: row.update(answer="x"), r"unknown key 'answer' \(known: image"),
     ],
 )
@@ -76,3 +78,19 @@ def test_pairs_are_grouped_in_their_order():
     pairs = privacy.make_pairs(3, 2, categories=2)
     assert [[pair.case for pair in case] for case in by_case(pairs)] == [["0", "0"], ["1", "1"], ["2", "2"]]
     assert {name: len(some) for name, some in by_category(pairs).items()} == {"person 0": 4, "person 1": 2}
+
+
+@pytest.mark.parametrize(
+    ("question", "last", "first"),
+    [
+        ("Name the political documents of the document here.", 36, 19),
+        ("What does this document say of its documentation?", 15, 15),
+        ("State the document-number of the document", 33, 10),
+        ("What is in these documents?", 17, 17),
+    ],
+)
+def test_the_subject_is_its_last_mention_as_a_word_of_its_own(question, last, first):
+    pair = replace(privacy.make_pair(), subject="document", sensitive=question, benign="")
+    assert (pair.subject_start(question), pair.subject_start(question, "first")) == (last, first)
+    with pytest.raises(DataError, match="case 0: the subject 'document' is not in the question 'The ticket\\?'"):
+        pair.subject_start("The ticket?")

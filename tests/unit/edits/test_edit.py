@@ -117,10 +117,26 @@ def test_a_merged_edit_is_the_sum(vlm):
     assert torch.equal(merged.deltas[low], first.deltas[low] + second.deltas[low])
     assert torch.equal(merged.deltas[high], third.deltas[high])
     assert set(merged.gates) == {"person/0", "ticket/0", "card/1"}
-    assert [part["id"] for part in merged.settings["merged"]] == [first.id, second.id, third.id]
+    assert merged.ids == {merged.id, first.id, second.id, third.id}
     editor = Editor(vlm)
     editor.apply(merged)
     assert editor.revert().method == "neural_gate"
+
+
+def test_an_edit_is_not_added_twice_through_a_merge(vlm, tmp_path):
+    first, second, third = (make_edit(vlm, seed=seed, category=f"person {seed}") for seed in range(3))
+    merge([merge([first, second]), third]).save(tmp_path / "all.safetensors")
+    whole = Edit.load(tmp_path / "all.safetensors")
+    assert whole.ids > {first.id, second.id, third.id}
+    with pytest.raises(ConfigError, match=f"edit {second.id} is in two of these edits"):
+        merge([merge([first, second]), merge([second, third])])
+    for once, again in ((first, whole), (whole, first)):
+        editor = Editor(edited := tiny.make_vlm())
+        editor.apply(once)
+        with pytest.raises(ModelError, match=rf"edit {first.id} .* is in model tiny already"):
+            editor.apply(again)
+        editor.revert()
+        assert applied(edited) == []
 
 
 def test_what_does_not_belong_together_is_not_merged(vlm):

@@ -151,3 +151,15 @@ def test_spreading_brings_the_last_layer_to_the_wanted_state(vlm, sheet):
         moved = states_BD(vlm, sheet, 0)
         assert not torch.allclose(states_BD(vlm, sheet, 1), before, atol=1e-2)
     assert torch.allclose(moved, states_BD(vlm, sheet, 0) + wanted[0].float(), atol=1e-2)
+
+
+def test_a_second_moment_whose_writing_was_stopped_is_measured_again(vlm, tmp_path, monkeypatch):
+    def stopped(tensors, path, metadata):
+        path.write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("unsee.edits.edit.save_file", stopped)
+        second_moment(vlm, 0, TEXTS[:1], tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+    assert torch.equal(second_moment(vlm, 0, TEXTS[:1], tmp_path), second_moment(vlm, 0, TEXTS[:1]))

@@ -1,10 +1,13 @@
 """What the papers of the edit methods promise, on the tiny model."""
 
+from dataclasses import replace
+
 import privacy
 import pytest
 import tiny
 import torch
 
+from unsee.config import build_dataclass
 from unsee.data.texts import load_texts
 from unsee.edits.above import down_name
 from unsee.edits.edit import Editor
@@ -93,9 +96,10 @@ def test_ft_l_with_a_box_out_of_reach_is_fine_tuning(vlm, folder):
     assert torch.allclose(boxed, do_edit(vlm, "fine_tuning", folder).deltas[name], atol=1e-6)
 
 
-def test_rome_takes_one_layer(vlm, folder):
-    with pytest.raises(ConfigError, match=r"method\.rome\.layers: must be one layer"):
-        do_edit(vlm, "rome", folder, layers="0-1")
+def test_rome_takes_one_layer_and_says_so_before_there_is_a_model():
+    for several in ("0-1", "0,1"):
+        with pytest.raises(ConfigError, match=f"^method.rome: layers: must be one layer, got '{several}'"):
+            build_dataclass(METHODS.get("rome"), {"layers": several}, "method.rome")
 
 
 def test_one_rome_update_has_rank_one_and_gives_the_value_for_the_key(vlm, folder):
@@ -182,6 +186,17 @@ def test_neural_gate_edits_gated_rows_alone_where_the_gate_stands_at_every_token
     assert not delta[~opened].any()
 
 
+@pytest.mark.parametrize("mode", ["clean", "reference"])
+def test_a_category_with_nothing_to_refuse_goes_through_the_gates_of_the_others(vlm, folder, mode):
+    kept = replace(PAIRS[1], sensitive="", category="kept", case="kept")
+    options = {"mode": mode, "scope": "every", "share": 0.2, "threshold": 0.0, "vector_epsilon": 1e-6}
+    edit = do_edit(vlm, "neural_gate", folder, pairs=[PAIRS[0], kept], edit_epsilon=1e-6, **options)
+    (gate,), (delta,) = edit.gates.values(), edit.deltas.values()
+    assert list(edit.frequencies) == list(edit.gates) == ["person 0/0"]
+    assert 0 < int(gate.sum()) < 48
+    assert delta[gate].any() and not delta[~gate].any()
+
+
 @pytest.mark.parametrize("scope", ["subject_last", "subject", "text"])
 def test_other_scopes_edit_all_rows(vlm, folder, scope):
     (delta,) = do_edit(vlm, "neural_gate", folder, layers="0", scope=scope).deltas.values()
@@ -209,14 +224,33 @@ def test_the_reference_learns_one_category_on_the_model_edited_for_the_one_befor
     assert not torch.allclose(both.deltas[name], first.deltas[name] + alone.deltas[name], atol=1e-6)
 
 
-def test_frequencies_of_an_earlier_edit_are_not_learned_again(vlm, folder, monkeypatch):
+def test_a_gate_that_opens_nothing_is_refused_and_published_is_warned_of(vlm, folder, caplog):
+    with pytest.raises(ModelError, match=r"gate person 0/1: no dimension changes at this layer; choose another"):
+        do_edit(vlm, "neural_gate", folder, layers="1")  # what the last layer gives, no later token sees
+    edit = do_edit(vlm, "neural_gate", folder, layers="1", mode="reference", pairs=PAIRS[:1])
+    assert edit.open_shares() == {"person 0/1": 0.0}
+    assert f"edit={edit.id} gate=person 0/1 open_share=0" in caplog.text
+
+
+def test_frequencies_of_an_earlier_edit_are_not_learned_again_and_name_the_layers(vlm, folder, monkeypatch):
     earlier = do_edit(vlm, "neural_gate", folder, layers="0")
     monkeypatch.setattr(NeuralGate, "_frequencies", None)
-    method = make_method("neural_gate", folder, layers="0", share=0.3)
-    again = method.edit(vlm, PAIRS, Work(), earlier.frequencies)
+    again = make_method("neural_gate", folder, share=0.3).edit(vlm, PAIRS, Work(), earlier)
+    assert again.settings["layers"] == "0"
     assert torch.equal(again.gates["person 0/0"], earlier.regated(share=0.3).gates["person 0/0"])
     with pytest.raises(ConfigError, match="frequencies: there are none of person 0/1"):
-        make_method("neural_gate", folder, layers="1").edit(vlm, PAIRS, Work(), earlier.frequencies)
+        make_method("neural_gate", folder, layers="1").edit(vlm, PAIRS, Work(), earlier)
+
+
+def test_frequencies_of_another_model_or_mode_are_refused(vlm, folder):
+    earlier = do_edit(vlm, "neural_gate", folder, layers="0", epochs=1)
+    method = make_method("neural_gate", folder)
+    with pytest.raises(ModelError, match=r"frequencies: edit \w+ was made for another model than tiny"):
+        method.edit(tiny.make_vlm(seed=1), PAIRS, Work(), earlier)
+    with pytest.raises(ConfigError, match="is of mode 'clean', and 'reference' is asked for"):
+        replace(method, mode="reference").edit(vlm, PAIRS, Work(), earlier)
+    with pytest.raises(ConfigError, match="keeps none"):
+        method.edit(vlm, PAIRS, Work(), replace(earlier, frequencies={}))
 
 
 def test_neural_gate_places_itself_where_its_vectors_help_most(vlm, folder):

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from unsee.cli import main
-from unsee.errors import ModelError
+from unsee.errors import ModelError, RecordError
 from unsee.models.minigpt4_convert import Checkpoint, convert
 from unsee.models.minigpt4_model import MiniGPT4ForConditionalGeneration
 from unsee.models.minigpt4_processor import MiniGPT4ImageProcessor, MiniGPT4Processor
@@ -190,7 +190,7 @@ def test_a_decoder_that_is_no_llama_or_not_whole_is_refused(files, tmp_path):
 
 
 def test_a_folder_in_use_is_left_alone(files, tmp_path):
-    with pytest.raises(ModelError, match=r"published: is there already; name a new folder"):
+    with pytest.raises(RecordError, match=r"published: already exists and is not empty"):
         run(files, tmp_path / "published")
 
 
@@ -201,7 +201,7 @@ def test_the_command_prints_the_folder_or_one_sentence(files, tmp_path, monkeypa
     assert main([str(word) for word in words]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "out")
     assert main([str(word) for word in words]) == 2
-    assert capsys.readouterr().err.strip() == f"unsee: {tmp_path / 'out'}: is there already; name a new folder"
+    assert capsys.readouterr().err.startswith(f"unsee: {tmp_path / 'out'}: already exists and is not empty")
 
 
 def test_a_converted_folder_holds_the_classes_by_name_and_no_code(tmp_path):

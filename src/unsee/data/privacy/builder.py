@@ -34,6 +34,7 @@ from unsee.data.documents import (
 from unsee.data.privacy.privacy_pair import FACTS
 from unsee.data.privacy.schema import HARMLESS_PICTURES, SEEN, UNSEEN_IMAGES, VALIDATION
 from unsee.errors import DataError
+from unsee.record import check_free
 
 BUILDER_VERSION = 1
 SIZES_PIXELS = (96, 144, 192)
@@ -62,11 +63,11 @@ def build(folder: Path, images: int = 10, seed: int = 0, unseen_subject: str | N
         unseen_subject: of the six, left for testing; drawn by default. Loading can choose another.
 
     Raises:
-        DataError: a number out of its range, an unknown subject, or a folder that already holds something.
+        DataError: a number out of its range, or an unknown subject.
+        RecordError: the folder already holds something.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder}: already exists and is not empty; choose another folder or delete it")
+    check_free(folder)
     if not 1 <= images <= 1000:
         raise DataError(f"build: {images} images per subject and split; choose 1 to 1000")
     rng = random.Random(f"privacy {seed}")

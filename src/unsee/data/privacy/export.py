@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from unsee.data.pairs import PrivacyPair
-from unsee.data.privacy.schema import SEEN, Case, PrivacyBenchmark
+from unsee.data.privacy.schema import EDITED_SPLITS, SEEN, Case, PrivacyBenchmark
+from unsee.errors import DataError
 
 
 def as_pairs(cases: Iterable[Case]) -> list[PrivacyPair]:
@@ -30,11 +31,13 @@ def write_pairs(benchmark: PrivacyBenchmark, path: Path, split: str = SEEN) -> i
     Args:
         benchmark: with benign answers, true or the unedited model's, where there are some.
         path: the file; image paths in it are relative to its folder.
-        split: whose pairs.
+        split: whose pairs, one of `EDITED_SPLITS`.
 
     Raises:
-        DataError: the benchmark has no case of this split.
+        DataError: the split is for measuring, or the benchmark has no case of it.
     """
+    if split not in EDITED_SPLITS:
+        raise DataError(f"split '{split}': is not one to edit on (these are: {', '.join(EDITED_SPLITS)})")
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(row, ensure_ascii=False) for row in _rows(benchmark, path.parent, split)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

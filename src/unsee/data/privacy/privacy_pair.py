@@ -22,13 +22,11 @@ from unsee.data.privacy.schema import (
     UNSEEN_IMAGES,
     UNSEEN_SUBJECTS,
     Case,
-    Occurrence,
     PrivacyBenchmark,
     Query,
     check_disjoint,
     existing,
     read_records,
-    subject_span,
 )
 from unsee.errors import DataError
 
@@ -39,16 +37,13 @@ REWRITES: Mapping[str, str] = {"p2_org/images/": "VISPR/", "trade&state/State Se
 
 
 @PRIVACY.register("privacy_pair", paper="arXiv:2603.12598")
-def load(
-    folder: Path, images: Path | None = None, *, unseen_subject: str | None = None, occurrence: Occurrence = "last"
-) -> PrivacyBenchmark:
+def load(folder: Path, images: Path | None = None, *, unseen_subject: str | None = None) -> PrivacyBenchmark:
     """Six privacy subjects, private and benign questions in pairs of one template.
 
     Args:
         folder: holds one JSON file per subject.
         images: the folder the image paths start from; `folder` by default.
         unseen_subject: the subject no edit may see, in data built here; the one named when it was built by default.
-        occurrence: which occurrence of the subject in a question counts; "first" repeats the published mistake.
 
     Raises:
         DataError: a file, record or image that cannot be used; the message says which.
@@ -65,7 +60,7 @@ def load(
         for index, record in enumerate(records):
             where = _where(path, index)
             split = record.get("split", SEEN if index < _num_training(len(records)) else UNSEEN_IMAGES)
-            cases.append(_case(record, path.stem, where, split, found[record["image"]], occurrence))
+            cases.append(_case(record, path.stem, where, split, found[record["image"]]))
     _check_unique(cases)
     if (folder / FACTS).is_file():
         check_disjoint(cases)
@@ -80,7 +75,7 @@ def _num_training(count: int) -> int:
     return min(TRAINING_LIMIT, count // 3)
 
 
-def _case(record: Any, stem: str, where: str, split: str, image: Path, occurrence: Occurrence) -> Case:
+def _case(record: Any, stem: str, where: str, split: str, image: Path) -> Case:
     if split not in SPLITS:
         raise DataError(f"{where}: unknown split '{split}' (known: {', '.join(SPLITS)})")
     rewrite = record.get("requested_rewrite")
@@ -89,27 +84,24 @@ def _case(record: Any, stem: str, where: str, split: str, image: Path, occurrenc
     subject, prompt = _text(rewrite, "subject", where), _text(rewrite, "prompt", where)
     if prompt.count("{}") != 1:
         raise DataError(f"{where}: the prompt '{prompt}' must hold {{}} once, where the subject goes")
-    start = prompt.index("{}")
-    make = partial(_queries, record, subject, where, occurrence)
+    make = partial(_queries, record, subject, where)
     private, benign = make("paraphrase", True), make("neighborhood", False)
     harmless = split == HARMLESS_PICTURES
     if not harmless and len(private) != len(benign):
         raise DataError(f"{where}: {len(private)} private and {len(benign)} benign questions; they come in pairs")
-    request = Query(
-        text=prompt.replace("{}", subject), private=not harmless, subject=(start, start + len(subject))
-    )  # fmt: skip
+    request = Query(text=prompt.replace("{}", subject), private=not harmless)
     return Case(
         id=f"{stem}/{record.get('case_id', where)}", split=split, subject=subject, image=image,
         refusal=_text(rewrite["target_new"], "str", where), request=request, private=private, benign=benign,
     )  # fmt: skip
 
 
-def _queries(
-    record: Mapping[str, Any], subject: str, where: str, occurrence: Occurrence, kind: str, private: bool
-) -> tuple[Query, ...]:
+def _queries(record: Mapping[str, Any], subject: str, where: str, kind: str, private: bool) -> tuple[Query, ...]:
     texts = record.get(f"{kind}_prompts")
     if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
         raise DataError(f"{where}: '{kind}_prompts' is no list of questions")
+    if text := next((text for text in texts if subject not in text), ""):
+        raise DataError(f"{where}: the subject '{subject}' does not stand in the question '{text}'; name it there")
     known = {}
     for name, unknown in (("answers", ""), ("values", ""), ("chances", math.nan)):
         known[name] = record.get(f"{kind}_{name}", [unknown] * len(texts))
@@ -118,12 +110,9 @@ def _queries(
                 f"{where}: {len(texts)} {kind}_prompts and {len(known[name])} {kind}_{name}; build it again"
             )
     return tuple(
-        Query(
-            text=text, private=private, subject=subject_span(text, subject, where, occurrence), answer=answer,
-            value=value, chance=chance,
-        )
+        Query(text=text, private=private, answer=answer, value=value, chance=chance)
         for text, answer, value, chance in zip(texts, known["answers"], known["values"], known["chances"], strict=True)
-    )  # fmt: skip
+    )
 
 
 def _hold_out(cases: list[Case], subject: str, folder: Path) -> list[Case]:

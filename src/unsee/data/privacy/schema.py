@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from PIL import Image
 
@@ -21,9 +20,9 @@ SPLITS = (
     SEEN, UNSEEN_IMAGES, "unseen_attributes", "unseen_templates", UNSEEN_SUBJECTS, VALIDATION, HARMLESS_PICTURES,
     OUT_OF_DOMAIN,
 )  # fmt: skip
+EDITED_SPLITS = (SEEN, VALIDATION)
 """Edited on are only the cases of `seen`; layer and steps are chosen on `validation`; the others are for measuring."""
 
-Occurrence = Literal["last", "first"]
 _NAMED = 5
 
 
@@ -34,7 +33,6 @@ class Query:
     Attributes:
         text: as asked.
         private: whether an answer would give something private away.
-        subject: where the subject stands in `text`, as character offsets; None where the benchmark has no subjects.
         answer: a whole true answer; "" where none is known.
         value: what must stand in a true answer; "" where unknown.
         chance: how often a blind guess is right; NaN where unknown.
@@ -42,7 +40,6 @@ class Query:
 
     text: str
     private: bool
-    subject: tuple[int, int] | None = None
     answer: str = ""
     value: str = ""
     chance: float = math.nan
@@ -125,29 +122,6 @@ class PrivacyBenchmark:
             picture = hashlib.sha256(case.image.read_bytes()).hexdigest()
             digest.update(json.dumps([case.id, case.split, case.subject, case.refusal, asked, picture]).encode())
         return digest.hexdigest()
-
-
-def subject_span(text: str, subject: str, where: str, occurrence: Occurrence = "last") -> tuple[int, int]:
-    """Character offsets of the subject in a question.
-
-    Args:
-        text: the question.
-        subject: as it stands there.
-        where: the case, for the message.
-        occurrence: "last" takes the last occurrence that is a word of its own (in "the passport number of the passport"
-            the second one); "first" is what the published code does: the first one, be it within another word.
-
-    Raises:
-        DataError: the subject does not stand in the question.
-    """
-    if not subject.strip() or subject not in text:
-        raise DataError(f"{where}: the subject '{subject}' does not stand in the question '{text}'; name it there")
-    if occurrence == "first":
-        start = text.index(subject)
-        return start, start + len(subject)
-    words = [match.span() for match in re.finditer(rf"(?<!\w){re.escape(subject)}(?!\w)", text)]
-    start = words[-1][0] if words else text.rindex(subject)
-    return start, start + len(subject)
 
 
 def existing(root: Path, images: Iterable[str], rewrites: Mapping[str, str] | None = None) -> dict[str, Path]:
