@@ -131,18 +131,15 @@ class Reference:
         self._hidden: dict[int, Tensor] = {}
         self._head: Tensor | None = None
 
-    @torch.no_grad()
-    def remember(self, batch: Batch) -> None:
-        """Compute what `batch` needs; a no-op where the adapter can be switched off."""
-        if self._other or self._vlm.adapter is None:
-            self._hidden[id(batch)] = self._scorer.hidden(batch)
-            if self._head is None:
-                self._head = self._vlm.head().weight.detach().clone()  # type: ignore[operator]
+    @property
+    def _beneath_adapter(self) -> bool:
+        """Whether the reference is the model in training with its adapter switched off."""
+        return not self._other and self._vlm.adapter is not None
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Scored:
         """Scores of the batch, that of all processes, under the model as it was."""
-        if not self._other and self._vlm.adapter is not None:
+        if self._beneath_adapter:
             with self._vlm.adapter_off():
                 return whole(self._scorer(batch))
         if self._head is None or id(batch) not in self._hidden:
@@ -151,14 +148,20 @@ class Reference:
         return whole(Scored(logits_NV, batch.target_N, batch.item_N, batch.num_items))
 
     def announced(self, pairs: Iterator[Pair], sides: Sequence[Side]) -> Iterator[Pair]:
-        """The same pairs, of which all `sides` that are compared with the reference are remembered before the first."""
-        if not sides:
+        """The same pairs; where states must be kept, those of all `sides` are computed before the first is given."""
+        if not sides or self._beneath_adapter:
             return pairs
         kept = list(pairs)
         for pair, side in itertools.product(kept, sides):
             if side in pair.sides:
-                self.remember(pair.sides[side])
+                self._remember(pair.sides[side])
         return iter(kept)
+
+    @torch.no_grad()
+    def _remember(self, batch: Batch) -> None:
+        self._hidden[id(batch)] = self._scorer.hidden(batch)
+        if self._head is None:
+            self._head = self._vlm.head().weight.detach().clone()  # type: ignore[operator]
 
 
 def train(

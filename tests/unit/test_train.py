@@ -92,6 +92,24 @@ def test_the_reference_stays_the_model_as_it_was(trainable):
     assert len(scores) == STEPS
 
 
+@pytest.mark.parametrize(("trainable", "ahead"), [("full", STEPS), ("lora", 1)])
+def test_steps_are_made_ahead_only_where_the_reference_must_be_kept(trainable, ahead):
+    def drawn():
+        for pair in pairs(vlm):
+            made.append(pair)
+            yield pair
+
+    made, at_step = [], []
+    vlm, parameters = prepared(trainable)
+    npo = METHODS.get("npo")()
+    train(
+        vlm, npo, drawn(), SCHEDULE, parameters, name="drawn",
+        on_step=lambda step, loss, rate: at_step.append(len(made)),
+    )  # fmt: skip
+    assert at_step[0] == ahead
+    assert at_step[-1] == STEPS
+
+
 def test_a_batch_the_reference_was_not_shown_says_so():
     vlm, _ = prepared("full")
     with pytest.raises(ModelError, match="not announced"):
