@@ -193,9 +193,10 @@ def _scores(vlm: VLM, trees: Sequence[Tree], rows: Rows, hidden_BTD: Tensor, sta
     num_items = sum(tree.num_items for tree in trees)
     if not num_items:
         return []
-    source_N, target_N, item_N = (part.to(vlm.device) for part in targets(trees, rows, vlm))
-    row_N, place_N = source_N // rows.ids_BT.shape[1], source_N % rows.ids_BT.shape[1]
-    scored = Scored(vlm.head()(hidden_BTD[row_N, place_N - start]), target_N, item_N, num_items)
+    place_N, target_N, item_N = (part.to(vlm.device) for part in targets(trees, rows, vlm))
+    place_U, source_N = place_N.unique(return_inverse=True)
+    row_U, column_U = place_U // rows.ids_BT.shape[1], place_U % rows.ids_BT.shape[1] - start
+    scored = Scored(vlm.head()(hidden_BTD[row_U, column_U]), source_N, target_N, item_N, num_items)
     return list(zip(scored.log_probability_I.tolist(), scored.length_I.tolist(), strict=True))
 
 

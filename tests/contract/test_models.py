@@ -51,7 +51,7 @@ def exercise(vlm):
     """Everything the engine does with a model, without changing it for good."""
     batch = tiny.make_batch(vlm)
     vlm.train_language()
-    Scorer(vlm)(batch).logits_NV.sum().backward()
+    Scorer(vlm)(batch).logits_UV.sum().backward()
     generate(vlm, [Group.of(vlm.prompt_ids(tiny.QUESTIONS))], max_new_tokens=2)
     schedule = Schedule(learning_rate=1e-3, steps=2)
     train(vlm, FineTuning(), iter([Pair({"retain": batch})] * 2), schedule, vlm.add_lora(2, 4), name="exercise")
@@ -84,7 +84,7 @@ def test_loading_what_was_saved_gives_the_same_logits(vlm, tmp_path):
     loaded = VLM.load(str(tmp_path))
     assert type(loaded.processor).__name__ == type(vlm.processor).__name__
     with torch.no_grad():
-        mine, theirs = (Scorer(model)(tiny.make_batch(model)).logits_NV for model in (vlm, loaded))
+        mine, theirs = (Scorer(model)(tiny.make_batch(model)).logits_UV for model in (vlm, loaded))
     assert torch.equal(mine, theirs)
     loaded.save(tmp_path / "again")
     assert VLM.load(str(tmp_path / "again")).fingerprint() == vlm.fingerprint()

@@ -79,7 +79,7 @@ def test_the_reference_stays_the_model_as_it_was(trainable):
         reference_sides: ClassVar = ("forget",)
 
         def loss(self, model, reference, batch):
-            scores.append((batch.forget, reference(batch.forget).logits_NV))
+            scores.append((batch.forget, reference(batch.forget).logits_UV))
             return Loss(cross_entropy(model(batch.retain)))
 
     scores = []
@@ -87,8 +87,8 @@ def test_the_reference_stays_the_model_as_it_was(trainable):
     train(vlm, Watched(), pairs(vlm), SCHEDULE, parameters, name="watched")
     first = Scorer(tiny.make_vlm())
     with torch.no_grad():
-        assert all(torch.equal(logits, first(batch).logits_NV) for batch, logits in scores)
-        assert not torch.equal(Scorer(vlm)(scores[-1][0]).logits_NV, scores[-1][1])
+        assert all(torch.equal(logits, first(batch).logits_UV) for batch, logits in scores)
+        assert not torch.equal(Scorer(vlm)(scores[-1][0]).logits_UV, scores[-1][1])
     assert len(scores) == STEPS
 
 

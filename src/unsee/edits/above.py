@@ -3,7 +3,7 @@
 What lies below is computed once; tokens that cannot see a change keep their keys and values. The numbers are those of
 the whole model, and every batch is checked for that.
 Shape letters: A axes of positions, B rows, T tokens of the packed row, V those that run, C those that stay as they are
-(T = C + V), D hidden width, N scored tokens.
+(T = C + V), D hidden width, U places that predict something.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Above:
         self._mask = _map(mask, self._seen)
         self._positions = positions.gather(-1, self._order_BV.expand(*positions.shape[:-1], -1))
         self.hidden_BVD = self.pick(hidden_BTD)
-        self._source_N = self._slots(batch.source_N, hidden_BTD.shape[1])
+        self._source_U = self._slots(batch.places[0], hidden_BTD.shape[1])
         with torch.no_grad():
             self._check(self._again(self.hidden_BVD), self.pick(final_BTD))
 
@@ -114,8 +114,8 @@ class Above:
 
     def __call__(self, hidden_BVD: Tensor) -> Scored:
         """Scores of the batch's answers if this is what the layer gives at the tokens that run."""
-        logits_NV = self._vlm.head()(self._again(hidden_BVD).flatten(0, 1)[self._source_N])
-        return Scored(logits_NV, self._batch.target_N, self._batch.item_N, self._batch.num_items)
+        logits_UV = self._vlm.head()(self._again(hidden_BVD).flatten(0, 1)[self._source_U])
+        return Scored(logits_UV, self._batch.places[1], self._batch.target_N, self._batch.item_N, self._batch.num_items)
 
     def _again(self, hidden_BVD: Tensor) -> Tensor:
         """Last hidden states of the tokens that run."""
@@ -155,7 +155,7 @@ class Above:
             masks = list(mask.values()) if isinstance(mask, dict) else [mask]
             seen_BTT = torch.stack([part[:, 0] for part in masks]).any(0)
             runs_BT = (seen_BTT & changed_BT[:, None]).any(-1)
-            runs_BT.flatten()[self._batch.source_N] = True
+            runs_BT.flatten()[self._batch.places[0]] = True
             pictures_BT = self._batch.inputs["input_ids"] == self._vlm.family.image_token
             if self._beside and (runs_BT & pictures_BT).any():  # what is put beside pictures is laid out for all tokens
                 runs_BT[:] = True
@@ -168,11 +168,11 @@ class Above:
         columns_BT = torch.cat([self._order_BC, self._order_BV], 1)
         return rows.gather(3, columns_BT[:, None, None].expand(-1, 1, rows.shape[2], -1))
 
-    def _slots(self, source_N: Tensor, width: int) -> Tensor:
+    def _slots(self, place_U: Tensor, width: int) -> Tensor:
         rows, num_run = self._order_BV.shape
-        slots_BV = torch.arange(rows * num_run, device=source_N.device).view(rows, num_run)
-        slots_BT = torch.full((rows, width), -1, device=source_N.device).scatter(1, self._order_BV, slots_BV)
-        return slots_BT.flatten()[source_N]
+        slots_BV = torch.arange(rows * num_run, device=place_U.device).view(rows, num_run)
+        slots_BT = torch.full((rows, width), -1, device=place_U.device).scatter(1, self._order_BV, slots_BV)
+        return slots_BT.flatten()[place_U]
 
 
 def _pass_on(hidden_states: Tensor, *arguments: Any, **named: Any) -> Tensor:

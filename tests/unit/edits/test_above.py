@@ -66,8 +66,8 @@ def test_tokens_before_the_subject_are_not_run_again(vlm, sheet):
 def test_the_embedded_tokens_are_a_beginning_too(vlm, sheet):
     above = Above(vlm, sheet.batch, -1)
     with torch.no_grad():
-        whole = Scorer(vlm)(sheet.batch).logits_NV
-        assert torch.allclose(above(above.hidden_BVD).logits_NV, whole, atol=1e-4)
+        whole = Scorer(vlm)(sheet.batch).logits_UV
+        assert torch.allclose(above(above.hidden_BVD).logits_UV, whole, atol=1e-4)
 
 
 def test_a_family_whose_upper_layers_need_more_is_refused(vlm, sheet, monkeypatch):
