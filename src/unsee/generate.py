@@ -75,12 +75,17 @@ def generate(vlm: VLM, groups: Sequence[Group], *, max_new_tokens: int, batch_si
     Returns:
         For each group, for each question, the answer's tokens without the end token.
     """
-    found: dict[int, list[list[int]]] = {}
-    trees = [group.tree for group in groups]
+    said = ask(vlm, [group.tree for group in groups], max_new_tokens=max_new_tokens, batch_size=batch_size)
+    return [reply.written for reply in said]
+
+
+def ask(vlm: VLM, trees: Sequence[Tree], *, max_new_tokens: int, batch_size: int = 64) -> list[Reply]:
+    """What the model says to each tree; every process gets all of it."""
+    found: dict[int, Reply] = {}
     for batch in replies(vlm, [trees], max_new_tokens=max_new_tokens, batch_size=batch_size):
-        found |= {number: reply.written for (_, number), reply in batch.items()}
-    answers = union(found)
-    return [answers[number] for number in range(len(groups))]
+        found |= {number: reply for (_, number), reply in batch.items()}
+    said = union(found)
+    return [said[number] for number in range(len(trees))]
 
 
 @torch.no_grad()
