@@ -92,13 +92,14 @@ class Above:
         self._order(changed_BT, *hidden_BTD.shape[:2])
         mask, positions = batch.inputs["attention_mask"], batch.inputs["position_ids"]
         cache = DynamicCache()
-        with torch.no_grad():
-            self._check(self._run(hidden_BTD, mask, positions, cache, self._beside), final_BTD)
+        if self._order_BC.shape[1]:
+            with torch.no_grad():
+                self._check(self._run(hidden_BTD, mask, positions, cache, self._beside), final_BTD)
         kept: Any = list(enumerate(cache.layers))
         self._kept = [
             (index, _rows(part.keys, self._order_BC), _rows(part.values, self._order_BC))
             for index, part in kept
-            if index > layer and self._order_BC.shape[1]
+            if index > layer
         ]
         self._mask = _map(mask, self._seen)
         self._positions = positions.gather(-1, self._order_BV.expand(*positions.shape[:-1], -1))
