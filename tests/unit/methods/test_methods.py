@@ -19,7 +19,9 @@ PAIR = Pair({"forget": "forget", "retain": "retain"})
 def model():
     """A model that knows two batches by name."""
     item_N = torch.tensor([0, 0, 1])
-    answers = {side: Scored(torch.randn(3, 7), torch.arange(3), torch.tensor([1, 2, 3]), item_N, 2) for side in PAIR.sides}
+    answers = {
+        side: Scored(torch.randn(3, 7), torch.arange(3), torch.tensor([1, 2, 3]), item_N, 2) for side in PAIR.sides
+    }
     return answers.__getitem__
 
 
