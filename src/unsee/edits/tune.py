@@ -8,7 +8,7 @@ Shape letters: B rows, T tokens, D rows of a matrix, F its columns.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -72,14 +72,15 @@ class Tunable:
         self._modules = {name: linear(vlm, name) for name in names}
         layers = decoder_layers(vlm)
         self._layers = {name: layers[layer_of(vlm, name)] for name in names}
-        lowest = min(layer_of(vlm, name) for name in names)
+        edited = {layer_of(vlm, name) for name in names}
+        lowest = min(edited)
         in_lowest = [name for name in names if layer_of(vlm, name) == lowest]
-        split = _split(vlm, sheet, lowest) if in_lowest == [down_name(vlm, lowest)] else None
+        split = _split(vlm, sheet, edited) if in_lowest == [down_name(vlm, lowest)] else None
         self._short = in_lowest[0] if split else ""
         if split:
             self._above, self._beside_BTD, self._input_BTF = split
         else:
-            self._above = Above(vlm, sheet.batch, lowest - 1)
+            self._above = Above(vlm, sheet.batch, lowest - 1, edited=edited)
 
     def score(self, weights: Mapping[str, Tensor]) -> Scored:
         """Scores of the sheet's answers under these weights; differentiable in them."""
@@ -193,11 +194,12 @@ def matrices(vlm: VLM, names: Sequence[str]) -> Weights:
 
 
 @torch.no_grad()
-def _split(vlm: VLM, sheet: Sheet, lowest: int) -> tuple[Above, Tensor, Tensor] | None:
-    """What lies above a layer, what the layer gives without its down projection, and what that is given, in one pass.
+def _split(vlm: VLM, sheet: Sheet, edited: Collection[int]) -> tuple[Above, Tensor, Tensor] | None:
+    """What lies above the lowest edited layer, what that gives without its down projection, and what this is given.
 
     None where the layer does not simply add what the down projection gives.
     """
+    lowest = min(edited)
     layer, down = decoder_layers(vlm)[lowest], linear(vlm, down_name(vlm, lowest))
     silence = partial(_linear_map, weight=torch.zeros_like(down.weight), bias=None, gate=None)
     speak = layer.forward
@@ -210,7 +212,7 @@ def _split(vlm: VLM, sheet: Sheet, lowest: int) -> tuple[Above, Tensor, Tensor] 
 
     beside: list[Tensor] = []
     with replace({layer: silent_first}), capture([down]) as (inside,):
-        above = Above(vlm, sheet.batch, lowest)
+        above = Above(vlm, sheet.batch, lowest, edited=edited)
     (beside_BTD,) = beside
     joined = beside_BTD + F.linear(inside.input, down.weight, down.bias)
     error = float((joined - above.hidden_BVD).abs().max() / above.hidden_BVD.abs().max())
