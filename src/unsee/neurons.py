@@ -85,7 +85,7 @@ def last_mlp_at(vlm: VLM, place_U: Tensor) -> Iterator[None]:
     run = mlp.forward
 
     def forward(hidden_BTD: Tensor) -> Tensor:
-        output_UD = run(hidden_BTD.flatten(0, 1)[place_U])
+        output_UD: Tensor = run(hidden_BTD.flatten(0, 1)[place_U])
         zeros = output_UD.new_zeros(hidden_BTD.shape)
         return zeros.flatten(0, 1).index_copy(0, place_U, output_UD).view_as(hidden_BTD)
 

@@ -91,7 +91,8 @@ def whole(scored: Scored) -> Scored:
     counts = gathered(torch.tensor([[len(scored.logits_UV), scored.num_items]], device=scored.item_N.device))
     places, items = counts[: state().process_index].sum(0)
     own = scored.logits_UV, scored.source_N + places, scored.target_N, scored.item_N + items
-    return Scored(*map(gathered, own), int(counts[:, 1].sum()))
+    logits_UV, source_N, target_N, item_N = map(gathered, own)
+    return Scored(logits_UV, source_N, target_N, item_N, int(counts[:, 1].sum()))
 
 
 class Step(nn.Module):
