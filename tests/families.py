@@ -304,10 +304,13 @@ def _built(family: str) -> VLM:
     return vlm
 
 
-def conversation(vlm: VLM, question: str, answer: str | None = None, images: Sequence = ()) -> dict[str, torch.Tensor]:
+def conversation(
+    vlm: VLM, question: str, answer: str | None = None, images: Sequence = (), system: str = ""
+) -> dict[str, torch.Tensor]:
     """One chat as transformers alone renders and tokenises it, ready for the model."""
     asked = [*({"type": "image", "image": image} for image in images), {"type": "text", "text": question}]
-    chat = [{"role": "user", "content": asked}]
+    told = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
+    chat = [*told, {"role": "user", "content": asked}]
     if answer is not None:
         chat.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
     made = vlm.processor.apply_chat_template(

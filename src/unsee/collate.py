@@ -4,7 +4,7 @@ A `Tree` holds one shared prefix (image and everything before the question), und
 its answers. The attention mask lets a token see its ancestors and its own node only and positions restart under each
 node, so that one forward pass over the tree gives the numbers of as many separate passes as there are answers.
 Targets are the answers, or the whole text, in which what several answers share counts once for each of them.
-Shape letters: B rows, T tokens, N scored tokens.
+Shape letters: B rows, T tokens, N scored tokens, U distinct places that predict them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -72,7 +73,8 @@ class Batch:
     Attributes:
         inputs: keyword arguments of the model: input_ids (B, T), attention_mask, position_ids, and what the family
             needs of the pictures if any row has some.
-        source_N: index into the flattened (B * T) tokens whose hidden state predicts the target.
+        source_N: index into the flattened (B * T) tokens whose hidden state predicts the target; what answers share is
+            there once for each of them.
         target_N: the token to predict.
         item_N: which answer the token belongs to or leads to, 0 to num_items - 1, in the order they were given.
     """
@@ -82,6 +84,12 @@ class Batch:
     target_N: Tensor
     item_N: Tensor
     num_items: int
+
+    @cached_property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """The distinct places among the sources, in order (U), and for each scored token which of them it is (N)."""
+        places_U, index_N = self.source_N.unique(return_inverse=True)
+        return places_U, index_N
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""

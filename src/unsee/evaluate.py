@@ -75,6 +75,7 @@ class Exam:
         setting = Setting(vlm, config, benchmark)
         self.sheets = [sheet for name, who in people.items() for sheet in setting.sheets(name, who)]
         self.sheets += [general_sheet(vlm, item) for item in general]
+        self._groups: dict[str | None, list[list[_Asked]]] = {}
 
     def sit(
         self,
@@ -121,11 +122,9 @@ class Exam:
     def _ask(self, vlm: VLM, system: str | None, journal: Journal | None, advance: Advance) -> dict[str, Answered]:
         """What the model says to every item."""
         known = {item.id for sheet in self.sheets for item in sheet.items if journal is not None and item.id in journal}
-        alike: dict[tuple[object, ...], list[_Asked]] = {}
-        for sheet in self.sheets:
-            beginning = bool(sheet.pictures), sheet.pictures[:-1], sheet.shots
-            alike.setdefault(beginning, []).append(self._put(vlm, sheet, system))
-        groups = list(alike.values())
+        groups = self._grouped(vlm, system)
+        for asked in itertools.chain.from_iterable(groups):
+            self._check_length(vlm, asked)
         done = {
             (group, number)
             for group, sheets in enumerate(groups)
@@ -146,25 +145,38 @@ class Exam:
         earlier = {id: journal[id] for id in known} if journal is not None else {}
         return earlier | union(found)
 
+    def _grouped(self, vlm: VLM, system: str | None) -> list[list[_Asked]]:
+        """The sheets, those that begin alike together; tokens are the same for every model that sits the exam."""
+        if system not in self._groups:
+            alike: dict[tuple[object, ...], list[_Asked]] = {}
+            for sheet in self.sheets:
+                beginning = bool(sheet.pictures), sheet.pictures[:-1], sheet.shots
+                alike.setdefault(beginning, []).append(self._put(vlm, sheet, system))
+            self._groups[system] = list(alike.values())
+        return self._groups[system]
+
     def _put(self, vlm: VLM, sheet: Sheet, system: str | None) -> _Asked:
         """The items of a sheet under what they share; a prompt that is scored and answered in writing stands once."""
+        texts = [render(vlm, item.question, self._config, shots=sheet.shots, system=system) for item in sheet.items]
+        distinct = list(dict.fromkeys(form for text in texts for form in (text.rstrip(" "), text)))
+        ids = dict(zip(distinct, map(tuple, vlm.texts_ids(distinct, sheet.pictures)), strict=True))
+        alternatives = [self._alternatives(item.question) for item in sheet.items]
+        answers = iter(answer_ids(vlm, list(itertools.chain.from_iterable(alternatives)), self._config.protocol))
         prompts: dict[tuple[int, ...], list[list[int]]] = {}
         places: dict[str, _Place] = {}
-        for item, text in zip(sheet.items, self._prompts(vlm, sheet, system), strict=True):
-            scored = tuple(vlm.text_ids(text.rstrip(" "), sheet.pictures))
+        for item, text, own in zip(sheet.items, texts, alternatives, strict=True):
+            scored, written = ids[text.rstrip(" ")], None
             leaves = prompts.setdefault(scored, [])
             first = len(leaves)
-            leaves += answer_ids(vlm, self._alternatives(item.question), self._config.protocol)
-            written = None
+            leaves += itertools.islice(answers, len(own))
             if item.question.task != "classification" or self._config.choice == "letter":
-                written = tuple(vlm.text_ids(text, sheet.pictures))
+                written = ids[text]
                 prompts.setdefault(written, [])
             places[item.id] = _Place(scored, first, len(leaves), written)
-        self._check_length(vlm, sheet, max(map(len, prompts)))
         numbers = {prompt: number for number, prompt in enumerate(prompts)}
         spoken = sorted({numbers[place.written] for place in places.values() if place.written is not None})
         tree = build_tree(list(map(list, prompts)), list(prompts.values()), sheet.pictures, written=spoken)
-        return _Asked(tree, prompts, places)
+        return _Asked(sheet, tree, prompts, places)
 
     def _alternatives(self, question: Question) -> list[str]:
         """What is scored: the truth, its letter where one is written, all options where the likeliest is chosen."""
@@ -174,10 +186,8 @@ class Exam:
             return [LETTERS[question.options.index(question.answer)]]
         return list(question.options)
 
-    def _prompts(self, vlm: VLM, sheet: Sheet, system: str | None) -> list[str]:
-        return [render(vlm, item.question, self._config, shots=sheet.shots, system=system) for item in sheet.items]
-
-    def _check_length(self, vlm: VLM, sheet: Sheet, length: int) -> None:
+    def _check_length(self, vlm: VLM, asked: _Asked) -> None:
+        sheet, length = asked.sheet, max(map(len, asked.prompts))
         context = getattr(vlm.model.config.get_text_config(), "max_position_embeddings", sys.maxsize)
         room = context - self._config.max_new_tokens
         if length > room:
@@ -234,8 +244,9 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A sheet as a tree, its prompts with their answers, and the place of each of its items."""
+    """A sheet, also as a tree, its prompts with their answers, and the place of each of its items."""
 
+    sheet: Sheet
     tree: Tree
     prompts: Mapping[tuple[int, ...], list[list[int]]]
     places: Mapping[str, _Place]

@@ -4,7 +4,7 @@ A batch is a few prompt trees. What the trees of a group begin with (shots and t
 for the group; one forward pass over the rest scores every answer in the trees, and its keys and values are what the
 model's own words are written on: in each row one token at a time for every question, each seeing its own path only.
 Shape letters: A axes of positions, B rows, Q questions, S questions of a row that are still being answered, T tokens of
-a row, K all tokens so far, D hidden width.
+a row, K all tokens so far, U those at which something is predicted, N scored tokens, D hidden width.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from unsee.collate import Node, Rows, Tree, lay_out, model_inputs, moved_to, sha
 from unsee.losses import Scored
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
+from unsee.neurons import last_mlp_at
 from unsee.processes import share, union
 
 BATCH_TOKENS = 8192
@@ -75,12 +76,17 @@ def generate(vlm: VLM, groups: Sequence[Group], *, max_new_tokens: int, batch_si
     Returns:
         For each group, for each question, the answer's tokens without the end token.
     """
-    found: dict[int, list[list[int]]] = {}
-    trees = [group.tree for group in groups]
+    said = ask(vlm, [group.tree for group in groups], max_new_tokens=max_new_tokens, batch_size=batch_size)
+    return [reply.written for reply in said]
+
+
+def ask(vlm: VLM, trees: Sequence[Tree], *, max_new_tokens: int, batch_size: int = 64) -> list[Reply]:
+    """What the model says to each tree; every process gets all of it."""
+    found: dict[int, Reply] = {}
     for batch in replies(vlm, [trees], max_new_tokens=max_new_tokens, batch_size=batch_size):
-        found |= {number: reply.written for (_, number), reply in batch.items()}
-    answers = union(found)
-    return [answers[number] for number in range(len(groups))]
+        found |= {number: reply for (_, number), reply in batch.items()}
+    said = union(found)
+    return [said[number] for number in range(len(trees))]
 
 
 @torch.no_grad()
@@ -159,7 +165,8 @@ class _Beginning:
 
     def _read(self, vlm: VLM, tree: Tree) -> None:
         cache = _reserve(self.length)
-        _hidden(vlm, lay_out([tree], vlm), [tree.pictures], cache, 0)
+        nothing = torch.tensor([], dtype=torch.long)
+        _hidden(vlm, lay_out([tree], vlm), [tree.pictures], cache, 0, nothing)
         self._kept = [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[union-attr, misc]
 
     def fork(self, num_rows: int, length: int) -> Cache:
@@ -174,29 +181,53 @@ def _reply(vlm: VLM, trees: Sequence[Tree], beginning: _Beginning, max_new_token
     rows = lay_out(trees, vlm)
     width, start = rows.ids_BT.shape[1], beginning.length
     slots = max(len(tree.written) for tree in trees)
+    place_N, target_N, item_N = targets(trees, rows, vlm)
+    row_Q, end_Q = _ends(trees, rows)
+    place_U, index = torch.cat([place_N, row_Q * width + end_Q]).unique(return_inverse=True)
     cache = beginning.fork(len(trees), width + slots * max_new_tokens)
-    hidden_BTD = _hidden(vlm, rows, [tree.pictures[beginning.num_pictures :] for tree in trees], cache, start)
-    scores = iter(_scores(vlm, trees, rows, hidden_BTD, start))
-    written = iter(_Writing(vlm, trees, rows, hidden_BTD, start, cache).run(max_new_tokens))
+    pictures = [tree.pictures[beginning.num_pictures :] for tree in trees]
+    hidden_UD = _hidden(vlm, rows, pictures, cache, start, place_U)
+    source_N, source_Q = index.to(vlm.device).split([len(place_N), len(row_Q)])
+    num_items = sum(tree.num_items for tree in trees)
+    scores = iter(_scores(vlm, hidden_UD, source_N, target_N, item_N, num_items))
+    written = iter(_Writing(vlm, rows, row_Q, end_Q, hidden_UD[source_Q], cache).run(max_new_tokens))
     return [
         Reply([next(scores) for _ in range(tree.num_items)], [next(written) for _ in tree.written]) for tree in trees
     ]
 
 
-def _hidden(vlm: VLM, rows: Rows, pictures: Sequence[Sequence[Picture]], cache: Cache, start: int) -> Tensor:
-    """Last hidden states of all tokens from `start` on, whose keys and values join those in the cache."""
+def _hidden(
+    vlm: VLM, rows: Rows, pictures: Sequence[Sequence[Picture]], cache: Cache, start: int, place_U: Tensor
+) -> Tensor:
+    """Last hidden states at some of the flattened (B * T) tokens; all from `start` on join the cache."""
     inputs = model_inputs(vlm.family, rows.ids_BT, rows.positions_ABT, rows.seen_BTT[:, start:])
-    return _run(vlm, inputs | vlm.family.image_inputs(pictures), cache)
+    behind_U = (place_U - start * (1 + place_U // rows.ids_BT.shape[1])).to(vlm.device)
+    with last_mlp_at(vlm, behind_U):
+        return _run(vlm, inputs | vlm.family.image_inputs(pictures), cache).flatten(0, 1)[behind_U]
 
 
-def _scores(vlm: VLM, trees: Sequence[Tree], rows: Rows, hidden_BTD: Tensor, start: int) -> list[tuple[float, int]]:
-    num_items = sum(tree.num_items for tree in trees)
+def _scores(
+    vlm: VLM, hidden_UD: Tensor, source_N: Tensor, target_N: Tensor, item_N: Tensor, num_items: int
+) -> list[tuple[float, int]]:
     if not num_items:
         return []
-    source_N, target_N, item_N = (part.to(vlm.device) for part in targets(trees, rows, vlm))
-    row_N, place_N = source_N // rows.ids_BT.shape[1], source_N % rows.ids_BT.shape[1]
-    scored = Scored(vlm.head()(hidden_BTD[row_N, place_N - start]), target_N, item_N, num_items)
+    kept_U, source_N = source_N.unique(return_inverse=True)
+    logits_UV = vlm.head()(hidden_UD[kept_U])
+    scored = Scored(logits_UV, source_N, target_N.to(vlm.device), item_N.to(vlm.device), num_items)
     return list(zip(scored.log_probability_I.tolist(), scored.length_I.tolist(), strict=True))
+
+
+def _ends(trees: Sequence[Tree], rows: Rows) -> tuple[Tensor, Tensor]:
+    """The row and the last token of each prompt that is to be answered in writing."""
+    ends = [
+        (row, starts[index] + len(node.ids) - 1)
+        for row, (tree, starts) in enumerate(zip(trees, rows.starts, strict=True))
+        for number in tree.written
+        for index, node in enumerate(tree.nodes)
+        if node.prompt == number
+    ]
+    row_Q, end_Q = torch.tensor(ends, dtype=torch.long).view(-1, 2).T
+    return row_Q, end_Q
 
 
 class _Writing:
@@ -206,22 +237,12 @@ class _Writing:
     stay where they are; the mask says whose they are.
     """
 
-    def __init__(
-        self, vlm: VLM, trees: Sequence[Tree], rows: Rows, hidden_BTD: Tensor, start: int, cache: Cache
-    ) -> None:
+    def __init__(self, vlm: VLM, rows: Rows, row_Q: Tensor, end_Q: Tensor, hidden_QD: Tensor, cache: Cache) -> None:
         self._vlm, self._cache = vlm, cache
-        ends = [
-            (row, starts[index] + len(node.ids) - 1)
-            for row, (tree, starts) in enumerate(zip(trees, rows.starts, strict=True))
-            for number in tree.written
-            for index, node in enumerate(tree.nodes)
-            if node.prompt == number
-        ]
-        self._row_Q, last_Q = torch.tensor(ends, dtype=torch.long).view(-1, 2).T
+        self._row_Q, self._hidden_QD = row_Q, hidden_QD
         self._ids_BK, self._positions_ABK = rows.ids_BT, rows.positions_ABT
-        self._seen_QK = rows.seen_BTT[self._row_Q, last_Q]
-        self._position_Q = rows.positions_ABT[0, self._row_Q, last_Q] + 1
-        self._hidden_QD = hidden_BTD[self._row_Q.to(vlm.device), (last_Q - start).to(vlm.device)]
+        self._seen_QK = rows.seen_BTT[row_Q, end_Q]
+        self._position_Q = rows.positions_ABT[0, row_Q, end_Q] + 1
 
     def run(self, max_new_tokens: int) -> list[list[int]]:
         """The tokens of each answer, without the end token."""

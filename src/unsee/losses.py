@@ -1,6 +1,6 @@
 """Losses of unlearning as pure functions of scored answers.
 
-Shape letters: N scored tokens, I answers, V vocabulary.
+Shape letters: U distinct places that predict something, N scored tokens, I answers, V vocabulary.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from torch import Tensor
 class Scored:
     """What a model says about the answers of one batch.
 
+    What answers share predicts for each of them but is there once.
+
     Attributes:
-        logits_NV: logits that predict each answer token.
+        logits_UV: what each place predicts.
+        source_N: the place that predicts each answer token.
         target_N: the answer tokens.
         item_N: which answer each token belongs to.
         num_items: number of answers I.
     """
 
-    logits_NV: Tensor
+    logits_UV: Tensor
+    source_N: Tensor
     target_N: Tensor
     item_N: Tensor
     num_items: int
@@ -31,7 +35,7 @@ class Scored:
     @property
     def log_probability_N(self) -> Tensor:
         """Log-probability of each answer token, nats."""
-        return -F.cross_entropy(self.logits_NV.float(), self.target_N, reduction="none")
+        return F.log_softmax(self.logits_UV.float(), -1)[self.source_N, self.target_N]
 
     @property
     def log_probability_I(self) -> Tensor:
@@ -42,6 +46,11 @@ class Scored:
     def length_I(self) -> Tensor:
         """Tokens per answer."""
         return torch.bincount(self.item_N, minlength=self.num_items)
+
+    def only(self, kept_N: Tensor) -> Scored:
+        """Some of the tokens, and the places that predict them."""
+        kept_U, source_N = self.source_N[kept_N].unique(return_inverse=True)
+        return Scored(self.logits_UV[kept_U], source_N, self.target_N[kept_N], self.item_N[kept_N], self.num_items)
 
 
 def cross_entropy(scored: Scored) -> Tensor:
@@ -61,8 +70,9 @@ def negative_preference(log_ratio_I: Tensor, beta: float) -> Tensor:
     return -(2 / beta) * F.logsigmoid(-beta * log_ratio_I).mean()
 
 
-def kl_divergence(reference_NV: Tensor, logits_NV: Tensor) -> Tensor:
-    """Mean KL(reference || model) per answer token, nats; 0 where they agree."""
-    reference = F.log_softmax(reference_NV.float(), -1)
-    current = F.log_softmax(logits_NV.float(), -1)
-    return F.kl_div(current, reference, reduction="none", log_target=True).sum(-1).mean()
+def kl_divergence(reference: Scored, scored: Scored) -> Tensor:
+    """Mean KL(reference || model) per answer token of the same batch, nats; 0 where they agree."""
+    wanted_UV = F.log_softmax(reference.logits_UV.float(), -1)
+    current_UV = F.log_softmax(scored.logits_UV.float(), -1)
+    divergence_U = F.kl_div(current_UV, wanted_UV, reduction="none", log_target=True).sum(-1)
+    return divergence_U[scored.source_N].mean()

@@ -1,7 +1,7 @@
 """Looking into a model and changing what it computes, for the length of a `with` block.
 
 Whatever happens inside a block, its end leaves the modules as they were: no hook, no other forward, nothing frozen.
-Shape letters: B rows, T tokens, D outputs of a module, F inputs of a linear module.
+Shape letters: B rows, T tokens, D outputs of a module, F inputs of a linear module, U places.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from unsee.models.vlm import VLM
 
 Rewrite = Callable[[Tensor], Tensor]
 
@@ -69,6 +71,25 @@ def replace(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
             own = module.__dict__.get("forward")  # set where another library has replaced it before
             stack.callback(_give_back, module, own)
             module.__dict__["forward"] = forward
+        yield
+
+
+@contextmanager
+def last_mlp_at(vlm: VLM, place_U: Tensor) -> Iterator[None]:
+    """Have the last decoder layer's MLP compute some of the flattened (B * T) tokens only.
+
+    What it would give at the others no other token sees: where the model is asked of these alone, nothing changes.
+    """
+    *_, last = vlm.model.get_submodule(vlm.layout.decoder_layers).children()
+    mlp = last.get_submodule(vlm.layout.mlp)
+    run = mlp.forward
+
+    def forward(hidden_BTD: Tensor) -> Tensor:
+        output_UD: Tensor = run(hidden_BTD.flatten(0, 1)[place_U])
+        zeros = output_UD.new_zeros(hidden_BTD.shape)
+        return zeros.flatten(0, 1).index_copy(0, place_U, output_UD).view_as(hidden_BTD)
+
+    with replace({mlp: forward}):
         yield
 
 

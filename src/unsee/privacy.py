@@ -13,14 +13,13 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
-import torch
 
-from unsee.collate import build_tree, collate, pack_by_length
+from unsee.collate import build_tree
 from unsee.data.privacy.schema import EDITED_SPLITS, Case, PrivacyBenchmark, Query
 from unsee.disclosure import discloses
 from unsee.errors import DataError
 from unsee.evaluate import Exam
-from unsee.generate import Group, generate
+from unsee.generate import Group, ask, generate
 from unsee.journal import Journal
 from unsee.methods.base import Guard
 from unsee.models.family import Picture
@@ -29,9 +28,7 @@ from unsee.progress import Progress, Silent
 from unsee.record import ANSWER_COLUMNS
 from unsee.refusals import REFUSALS
 from unsee.refusals.base import SCORED_OPENINGS, Judge, Reply, opens_with_refusal
-from unsee.train import Scorer
 
-SCORE_TOKENS = 8192
 CASES_AT_ONCE = 16
 GENERAL = "general"
 ANSWERS_FORMAT = "unsee.answers/1"
@@ -147,8 +144,7 @@ def examine(
             if known.issuperset(case.id for case in some):
                 continue  # cases of another stay together, so that their numbers are the same to the last bit
             sheets = _sheets(vlm, some, system)
-            answers = _write(vlm, sheets, max_new_tokens, batch_size)
-            for sheet, said in zip(sheets, _replies(vlm, sheets, answers), strict=True):
+            for sheet, said in zip(sheets, _replies(vlm, sheets, max_new_tokens, batch_size), strict=True):
                 given[sheet.case.id] = said
                 if journal is not None and sheet.case.id not in known:
                     journal.add(sheet.case.id, [asdict(reply) for reply in said])
@@ -175,8 +171,10 @@ def write_answers(
     with (progress or Silent()).task("benign answers", len(cases)) as advance:
         for some in _few_at_a_time(cases):
             sheets = _sheets(vlm, some, None, private=False)
-            for sheet, texts in zip(sheets, _write(vlm, sheets, max_new_tokens, 64), strict=True):
-                found[sheet.case.id] = {query.text: text for query, text in zip(sheet.queries, texts, strict=True)}
+            groups = [Group.of(sheet.prompts, [sheet.picture]) for sheet in sheets]
+            for sheet, rows in zip(sheets, generate(vlm, groups, max_new_tokens=max_new_tokens), strict=True):
+                texts = zip(sheet.queries, vlm.decode(rows), strict=True)
+                found[sheet.case.id] = {query.text: text for query, text in texts}
             advance(len(sheets))
     whole = {"format": ANSWERS_FORMAT, "model": vlm.id, "data": benchmark.fingerprint(), "answers": found}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -224,41 +222,53 @@ def _sheets(vlm: VLM, cases: Sequence[Case], system: str | None, *, private: boo
     return sheets
 
 
-def _write(vlm: VLM, sheets: Sequence[Sheet], max_new_tokens: int, batch_size: int) -> list[list[str]]:
-    """The answer written to each question."""
-    groups = [Group.of(sheet.prompts, [sheet.picture]) for sheet in sheets]
-    written = generate(vlm, groups, max_new_tokens=max_new_tokens, batch_size=batch_size)
-    return [vlm.decode(rows) for rows in written]
-
-
-def _replies(vlm: VLM, sheets: Sequence[Sheet], answers: Sequence[Sequence[str]]) -> Iterator[list[Reply]]:
-    """What the judges need to know about each question: one pass over all openings and the answer."""
+def _replies(vlm: VLM, sheets: Sequence[Sheet], max_new_tokens: int, batch_size: int) -> Iterator[list[Reply]]:
+    """What the judges need to know about each question: what is written, all openings and the known answer at once."""
     openings = vlm.answer_ids(SCORED_OPENINGS, end=False)
     trees = []
-    for sheet, texts in zip(sheets, answers, strict=True):
-        whole = vlm.answer_ids([query.answer or text for query, text in zip(sheet.queries, texts, strict=True)])
-        trees.append(build_tree(sheet.prompts, [[ids, *openings] for ids in whole], [sheet.picture]))
-    scored: dict[int, list[float]] = {}
-    scorer = Scorer(vlm)
-    for rows in pack_by_length(trees, SCORE_TOKENS):
-        with torch.no_grad():
-            found = scorer(collate([trees[row] for row in rows], vlm).to(vlm.device))
-        values = iter((found.log_probability_I / found.length_I).exp().tolist())
-        for row in rows:
-            scored[row] = [next(values) for _ in range(trees[row].num_items)]
-    for row, (sheet, texts) in enumerate(zip(sheets, answers, strict=True)):
-        each = iter(scored[row])
+    for sheet in sheets:
+        known = [vlm.answer_ids([query.answer]) if query.answer else [] for query in sheet.queries]
+        scored = [[*openings, *answer] for answer in known]
+        trees.append(build_tree(sheet.prompts, scored, [sheet.picture], written=range(len(scored))))
+    said = ask(vlm, trees, max_new_tokens=max_new_tokens, batch_size=batch_size)
+    texts = [vlm.decode(reply.written) for reply in said]
+    own = _own(vlm, sheets, texts)
+    for number, sheet in enumerate(sheets):
+        each = map(_probability, said[number].scores)
         replies = []
-        for query, text in zip(sheet.queries, texts, strict=True):
-            answering, *refusing = (next(each) for _ in range(1 + len(openings)))
-            silent = not query.answer and opens_with_refusal(text)
+        for i, (query, text) in enumerate(zip(sheet.queries, texts[number], strict=True)):
+            refusing = max(next(each) for _ in openings)
+            answering = next(each) if query.answer else own.get((number, i), 0.0)
             replies.append(
-                Reply(
-                    question=query.text, answer=text, refusal_probability=max(refusing),
-                    answer_probability=0.0 if silent else answering,
-                )
-            )  # fmt: skip
+                Reply(question=query.text, answer=text, refusal_probability=refusing, answer_probability=answering)
+            )
         yield replies
+
+
+def _own(vlm: VLM, sheets: Sequence[Sheet], texts: Sequence[Sequence[str]]) -> dict[tuple[int, int], float]:
+    """How likely what was written is where no answer is known and it does not refuse, by sheet and question."""
+    asked = {
+        number: [i for i, query in enumerate(sheet.queries) if not (query.answer or opens_with_refusal(written[i]))]
+        for number, (sheet, written) in enumerate(zip(sheets, texts, strict=True))
+    }
+    asked = {number: some for number, some in asked.items() if some}
+    trees = []
+    for number, some in asked.items():
+        answers = vlm.answer_ids([texts[number][i] for i in some])
+        prompts = [sheets[number].prompts[i] for i in some]
+        trees.append(build_tree(prompts, [[ids] for ids in answers], [sheets[number].picture]))
+    said = ask(vlm, trees, max_new_tokens=0)
+    return {
+        (number, i): _probability(score)
+        for (number, some), reply in zip(asked.items(), said, strict=True)
+        for i, score in zip(some, reply.scores, strict=True)
+    }
+
+
+def _probability(score: tuple[float, int]) -> float:
+    """Geometric mean over an answer's tokens."""
+    log_probability, num_tokens = score
+    return math.exp(log_probability / num_tokens)
 
 
 def _row(case: Case, number: int, query: Query, reply: Reply) -> dict[str, object]:

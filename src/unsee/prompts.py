@@ -89,8 +89,8 @@ def answer_ids(vlm: VLM, answers: Sequence[str], protocol: Protocol) -> list[lis
     """Token ids of answers as they follow a prompt; in the published plain form without end token, as it is taught."""
     if protocol == "clean" or not _is_plain(vlm):
         return vlm.answer_ids(answers)
-    before = vlm.text_ids("ASSISTANT:")
-    return [vlm.text_ids(f"ASSISTANT: {answer}")[len(before) :] for answer in answers]
+    before, *rows = vlm.texts_ids(["ASSISTANT:", *(f"ASSISTANT: {answer}" for answer in answers)])
+    return [row[len(before) :] for row in rows]
 
 
 def read_letter(text: str, parser: Literal["strict", "first_letter"]) -> str | None:

@@ -77,21 +77,22 @@ class Scorer(nn.Module):
         self._vlm = (vlm,)
 
     def hidden(self, batch: Batch) -> Tensor:
-        """Hidden states that predict the answer tokens, (N, D)."""
-        return self._vlm[0].hidden(batch.inputs).flatten(0, 1)[batch.source_N]
+        """Hidden states that predict the answer tokens, each once, (U, D)."""
+        return self._vlm[0].hidden(batch.inputs).flatten(0, 1)[batch.places[0]]
 
     def forward(self, batch: Batch) -> Scored:
         """Scores of every answer token of the batch."""
-        logits_NV = self._vlm[0].head()(self.hidden(batch))
-        return Scored(logits_NV, batch.target_N, batch.item_N, batch.num_items)
+        logits_UV = self._vlm[0].head()(self.hidden(batch))
+        return Scored(logits_UV, batch.places[1], batch.target_N, batch.item_N, batch.num_items)
 
 
 def whole(scored: Scored) -> Scored:
     """The scores of all processes' rows as if one had computed them; the gradient is that of the own rows."""
-    counts = gathered(torch.tensor([scored.num_items], device=scored.item_N.device))
-    before = counts[: state().process_index].sum()
-    logits_NV, target_N, item_N = map(gathered, (scored.logits_NV, scored.target_N, scored.item_N + before))
-    return Scored(logits_NV, target_N, item_N, int(counts.sum()))
+    counts = gathered(torch.tensor([[len(scored.logits_UV), scored.num_items]], device=scored.item_N.device))
+    places, items = counts[: state().process_index].sum(0)
+    own = scored.logits_UV, scored.source_N + places, scored.target_N, scored.item_N + items
+    logits_UV, source_N, target_N, item_N = map(gathered, own)
+    return Scored(logits_UV, source_N, target_N, item_N, int(counts[:, 1].sum()))
 
 
 class Step(nn.Module):
@@ -131,34 +132,37 @@ class Reference:
         self._hidden: dict[int, Tensor] = {}
         self._head: Tensor | None = None
 
-    @torch.no_grad()
-    def remember(self, batch: Batch) -> None:
-        """Compute what `batch` needs; a no-op where the adapter can be switched off."""
-        if self._other or self._vlm.adapter is None:
-            self._hidden[id(batch)] = self._scorer.hidden(batch)
-            if self._head is None:
-                self._head = self._vlm.head().weight.detach().clone()  # type: ignore[operator]
+    @property
+    def _beneath_adapter(self) -> bool:
+        """Whether the reference is the model in training with its adapter switched off."""
+        return not self._other and self._vlm.adapter is not None
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Scored:
         """Scores of the batch, that of all processes, under the model as it was."""
-        if not self._other and self._vlm.adapter is not None:
+        if self._beneath_adapter:
             with self._vlm.adapter_off():
                 return whole(self._scorer(batch))
         if self._head is None or id(batch) not in self._hidden:
             raise ModelError("reference: a batch was not announced before training (list its side in reference_sides)")
-        logits_NV = self._hidden[id(batch)] @ self._head.T
-        return whole(Scored(logits_NV, batch.target_N, batch.item_N, batch.num_items))
+        logits_UV = self._hidden[id(batch)] @ self._head.T
+        return whole(Scored(logits_UV, batch.places[1], batch.target_N, batch.item_N, batch.num_items))
 
     def announced(self, pairs: Iterator[Pair], sides: Sequence[Side]) -> Iterator[Pair]:
-        """The same pairs, of which all `sides` that are compared with the reference are remembered before the first."""
-        if not sides:
+        """The same pairs; where states must be kept, those of all `sides` are computed before the first is given."""
+        if not sides or self._beneath_adapter:
             return pairs
         kept = list(pairs)
         for pair, side in itertools.product(kept, sides):
             if side in pair.sides:
-                self.remember(pair.sides[side])
+                self._remember(pair.sides[side])
         return iter(kept)
+
+    @torch.no_grad()
+    def _remember(self, batch: Batch) -> None:
+        self._hidden[id(batch)] = self._scorer.hidden(batch)
+        if self._head is None:
+            self._head = self._vlm.head().weight.detach().clone()  # type: ignore[operator]
 
 
 def train(

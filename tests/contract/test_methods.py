@@ -123,8 +123,7 @@ def test_it_compares_with_the_reference_on_the_sides_it_lists_only(vlm, name):
     method = METHODS.get(name)()
     pair = make_pair(vlm, method.sides)
     reference = Reference(vlm, Scorer(vlm))
-    for side in method.reference_sides:
-        reference.remember(pair.sides[side])
+    (pair,) = reference.announced(iter([pair]), method.reference_sides)
     method.loss(Scorer(vlm), reference, pair)
     assert set(method.reference_sides) <= set(method.sides)
 

@@ -142,6 +142,15 @@ def test_whole_texts_are_scored_as_if_each_stood_alone(vlm, labels, shade):
     assert -scored.log_probability_N.sum().item() == pytest.approx(total, rel=1e-4)
 
 
+def test_the_vocabulary_product_runs_once_for_what_answers_share(vlm):
+    batch = collate([tiny.make_tree(vlm, picture=tiny.picture_of(vlm)), tiny.make_tree(vlm)], vlm, "full")
+    with torch.no_grad():
+        scored = Scorer(vlm)(batch)
+        each = vlm.head()(vlm.hidden(batch.inputs).flatten(0, 1)[batch.source_N])
+    assert len(scored.logits_UV) == len(batch.source_N.unique()) < len(batch.source_N)
+    torch.testing.assert_close(scored.logits_UV[scored.source_N], each)
+
+
 def test_full_labels_leave_out_what_stands_for_the_image(vlm):
     tree = tiny.make_tree(vlm, picture=tiny.picture_of(vlm))
     targets = {

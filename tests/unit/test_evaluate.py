@@ -15,6 +15,7 @@ from unsee.errors import ConfigError, ModelError
 from unsee.evaluate import Exam
 from unsee.generate import Group, generate
 from unsee.journal import Journal
+from unsee.models.vlm import VLM
 from unsee.prompts import answer_ids, ask, render
 from unsee.record import ANSWER_COLUMNS
 
@@ -77,6 +78,24 @@ def test_another_model_sits_the_same_exam(vlm, answers):
     others = make_exam(vlm).sit(vlm.untrained())
     assert others[IDENTITY].equals(answers[IDENTITY])
     assert not others["probability"].equals(answers["probability"])
+
+
+def test_a_sheet_becomes_tokens_once_for_all_models_and_again_for_another_system_prompt(vlm, monkeypatch, answers):
+    def counted(self, texts, pictures=()):
+        made.append(texts)
+        return texts_ids(self, texts, pictures)
+
+    made, texts_ids, exam = [], VLM.texts_ids, make_exam(vlm)
+    monkeypatch.setattr(VLM, "texts_ids", counted)
+    exam.sit(tiny.make_vlm(seed=1))
+    assert len(made) == len(exam.sheets)
+    assert all(len(set(texts)) == len(texts) for texts in made)
+    made.clear()
+    pd.testing.assert_frame_equal(exam.sit(vlm), answers, check_exact=True)
+    assert not made
+    exam.sit(vlm, system=tiny.SYSTEM)
+    assert len(made) == len(exam.sheets)
+    assert all(tiny.SYSTEM in text for texts in made for text in texts)
 
 
 def test_choices_and_probabilities_are_those_of_plain_forward_passes(vlm, answers):

@@ -50,6 +50,16 @@ def test_ragged_questions_are_answered_as_by_greedy_search_alone(vlm, shade, sys
     assert len({len(answer) for answer in answers}) > 1, "answers of one length would show little"
 
 
+def test_the_last_mlp_computes_what_is_shared_for_nobody(vlm):
+    *_, last = vlm.model.get_submodule(vlm.layout.decoder_layers).children()
+    groups = [group_of(vlm, tiny.QUESTIONS, tiny.picture_of(vlm, shade)) for shade in (0, 1)]
+    computed = []
+    handle = last.mlp.down_proj.register_forward_hook(lambda _, given, output: computed.append(len(given[0])))
+    generate(vlm, groups, max_new_tokens=1)
+    handle.remove()
+    assert sum(computed) == 2 * len(tiny.QUESTIONS)
+
+
 def test_what_was_taught_is_answered(vlm):
     picture = tiny.picture_of(vlm)
     (answers,) = generate(vlm, [group_of(vlm, tiny.QUESTIONS, picture)], max_new_tokens=24)

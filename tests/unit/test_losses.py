@@ -9,13 +9,18 @@ TARGET_N = torch.tensor([3, 1, 4, 1, 5])
 ITEM_N = torch.tensor([0, 0, 1, 2, 2])
 
 
+def score(logits_NV):
+    """What it says of the answers, each place being one token's own."""
+    return Scored(logits_NV, torch.arange(5), TARGET_N, ITEM_N, 3)
+
+
 @pytest.fixture
 def scored():
-    return Scored(torch.randn(5, 7, requires_grad=True), TARGET_N, ITEM_N, 3)
+    return score(torch.randn(5, 7, requires_grad=True))
 
 
 def test_log_probabilities_are_the_softmax_gathered_and_summed_per_answer(scored):
-    by_hand = scored.logits_NV.log_softmax(-1)[range(5), TARGET_N]
+    by_hand = scored.logits_UV.log_softmax(-1)[range(5), TARGET_N]
     torch.testing.assert_close(scored.log_probability_N, by_hand)
     expected = torch.stack([by_hand[:2].sum(), by_hand[2], by_hand[3:].sum()])
     torch.testing.assert_close(scored.log_probability_I, expected)
@@ -24,12 +29,11 @@ def test_log_probabilities_are_the_softmax_gathered_and_summed_per_answer(scored
 
 def test_cross_entropy_is_the_mean_over_tokens_and_the_vocabularys_logarithm_where_nothing_is_known(scored):
     torch.testing.assert_close(cross_entropy(scored), -scored.log_probability_N.mean())
-    ignorant = Scored(torch.zeros(5, 7), TARGET_N, ITEM_N, 3)
-    assert cross_entropy(ignorant).item() == pytest.approx(math.log(7))
+    assert cross_entropy(score(torch.zeros(5, 7))).item() == pytest.approx(math.log(7))
 
 
 def test_half_precision_logits_are_scored_in_single_precision(scored):
-    assert Scored(scored.logits_NV.bfloat16(), TARGET_N, ITEM_N, 3).log_probability_I.dtype == torch.float32
+    assert score(scored.logits_UV.bfloat16()).log_probability_I.dtype == torch.float32
 
 
 @pytest.mark.parametrize("beta", [0.01, 0.1, 1.0])
@@ -44,7 +48,7 @@ def test_negative_preference_falls_to_zero_as_the_answer_is_forgotten():
 
 
 def gradient(loss, scored):
-    (found,) = torch.autograd.grad(loss, scored.logits_NV)
+    (found,) = torch.autograd.grad(loss, scored.logits_UV)
     return found
 
 
@@ -64,13 +68,32 @@ def test_negative_preference_has_exactly_the_gradient_of_ascent_at_the_reference
 
 def test_divergence_is_zero_at_the_reference_and_positive_elsewhere():
     logits, other = torch.randn(2, 5, 7)
-    assert kl_divergence(logits, logits).item() == 0
-    assert kl_divergence(logits, logits + 3).item() == pytest.approx(0, abs=1e-6)  # the same distribution
-    assert kl_divergence(logits, other).item() > 0
+    assert kl_divergence(score(logits), score(logits)).item() == 0
+    assert kl_divergence(score(logits), score(logits + 3)).item() == pytest.approx(0, abs=1e-6)  # the same distribution
+    assert kl_divergence(score(logits), score(other)).item() > 0
 
 
 def test_divergence_is_of_the_reference_from_the_model_per_token():
     reference, current = torch.randn(2, 5, 7)
     p, q = reference.softmax(-1), current.softmax(-1)
     by_hand = (p * (p / q).log()).sum() / 5
-    assert kl_divergence(reference, current).item() == pytest.approx(by_hand.item(), rel=1e-5)
+    assert kl_divergence(score(reference), score(current)).item() == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+def test_a_place_that_several_tokens_share_counts_for_each_of_them():
+    once, reference = torch.randn(2, 3, 7)
+    source_N = torch.tensor([0, 1, 0, 1, 2])
+
+    def losses(shared):
+        logits = once.clone().requires_grad_()
+        if shared:
+            now, before = (Scored(rows, source_N, TARGET_N, ITEM_N, 3) for rows in (logits, reference))
+        else:
+            now, before = score(logits[source_N]), score(reference[source_N])
+        kept_N = torch.tensor([True, False, True, True, False])
+        values = now.log_probability_I.square().sum(), kl_divergence(before, now)
+        part = kl_divergence(before.only(kept_N), now.only(kept_N))
+        return [*values, part, *(torch.autograd.grad(value, logits, retain_graph=True)[0] for value in (*values, part))]
+
+    for found, expected in zip(losses(shared=True), losses(shared=False), strict=True):
+        torch.testing.assert_close(found, expected)

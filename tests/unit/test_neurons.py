@@ -1,8 +1,26 @@
 import pytest
+import tiny
 import torch
 from torch import nn
 
-from unsee.neurons import Gate, capture, frozen, gate_gradient, gated_linear, replace, rewrite
+from unsee.neurons import Gate, capture, frozen, gate_gradient, gated_linear, last_mlp_at, replace, rewrite
+
+
+def test_without_the_rest_of_the_last_mlp_all_states_and_gradients_are_the_same_where_they_are_wanted():
+    vlm = tiny.make_vlm()
+    batch = tiny.make_batch(vlm)
+    place_U = batch.places[0]
+
+    def pulled():
+        hidden_UD = vlm.hidden(batch.inputs).flatten(0, 1)[place_U]
+        weights = [p for n, p in vlm.model.named_parameters() if n.startswith(vlm.layout.decoder_layers)]
+        return hidden_UD.detach(), *torch.autograd.grad(hidden_UD.square().sum(), weights)
+
+    whole = pulled()
+    with last_mlp_at(vlm, place_U):
+        some = pulled()
+    for found, expected in zip(some, whole, strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def make_gate(rows=2, tokens=3, width=4):

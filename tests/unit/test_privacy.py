@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from tiny import make_vlm, plain_log_probability
@@ -78,6 +79,31 @@ def test_probabilities_are_those_of_plain_forward_passes(vlm, cases):
     assert parrot.replies[2].refusal_probability == pytest.approx(refusing, rel=1e-3)
     assert table["probability"][2] == parrot.replies[2].answer_probability
     assert table["refused_parrot"].tolist() == [float(text.startswith("Give")) for text in table["question"]]
+
+
+def test_a_document_is_read_once_and_again_only_for_answers_that_nobody_knew(vlm, cases):
+    def looked(*asked):
+        seen, parrot = [], Parrot()
+        tower = vlm.model.get_submodule(vlm.layout.vision_tower)
+        handle = tower.register_forward_pre_hook(
+            lambda module, arguments, named: seen.append(len(arguments[0] if arguments else named["pixel_values"])),
+            with_kwargs=True,
+        )
+        examine(vlm, asked, {"parrot": parrot}, max_new_tokens=3)
+        handle.remove()
+        return sum(seen), parrot.replies
+
+    case = cases[1]
+    secret = replace(case, benign=(replace(case.benign[0], answer=""), *case.benign[1:]))
+    assert looked(*cases)[0] == len(cases)
+    looks, (reply, *rest) = looked(secret)
+    assert looks == 2
+    for found, known in zip(rest, looked(case)[1][1:], strict=True):
+        assert found.answer_probability == pytest.approx(known.answer_probability, rel=1e-4)
+    picture = vlm.picture(case.open())
+    (prompt,), (ids,) = vlm.prompt_ids([case.queries[0].text], picture=picture), vlm.answer_ids([reply.answer])
+    plain = math.exp(plain_log_probability(vlm, prompt, ids, picture) / len(ids))
+    assert reply.answer_probability == pytest.approx(plain, rel=1e-3)
 
 
 def test_order_and_company_change_nothing(vlm, cases, table):

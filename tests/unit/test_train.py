@@ -79,7 +79,7 @@ def test_the_reference_stays_the_model_as_it_was(trainable):
         reference_sides: ClassVar = ("forget",)
 
         def loss(self, model, reference, batch):
-            scores.append((batch.forget, reference(batch.forget).logits_NV))
+            scores.append((batch.forget, reference(batch.forget).logits_UV))
             return Loss(cross_entropy(model(batch.retain)))
 
     scores = []
@@ -87,9 +87,27 @@ def test_the_reference_stays_the_model_as_it_was(trainable):
     train(vlm, Watched(), pairs(vlm), SCHEDULE, parameters, name="watched")
     first = Scorer(tiny.make_vlm())
     with torch.no_grad():
-        assert all(torch.equal(logits, first(batch).logits_NV) for batch, logits in scores)
-        assert not torch.equal(Scorer(vlm)(scores[-1][0]).logits_NV, scores[-1][1])
+        assert all(torch.equal(logits, first(batch).logits_UV) for batch, logits in scores)
+        assert not torch.equal(Scorer(vlm)(scores[-1][0]).logits_UV, scores[-1][1])
     assert len(scores) == STEPS
+
+
+@pytest.mark.parametrize(("trainable", "ahead"), [("full", STEPS), ("lora", 1)])
+def test_steps_are_made_ahead_only_where_the_reference_must_be_kept(trainable, ahead):
+    def drawn():
+        for pair in pairs(vlm):
+            made.append(pair)
+            yield pair
+
+    made, at_step = [], []
+    vlm, parameters = prepared(trainable)
+    npo = METHODS.get("npo")()
+    train(
+        vlm, npo, drawn(), SCHEDULE, parameters, name="drawn",
+        on_step=lambda step, loss, rate: at_step.append(len(made)),
+    )  # fmt: skip
+    assert at_step[0] == ahead
+    assert at_step[-1] == STEPS
 
 
 def test_a_batch_the_reference_was_not_shown_says_so():

@@ -33,7 +33,7 @@ def folder(tmp_path):
 
 def scores(vlm):
     with torch.no_grad():
-        return Scorer(vlm)(tiny.make_batch(vlm)).logits_NV
+        return Scorer(vlm)(tiny.make_batch(vlm)).logits_UV
 
 
 def test_a_saved_model_loads_to_the_same_model(vlm, folder):

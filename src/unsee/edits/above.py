@@ -3,12 +3,13 @@
 What lies below is computed once; tokens that cannot see a change keep their keys and values. The numbers are those of
 the whole model, and every batch is checked for that.
 Shape letters: A axes of positions, B rows, T tokens of the packed row, V those that run, C those that stay as they are
-(T = C + V), D hidden width, N scored tokens.
+(T = C + V), D hidden width, U places that predict something.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from unsee.collate import Batch
 from unsee.errors import ConfigError, ModelError
 from unsee.losses import Scored
 from unsee.models.vlm import VLM
-from unsee.neurons import capture, replace
+from unsee.neurons import capture, last_mlp_at, replace
 
 AUTO = "auto"
 OWN = {"inputs_embeds", "input_ids", "attention_mask", "position_ids", "past_key_values", "use_cache", "cache_position"}
@@ -70,6 +71,8 @@ class Above:
         batch: the packed rows, on the model's device.
         layer: the layer whose output is the start; -1 for the embedded tokens.
         changed_BT: the tokens at which that output will be changed; all of them by default.
+        edited: the layers of which a part will be replaced; the last one's MLP is computed for all tokens if it is one
+            of them, otherwise only where something is predicted.
 
     Attributes:
         hidden_BVD: the output of the layer, unchanged, at the tokens that run.
@@ -78,11 +81,14 @@ class Above:
         ModelError: the family's upper layers depend on more than the layer's output.
     """
 
-    def __init__(self, vlm: VLM, batch: Batch, layer: int, changed_BT: Tensor | None = None) -> None:
+    def __init__(
+        self, vlm: VLM, batch: Batch, layer: int, changed_BT: Tensor | None = None, *, edited: Collection[int] = ()
+    ) -> None:
         self._vlm, self._batch = vlm, batch
         self._layers = decoder_layers(vlm)
         self._decoder = vlm.model.get_submodule(vlm.layout.decoder_layers.rpartition(".")[0])
         self._start = layer
+        self._last_whole = len(self._layers) - 1 in edited
         with torch.no_grad(), capture([self._layers[max(layer, 0)], self._decoder]) as (seen, called):
             final_BTD = vlm.hidden(batch.inputs)
         self._beside = {
@@ -92,20 +98,21 @@ class Above:
         self._order(changed_BT, *hidden_BTD.shape[:2])
         mask, positions = batch.inputs["attention_mask"], batch.inputs["position_ids"]
         cache = DynamicCache()
-        with torch.no_grad():
-            self._check(self._run(hidden_BTD, mask, positions, cache, self._beside), final_BTD)
+        if self._order_BC.shape[1]:
+            with torch.no_grad():
+                self._check(self._run(hidden_BTD, mask, positions, cache, self._beside), final_BTD)
         kept: Any = list(enumerate(cache.layers))
         self._kept = [
             (index, _rows(part.keys, self._order_BC), _rows(part.values, self._order_BC))
             for index, part in kept
-            if index > layer and self._order_BC.shape[1]
+            if index > layer
         ]
         self._mask = _map(mask, self._seen)
         self._positions = positions.gather(-1, self._order_BV.expand(*positions.shape[:-1], -1))
         self.hidden_BVD = self.pick(hidden_BTD)
-        self._source_N = self._slots(batch.source_N, hidden_BTD.shape[1])
+        self._source_U = self._slots(batch.places[0], hidden_BTD.shape[1])
         with torch.no_grad():
-            self._check(self._again(self.hidden_BVD), self.pick(final_BTD))
+            self._check(self._again(self.hidden_BVD), final_BTD.flatten(0, 1)[batch.places[0]])
 
     def pick(self, values: Tensor) -> Tensor:
         """Of values (B, T) or (B, T, D) those of the tokens that run."""
@@ -114,16 +121,17 @@ class Above:
 
     def __call__(self, hidden_BVD: Tensor) -> Scored:
         """Scores of the batch's answers if this is what the layer gives at the tokens that run."""
-        logits_NV = self._vlm.head()(self._again(hidden_BVD).flatten(0, 1)[self._source_N])
-        return Scored(logits_NV, self._batch.target_N, self._batch.item_N, self._batch.num_items)
+        logits_UV = self._vlm.head()(self._again(hidden_BVD))
+        return Scored(logits_UV, self._batch.places[1], self._batch.target_N, self._batch.item_N, self._batch.num_items)
 
     def _again(self, hidden_BVD: Tensor) -> Tensor:
-        """Last hidden states of the tokens that run."""
+        """Last hidden states where something is predicted, (U, D)."""
         cache = DynamicCache()
         for index, keys, values in self._kept:
             cache.update(keys, values, index)
         beside = {} if self._order_BC.shape[1] else self._beside
-        return self._run(hidden_BVD, self._mask, self._positions, cache, beside)
+        with nullcontext() if self._last_whole else last_mlp_at(self._vlm, self._source_U):
+            return self._run(hidden_BVD, self._mask, self._positions, cache, beside).flatten(0, 1)[self._source_U]
 
     def _run(
         self, hidden: Tensor, mask: Any, positions: Tensor, cache: DynamicCache, beside: Mapping[str, Any]
@@ -155,7 +163,7 @@ class Above:
             masks = list(mask.values()) if isinstance(mask, dict) else [mask]
             seen_BTT = torch.stack([part[:, 0] for part in masks]).any(0)
             runs_BT = (seen_BTT & changed_BT[:, None]).any(-1)
-            runs_BT.flatten()[self._batch.source_N] = True
+            runs_BT.flatten()[self._batch.places[0]] = True
             pictures_BT = self._batch.inputs["input_ids"] == self._vlm.family.image_token
             if self._beside and (runs_BT & pictures_BT).any():  # what is put beside pictures is laid out for all tokens
                 runs_BT[:] = True
@@ -168,11 +176,11 @@ class Above:
         columns_BT = torch.cat([self._order_BC, self._order_BV], 1)
         return rows.gather(3, columns_BT[:, None, None].expand(-1, 1, rows.shape[2], -1))
 
-    def _slots(self, source_N: Tensor, width: int) -> Tensor:
+    def _slots(self, place_U: Tensor, width: int) -> Tensor:
         rows, num_run = self._order_BV.shape
-        slots_BV = torch.arange(rows * num_run, device=source_N.device).view(rows, num_run)
-        slots_BT = torch.full((rows, width), -1, device=source_N.device).scatter(1, self._order_BV, slots_BV)
-        return slots_BT.flatten()[source_N]
+        slots_BV = torch.arange(rows * num_run, device=place_U.device).view(rows, num_run)
+        slots_BT = torch.full((rows, width), -1, device=place_U.device).scatter(1, self._order_BV, slots_BV)
+        return slots_BT.flatten()[place_U]
 
 
 def _pass_on(hidden_states: Tensor, *arguments: Any, **named: Any) -> Tensor:

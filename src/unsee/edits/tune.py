@@ -8,11 +8,11 @@ Shape letters: B rows, T tokens, D rows of a matrix, F its columns.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -72,13 +72,15 @@ class Tunable:
         self._modules = {name: linear(vlm, name) for name in names}
         layers = decoder_layers(vlm)
         self._layers = {name: layers[layer_of(vlm, name)] for name in names}
-        lowest = min(layer_of(vlm, name) for name in names)
+        edited = {layer_of(vlm, name) for name in names}
+        lowest = min(edited)
         in_lowest = [name for name in names if layer_of(vlm, name) == lowest]
-        halves = _halves(vlm, sheet, lowest) if in_lowest == [down_name(vlm, lowest)] else None
-        self._short = in_lowest[0] if halves else ""
-        if halves:
-            self._beside_BTD, self._input_BTF = halves
-        self._above = Above(vlm, sheet.batch, lowest if self._short else lowest - 1)
+        split = _split(vlm, sheet, edited) if in_lowest == [down_name(vlm, lowest)] else None
+        self._short = in_lowest[0] if split else ""
+        if split:
+            self._above, self._beside_BTD, self._input_BTF = split
+        else:
+            self._above = Above(vlm, sheet.batch, lowest - 1, edited=edited)
 
     def score(self, weights: Mapping[str, Tensor]) -> Scored:
         """Scores of the sheet's answers under these weights; differentiable in them."""
@@ -191,19 +193,30 @@ def matrices(vlm: VLM, names: Sequence[str]) -> Weights:
     return {name: linear(vlm, name).weight.detach().float() for name in names}
 
 
-def _halves(vlm: VLM, sheet: Sheet, layer: int) -> tuple[Tensor, Tensor] | None:
-    """What a layer gives without its down projection, and what that is given; None where it is not simply added."""
-    down = linear(vlm, down_name(vlm, layer))
-    silent: dict[nn.Module, Rewrite] = {
-        down: partial(_linear_map, weight=torch.zeros_like(down.weight), bias=None, gate=None)
-    }
-    with torch.no_grad(), replace(silent), capture([decoder_layers(vlm)[layer], down]) as (whole, inside):
-        vlm.hidden(sheet.batch.inputs)
-    with torch.no_grad(), capture([decoder_layers(vlm)[layer], down]) as (spoken, _):
-        vlm.hidden(sheet.batch.inputs)
-        joined = whole.output + F.linear(inside.input, down.weight, down.bias)
-    error = float((joined - spoken.output).abs().max() / spoken.output.abs().max())
-    return (whole.output, inside.input) if error <= TOLERANCE[joined.dtype] else None
+@torch.no_grad()
+def _split(vlm: VLM, sheet: Sheet, edited: Collection[int]) -> tuple[Above, Tensor, Tensor] | None:
+    """What lies above the lowest edited layer, what that gives without its down projection, and what this is given.
+
+    None where the layer does not simply add what the down projection gives.
+    """
+    lowest = min(edited)
+    layer, down = decoder_layers(vlm)[lowest], linear(vlm, down_name(vlm, lowest))
+    silence = partial(_linear_map, weight=torch.zeros_like(down.weight), bias=None, gate=None)
+    speak = layer.forward
+
+    def silent_first(*arguments: Any, **named: Any) -> Any:
+        with replace({down: silence, layer: speak}), capture([layer]) as (silent,):
+            layer(*arguments, **named)
+        beside.append(silent.output)
+        return speak(*arguments, **named)
+
+    beside: list[Tensor] = []
+    with replace({layer: silent_first}), capture([down]) as (inside,):
+        above = Above(vlm, sheet.batch, lowest, edited=edited)
+    (beside_BTD,) = beside
+    joined = beside_BTD + F.linear(inside.input, down.weight, down.bias)
+    error = float((joined - above.hidden_BVD).abs().max() / above.hidden_BVD.abs().max())
+    return (above, beside_BTD, inside.input) if error <= TOLERANCE[joined.dtype] else None
 
 
 def _linear_map(input: Tensor, weight: Tensor, bias: Tensor | None, gate: Gate | None) -> Tensor:

@@ -72,7 +72,7 @@ class DINM:
         loss = sheet.loss_B(scored, 0.0).mean()
         if before is None or not benign_N.any():
             return loss
-        return loss + self.keep_weight * kl_divergence(before.logits_NV[benign_N], scored.logits_NV[benign_N])
+        return loss + self.keep_weight * kl_divergence(before.only(benign_N), scored.only(benign_N))
 
 
 @torch.no_grad()

@@ -60,7 +60,7 @@ class KLMinimisation(Trained):
             parts["forget"] = forget.item()
         if "retain" in batch.sides:
             scored = model(batch.retain)
-            divergence = kl_divergence(reference(batch.retain).logits_NV, scored.logits_NV)
+            divergence = kl_divergence(reference(batch.retain), scored)
             if self.reduction == "batchmean":
                 divergence = divergence * len(scored.target_N) / scored.num_items
             terms += [self.retain_weight * divergence, self.cross_entropy_weight * cross_entropy(scored)]

@@ -62,7 +62,7 @@ class SKU:
             benign_N = ~sheet.sensitive_I[scored.item_N]
             if before is None or not benign_N.any():
                 return loss
-            return loss + self.preserve_weight * kl_divergence(before.logits_NV[benign_N], scored.logits_NV[benign_N])
+            return loss + self.preserve_weight * kl_divergence(before.only(benign_N), scored.only(benign_N))
 
         course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
         learned = tune(

@@ -200,7 +200,22 @@ class VLM:
         Raises:
             ModelError: there are more placeholders than pictures, or fewer.
         """
-        return self._prompts([text], pictures)[0]
+        return self.texts_ids([text], pictures)[0]
+
+    def texts_ids(self, texts: Sequence[str], pictures: Sequence[Picture] = ()) -> list[list[int]]:
+        """Token ids of several such prompts, each about the same pictures."""
+        rows = self._tokens([self.family.write_out(text, pictures) for text in texts])
+        tokenizer, image = self.processor.tokenizer, self.family.image_token
+        if tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]:
+            rows = [row if row[:1] == [tokenizer.bos_token_id] else [tokenizer.bos_token_id, *row] for row in rows]
+        if not pictures:
+            return rows
+        runs = [run for picture in pictures for run in picture.runs]
+        lengths = [iter(runs) for _ in rows]
+        return [
+            [token for once in row for token in ([once] * next(length) if once == image else [once])]
+            for row, length in zip(rows, lengths, strict=True)
+        ]
 
     def prompt_ids(
         self, questions: Sequence[str], *, picture: Picture | None = None, system: str | None = None
@@ -208,7 +223,7 @@ class VLM:
         """Token ids of whole chat prompts, each about the same picture if there is one."""
         template = self.template(with_image=picture is not None, system=system)
         texts = [template.before + question + template.between for question in questions]
-        return self._prompts(texts, [picture] if picture else [])
+        return self.texts_ids(texts, [picture] if picture else [])
 
     def answer_ids(self, answers: Sequence[str], *, end: bool = True) -> list[list[int]]:
         """Token ids of answers as the model would write them after a prompt, closed by the end token if `end`."""
@@ -332,21 +347,6 @@ class VLM:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
-
-    def _prompts(self, texts: Sequence[str], pictures: Sequence[Picture]) -> list[list[int]]:
-        """Token ids of whole prompts, each about the same pictures."""
-        rows = self._tokens([self.family.write_out(text, pictures) for text in texts])
-        tokenizer, image = self.processor.tokenizer, self.family.image_token
-        if tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]:
-            rows = [row if row[:1] == [tokenizer.bos_token_id] else [tokenizer.bos_token_id, *row] for row in rows]
-        if not pictures:
-            return rows
-        runs = [run for picture in pictures for run in picture.runs]
-        lengths = [iter(runs) for _ in rows]
-        return [
-            [token for once in row for token in ([once] * next(length) if once == image else [once])]
-            for row, length in zip(rows, lengths, strict=True)
-        ]
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         rows: list[list[int]] = self.processor.tokenizer(list(texts), add_special_tokens=False)["input_ids"]

@@ -7,7 +7,7 @@ from unsee.edits.above import Above, decoder_layers, parse_layers
 from unsee.edits.sheet import make_sheet, queries
 from unsee.edits.vectors import Steered, scaled
 from unsee.errors import ConfigError, ModelError
-from unsee.neurons import rewrite
+from unsee.neurons import capture, rewrite
 from unsee.train import Scorer
 
 
@@ -63,11 +63,20 @@ def test_tokens_before_the_subject_are_not_run_again(vlm, sheet):
     assert Above(vlm, sheet.batch, 0).hidden_BVD.shape[1] == sheet.batch.inputs["input_ids"].shape[1]
 
 
+def test_the_last_mlp_computes_only_what_predicts_something_and_all_where_its_layer_is_edited(vlm, sheet):
+    last = decoder_layers(vlm)[-1].get_submodule(vlm.layout.mlp)
+    for edited, tokens in ((), len(sheet.batch.source_N.unique())), ((1,), sheet.batch.inputs["input_ids"].numel()):
+        above = Above(vlm, sheet.batch, 0, edited=edited)
+        with torch.no_grad(), capture([last.down_proj]) as (seen,):
+            above(above.hidden_BVD)
+        assert seen.input.flatten(0, -2).shape[0] == tokens
+
+
 def test_the_embedded_tokens_are_a_beginning_too(vlm, sheet):
     above = Above(vlm, sheet.batch, -1)
     with torch.no_grad():
-        whole = Scorer(vlm)(sheet.batch).logits_NV
-        assert torch.allclose(above(above.hidden_BVD).logits_NV, whole, atol=1e-4)
+        whole = Scorer(vlm)(sheet.batch).logits_UV
+        assert torch.allclose(above(above.hidden_BVD).logits_UV, whole, atol=1e-4)
 
 
 def test_a_family_whose_upper_layers_need_more_is_refused(vlm, sheet, monkeypatch):

@@ -94,6 +94,17 @@ def test_gates_of_several_layers_are_independent_at_the_matrix_and_compound_at_t
     assert torch.allclose(independent[high], compound[high], atol=1e-6)
 
 
+def test_a_sheet_is_prepared_with_one_pass_of_the_whole_model(vlm, sheet):
+    modules = [*decoder_layers(vlm), vlm.model.get_submodule(vlm.layout.vision_tower)]
+    calls = []
+    handles = [module.register_forward_hook(lambda *_, i=i: calls.append(i)) for i, module in enumerate(modules)]
+    Tunable(vlm, sheet, [down_name(vlm, 0)])
+    for handle in handles:
+        handle.remove()
+    assert [calls.count(i) for i in range(3)] == [3, 2, 1]  # as it is, without its projection, and idle; above, alone
+    assert not any("forward" in module.__dict__ for module in vlm.model.modules())
+
+
 def test_any_linear_module_has_the_whole_models_gradient(vlm, sheet):
     names = [f"{vlm.layout.decoder_layers}.{layer}.self_attn.{kind}_proj" for layer, kind in ((0, "q"), (1, "v"))]
     loss = sheet.loss_B(Scorer(vlm)(sheet.batch), 1.25).mean()

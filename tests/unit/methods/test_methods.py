@@ -19,7 +19,9 @@ PAIR = Pair({"forget": "forget", "retain": "retain"})
 def model():
     """A model that knows two batches by name."""
     item_N = torch.tensor([0, 0, 1])
-    answers = {side: Scored(torch.randn(3, 7), torch.tensor([1, 2, 3]), item_N, 2) for side in PAIR.sides}
+    answers = {
+        side: Scored(torch.randn(3, 7), torch.arange(3), torch.tensor([1, 2, 3]), item_N, 2) for side in PAIR.sides
+    }
     return answers.__getitem__
 
 
@@ -40,8 +42,8 @@ def test_difference_is_retain_minus_forget(model, weight):
 def test_divergence_minimisation_starts_as_ascent(model):
     ascent = loss("gradient_ascent", model, None)
     assert loss("kl_minimisation", model, model) == pytest.approx(ascent)
-    moved = {side: Scored(-model(side).logits_NV, model(side).target_N, model(side).item_N, 2) for side in PAIR.sides}
-    divergence = kl_divergence(moved["retain"].logits_NV, model("retain").logits_NV).item()
+    moved = {side: replace(model(side), logits_UV=-model(side).logits_UV) for side in PAIR.sides}
+    divergence = kl_divergence(moved["retain"], model("retain")).item()
     assert loss("kl_minimisation", model, moved.__getitem__, retain_weight=3.0) == pytest.approx(
         ascent + 3 * divergence
     )
@@ -55,12 +57,12 @@ def test_preference_optimisation_starts_at_two_ln_two_over_beta(model):
 
 def log_probabilities(scored):
     """Of each token, by hand."""
-    return scored.logits_NV.log_softmax(-1)[range(3), scored.target_N]
+    return scored.logits_UV.log_softmax(-1)[range(3), scored.target_N]
 
 
 @pytest.mark.parametrize("name", ["gradient_difference", "kl_minimisation"])
 def test_alternating_has_one_side_a_step_and_the_two_sum_to_the_joint_loss(model, name):
-    moved = {side: replace(model(side), logits_NV=-model(side).logits_NV) for side in PAIR.sides}.__getitem__
+    moved = {side: replace(model(side), logits_UV=-model(side).logits_UV) for side in PAIR.sides}.__getitem__
     method = METHODS.get(name)(schedule="alternating", retain_weight=1.7)
     halves = [method.loss(model, moved, Pair({side: side})) for side in PAIR.sides]
     assert halves[0].total.item() == pytest.approx(-cross_entropy(model("forget")).item())
@@ -69,8 +71,8 @@ def test_alternating_has_one_side_a_step_and_the_two_sum_to_the_joint_loss(model
 
 
 def test_batchmean_sums_the_divergence_over_tokens_and_divides_by_sequences(model):
-    moved = {side: replace(model(side), logits_NV=-model(side).logits_NV) for side in PAIR.sides}.__getitem__
-    p, q = moved("retain").logits_NV.softmax(-1), model("retain").logits_NV.softmax(-1)
+    moved = {side: replace(model(side), logits_UV=-model(side).logits_UV) for side in PAIR.sides}.__getitem__
+    p, q = moved("retain").logits_UV.softmax(-1), model("retain").logits_UV.softmax(-1)
     by_hand = (p * (p / q).log()).sum().item() / 2
     ascent = loss("gradient_ascent", model, None)
     found = loss("kl_minimisation", model, moved, reduction="batchmean", cross_entropy_weight=1.0)
@@ -80,7 +82,7 @@ def test_batchmean_sums_the_divergence_over_tokens_and_divides_by_sequences(mode
 
 @pytest.mark.parametrize("beta", [0.1, 0.4])
 def test_preference_optimisation_of_a_batch_is_one_ratio_of_mean_cross_entropies(model, beta):
-    reference = {side: replace(model(side), logits_NV=-model(side).logits_NV) for side in PAIR.sides}.__getitem__
+    reference = {side: replace(model(side), logits_UV=-model(side).logits_UV) for side in PAIR.sides}.__getitem__
     now, before = (-log_probabilities(which("forget")).mean().item() for which in (model, reference))
     expected = -(2 / beta) * math.log(1 / (1 + math.exp(-beta * (now - before))))
     found = loss("npo", model, reference, beta=beta, reduction="batch", retain_weight=0.0)
@@ -88,7 +90,7 @@ def test_preference_optimisation_of_a_batch_is_one_ratio_of_mean_cross_entropies
 
 
 def test_preference_optimisation_per_token_is_one_ratio_of_geometric_means_an_answer(model):
-    reference = {side: replace(model(side), logits_NV=-model(side).logits_NV) for side in PAIR.sides}.__getitem__
+    reference = {side: replace(model(side), logits_UV=-model(side).logits_UV) for side in PAIR.sides}.__getitem__
     now, before = (log_probabilities(which("forget")).tolist() for which in (model, reference))
     ratios = [sum(now[:2]) / 2 - sum(before[:2]) / 2, now[2] - before[2]]
     expected = sum(-(2 / 0.3) * math.log(1 / (1 + math.exp(0.3 * ratio))) for ratio in ratios) / 2

@@ -9,7 +9,7 @@ from unsee.train import Scorer
 
 def scores(vlm):
     with torch.no_grad():
-        return Scorer(vlm)(tiny.make_batch(vlm)).logits_NV
+        return Scorer(vlm)(tiny.make_batch(vlm)).logits_UV
 
 
 @pytest.fixture
