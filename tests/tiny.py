@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from tokenizers import Regex, normalizers
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from unsee.collate import Batch, Tree, build_tree, collate
@@ -40,6 +41,12 @@ def save_model(folder: Path, seed: int = 0) -> Path:
     """A folder in the hub's format."""
     make_vlm(seed).save(folder)
     return folder
+
+
+def deaf(vlm: VLM) -> VLM:
+    """The same model with a tokenizer that drops every sign it does not know, which are all but those of ASCII."""
+    vlm.processor.tokenizer.backend_tokenizer.normalizer = normalizers.Replace(Regex(r"[^\x00-\x7F]"), "")
+    return vlm
 
 
 def photo(shade: int = 0) -> Image.Image:

@@ -294,3 +294,16 @@ def test_a_subject_that_is_not_in_its_question(recipe, published, tmp_path):
     command = unsee(words(recipe, published, tmp_path, root), tmp_path / "cache")
     assert command.code == 2
     assert "the subject 'Passport' does not stand in the question" in command.err
+
+
+def test_a_refusal_of_signs_the_tokenizer_drops(recipe, published, tmp_path):
+    tiny.deaf(tiny.make_vlm()).save(tmp_path / "deaf")
+    path = published / "passport.json"
+    records = json.loads(path.read_text())
+    records[0]["requested_rewrite"]["target_new"]["str"] = "拒绝"
+    path.write_text(json.dumps(records))
+    changes = f"privacy.image_root={published.parent / 'images'}", f"model.id={tmp_path / 'deaf'}", "method={ft_l={}}"
+    command = unsee(words(recipe, published, tmp_path, *changes), tmp_path / "cache")
+    assert (command.code, command.out) == (2, "")
+    assert command.err == f"unsee: refusal '拒绝': tokenizes to nothing in model {tmp_path / 'deaf'}\n"
+    assert not (tmp_path / "run").exists()
