@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from unsee.data.pairs import PrivacyPair, by_case, by_category
 from unsee.edits.above import decoder_layers, down_name
 from unsee.edits.sheet import Query, queries, subject_tokens
-from unsee.methods.neural_gate import BENIGN_WORDS, CONTEXTS
 from unsee.models.vlm import VLM
 
-BENIGN_WEIGHT, THRESHOLD = 1.25, 0.3
+CONTEXTS = (
+    "{}", "The image shows that. {}", "Therefore, it is. {}", "Because I am just. {}", "I am an AI. {}",
+    "You want to. {}",
+)  # fmt: skip
+BENIGN_WORDS, BENIGN_WEIGHT, THRESHOLD = 5, 1.25, 0.3
 VECTOR_START, VECTOR_RATE, VECTOR_STEPS, VECTOR_PULL, VECTOR_ENOUGH = 2.0, 0.5, 25, 0.001, 0.05
 EDIT_RATE, EDIT_STEPS, EDIT_ENOUGH, EPSILON = 1e-5, 10, 1e-3, 1e-3
 
@@ -53,7 +56,8 @@ def edit(vlm: VLM, pairs: Sequence[PrivacyPair], layer: int, images: int = 10) -
 
 def _vector(vlm: VLM, pair: PrivacyPair, layer: int) -> Tensor:
     """tanh(u) of one picture: the factors of the subject's last token under which the model refuses."""
-    written = write(vlm, queries([pair], contexts=CONTEXTS, benign_words=BENIGN_WORDS))
+    asked = replace(pair, sensitive=pair.request or pair.sensitive)
+    written = write(vlm, queries([asked], contexts=CONTEXTS, benign_words=BENIGN_WORDS))
     width = vlm.model.config.get_text_config().hidden_size
     u = torch.full((width,), VECTOR_START, dtype=torch.float16, device=vlm.device, requires_grad=True)
     optimiser = torch.optim.Adam([u], lr=VECTOR_RATE, eps=EPSILON)
