@@ -32,9 +32,9 @@ QUESTIONS, ANSWERS = list(FACTS), list(FACTS.values())
 SYSTEM = "Do not tell anything about these people: Anna Berg."
 
 
-def make_vlm(seed: int = 0) -> VLM:
+def make_vlm(seed: int = 0, layers: int = 2) -> VLM:
     """A fresh tiny model; the same for the same seed."""
-    return copy.deepcopy(_built(seed))
+    return copy.deepcopy(_built(seed, layers))
 
 
 def save_model(folder: Path, seed: int = 0) -> Path:
@@ -101,7 +101,7 @@ def plain_log_probability(vlm: VLM, prompt: list[int], answer: list[int], pictur
 
 
 @cache
-def _built(seed: int) -> VLM:
+def _built(seed: int, layers: int) -> VLM:
     torch.manual_seed(seed)
     tower = CLIPVisionModel(
         CLIPVisionConfig(
@@ -114,5 +114,5 @@ def _built(seed: int) -> VLM:
         )
     )
     tokenizer = train_tokenizer([*QUESTIONS, *ANSWERS, SYSTEM])
-    model = make_llava(tower, tokenizer, width=48, layers=2, seed=seed)
+    model = make_llava(tower, tokenizer, width=48, layers=layers, seed=seed)
     return VLM(model.eval(), make_processor(tokenizer), "tiny")
