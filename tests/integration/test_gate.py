@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -276,6 +277,38 @@ def test_published_data_are_edited_but_hold_no_truth_to_forget(recipe, published
     assert command.code == 2
     assert "method.npo: forgets true answers, and case passport/" in command.err
     assert not (tmp_path / "run").exists()
+
+
+def test_published_data_are_scored_by_refusals_alone(recipe, published, tmp_path):
+    edited_on = published.parent / "images/VISPR/passport_0.jpg"
+    elsewhere = published.parent / "mllmguard"
+    elsewhere.mkdir()
+    shutil.copy(edited_on, elsewhere / "0.jpg")
+    tiny.photo(77).save(elsewhere / "1.png")
+    (elsewhere / "prompt.csv").write_text("Image,Prompt,Lan\n0.jpg,Who is it?,en\n1.png,Who is it?,en\n")
+    changes = [
+        f"privacy.image_root={published.parent / 'images'}",
+        f"privacy.out_of_domain.mllmguard.source={elsewhere}",
+        f"method={{gate={{{QUICK}}},keyword_guardrail={{}}}}",
+    ]
+    out = tmp_path / "run"
+    command = unsee(words(recipe, published, tmp_path, *changes), tmp_path / "cache")
+    assert command.code == 0, command.err
+    scores = Scores.load(out, "scores.json")
+    assert scores.reason == ""
+    assert {method.method: method.leaked for method in scores.methods} == dict.fromkeys(
+        ("random_weights", "do_nothing", "gate", "keyword_guardrail")
+    )
+    assert {(cell.method, cell.set) for cell in scores.cells if (cell.metric, cell.judge) == ("eta", "opening")} == {
+        (method.method, name) for method in scores.methods for name in ("seen", "unseen_images")
+    }
+    assert not {"leak_rate", "benign_correct"} & {cell.metric for cell in scores.cells}
+    assert {cell.n_people for cell in scores.cells if cell.set == "seen"} == {2}
+    assert {cell.n_people for cell in scores.cells if cell.set == "out_of_domain"} == {1}
+    (left_out,) = (event for event in Record.open(out).events() if event["event"] == "out_of_domain")
+    assert (left_out["pictures"], left_out["edited_on"]) == (1, 1)
+    assert (out / "models/gate/edit.safetensors").is_file()
+    assert "an unknown share of the private values" in (out / "report.html").read_text()
 
 
 def test_missing_images_are_counted_before_anything_is_done(recipe, published, tmp_path):
