@@ -157,12 +157,20 @@ def test_memflex_needs_gradients_that_differ(vlm, folder, monkeypatch):
 
 
 def test_lora_changes_have_its_rank(vlm, folder):
-    edit = do_edit(vlm, "lora_refusal", folder, rank=2, learning_rate=1e-2)
+    edit = do_edit(vlm, "lora_refusal", folder, rank=2, learning_rate=2e-2)
     assert all(name.endswith(("q_proj", "v_proj")) for name in edit.deltas)
     assert len(edit.deltas) == 4
     for delta in edit.deltas.values():
         values = torch.linalg.svdvals(delta)
         assert values[2] < 1e-3 * values[0]
+
+
+def test_lora_has_as_many_parameters_as_the_others_where_no_rank_is_given(vlm, folder):
+    edit = do_edit(vlm, "lora_refusal", folder, epochs=1)
+    budget = vlm.model.get_submodule(down_name(vlm, 0)).weight.numel()
+    each = sum(sum(delta.shape) for delta in edit.deltas.values())
+    assert edit.settings["rank"] * each <= budget < (edit.settings["rank"] + 1) * each
+    assert edit.settings["rank"] > 8
 
 
 def test_neural_gate_without_a_gate_is_fine_tuning(vlm, folder):
