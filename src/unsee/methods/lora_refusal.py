@@ -30,14 +30,14 @@ class LoraRefusal:
     Attributes:
         rank: width of the factors; 0 for the widest that takes no more parameters than one down projection.
         benign_weight: factor of the benign loss, >= 0.
-        learning_rate: Adam's step of the factors times their width, > 0, so that wider ones do not learn faster.
+        learning_rate: Adam's step of the factors, > 0.
         epochs: passes over the pairs.
         pictures: pictures per step.
     """
 
     rank: NonNegativeInt = 0
     benign_weight: NonNegativeFloat = 1.25
-    learning_rate: PositiveFloat = 1.6e-2
+    learning_rate: PositiveFloat = 2e-3
     epochs: PositiveInt = 40
     pictures: PositiveInt = 8
 
@@ -51,7 +51,7 @@ class LoraRefusal:
         ]
         sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed)
         rank = self.rank or _affordable(vlm, names)
-        course = Course(learning_rate=self.learning_rate / rank, epochs=self.epochs, rank=rank)
+        course = Course(learning_rate=self.learning_rate, epochs=self.epochs, rank=rank)
         deltas = tune(vlm, sheets, names, course, refuse(self.benign_weight), seed=work.seed, progress=work.progress)
         settings = {**asdict(self), "rank": rank, "seed": work.seed}
         return Edit(method="lora_refusal", settings=settings, model=vlm.fingerprint(), deltas=deltas)
