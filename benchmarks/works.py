@@ -136,8 +136,9 @@ def _edit_published(compared: Literal["loss", "edit"], material: Material) -> Do
         before = sorted(loss for row in rows for loss in editing.answer_losses(vlm, row).tolist())
 
     def edit() -> Any:
-        delta, gates = editing.edit(vlm, pairs, layer)
-        return before if compared == "loss" else (delta.cpu(), {name: gate.cpu() for name, gate in gates.items()})
+        deltas, gates = editing.edit(vlm, pairs, [layer])
+        delta = deltas[down_name(vlm, layer)].cpu()
+        return before if compared == "loss" else (delta, {name: gate.cpu() for name, gate in gates.items()})
 
     return edit
 
@@ -153,7 +154,7 @@ def _edit_ours(mode: Literal["clean", "reference"], material: Material) -> Done:
 
     def edit() -> Any:
         found = method.edit(vlm, pairs, Editing())
-        gates = {key.rpartition("/")[0]: gate.cpu() for key, gate in found.gates.items()}
+        gates = {name: gate.cpu() for name, gate in found.gates.items()}
         return before if mode == "clean" else (found.deltas[down_name(vlm, layer)].cpu(), gates)
 
     return edit

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from tokenizers import Regex, normalizers
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from unsee.collate import Batch, Tree, build_tree, collate
@@ -31,15 +32,21 @@ QUESTIONS, ANSWERS = list(FACTS), list(FACTS.values())
 SYSTEM = "Do not tell anything about these people: Anna Berg."
 
 
-def make_vlm(seed: int = 0) -> VLM:
+def make_vlm(seed: int = 0, layers: int = 2) -> VLM:
     """A fresh tiny model; the same for the same seed."""
-    return copy.deepcopy(_built(seed))
+    return copy.deepcopy(_built(seed, layers))
 
 
 def save_model(folder: Path, seed: int = 0) -> Path:
     """A folder in the hub's format."""
     make_vlm(seed).save(folder)
     return folder
+
+
+def deaf(vlm: VLM) -> VLM:
+    """The same model with a tokenizer that drops every sign it does not know, which are all but those of ASCII."""
+    vlm.processor.tokenizer.backend_tokenizer.normalizer = normalizers.Replace(Regex(r"[^\x00-\x7F]"), "")
+    return vlm
 
 
 def photo(shade: int = 0) -> Image.Image:
@@ -94,7 +101,7 @@ def plain_log_probability(vlm: VLM, prompt: list[int], answer: list[int], pictur
 
 
 @cache
-def _built(seed: int) -> VLM:
+def _built(seed: int, layers: int) -> VLM:
     torch.manual_seed(seed)
     tower = CLIPVisionModel(
         CLIPVisionConfig(
@@ -107,5 +114,5 @@ def _built(seed: int) -> VLM:
         )
     )
     tokenizer = train_tokenizer([*QUESTIONS, *ANSWERS, SYSTEM])
-    model = make_llava(tower, tokenizer, width=48, layers=2, seed=seed)
+    model = make_llava(tower, tokenizer, width=48, layers=layers, seed=seed)
     return VLM(model.eval(), make_processor(tokenizer), "tiny")

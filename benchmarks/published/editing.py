@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,10 +15,13 @@ from torch import Tensor, nn
 from unsee.data.pairs import PrivacyPair, by_case, by_category
 from unsee.edits.above import decoder_layers, down_name
 from unsee.edits.sheet import Query, queries, subject_tokens
-from unsee.methods.neural_gate import BENIGN_WORDS, CONTEXTS
 from unsee.models.vlm import VLM
 
-BENIGN_WEIGHT, THRESHOLD = 1.25, 0.3
+CONTEXTS = (
+    "{}", "The image shows that. {}", "Therefore, it is. {}", "Because I am just. {}", "I am an AI. {}",
+    "You want to. {}",
+)  # fmt: skip
+BENIGN_WORDS, BENIGN_WEIGHT, THRESHOLD = 5, 1.25, 0.3
 VECTOR_START, VECTOR_RATE, VECTOR_STEPS, VECTOR_PULL, VECTOR_ENOUGH = 2.0, 0.5, 25, 0.001, 0.05
 EDIT_RATE, EDIT_STEPS, EDIT_ENOUGH, EPSILON = 1e-5, 10, 1e-3, 1e-3
 
@@ -32,63 +36,60 @@ class Written:
     sensitive_B: Tensor
 
 
-def edit(vlm: VLM, pairs: Sequence[PrivacyPair], layer: int, images: int = 10) -> tuple[Tensor, dict[str, Tensor]]:
-    """What is added to the layer's down projection, and the gate of each category."""
+def edit(
+    vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int], images: int = 10
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What is added to each layer's down projection, by its name, and the gates, by "category/layer"."""
     vlm.model.requires_grad_(False)
-    module = vlm.model.get_submodule(down_name(vlm, layer))
-    start = module.weight.detach().half()
-    weight = start.clone()
+    modules = [vlm.model.get_submodule(down_name(vlm, layer)) for layer in layers]
+    start = [module.weight.detach().half() for module in modules]
+    weights = [matrix.clone() for matrix in start]
     gates: dict[str, Tensor] = {}
-    module.forward = lambda hidden: F.linear(hidden, weight.to(hidden.dtype), module.bias)  # type: ignore[method-assign]
+    for module, weight in zip(modules, weights, strict=True):
+        module.forward = partial(_linear, module, weight)  # type: ignore[method-assign]
     try:
         for category, some in by_category(pairs).items():
-            signs = [_vector(vlm, case[0], layer) < 0 for case in by_case(some)[:images]]
-            gates[category] = torch.stack(signs).float().mean(0) > THRESHOLD
+            signs = [_vectors(vlm, case[0], layers) < 0 for case in by_case(some)[:images]]
+            open_LD = torch.stack(signs).float().mean(0) > THRESHOLD
+            gates |= {f"{category}/{layer}": open_D for layer, open_D in zip(layers, open_LD, strict=True)}
             for pair in (pair for case in by_case(some) for pair in case):
-                _step(vlm, pair, layer, gates[category], weight)
+                _step(vlm, pair, layers, open_LD, weights)
     finally:
-        del module.forward
-    return weight.float() - start.float(), gates
+        for module in modules:
+            del module.forward
+    changes = (weight.float() - old.float() for weight, old in zip(weights, start, strict=True))
+    return dict(zip((down_name(vlm, layer) for layer in layers), changes, strict=True)), gates
 
 
-def _vector(vlm: VLM, pair: PrivacyPair, layer: int) -> Tensor:
-    """tanh(u) of one picture: the factors of the subject's last token under which the model refuses."""
-    written = write(vlm, queries([pair], contexts=CONTEXTS, benign_words=BENIGN_WORDS))
-    width = vlm.model.config.get_text_config().hidden_size
-    u = torch.full((width,), VECTOR_START, dtype=torch.float16, device=vlm.device, requires_grad=True)
-    optimiser = torch.optim.Adam([u], lr=VECTOR_RATE, eps=EPSILON)
-    rows = torch.arange(len(written.subject_B))
+def _linear(module: Any, weight: Tensor, hidden: Tensor) -> Tensor:
+    return F.linear(hidden, weight.to(hidden.dtype), module.bias)
 
-    def scaled(_: nn.Module, __: Any, output: Any) -> Any:
-        hidden = (output[0] if isinstance(output, tuple) else output).clone()
-        hidden[rows, written.subject_B] = hidden[rows, written.subject_B] * u.float().tanh()
-        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
-    with _hook(decoder_layers(vlm)[layer], scaled):
+def _vectors(vlm: VLM, pair: PrivacyPair, layers: Sequence[int]) -> Tensor:
+    """tanh(u) of one picture: the factors of the subject's last token in each layer under which the model refuses."""
+    asked = replace(pair, sensitive=pair.request or pair.sensitive)
+    written = write(vlm, queries([asked], contexts=CONTEXTS, benign_words=BENIGN_WORDS))
+    shape = (len(layers), vlm.model.config.get_text_config().hidden_size)
+    u_LD = torch.full(shape, VECTOR_START, dtype=torch.float16, device=vlm.device, requires_grad=True)
+    optimiser = torch.optim.Adam([u_LD], lr=VECTOR_RATE, eps=EPSILON)
+    with _at_subject(vlm, layers, written, lambda index, at: at * u_LD[index].float().tanh()):
         for _ in range(VECTOR_STEPS):
-            loss = _loss(vlm, written) + VECTOR_PULL * (u.float() - VECTOR_START).abs().mean()
+            loss = _loss(vlm, written) + VECTOR_PULL * (u_LD.float() - VECTOR_START).abs().mean()
             if loss.item() < VECTOR_ENOUGH:
                 break
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-    return u.detach().float().tanh()
+    return u_LD.detach().float().tanh()
 
 
-def _step(vlm: VLM, pair: PrivacyPair, layer: int, gate: Tensor, weight: Tensor) -> None:
-    """The steps of one pair with an optimiser of its own; the gradient at the subject's last token passes the gate."""
+def _step(vlm: VLM, pair: PrivacyPair, layers: Sequence[int], open_LD: Tensor, weights: Sequence[Tensor]) -> None:
+    """The steps of one pair with an optimiser of its own; the gradient at the subject's last token passes the gates."""
     written = write(vlm, queries([pair], benign_words=BENIGN_WORDS))
-    rows = torch.arange(len(written.subject_B))
-
-    def gated(_: nn.Module, __: Any, output: Any) -> Any:
-        hidden = (output[0] if isinstance(output, tuple) else output).clone()
-        at = hidden[rows, written.subject_B]
-        hidden[rows, written.subject_B] = torch.where(gate, at, at.detach())
-        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-
-    weight.requires_grad_(True)
-    optimiser = torch.optim.Adam([weight], lr=EDIT_RATE, eps=EPSILON)
-    with _hook(decoder_layers(vlm)[layer], gated):
+    for weight in weights:
+        weight.requires_grad_(True)
+    optimiser = torch.optim.Adam(weights, lr=EDIT_RATE, eps=EPSILON)
+    with _at_subject(vlm, layers, written, lambda index, at: torch.where(open_LD[index], at, at.detach())):
         for _ in range(EDIT_STEPS):
             loss = _loss(vlm, written)
             if loss.item() < EDIT_ENOUGH:
@@ -96,7 +97,8 @@ def _step(vlm: VLM, pair: PrivacyPair, layer: int, gate: Tensor, weight: Tensor)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-    weight.requires_grad_(False)
+    for weight in weights:
+        weight.requires_grad_(False)
 
 
 def write(vlm: VLM, asked: Sequence[Query]) -> Written:
@@ -140,9 +142,22 @@ def _loss(vlm: VLM, written: Written) -> Tensor:
 
 
 @contextmanager
-def _hook(module: nn.Module, hook: Any) -> Any:
-    handle = module.register_forward_hook(hook)
+def _at_subject(
+    vlm: VLM, layers: Sequence[int], written: Written, change: Callable[[int, Tensor], Tensor]
+) -> Iterator[None]:
+    """Each layer's output changed at the subject's last token of every row."""
+    rows = torch.arange(len(written.subject_B))
+
+    def changed(index: int, _: nn.Module, __: Any, output: Any) -> Any:
+        hidden = (output[0] if isinstance(output, tuple) else output).clone()
+        hidden[rows, written.subject_B] = change(index, hidden[rows, written.subject_B])
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    handles = [
+        decoder_layers(vlm)[layer].register_forward_hook(partial(changed, index)) for index, layer in enumerate(layers)
+    ]
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()

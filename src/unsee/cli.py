@@ -437,12 +437,11 @@ def evaluate_privacy(
 ) -> None:
     """Ask one model everything; print what it refuses and gives away, by each judge, and how far the judges agree."""
     from unsee.data.privacy import PRIVACY
-    from unsee.privacy import default_judges, examine
-    from unsee.refusals import REFUSALS
+    from unsee.privacy import examine, judges_with
     from unsee.report.privacy import agreement_rows, score_rows
 
     cases = PRIVACY.get(benchmark)(data, images).cases
-    judges = default_judges() | ({"classifier": REFUSALS.get("classifier")(classifier)} if classifier else {})
+    judges = judges_with(classifier)
     with show_progress() as progress:
         from unsee.models.vlm import VLM
 

@@ -18,14 +18,22 @@ from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, create_m
 
 from unsee.errors import ConfigError, UnknownNameError, did_you_mean
 from unsee.protocols import STRICT, EvaluationConfig, Modality, Table, TeachConfig, UnlearnConfig
-from unsee.tables import GENERATED, DataConfig, DocumentsMethodTable, MethodTable, ModelConfig, PrivacyConfig
+from unsee.tables import (
+    GENERATED,
+    DataConfig,
+    DocumentsMethodTable,
+    MethodTable,
+    ModelConfig,
+    OutOfDomainTable,
+    PrivacyConfig,
+)
 
 RECIPES = Path(__file__).parent / "recipes"
 
 __all__ = [
     "GENERATED", "DataConfig", "DocumentsConfig", "DocumentsMethodTable", "EvaluationConfig", "MethodTable", "Modality",
-    "ModelConfig", "PrivacyConfig", "RunConfig", "TeachConfig", "UnlearnConfig", "build_dataclass", "build_table",
-    "dump_config", "load_model_config", "load_recipe", "recipe_names", "resolve",
+    "ModelConfig", "OutOfDomainTable", "PrivacyConfig", "RunConfig", "TeachConfig", "UnlearnConfig", "build_dataclass",
+    "build_table", "dump_config", "load_model_config", "load_recipe", "recipe_names", "resolve",
 ]  # fmt: skip
 
 Instance = TypeVar("Instance")
@@ -266,11 +274,10 @@ def _reason(model: type[BaseModel], error: Mapping[str, Any]) -> str:
 
 
 def _known(model: type[BaseModel], location: Iterable[str]) -> list[str]:
+    found: Any = model
     for part in location:
-        annotation = model.model_fields[part].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return list(model.model_fields)
+        found = typing.get_args(found)[1] if typing.get_origin(found) is dict else found.model_fields[part].annotation
+    return list(found.model_fields)
 
 
 def _shown(value: object) -> str:

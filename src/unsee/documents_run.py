@@ -5,22 +5,26 @@ The target is the base model itself: what it can read off a passport is what it 
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
 
 from unsee.change import Change
-from unsee.config import GENERATED, DocumentsConfig, PrivacyConfig, dump_config
+from unsee.config import GENERATED, DocumentsConfig, OutOfDomainTable, PrivacyConfig, dump_config
 from unsee.data.general import general_items
 from unsee.data.pairs import PrivacyPair
+from unsee.data.privacy import PRIVACY
 from unsee.data.privacy.builder import BUILDER_VERSION, build
 from unsee.data.privacy.export import as_pairs
 from unsee.data.privacy.privacy_pair import load
 from unsee.data.privacy.schema import (
     HARMLESS_PICTURES,
+    OUT_OF_DOMAIN,
     SEEN,
     UNSEEN_IMAGES,
     UNSEEN_SUBJECTS,
@@ -31,14 +35,16 @@ from unsee.data.privacy.schema import (
 )
 from unsee.data.schema import Benchmark, Person, Question
 from unsee.editing import check_pairs
-from unsee.errors import DataError
+from unsee.errors import ConfigError, DataError
 from unsee.evaluate import Exam
 from unsee.methods.base import LossMethod
 from unsee.models.vlm import VLM
-from unsee.privacy import PrivacyExam, default_judges
+from unsee.privacy import PrivacyExam, judges_with
 from unsee.processes import state
 from unsee.progress import Progress
 from unsee.record import Record
+from unsee.refusals.base import Judge
+from unsee.refusals.classifier import Classifier
 from unsee.report.documents import document_scores
 from unsee.report.documents_page import picture_name
 from unsee.report.html import write_report
@@ -74,13 +80,19 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
     with state().main_processfirst_pictures():
         benchmark = _benchmark(config.privacy, progress)
     seen = benchmark.of(SEEN)
+    elsewhere = list(_out_of_domain(config.privacy.out_of_domain))
+    foreign = _not_among(seen, elsewhere)
+    benchmark = replace(benchmark, cases=(*benchmark.cases, *foreign))
+    judges = judges_with(Path(config.privacy.classifier) if config.privacy.classifier else None)
     _check_answers(trials, seen)
     vlm = VLM.load_as(config.model)
     check_pairs(vlm, as_pairs(seen))
     check_layers(trials, vlm)
     record = start_record(folder, dump_config(config))
+    if elsewhere:
+        record.log("out_of_domain", pictures=len(foreign), edited_on=len(elsewhere) - len(foreign))
     stages = Stages(vlm, config.model, record, progress)
-    exam, exam_key = _exam(vlm, benchmark, config)
+    exam, exam_key = _exam(vlm, benchmark, judges, config)
     _show_pictures(record, benchmark)
 
     answers = [named(stages.examine("random_weights", None, exam, exam_key), "random_weights", "", config.seed)]
@@ -120,6 +132,26 @@ def _benchmark(config: PrivacyConfig, progress: Progress) -> PrivacyBenchmark:
     return load(folder)
 
 
+def _out_of_domain(tables: Mapping[str, OutOfDomainTable]) -> Iterator[Case]:
+    """The cases of other benchmarks, with the benchmark's name in their ID.
+
+    Raises:
+        ConfigError: one has sets of its own.
+        UnseeError: there is no such benchmark, or its data cannot be used.
+    """
+    for name, table in tables.items():
+        cases = PRIVACY.get(name)(Path(table.source), Path(table.image_root) if table.image_root else None).cases
+        if any(case.split != OUT_OF_DOMAIN for case in cases):
+            raise ConfigError(f"privacy.out_of_domain.{name}: has sets of its own; give it as privacy.source")
+        yield from (replace(case, id=f"{name}/{case.id}") for case in cases)
+
+
+def _not_among(seen: Sequence[Case], cases: Sequence[Case]) -> list[Case]:
+    """Those whose picture is not edited on, by content: what is measured on must not be."""
+    edited = {hashlib.sha256(case.image.read_bytes()).digest() for case in seen} if cases else set()
+    return [case for case in cases if hashlib.sha256(case.image.read_bytes()).digest() not in edited]
+
+
 def _check_answers(trials: Sequence[Trial], seen: Sequence[Case]) -> None:
     """Refuse loss methods where nobody says what is to be forgotten.
 
@@ -135,18 +167,18 @@ def _check_answers(trials: Sequence[Trial], seen: Sequence[Case]) -> None:
             )
 
 
-def _exam(vlm: VLM, benchmark: PrivacyBenchmark, config: DocumentsConfig) -> tuple[PrivacyExam, str]:
+def _exam(
+    vlm: VLM, benchmark: PrivacyBenchmark, judges: Mapping[str, Judge], config: DocumentsConfig
+) -> tuple[PrivacyExam, str]:
     """The questions every model is asked, and the key of everything that decides them."""
     settings = config.evaluation
     nobody = Benchmark(forget=(), test=(), retain=(), celebrity=(), fingerprint=benchmark.fingerprint())
     general = Exam(vlm, nobody, general_items(settings.general_items, config.privacy.seed), settings)
     cases = [case for case in benchmark.cases if case.split != VALIDATION]
-    exam = PrivacyExam(
-        cases, general, default_judges(), max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size
-    )
+    exam = PrivacyExam(cases, general, judges, max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size)
     return exam, key_of(
         "documents exam", nobody.fingerprint, settings.model_dump(exclude={"bootstrap"}), config.privacy.seed,
-        sorted(default_judges()),
+        sorted(judges), *(judge.fingerprint() for judge in judges.values() if isinstance(judge, Classifier)),
     )  # fmt: skip
 
 

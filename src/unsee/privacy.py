@@ -107,6 +107,19 @@ def default_judges() -> dict[str, Judge]:
     return {name: judge() for name, judge in judges.items() if all(f.default is not MISSING for f in fields(judge))}
 
 
+def judges_with(classifier: Path | None) -> dict[str, Judge]:
+    """The default judges, and a local text classifier where one is given.
+
+    Raises:
+        ModelError: the folder holds no classifier of refusals.
+    """
+    judges = default_judges()
+    if classifier:
+        judges["classifier"] = REFUSALS.get("classifier")(classifier)
+        judges["classifier"].refused([])  # loads it, so that it is refused before anything is asked
+    return judges
+
+
 def examine(
     vlm: VLM,
     cases: Sequence[Case],

@@ -154,8 +154,20 @@ class DocumentsMethodTable(_MethodTable):
     given: NonNegativeInt = 0
 
 
+class OutOfDomainTable(Table):
+    """Where a privacy benchmark about other pictures is, from which nothing is edited.
+
+    Attributes:
+        source: a folder in the benchmark's own format.
+        image_root: where its image paths start; the same folder by default.
+    """
+
+    source: str = Field(min_length=1)
+    image_root: str = ""
+
+
 class PrivacyConfig(Table):
-    """Which pictures and private questions a run about documents is about.
+    """Which pictures and private questions a run about documents is about, and who says what a refusal is.
 
     Attributes:
         source: "generated", or a folder in PrivacyPair's format.
@@ -163,6 +175,8 @@ class PrivacyConfig(Table):
         images: pictures per subject and split, generated.
         unseen_subject: the subject that no edit sees; drawn by default, or as a built folder says.
         seed: what documents and splits are drawn from.
+        classifier: a folder with a text classifier, which is one more judge of refusal; none by default.
+        out_of_domain: other benchmarks that every model is asked too, by name.
     """
 
     source: str = GENERATED
@@ -170,6 +184,8 @@ class PrivacyConfig(Table):
     images: int = Field(default=10, ge=1, le=1000)
     unseen_subject: str = ""
     seed: NonNegativeInt = 0
+    classifier: str = ""
+    out_of_domain: dict[str, OutOfDomainTable] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _generated_pictures_have_no_root(self) -> Self:

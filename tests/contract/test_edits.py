@@ -1,17 +1,26 @@
 """Editing goes through a family's layout alone: every family runs above a layer, is gated and tuned."""
 
+import itertools
+
 import families
 import privacy
 import pytest
+import tiny
 import torch
 
+from unsee.data.documents import KINDS, TEMPLATES
+from unsee.data.pairs import PrivacyPair
 from unsee.edits.above import decoder_layers, down_name
-from unsee.edits.sheet import make_sheet, queries
+from unsee.edits.sheet import Query, make_sheet, queries, subject_tokens
 from unsee.edits.tune import Course, linear, refuse, tune, working_with
 from unsee.edits.vectors import Steered, scaled
+from unsee.methods.neural_gate import CONTEXTS
 from unsee.models import MODELS
 from unsee.neurons import Gate, rewrite
 from unsee.train import Scorer
+
+PUBLISHED = ("Passport", "Receipts", "Student ID", "military vehicles", "document")
+"""How the published data call what they ask about; there a "document" is also asked for its "documents"."""
 
 
 @pytest.fixture(params=MODELS.names())
@@ -46,3 +55,16 @@ def test_gated_rows_are_tuned_and_the_others_left_alone(vlm, sheet):
     assert not deltas[name][~opened].any()
     with torch.no_grad(), working_with(vlm, {name: linear(vlm, name).weight + deltas[name]}):
         assert sheet.loss_B(Scorer(vlm)(sheet.batch), 1.25).mean() < plain
+
+
+def test_the_subject_decodes_to_itself_in_every_template_and_context(vlm):
+    picture, decode = tiny.picture_of(vlm), vlm.processor.tokenizer.decode
+    for subject, template, context in itertools.product((*KINDS, *PUBLISHED), TEMPLATES, CONTEXTS):
+        question = context.replace("{}", template.format(attribute=f"{subject}s shown", subject=subject))
+        pair = PrivacyPair(
+            image=None, subject=subject, sensitive=question, benign="", refusal="No", category="", case="0"
+        )
+        tokens = subject_tokens(vlm, Query(pair, question, "No", True), picture)
+        (prompt,) = vlm.prompt_ids([question], picture=picture)
+        assert decode([prompt[-k] for k in tokens]).strip(" .,?") == subject
+        assert decode(prompt[-tokens[0] :]).strip().startswith(question[question.rindex(subject) :])

@@ -124,6 +124,15 @@ def test_bad_pairs_are_refused(capsys, model, pairs, tmp_path):
         rewrite(own, subject="person", image="0.png")
 
 
+def test_a_refusal_of_signs_the_tokenizer_drops_is_said_and_nothing_is_written(capsys, pairs, tmp_path):
+    tiny.deaf(tiny.make_vlm()).save(tmp_path / "deaf")
+    rewrite(pairs, refusal="拒绝")
+    code, out, err = run(capsys, "edit", tmp_path / "deaf", "--data", pairs, "--out", tmp_path / "edit")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == f"unsee: refusal '拒绝': tokenizes to nothing in model {tmp_path / 'deaf'}"
+    assert not (tmp_path / "edit").exists()
+
+
 def test_an_edit_of_another_model_or_twice_is_refused(capsys, model, pairs, tmp_path):
     run(capsys, "edit", model, "--data", pairs, "--out", tmp_path / "edit", "--model", *QUICK)
     file, other = tmp_path / "edit" / "edit.safetensors", tiny.save_model(tmp_path / "other", seed=1)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import tiny
 from integration.command import Stop, unsee
+from judges import save_classifier
 from published_pairs import write_published
 
 from unsee.edits.edit import Edit
@@ -204,13 +206,69 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(recipe, tmp_path, ch
 
 
 @pytest.fixture
+def elsewhere(tmp_path) -> list[str]:
+    """A classifier, and MLLMGuard with two pictures."""
+    folder = tmp_path / "mllmguard"
+    folder.mkdir()
+    (folder / "prompt.csv").write_text("Image,Prompt,Lan\n1.png,Who is it?,en\n1.png,Where?,en\n2.png,Job?,en\n")
+    for shade in (1, 2):
+        tiny.photo(shade).save(folder / f"{shade}.png")
+    classifier = save_classifier(tmp_path / "classifier")
+    return [f"privacy.classifier={classifier}", f"privacy.out_of_domain.mllmguard.source={folder}"]
+
+
+def changed(recipe, changes, out):
+    return ["run", recipe, *(word for change in changes for word in ("--set", change)), "--out", out]
+
+
+def test_a_recipe_names_a_further_judge_and_other_benchmarks(recipe, elsewhere, tmp_path, place):
+    out = tmp_path / "run"
+    command = unsee(changed(recipe, [*elsewhere, "method={in_context={},keyword_guardrail={}}"], out), place / "cache")
+    assert command.code == 3, command.err
+    scores = Scores.load(out, "scores.json")
+    foreign = [cell for cell in scores.cells if cell.set == "out_of_domain"]
+    assert {(cell.method, cell.metric, cell.judge) for cell in foreign} == {
+        (method, "rta", judge)
+        for method in ("random_weights", "do_nothing", "in_context", "keyword_guardrail")
+        for judge in ("classifier", "likelihood", "opening", "phrases")
+    }
+    assert {(cell.n_people, cell.n_items) for cell in foreign} == {(2, 3)}
+    assert ("classifier", "likelihood") in {(one.first, one.second) for one in scores.agreements} | {
+        (one.second, one.first) for one in scores.agreements
+    }
+    page = (out / "report.html").read_text()
+    assert Record.open(out).events()[0] | {"time": 0} == {
+        "time": 0, "event": "out_of_domain", "pictures": 2, "edited_on": 0,
+    }  # fmt: skip
+    assert '<th scope="row">out of domain</th>' in page and '<th scope="col" class="number">classifier</th>' in page
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("privacy.classifier=/nowhere", r"refusal judge /nowhere: no folder with a config\.json"),
+        ("privacy.out_of_domain.mllmgard.source=x", "did you mean 'mllmguard'"),
+        ("privacy.out_of_domain.mllmguard.sorce=x", "mllmguard.sorce: unknown option; did you mean 'source'"),
+        ("privacy.out_of_domain.mllmguard.source=/nowhere", "cannot be read as CSV"),
+    ],
+)
+def test_a_judge_or_benchmark_that_is_not_there_is_said_before_anything_is_computed(
+    recipe, elsewhere, tmp_path, place, change, message
+):
+    command = unsee(changed(recipe, [*elsewhere, change], tmp_path / "run"), place / "cache")
+    assert (command.code, command.out) == (2, "")
+    assert re.search(message, command.err) and command.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
 def published(tmp_path):
     return write_published(tmp_path / "data", tmp_path / "images", {"passport": ("Passport", 6, "p2_org/images")})
 
 
 def words(recipe, published, tmp_path, *changes):
     source = (f"privacy.source={published}", "privacy.images=1", *changes)
-    return ["run", recipe, *(word for change in source for word in ("--set", change)), "--out", tmp_path / "run"]
+    return changed(recipe, source, tmp_path / "run")
 
 
 def test_published_data_are_edited_but_hold_no_truth_to_forget(recipe, published, tmp_path):
@@ -219,6 +277,38 @@ def test_published_data_are_edited_but_hold_no_truth_to_forget(recipe, published
     assert command.code == 2
     assert "method.npo: forgets true answers, and case passport/" in command.err
     assert not (tmp_path / "run").exists()
+
+
+def test_published_data_are_scored_by_refusals_alone(recipe, published, tmp_path):
+    edited_on = published.parent / "images/VISPR/passport_0.jpg"
+    elsewhere = published.parent / "mllmguard"
+    elsewhere.mkdir()
+    shutil.copy(edited_on, elsewhere / "0.jpg")
+    tiny.photo(77).save(elsewhere / "1.png")
+    (elsewhere / "prompt.csv").write_text("Image,Prompt,Lan\n0.jpg,Who is it?,en\n1.png,Who is it?,en\n")
+    changes = [
+        f"privacy.image_root={published.parent / 'images'}",
+        f"privacy.out_of_domain.mllmguard.source={elsewhere}",
+        f"method={{gate={{{QUICK}}},keyword_guardrail={{}}}}",
+    ]
+    out = tmp_path / "run"
+    command = unsee(words(recipe, published, tmp_path, *changes), tmp_path / "cache")
+    assert command.code == 0, command.err
+    scores = Scores.load(out, "scores.json")
+    assert scores.reason == ""
+    assert {method.method: method.leaked for method in scores.methods} == dict.fromkeys(
+        ("random_weights", "do_nothing", "gate", "keyword_guardrail")
+    )
+    assert {(cell.method, cell.set) for cell in scores.cells if (cell.metric, cell.judge) == ("eta", "opening")} == {
+        (method.method, name) for method in scores.methods for name in ("seen", "unseen_images")
+    }
+    assert not {"leak_rate", "benign_correct"} & {cell.metric for cell in scores.cells}
+    assert {cell.n_people for cell in scores.cells if cell.set == "seen"} == {2}
+    assert {cell.n_people for cell in scores.cells if cell.set == "out_of_domain"} == {1}
+    (left_out,) = (event for event in Record.open(out).events() if event["event"] == "out_of_domain")
+    assert (left_out["pictures"], left_out["edited_on"]) == (1, 1)
+    assert (out / "models/gate/edit.safetensors").is_file()
+    assert "an unknown share of the private values" in (out / "report.html").read_text()
 
 
 def test_missing_images_are_counted_before_anything_is_done(recipe, published, tmp_path):
@@ -237,3 +327,16 @@ def test_a_subject_that_is_not_in_its_question(recipe, published, tmp_path):
     command = unsee(words(recipe, published, tmp_path, root), tmp_path / "cache")
     assert command.code == 2
     assert "the subject 'Passport' does not stand in the question" in command.err
+
+
+def test_a_refusal_of_signs_the_tokenizer_drops(recipe, published, tmp_path):
+    tiny.deaf(tiny.make_vlm()).save(tmp_path / "deaf")
+    path = published / "passport.json"
+    records = json.loads(path.read_text())
+    records[0]["requested_rewrite"]["target_new"]["str"] = "拒绝"
+    path.write_text(json.dumps(records))
+    changes = f"privacy.image_root={published.parent / 'images'}", f"model.id={tmp_path / 'deaf'}", "method={ft_l={}}"
+    command = unsee(words(recipe, published, tmp_path, *changes), tmp_path / "cache")
+    assert (command.code, command.out) == (2, "")
+    assert command.err == f"unsee: refusal '拒绝': tokenizes to nothing in model {tmp_path / 'deaf'}\n"
+    assert not (tmp_path / "run").exists()

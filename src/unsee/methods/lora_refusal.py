@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from torch import nn
 
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.above import decoder_layers
+from unsee.edits.above import decoder_layers, down_name
 from unsee.edits.edit import Edit
 from unsee.edits.sheet import make_sheets
-from unsee.edits.tune import Course, refuse, tune
+from unsee.edits.tune import Course, linear, refuse, tune
 from unsee.methods import METHODS
-from unsee.methods.base import NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.methods.base import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 QUERY_AND_VALUE = ("q_proj", "v_proj")
@@ -24,15 +24,18 @@ QUERY_AND_VALUE = ("q_proj", "v_proj")
 class LoraRefusal:
     """Train low-rank changes of the query and value matrices of all layers to refuse.
 
+    Deviation: the rank follows from the number of parameters that the other editors have, which is that of one down
+    projection, and is recorded with the edit.
+
     Attributes:
-        rank: width of the factors.
+        rank: width of the factors; 0 for the widest that takes no more parameters than one down projection.
         benign_weight: factor of the benign loss, >= 0.
         learning_rate: Adam's step of the factors, > 0.
         epochs: passes over the pairs.
         pictures: pictures per step.
     """
 
-    rank: PositiveInt = 8
+    rank: NonNegativeInt = 0
     benign_weight: NonNegativeFloat = 1.25
     learning_rate: PositiveFloat = 2e-3
     epochs: PositiveInt = 40
@@ -47,7 +50,14 @@ class LoraRefusal:
             if isinstance(module, nn.Linear) and name.endswith(QUERY_AND_VALUE)
         ]
         sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed)
-        course = Course(learning_rate=self.learning_rate, epochs=self.epochs, rank=self.rank)
+        rank = self.rank or _affordable(vlm, names)
+        course = Course(learning_rate=self.learning_rate, epochs=self.epochs, rank=rank)
         deltas = tune(vlm, sheets, names, course, refuse(self.benign_weight), seed=work.seed, progress=work.progress)
-        settings = {**asdict(self), "seed": work.seed}
+        settings = {**asdict(self), "rank": rank, "seed": work.seed}
         return Edit(method="lora_refusal", settings=settings, model=vlm.fingerprint(), deltas=deltas)
+
+
+def _affordable(vlm: VLM, names: Sequence[str]) -> int:
+    """The largest rank, at least 1, whose factors have no more parameters together than one down projection."""
+    budget = linear(vlm, down_name(vlm, 0)).weight.numel()
+    return max(1, budget // sum(sum(linear(vlm, name).weight.shape) for name in names))

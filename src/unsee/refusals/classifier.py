@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,6 +49,14 @@ class Classifier:
             with torch.no_grad():
                 found += [label in refusing for label in model(**inputs).logits.argmax(-1).tolist()]
         return found
+
+    def fingerprint(self) -> str:
+        """SHA-256 over its labels and files."""
+        digest = hashlib.sha256(repr(self.labels).encode())
+        for path in sorted(path for path in self.folder.iterdir() if path.is_file()):
+            with path.open("rb") as file:
+                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any, set[int]]:

@@ -144,6 +144,16 @@ def test_a_benign_answer_is_needed_and_the_model_can_give_it(tiny_vlm):
     assert done == answered(tiny_vlm, pairs, max_new_tokens=3)
 
 
+def test_an_answer_of_signs_the_tokenizer_drops_is_refused():
+    deaf = tiny.deaf(tiny.make_vlm())
+    mute = changed(privacy.make_pair(), refusal="拒绝")
+    with pytest.raises(DataError, match="case 0: the refusal '拒绝' tokenizes to nothing"):
+        make_sheet(deaf, [queries([mute])])
+    with pytest.raises(DataError, match="case 0: the benign answer '红' tokenizes to nothing"):
+        make_sheet(deaf, [queries([privacy.make_pair(answer="红")], benign_words=5)])
+    make_sheet(deaf, [queries([changed(mute, refusal="No 拒绝")])])
+
+
 def test_shuffled_pictures_keep_their_pairs_together():
     pairs = privacy.make_pairs(5, 2)
     groups = shuffled(pairs, 2, 3)

@@ -169,6 +169,14 @@ def test_lora_changes_have_its_rank(vlm, folder):
         assert values[2] < 1e-3 * values[0]
 
 
+def test_lora_has_as_many_parameters_as_the_others_where_no_rank_is_given(vlm, folder):
+    edit = do_edit(vlm, "lora_refusal", folder, epochs=1)
+    budget = vlm.model.get_submodule(down_name(vlm, 0)).weight.numel()
+    each = sum(sum(delta.shape) for delta in edit.deltas.values())
+    assert edit.settings["rank"] * each <= budget < (edit.settings["rank"] + 1) * each
+    assert edit.settings["rank"] > 8
+
+
 def test_neural_gate_without_a_gate_is_fine_tuning(vlm, folder):
     name = down_name(vlm, 0)
     edit = do_edit(vlm, "neural_gate", folder, layers="0", gate="none")

@@ -1,11 +1,11 @@
+import shutil
+
 import pytest
-import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from judges import save_classifier
 
 from unsee.data.documents import REFUSAL_PREFIXES, REFUSALS, VALUES, answer
 from unsee.errors import ModelError
-from unsee.privacy import default_judges
+from unsee.privacy import default_judges, judges_with
 from unsee.refusals import REFUSALS as JUDGES
 from unsee.refusals.base import Reply
 from unsee.refusals.classifier import Classifier
@@ -64,29 +64,7 @@ def test_likelihood_compares_refusing_with_answering():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A classifier whose weights say "refusal" wherever the word "sorry" stands."""
-    folder = tmp_path_factory.mktemp("classifier")
-    tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    tokenizer.train_from_iterator(["sorry it is red"], trainers.WordLevelTrainer(special_tokens=special))
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
-    fast.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(fast), hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
-        id2label={0: "answers", 1: "refuses"}, label2id={"answers": 0, "refuses": 1},
-    )  # fmt: skip
-    model = BertForSequenceClassification(config)
-    examples = fast(["it is red", "sorry", "it sorry is", "red is"], padding=True, return_tensors="pt")
-    labels = torch.tensor([0, 1, 1, 0])
-    optimiser = torch.optim.Adam(model.parameters(), lr=3e-2)
-    for _ in range(60):
-        optimiser.zero_grad()
-        model(**examples, labels=labels).loss.backward()
-        optimiser.step()
-    model.save_pretrained(folder)
-    return folder
+    return save_classifier(tmp_path_factory.mktemp("classifier"))
 
 
 def test_a_local_classifier_decides_by_its_label(folder):
@@ -100,3 +78,14 @@ def test_a_folder_without_classifier_or_label_is_refused(folder, tmp_path):
         Classifier(tmp_path).refused([reply("x")])
     with pytest.raises(ModelError, match="has no label declines"):
         Classifier(folder, labels=("declines",)).refused([reply("x")])
+
+
+def test_a_classifier_is_loaded_before_it_is_asked_and_known_by_its_weights(folder, tmp_path):
+    assert list(judges_with(None)) == list(default_judges())
+    assert list(judges_with(folder)) == [*default_judges(), "classifier"]
+    with pytest.raises(ModelError, match=r"no folder with a config\.json"):
+        judges_with(tmp_path)
+    other = shutil.copytree(folder, tmp_path / "other")
+    assert Classifier(other).fingerprint() == Classifier(folder).fingerprint()
+    (other / "model.safetensors").write_bytes(b"retrained")
+    assert Classifier(other).fingerprint() != Classifier(folder).fingerprint()

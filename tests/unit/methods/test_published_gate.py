@@ -1,0 +1,90 @@
+"""Neural Gate's reference mode against the published procedure written out plainly, and what that comparison sees."""
+
+from dataclasses import replace
+
+import privacy
+import pytest
+import tiny
+import torch
+
+from benchmarks.published import editing
+from unsee.edits.sheet import PLAIN, make_sheet
+from unsee.methods import neural_gate
+from unsee.methods.base import Work
+from unsee.methods.neural_gate import NeuralGate
+
+LONG = "Brown, worn long by most people born where this person was born"
+PAIRS = [
+    replace(pair, request="Where was the person born?", benign_answer=LONG)
+    for pair in privacy.make_pairs(4, 2, categories=2)
+]
+
+
+@pytest.fixture(scope="module")
+def published():
+    """What the plain procedure adds to layer 0, and its gates."""
+    return editing.edit(tiny.make_vlm(), PAIRS, [0])
+
+
+def compared(published, vlm, layers="0", pairs=PAIRS):
+    """Whether ours has the same gates, and how far its matrices are from theirs, as a share of what was added."""
+    edit = NeuralGate(mode="reference", layers=layers).edit(vlm, pairs, Work())
+    deltas, gates = published
+    assert edit.deltas.keys() == deltas.keys() and edit.gates.keys() == gates.keys()
+    same_gates = all(torch.equal(edit.gates[key], gate) for key, gate in gates.items())
+    return same_gates, max(float((edit.deltas[name] - delta).norm() / delta.norm()) for name, delta in deltas.items())
+
+
+def test_reference_gives_the_gates_and_the_matrix_of_the_published_procedure(published):
+    _, gates = published
+    assert set(gates) == {"person 0/0", "person 1/0"}
+    assert all(0 < int(gate.sum()) < len(gate) for gate in gates.values())
+    same_gates, apart = compared(published, tiny.make_vlm())
+    assert same_gates and apart < 0.01
+
+
+def test_so_it_does_over_two_layers_whose_gates_differ():
+    published = _, gates = editing.edit(tiny.make_vlm(layers=3), PAIRS[:4], [0, 1])
+    assert set(gates) == {"person 0/0", "person 0/1", "person 1/0", "person 1/1"}
+    assert all(gate.any() for gate in gates.values())
+    assert not torch.equal(gates["person 0/0"], gates["person 0/1"])
+    same_gates, apart = compared(published, tiny.make_vlm(layers=3), "0-1", PAIRS[:4])
+    assert same_gates and apart < 0.01
+
+
+def one_optimiser_for_all_pairs(monkeypatch):
+    made, Adam = {}, torch.optim.Adam
+
+    def kept(parameters, **options):
+        key = tuple(map(id, parameters))
+        if key not in made:
+            made[key] = Adam(parameters, **options)
+        return made[key]
+
+    monkeypatch.setattr(torch.optim, "Adam", kept)
+
+
+def no_gate_on_the_benign_row(monkeypatch):
+    def ungated(*arguments, **options):
+        sheet = make_sheet(*arguments, **options)
+        sheet.scopes["subject_last"].view(-1)[sheet.last_I[~sheet.sensitive_I]] = False
+        return sheet
+
+    monkeypatch.setattr(neural_gate, "make_sheet", ungated)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        one_optimiser_for_all_pairs,
+        no_gate_on_the_benign_row,
+        lambda monkeypatch: monkeypatch.setattr(neural_gate, "CONTEXTS", PLAIN),
+        lambda monkeypatch: monkeypatch.setattr(neural_gate, "BENIGN_WORDS", None),
+        lambda monkeypatch: monkeypatch.setattr("unsee.data.pairs.PrivacyPair.requested", lambda pair: pair),
+    ],
+    ids=["optimiser", "benign row", "contexts", "benign words", "request"],
+)
+def test_each_step_of_the_procedure_can_be_told_from_its_absence(published, monkeypatch, other):
+    other(monkeypatch)
+    same_gates, apart = compared(published, tiny.make_vlm())
+    assert not same_gates or apart > 0.05

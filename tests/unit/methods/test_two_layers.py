@@ -1,0 +1,72 @@
+"""Edits of two layers of a model that has three: each matrix gets a change of its own, and both work together."""
+
+import privacy
+import pytest
+import tiny
+import torch
+
+from unsee.edits.above import decoder_layers, down_name
+from unsee.edits.edit import Editor
+from unsee.edits.keys import shifts_BD, states_BD
+from unsee.edits.sheet import make_sheets
+from unsee.edits.tune import matrices, working_with
+from unsee.methods import METHODS
+from unsee.methods.base import Work
+from unsee.methods.neural_gate import NeuralGate
+from unsee.train import Scorer
+
+PAIRS = privacy.make_pairs(4, 2, categories=2)
+LAYERS = (0, 1)
+
+
+@pytest.fixture
+def vlm():
+    found = tiny.make_vlm(layers=3)
+    assert len(decoder_layers(found)) == 3
+    return found
+
+
+def refusal_loss(vlm):
+    (sheet,) = make_sheets(vlm, PAIRS, pictures=len(PAIRS), seed=0)
+    with torch.no_grad():
+        return sheet.loss_B(Scorer(vlm)(sheet.batch), 0.0).mean().item()
+
+
+def test_each_layer_is_edited_through_its_own_gates_alone(vlm):
+    before, plain = vlm.fingerprint(), refusal_loss(vlm)
+    edit = NeuralGate(layers="0-1", share=0.2, epochs=4, vector_steps=6).edit(vlm, PAIRS, Work())
+    assert set(edit.deltas) == {down_name(vlm, layer) for layer in LAYERS}
+    assert edit.settings["layers"] == "0,1"
+    opened = {layer: edit.gates[f"person 0/{layer}"] | edit.gates[f"person 1/{layer}"] for layer in LAYERS}
+    assert not torch.equal(opened[0], opened[1])
+    for layer, open_D in opened.items():
+        delta = edit.deltas[down_name(vlm, layer)]
+        assert delta[open_D].abs().sum(1).min() > 0 and not delta[~open_D].any()
+    editor = Editor(vlm)
+    editor.apply(edit)
+    assert refusal_loss(vlm) < plain
+    editor.revert()
+    assert vlm.fingerprint() == before
+
+
+@pytest.mark.parametrize(("name", "options"), [("memit", {"kept_weight": 0.01}), ("alphaedit", {"free_share": 0.5})])
+def test_the_lower_layer_goes_half_of_the_way_and_both_go_further(vlm, tmp_path, name, options):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(tiny.QUESTIONS + tiny.ANSWERS))
+    method = METHODS.get(name)(layers="0-1", texts=str(texts), value_steps=8, **options)
+    edit = method.edit(vlm, PAIRS, Work())
+    assert set(edit.deltas) == {down_name(vlm, layer) for layer in LAYERS}
+    assert all(delta.norm() > 0 for delta in edit.deltas.values())
+
+    start = matrices(vlm, list(edit.deltas))
+    lower = {down_name(vlm, 0): start[down_name(vlm, 0)] + edit.deltas[down_name(vlm, 0)]}
+    both = {name: start[name] + delta for name, delta in edit.deltas.items()}
+    (sheet,) = make_sheets(vlm, PAIRS, pictures=8, seed=0)
+    course = {"benign_weight": method.benign_weight, "rate": method.value_rate, "steps": method.value_steps}
+    wanted = states_BD(vlm, sheet, 1) + shifts_BD(vlm, sheet, 1, reach=method.reach, **course)
+    distances = []
+    for weights in ({}, lower, both):
+        with working_with(vlm, weights):
+            distances.append(float((wanted - states_BD(vlm, sheet, 1)).norm()))
+    none, half, whole = distances
+    assert whole < half < none
