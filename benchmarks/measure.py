@@ -7,6 +7,7 @@ tokens that went through the decoder's layers, padding included, because padding
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
 import resource
@@ -84,7 +85,6 @@ def measured(work: str, side: SideName, material: Material, *, count: bool = Fal
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
     }  # torch counts attention on a GPU only
-    gc.collect()
     start = _start_of_peak()
     with _Tokens() as tokens:
         started = time.perf_counter()
@@ -123,9 +123,11 @@ class _Tokens:
 
 
 def _start_of_peak() -> int:
-    """Forget the highest size so far; the size now, in bytes."""
+    """Forget the highest size so far; the size now, in bytes, without what was freed before."""
     import torch
 
+    gc.collect()
+    _give_back()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return int(torch.cuda.memory_allocated())
@@ -133,6 +135,13 @@ def _start_of_peak() -> int:
         Path("/proc/self/clear_refs").write_text("5")
         return _kib("VmRSS") * 1024
     return _peak()
+
+
+def _give_back() -> None:
+    """Return freed memory, which `unsee.allocator` keeps: what preparing took would else be free for the work."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 def _peak() -> int:

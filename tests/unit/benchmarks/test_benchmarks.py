@@ -11,6 +11,7 @@ from benchmarks import __main__ as program
 from benchmarks import gpu, growth, measure
 from benchmarks.material import Material
 from benchmarks.works import works
+from unsee.allocator import settle
 from unsee.data.builder import build
 from unsee.terminal import hush
 
@@ -73,6 +74,16 @@ def test_the_file_has_the_schema_and_no_ratio_of_different_answers(material, mon
     assert low <= read["ours_seconds"] <= high
     row = program._row(read)
     assert (row.ratio, row.answers) == (f"{read['ratio']:.1f}", "the same") if same else ("", "differ")
+
+
+@pytest.mark.skipif(not measure._STATUS.exists(), reason="sizes are read from Linux")
+def test_memory_that_preparing_freed_counts_when_the_work_takes_it_again():
+    settle()
+    prepared = torch.ones(50, 2**18)
+    del prepared
+    start = measure._start_of_peak()
+    taken = torch.ones(50, 2**18)
+    assert measure._peak() - start > 0.9 * taken.nbytes
 
 
 def test_the_drawing_has_a_panel_for_everything_that_grows():
