@@ -13,13 +13,13 @@ import multiprocessing
 import resource
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from benchmarks.material import Material
-from benchmarks.works import SideName, works
+from benchmarks.works import SideName, Tell, works
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["benchmarks.works"])
@@ -35,14 +35,14 @@ class Measured:
         peak_mib: memory it added at most, MiB.
         tokens: tokens that went through the decoder, or 0 where it is not called in this process.
         flops: floating-point operations of its matrix products and attention, where they were counted.
-        answers: what has to be the same on both sides.
+        answers: what has to be the same on both sides, unless operations were counted.
     """
 
     seconds: float
     peak_mib: float
     tokens: int
     flops: int
-    answers: Any
+    answers: Any = None
 
 
 def measure(work: str, side: SideName, material: Material, *, count: bool = False) -> Measured:
@@ -76,6 +76,12 @@ def _child(sender: Connection, work: str, side: SideName, material: Material, co
 
 def measured(work: str, side: SideName, material: Material, *, count: bool = False) -> Measured:
     """The same in this process."""
+    found, tell = timed(work, side, material, count=count)
+    return found if count else replace(found, answers=tell())
+
+
+def timed(work: str, side: SideName, material: Material, *, count: bool = False) -> tuple[Measured, Tell]:
+    """What the work took, and how to find out what came of it."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
 
@@ -90,14 +96,14 @@ def measured(work: str, side: SideName, material: Material, *, count: bool = Fal
         started = time.perf_counter()
         if count:
             with counter:
-                answers = do()
+                tell = do()
         else:
-            answers = do()
+            tell = do()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
     peak = max(0, _peak() - start) / 2**20
-    return Measured(seconds, peak, tokens.count, counter.get_total_flops() if count else 0, answers)
+    return Measured(seconds, peak, tokens.count, counter.get_total_flops() if count else 0), tell
 
 
 class _Tokens:

@@ -15,7 +15,8 @@ from unsee.models.vlm import VLM
 from unsee.prompts import answer_ids
 
 Said = tuple[str | None, list[float]]
-"""What was written, if anything was asked for, and the log-probability of each alternative, if any was scored."""
+"""What was written, if anything was asked for, and of each alternative that was scored the mean log-probability of its
+tokens."""
 
 
 @torch.no_grad()
@@ -63,5 +64,5 @@ def _likelihoods(vlm: VLM, one: Asked, inputs: dict[str, Any], config: Evaluatio
         whole = torch.cat([inputs["input_ids"], torch.tensor([answer], device=vlm.device)], 1)
         continued = inputs | {"input_ids": whole, "attention_mask": torch.ones_like(whole)}
         logits = vlm.model(**continued).logits[0, length - 1 : -1].float().log_softmax(-1)
-        found.append(float(logits[range(len(answer)), answer].sum()))
+        found.append(float(logits[range(len(answer)), answer].mean()))
     return found
