@@ -79,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{work.name} ...", file=sys.stderr, flush=True)
             found["works"].append(compared(name, work, material, options.repeats, limit))
             _write(options.out, found)
+    found["npo_over_gradient_ascent"] = _peaks_of_npo(dict(zip(chosen, found["works"], strict=True)))
+    _write(options.out, found)
     if options.growth:
         from benchmarks.growth import draw, grow
 
@@ -87,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (options.out / "growth.svg").write_text(draw(points))
         _write(options.out, found)
     print_table([_row(entry) for entry in found["works"]])
+    for suffix, ratio in found["npo_over_gradient_ascent"].items():
+        print(f"peak memory of ours, npo{suffix} over gradient_ascent{suffix}: {ratio:.2f}")
     print(options.out / "latest.json")
     return 0 if all(entry["same_answers"] for entry in found["works"]) else 1
 
@@ -108,6 +112,13 @@ def compared(name: str, work: Work, material: Material, repeats: int, limit: flo
         entry["ours_share_of_matrix_product"] = round(counted.flops / entry["ours_seconds"] / limit, 3)
         entry["ours_share_of_tokens"] = round(ours[0].tokens / published[0].tokens, 3)
     return entry
+
+
+def _peaks_of_npo(entries: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Peak memory of NPO over that of gradient ascent, both ours, for either size of step: what the reference costs."""
+    peaks = {name: entry["ours_peak_mib"] for name, entry in entries.items()}
+    names = [(name, name.replace("npo", "gradient_ascent")) for name in peaks if name.startswith("npo")]
+    return {name.removeprefix("npo"): round(peaks[name] / peaks[other], 3) for name, other in names if other in peaks}
 
 
 def _side(side: str, measured: Sequence[Measured]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import transformers as hf
 
 from benchmarks.limit import product_flops
 from benchmarks.material import Material, warm_up
-from benchmarks.measure import measured
+from benchmarks.measure import timed
 from benchmarks.published.unlearning import ALPHA, RANK
 from unsee.data.builder import build
 from unsee.models.vlm import VLM
@@ -161,13 +161,13 @@ def rows(material: Built, works: Sequence[str], limit: float) -> list[GpuRow]:
     """What unsee's side of each work does on this device."""
     found = []
     for work in works:
-        measured(work, "ours", material)
-        timed = measured(work, "ours", material)
-        flops = measured(work, "ours", material, count=True).flops
-        peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else timed.peak_mib
-        rate, share = timed.tokens / timed.seconds, flops / timed.seconds / limit
+        timed(work, "ours", material)
+        took = timed(work, "ours", material)[0]
+        flops = timed(work, "ours", material, count=True)[0].flops
+        peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else took.peak_mib
+        rate, share = took.tokens / took.seconds, flops / took.seconds / limit
         found.append(
-            GpuRow(material.model, work, f"{timed.seconds:.2f}", f"{rate:,.0f}", f"{share:.2f}", f"{peak:,.0f}")
+            GpuRow(material.model, work, f"{took.seconds:.2f}", f"{rate:,.0f}", f"{share:.2f}", f"{peak:,.0f}")
         )
     return found
 

@@ -1,4 +1,8 @@
-"""How the cost of an evaluation grows with people, questions, image tokens and model size, as a drawing."""
+"""How the cost of an evaluation grows with people, questions, image tokens and model size, as a drawing.
+
+Image tokens under both protocols: under the published one every question brings the photos of its shots along, so that
+their number is most of what separates the two sides.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,16 @@ from pathlib import Path
 
 from benchmarks.material import Material
 from benchmarks.measure import measure
+from benchmarks.works import SideName, works
 from unsee.data.builder import build
 
-WORK = "evaluate-clean"
 PEOPLE, QUESTIONS, IMAGE_PIXELS, WIDTHS = (4, 8, 16), (6, 12, 18), (32, 64, 128), (96, 192, 384)
 FEW = 4
+SHOWN = 20  # of whom three are forgotten: two of them serve as shots for the third
 PATCH = 8
 NEW_TOKENS = 8
 PANEL, MARGIN, GAP = 180.0, 46.0, 30.0
+SIDES: tuple[SideName, ...] = ("published", "ours")
 COLOURS = {"published": "#b4451f", "ours": "#1f5fb4"}
 
 
@@ -30,34 +36,42 @@ class Point:
     size: int
     published_seconds: float
     ours_seconds: float
+    ratio: float | None = None
 
 
 def grow() -> Iterator[Point]:
     """Every size of everything, one measurement a side; models other than nano have random weights."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for axis, size, material in _sizes(folder):
-            published, ours = (measure(WORK, side, material).seconds for side in ("published", "ours"))  # type: ignore[arg-type]
-            yield Point(axis, size, published, ours)
+        for axis, size, work, material in _sizes(folder):
+            published, ours = (measure(work, side, material) for side in SIDES)
+            same = works()[work].same(published.answers, ours.answers)
+            ratio = round(published.seconds / ours.seconds, 2) if same else None
+            yield Point(axis, size, published.seconds, ours.seconds, ratio)
 
 
-def _sizes(folder: Path) -> Iterator[tuple[str, int, Material]]:
+def _sizes(folder: Path) -> Iterator[tuple[str, int, str, Material]]:
     for people in PEOPLE:
-        build(folder / f"{people}", people=people, celebrities=1, percents=(15,))
-        yield "people", people, _of(folder, people)
+        yield "people", people, "evaluate-clean", _of(folder, people)
     few = _of(folder, FEW)
     for questions in QUESTIONS:
-        yield "questions a person", questions, replace(few, questions=questions)
+        yield "questions a person", questions, "evaluate-clean", replace(few, questions=questions)
+    short = replace(few, max_new_tokens=NEW_TOKENS)
+    shown = replace(_of(folder, SHOWN), retain=FEW, max_new_tokens=NEW_TOKENS)
     for pixels in IMAGE_PIXELS:
-        path = save_model(folder / f"pixels-{pixels}", pixels=pixels)
-        yield "image tokens", (pixels // PATCH) ** 2, replace(few, model=str(path), max_new_tokens=NEW_TOKENS)
+        model, tokens = str(save_model(folder / f"pixels-{pixels}", pixels=pixels)), (pixels // PATCH) ** 2
+        yield "image tokens", tokens, "evaluate-clean", replace(short, model=model)
+        yield "image tokens, published protocol", tokens, "evaluate-published", replace(shown, model=model)
     for width in WIDTHS:
-        path = save_model(folder / f"width-{width}", width=width)
-        yield "width of the decoder", width, replace(few, model=str(path), max_new_tokens=NEW_TOKENS)
+        model = str(save_model(folder / f"width-{width}", width=width))
+        yield "width of the decoder", width, "evaluate-clean", replace(short, model=model)
 
 
 def _of(folder: Path, people: int) -> Material:
-    return Material("nano", folder / f"{people}", retain=people, celebrities=1)
+    data = folder / f"{people}"
+    if not data.exists():
+        build(data, people=people, celebrities=1, percents=(15,))
+    return Material("nano", data, retain=people, celebrities=1)
 
 
 def save_model(folder: Path, *, pixels: int = 64, width: int = 192) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +17,11 @@ from unsee.data.mllmu import load
 from unsee.data.pairs import PrivacyPair
 from unsee.data.schema import Benchmark, Person, Question
 from unsee.generate import generate
+from unsee.methods.base import Side
 from unsee.models.vlm import VLM
 from unsee.prompts import render, render_lesson
 from unsee.sheets import Setting
+from unsee.steps import Stream
 
 PRIVATE = ("full name", "annual salary", "home town", "medical condition", "profession")
 HARMLESS = ("hair colour", "clothes colour", "skin colour", "background colour", "hair style")
@@ -54,7 +58,8 @@ class Material:
         retain: retained people, at most.
         celebrities: celebrities, at most.
         questions: evaluation questions of each person, at most.
-        lessons: training questions of each person, at most.
+        lessons: training questions of each person, at most; steps of four and of twelve divide the default.
+        kept: retained people of an epoch of unlearning, at most.
         pictures: pictures of the Neural Gate edit, each with five pairs.
         max_new_tokens: longest written answer; None for the protocol's own.
     """
@@ -65,7 +70,8 @@ class Material:
     retain: int = 17
     celebrities: int = 4
     questions: int = 18
-    lessons: int = 64
+    lessons: int = 24
+    kept: int = 3
     pictures: int = 4
     max_new_tokens: int | None = None
 
@@ -101,14 +107,27 @@ class Material:
             for item in sheet.items
         ]
 
-    def examples(self, vlm: VLM, side: str) -> list[Example]:
-        """The training text of the people to forget or to retain, as the published code writes it: with the photo."""
-        return [
-            Example(person.image(), _lesson(vlm, question))
-            for person in getattr(self.benchmark, side)
-            for question in person.questions
-            if question.task == "train"
-        ]
+    def people(self, side: Side) -> Sequence[Person]:
+        """Whom an epoch of unlearning is about."""
+        return self.benchmark.forget if side == "forget" else self.benchmark.retain[: self.kept]
+
+    def steps(self, vlm: VLM, side: Side, questions: int) -> list[list[Example]]:
+        """The examples of each step of such an epoch: `questions` about one photo, drawn as unsee draws them.
+
+        Each is the training text as the published code writes it, with the photo.
+        """
+
+        def drawn(rng: random.Random) -> list[list[Example]]:
+            found = []
+            for person in self.people(side):
+                taught = [question for question in person.questions if question.task == "train"]
+                examples = [Example(person.image(), _lesson(vlm, question)) for question in taught]
+                order = rng.sample(examples, len(examples))
+                found += [order[start : start + questions] for start in range(0, len(order), questions)]
+            return found
+
+        stream = Stream(make_trees=drawn, vlm=vlm, seed=side, batch_examples=1)  # type: ignore[arg-type]
+        return [examples for (examples,) in stream.plan(0)]  # type: ignore[misc]
 
     def pairs(self, vlm: VLM) -> list[PrivacyPair]:
         """Privacy pairs about portraits, with the model's own benign answers."""

@@ -7,18 +7,19 @@ tokens that went through the decoder's layers, padding included, because padding
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
 import resource
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from benchmarks.material import Material
-from benchmarks.works import SideName, works
+from benchmarks.works import SideName, Tell, works
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["benchmarks.works"])
@@ -34,14 +35,14 @@ class Measured:
         peak_mib: memory it added at most, MiB.
         tokens: tokens that went through the decoder, or 0 where it is not called in this process.
         flops: floating-point operations of its matrix products and attention, where they were counted.
-        answers: what has to be the same on both sides.
+        answers: what has to be the same on both sides, unless operations were counted.
     """
 
     seconds: float
     peak_mib: float
     tokens: int
     flops: int
-    answers: Any
+    answers: Any = None
 
 
 def measure(work: str, side: SideName, material: Material, *, count: bool = False) -> Measured:
@@ -75,6 +76,12 @@ def _child(sender: Connection, work: str, side: SideName, material: Material, co
 
 def measured(work: str, side: SideName, material: Material, *, count: bool = False) -> Measured:
     """The same in this process."""
+    found, tell = timed(work, side, material, count=count)
+    return found if count else replace(found, answers=tell())
+
+
+def timed(work: str, side: SideName, material: Material, *, count: bool = False) -> tuple[Measured, Tell]:
+    """What the work took, and how to find out what came of it."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
 
@@ -84,20 +91,19 @@ def measured(work: str, side: SideName, material: Material, *, count: bool = Fal
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
     }  # torch counts attention on a GPU only
-    gc.collect()
     start = _start_of_peak()
     with _Tokens() as tokens:
         started = time.perf_counter()
         if count:
             with counter:
-                answers = do()
+                tell = do()
         else:
-            answers = do()
+            tell = do()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
     peak = max(0, _peak() - start) / 2**20
-    return Measured(seconds, peak, tokens.count, counter.get_total_flops() if count else 0, answers)
+    return Measured(seconds, peak, tokens.count, counter.get_total_flops() if count else 0), tell
 
 
 class _Tokens:
@@ -123,9 +129,11 @@ class _Tokens:
 
 
 def _start_of_peak() -> int:
-    """Forget the highest size so far; the size now, in bytes."""
+    """Forget the highest size so far; the size now, in bytes, without what was freed before."""
     import torch
 
+    gc.collect()
+    _give_back()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return int(torch.cuda.memory_allocated())
@@ -133,6 +141,13 @@ def _start_of_peak() -> int:
         Path("/proc/self/clear_refs").write_text("5")
         return _kib("VmRSS") * 1024
     return _peak()
+
+
+def _give_back() -> None:
+    """Return freed memory, which `unsee.allocator` keeps: what preparing took would else be free for the work."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 def _peak() -> int:

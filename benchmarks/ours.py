@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from benchmarks.published.evaluation import Said
 from benchmarks.published.unlearning import ALPHA, BETA, RANK, RATE
-from unsee.collate import collate, pack_by_length
 from unsee.config import EvaluationConfig
 from unsee.data.schema import Benchmark, Person
 from unsee.evaluate import Exam
 from unsee.journal import Journal
-from unsee.methods.base import LossMethod, Order, Side
+from unsee.methods.base import Loss, LossMethod, Order, Side
 from unsee.methods.gradient_ascent import GradientAscent
 from unsee.methods.gradient_difference import GradientDifference
 from unsee.methods.kl_minimisation import KLMinimisation
@@ -24,9 +20,8 @@ from unsee.methods.npo import NPO
 from unsee.models.vlm import VLM
 from unsee.steps import Course, Stream
 from unsee.teach import Lessons
-from unsee.train import Scorer, train
+from unsee.train import train
 
-TURNS, BATCH_TOKENS = 64, 1500
 EPOCH = {"learning_rate": RATE, "steps": 0, "epochs": 1}
 METHODS: Mapping[str, LossMethod] = {
     "gradient_ascent": GradientAscent(**EPOCH),  # type: ignore[arg-type]
@@ -46,34 +41,30 @@ def evaluate(vlm: VLM, benchmark: Benchmark, config: EvaluationConfig) -> dict[s
         exam = Exam(vlm, benchmark, (), config)
         exam.sit(vlm, journal=journal)
         said = {item.id: journal[item.id] for sheet in exam.sheets for item in sheet.items}
-    return {id: (text, [score for score, _ in scores]) for id, (text, scores) in said.items()}
+    return {id: (text, [score / length for score, length in scores]) for id, (text, scores) in said.items()}
 
 
-def epoch(vlm: VLM, name: str, people: Mapping[str, Sequence[Person]]) -> None:
-    """The same passes over the same examples, all questions about one photo in one row."""
+def epoch(vlm: VLM, name: str, people: Mapping[Side, Sequence[Person]], questions: int) -> list[float]:
+    """The same steps on the same examples, those of a step in one row under their photo.
+
+    Returns:
+        The cross-entropy of every step whose method names it.
+    """
     method = METHODS[name]
     trainable = vlm.add_lora(RANK, ALPHA, "all_linear")
     streams = {
         side: Stream(
-            make_trees=_lessons(vlm, people[side]).trees, vlm=vlm, seed=side, batch_tokens=BATCH_TOKENS, labels="full"
+            make_trees=Lessons(vlm, people[side], ("image",), questions, "published").trees, vlm=vlm, seed=side,
+            batch_examples=1, labels="full",
         )
         for side in LOOKED_AT.get(name, method.sides)
-    }
+    }  # fmt: skip
     order: Order = getattr(method, "schedule", "joint")
     course = Course(streams, RATE, 0, 1, "published", order)
-    train(vlm, method, course.pairs, course.schedule, trainable, name=name)
+    seen: list[float] = []
 
+    def note(step: int, loss: Loss, rate: float) -> None:
+        seen.extend(loss.parts[side] for side in method.sides if side in loss.parts)
 
-@torch.no_grad()
-def losses(vlm: VLM, people: Sequence[Person]) -> list[float]:
-    """Mean loss per token of every example before the first step, in order of size."""
-    trees = _lessons(vlm, people).trees(random.Random(0))
-    found: list[float] = []
-    for rows in pack_by_length(trees, BATCH_TOKENS):
-        scored = Scorer(vlm)(collate([trees[row] for row in rows], vlm, "full").to(vlm.device))
-        found += (-scored.log_probability_I / scored.length_I).tolist()
-    return sorted(found)
-
-
-def _lessons(vlm: VLM, people: Sequence[Person]) -> Lessons:
-    return Lessons(vlm, people, ("image",), TURNS, "published")
+    train(vlm, method, course.pairs, course.schedule, trainable, name=name, on_step=note)
+    return seen

@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
+from torch import Tensor
 
 from benchmarks import ours
 from benchmarks.material import Material
 from benchmarks.published import editing, evaluation, unlearning
+from benchmarks.published.unlearning import Steps
 from unsee.config import ModelConfig, TeachConfig, UnlearnConfig
-from unsee.data.pairs import by_case
+from unsee.data.pairs import PrivacyPair
 from unsee.edits.above import down_name
-from unsee.edits.sheet import make_sheet, queries
+from unsee.edits.sheet import queries
 from unsee.evaluate import Exam
 from unsee.methods import METHODS
+from unsee.methods.base import Side
 from unsee.methods.base import Work as Editing
 from unsee.methods.neural_gate import BENIGN_WORDS, NeuralGate
 from unsee.models.vlm import VLM
 from unsee.progress import Silent
 from unsee.record import Record
 from unsee.stages import Stages, key_of
-from unsee.train import Scorer
 
 SideName = Literal["published", "ours"]
-Done = Callable[[], Any]
-"""Does the work; what it returns is compared with what the other side returns."""
+Tell = Callable[[], Any]
+"""What came of the work, found out after the clock has stopped; it is compared with what the other side tells."""
+Done = Callable[[], Tell]
+"""Does the work."""
 
-TOLERANCE = 1e-4
+TOLERANCE, WIDER = 1e-4, 1e-3
 UNLEARNING = {
-    "gradient_ascent": "one epoch of gradient ascent",
-    "gradient_difference": "one epoch of gradient difference",
-    "kl_minimisation": "one epoch of KL minimisation",
-    "npo": "one epoch of NPO",
+    "gradient_ascent": "gradient ascent",
+    "gradient_difference": "gradient difference",
+    "kl_minimisation": "KL minimisation",
+    "npo": "NPO",
 }
+QUESTIONS_A_STEP = {"": 4, "-12": 12}
+SIDES: tuple[Side, ...] = ("forget", "retain")
+UNEQUAL = ("kl_minimisation",)  # the published divergence counts padding and placeholders: its second pass differs
 ADDED = ("gradient_ascent", "npo")
 TEACH_STEPS, METHOD_STEPS = 40, 10
 
@@ -73,23 +80,23 @@ def works() -> dict[str, Work]:
         "evaluate-clean": Work(
             "full evaluation, clean protocol",
             {"published": partial(_evaluate_published, "clean"), "ours": partial(_evaluate_ours, "clean")},
-            _same_scores, "every greedy answer, and every log-probability to 1e-4",
+            _same_scores, "every greedy answer, and every log-probability to 1e-4 a token",
         ),
     }  # fmt: skip
-    for name, title in UNLEARNING.items():
-        sides: dict[SideName, Callable[[Material], Done]] = {
-            "published": partial(_epoch_published, name),
-            "ours": partial(_epoch_ours, name),
-        }
-        found[name] = Work(title, sides, _close, "the loss of every example before the first step, to 1e-4")
+    for (name, title), (suffix, questions) in itertools.product(UNLEARNING.items(), QUESTIONS_A_STEP.items()):
+        found[name + suffix] = Work(
+            f"one epoch of {title}, {questions} questions a step",
+            {"published": partial(_epoch_published, name, questions), "ours": partial(_epoch_ours, name, questions)},
+            *AGREED_UNEQUAL if name in UNEQUAL else AGREED,
+        )  # fmt: skip
     found["edit"] = Work(
         "Neural Gate edit, clean",
-        {"published": partial(_edit_published, "loss"), "ours": partial(_edit_ours, "clean")},
-        _close, "the loss of every answer before the first step, to 1e-4",
+        {"published": _edit_published, "ours": partial(_edit_ours, "clean")},
+        _no_worse, "ours leaves refusals and benign answers no less likely than the published way does",
     )  # fmt: skip
     found["edit-as-published"] = Work(
         "Neural Gate edit, the published steps",
-        {"published": partial(_edit_published, "edit"), "ours": partial(_edit_ours, "reference")},
+        {"published": _edit_published, "ours": partial(_edit_ours, "reference")},
         _same_edit, "the gates, and the edited matrix to 1 % of what was added",
     )  # fmt: skip
     found["add-a-method"] = Work(
@@ -105,40 +112,50 @@ def _evaluate_published(protocol: str, material: Material) -> Done:
     vlm, config = material.load(), material.evaluation(protocol)
     vlm.model.requires_grad_(False)
     asked = material.asked(vlm, protocol)
-    return lambda: evaluation.evaluate(vlm, asked, config)
+    return lambda: _telling(evaluation.evaluate(vlm, asked, config))
 
 
 def _evaluate_ours(protocol: str, material: Material) -> Done:
     vlm, config, benchmark = material.load(), material.evaluation(protocol), material.benchmark
     vlm.model.requires_grad_(False)
-    return lambda: ours.evaluate(vlm, benchmark, config)
+    return lambda: _telling(ours.evaluate(vlm, benchmark, config))
 
 
-def _epoch_published(method: str, material: Material) -> Done:
+def _telling(said: Any) -> Tell:
+    return lambda: said
+
+
+def _epoch_published(method: str, questions: int, material: Material) -> Done:
     vlm = material.load()
-    forget, retain = (material.examples(vlm, side) for side in ("forget", "retain"))
-    before = unlearning.losses(vlm, [*forget, *retain])
-    return lambda: unlearning.epoch(vlm, method, forget, retain) or before
+    steps = {side: material.steps(vlm, side, questions) for side in SIDES}
+
+    def epoch() -> Tell:
+        seen = unlearning.epoch(vlm, method, steps["forget"], steps["retain"])
+        return partial(_learned, vlm, method, seen[: len(steps["forget"])] if method in UNEQUAL else seen, steps)
+
+    return epoch
 
 
-def _epoch_ours(method: str, material: Material) -> Done:
+def _epoch_ours(method: str, questions: int, material: Material) -> Done:
     vlm = material.load()
-    people = {"forget": material.benchmark.forget, "retain": material.benchmark.retain}
-    before = ours.losses(vlm, [*people["forget"], *people["retain"]])
-    return lambda: ours.epoch(vlm, method, people) or before
+    people = {side: material.people(side) for side in SIDES}
+    steps = {side: material.steps(vlm, side, questions) for side in SIDES}
+    return lambda: partial(_learned, vlm, method, ours.epoch(vlm, method, people, questions), steps)
 
 
-def _edit_published(compared: Literal["loss", "edit"], material: Material) -> Done:
+def _learned(vlm: VLM, method: str, seen: list[float], steps: Mapping[Side, Steps]) -> dict[str, list[float]]:
+    """The loss of every step, and of every example after the last one, read in one way on both sides."""
+    passes = SIDES if method in unlearning.RETAINING else SIDES[:1]
+    return {"steps": seen, **{side: unlearning.losses(vlm, steps[side]) for side in passes}}
+
+
+def _edit_published(material: Material) -> Done:
     vlm = material.load()
     pairs, layer = material.pairs(vlm), _layer(vlm)
-    with torch.no_grad():
-        rows = [editing.write(vlm, queries([pair], benign_words=BENIGN_WORDS)) for pair in pairs]
-        before = sorted(loss for row in rows for loss in editing.answer_losses(vlm, row).tolist())
 
-    def edit() -> Any:
+    def edit() -> Tell:
         deltas, gates = editing.edit(vlm, pairs, [layer])
-        delta = deltas[down_name(vlm, layer)].cpu()
-        return before if compared == "loss" else (delta, {name: gate.cpu() for name, gate in gates.items()})
+        return partial(_edited, vlm, pairs, deltas[down_name(vlm, layer)], gates)
 
     return edit
 
@@ -147,17 +164,33 @@ def _edit_ours(mode: Literal["clean", "reference"], material: Material) -> Done:
     vlm = material.load()
     pairs, layer = material.pairs(vlm), _layer(vlm)
     method = NeuralGate(mode=mode, layers=str(layer))
-    sheet = make_sheet(vlm, [queries(case, benign_words=BENIGN_WORDS) for case in by_case(pairs)])
-    with torch.no_grad():
-        scored = Scorer(vlm)(sheet.batch)
-    before = sorted((-scored.log_probability_I / scored.length_I).tolist())
 
-    def edit() -> Any:
+    def edit() -> Tell:
         found = method.edit(vlm, pairs, Editing())
-        gates = {name: gate.cpu() for name, gate in found.gates.items()}
-        return before if mode == "clean" else (found.deltas[down_name(vlm, layer)].cpu(), gates)
+        return partial(_edited, vlm, pairs, found.deltas[down_name(vlm, layer)], found.gates)
 
     return edit
+
+
+class Edited(NamedTuple):
+    """An edit, and the mean losses that it leaves, nats per token."""
+
+    delta: Tensor
+    gates: Mapping[str, Tensor]
+    refusal: float
+    benign: float
+
+
+@torch.no_grad()
+def _edited(vlm: VLM, pairs: Sequence[PrivacyPair], delta: Tensor, gates: Mapping[str, Tensor]) -> Edited:
+    """What an edit does, read in one way on both sides."""
+    weight = vlm.model.get_submodule(down_name(vlm, _layer(vlm))).weight
+    weight.add_(delta.to(weight))
+    rows = [editing.write(vlm, queries([pair], benign_words=BENIGN_WORDS)) for pair in pairs]
+    losses = torch.cat([editing.answer_losses(vlm, row) for row in rows])
+    sensitive = torch.cat([row.sensitive_B for row in rows])
+    means = (float(losses[chosen].mean()) for chosen in (sensitive, ~sensitive))
+    return Edited(delta.cpu(), {name: gate.cpu() for name, gate in gates.items()}, *means)
 
 
 def _layer(vlm: VLM) -> int:
@@ -173,7 +206,7 @@ def _added(cached: bool, material: Material) -> Done:
     if cached:
         _teach_and_try(vlm, material, folder / "before", [ADDED[0]])
         vlm = material.load()
-    return lambda: _teach_and_try(vlm, material, folder / "run", ADDED)
+    return lambda: _telling(_teach_and_try(vlm, material, folder / "run", ADDED))
 
 
 def _teach_and_try(
@@ -208,14 +241,33 @@ def _same_scores(published: dict[str, Any], ours: dict[str, Any]) -> bool:
     return _same_texts(published, ours) and all(_close(scores, ours[id][1]) for id, (_, scores) in published.items())
 
 
-def _close(published: list[float], ours: list[float]) -> bool:
+def _close(published: list[float], ours: list[float], tolerance: float = TOLERANCE) -> bool:
     return len(published) == len(ours) and all(
-        math.isclose(one, other, abs_tol=TOLERANCE, rel_tol=TOLERANCE / 10)
-        for one, other in zip(published, ours, strict=True)
+        abs(one - other) <= tolerance for one, other in zip(published, ours, strict=True)
     )
 
 
-def _same_edit(published: tuple[Any, Any], ours: tuple[Any, Any]) -> bool:
-    (delta, gates), (other, others) = published, ours
-    same_gates = gates.keys() == others.keys() and all(torch.equal(gates[key], others[key]) for key in gates)
-    return same_gates and bool((delta - other).norm() <= 0.01 * delta.norm())
+def _same_epoch(published: dict[str, list[float]], ours: dict[str, list[float]], *, after: float = TOLERANCE) -> bool:
+    """The losses of the steps to `TOLERANCE`, those of the examples to `after`."""
+    return published.keys() == ours.keys() and all(
+        _close(losses, ours[name], TOLERANCE if name == "steps" else after) for name, losses in published.items()
+    )
+
+
+AGREED = _same_epoch, "the loss of every step, and of every example after the last one, to 1e-4"
+AGREED_UNEQUAL = (
+    partial(_same_epoch, after=WIDER),
+    "the loss of every step of the first pass to 1e-4, and of every example after the second one to 1e-3",
+)
+
+
+def _same_edit(published: Edited, ours: Edited) -> bool:
+    same_gates = published.gates.keys() == ours.gates.keys() and all(
+        torch.equal(gate, ours.gates[name]) for name, gate in published.gates.items()
+    )
+    length = published.delta.norm()
+    return same_gates and bool(length > 0) and bool((published.delta - ours.delta).norm() <= 0.01 * length)
+
+
+def _no_worse(published: Edited, ours: Edited) -> bool:
+    return ours.refusal <= published.refusal and ours.benign <= published.benign

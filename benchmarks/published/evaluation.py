@@ -15,7 +15,8 @@ from unsee.models.vlm import VLM
 from unsee.prompts import answer_ids
 
 Said = tuple[str | None, list[float]]
-"""What was written, if anything was asked for, and the log-probability of each alternative, if any was scored."""
+"""What was written, if anything was asked for, and of each alternative that was scored the mean log-probability of its
+tokens."""
 
 
 @torch.no_grad()
@@ -29,7 +30,7 @@ def evaluate(vlm: VLM, asked: Sequence[Asked], config: EvaluationConfig) -> dict
         text = None if by_likelihood else _written(vlm, inputs, config.max_new_tokens)
         if text is not None and one.question.task == "generation":
             rouge.score(one.question.answer, text)
-        scores = _likelihoods(vlm, one, config) if config.protocol == "clean" else []
+        scores = _likelihoods(vlm, one, inputs, config) if config.protocol == "clean" else []
         said[one.id] = text, scores
     return said
 
@@ -53,16 +54,15 @@ def _written(vlm: VLM, inputs: dict[str, Any], max_new_tokens: int) -> str:
     return vlm.decode([[token for token in tokens if token not in vlm.end_tokens]])[0]
 
 
-def _likelihoods(vlm: VLM, one: Asked, config: EvaluationConfig) -> list[float]:
+def _likelihoods(vlm: VLM, one: Asked, inputs: dict[str, Any], config: EvaluationConfig) -> list[float]:
     texts = list(one.question.options) or [one.question.answer]
     if one.question.options and config.choice == "letter":
         texts = list(LETTERS[: len(one.question.options)])
     found = []
+    length = inputs["input_ids"].shape[1]
     for answer in answer_ids(vlm, texts, config.protocol):
-        inputs = prompt(vlm, one.text, one.images)
-        length = inputs["input_ids"].shape[1]
         whole = torch.cat([inputs["input_ids"], torch.tensor([answer], device=vlm.device)], 1)
-        inputs |= {"input_ids": whole, "attention_mask": torch.ones_like(whole)}
-        logits = vlm.model(**inputs).logits[0, length - 1 : -1].float().log_softmax(-1)
-        found.append(float(logits[range(len(answer)), answer].sum()))
+        continued = inputs | {"input_ids": whole, "attention_mask": torch.ones_like(whole)}
+        logits = vlm.model(**continued).logits[0, length - 1 : -1].float().log_softmax(-1)
+        found.append(float(logits[range(len(answer)), answer].mean()))
     return found

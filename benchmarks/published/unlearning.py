@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,75 +17,101 @@ from unsee.models.vlm import VLM
 BATCH, RANK, ALPHA, RATE = 4, 16, 16, 2e-5
 BETA = 0.4
 
+Steps = Sequence[Sequence[Example]]
+"""The examples of each step of a pass, in their order."""
 
-def epoch(vlm: VLM, method: str, forget: Sequence[Example], retain: Sequence[Example]) -> None:
-    """A pass over the people to forget, and for the methods with a retain term a pass over all others after it."""
+
+def epoch(vlm: VLM, method: str, forget: Steps, retain: Steps) -> list[float]:
+    """A pass over the people to forget, and for the methods with a retain term a pass over all others after it.
+
+    The gradient of a step of more than four examples is added up from batches of four, each by its share of the tokens.
+    The rate falls in equal steps; with a retain term it is constant.
+
+    Returns:
+        The cross-entropy of every step.
+    """
     second = copy.deepcopy(vlm.model).eval() if method in ("kl_minimisation", "npo") else None
     trainable = vlm.add_lora(RANK, ALPHA, "all_linear")
-    passes: list[tuple[Sequence[Example], Callable[[dict[str, Any]], Tensor]]] = [
-        (
-            forget,
-            lambda inputs: _preference(vlm.model, second, inputs) if method == "npo" else -_loss(vlm.model, inputs),
-        )
-    ]
-    if method == "gradient_difference":
-        passes.append((retain, lambda inputs: _loss(vlm.model, inputs)))
-    if method == "kl_minimisation":
-        passes.append((retain, lambda inputs: _held(vlm.model, second, inputs)))
+    passes: list[tuple[Steps, Term]] = [(forget, _preference if method == "npo" else _ascent)]
+    if method in RETAINING:
+        passes.append((retain, RETAINING[method]))
     optimiser = torch.optim.AdamW(trainable, lr=RATE, weight_decay=0.0)
+    fall = 1 / len(forget) if len(passes) == 1 else 0.0
+    falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - fall * step)
+    seen = []
     vlm.model.train()
-    for examples, loss in passes:
-        for inputs in _batches(vlm, examples, shuffle=True):
-            loss(inputs).backward()
+    for steps, term in passes:
+        for batches in _loader(vlm, steps):
+            tokens = [int((inputs["labels"][:, 1:] != -100).sum()) for inputs in batches]
+            cross_entropy = 0.0
+            for inputs, count in zip(batches, tokens, strict=True):
+                loss, part = term(vlm.model, second, inputs)
+                (loss * (count / sum(tokens))).backward()
+                cross_entropy += part.item() * count / sum(tokens)
             optimiser.step()
+            falling.step()
             optimiser.zero_grad()
+            seen.append(cross_entropy)
     vlm.model.eval()
+    return seen
 
 
 @torch.no_grad()
-def losses(vlm: VLM, examples: Sequence[Example]) -> list[float]:
-    """Mean loss per token of every example before the first step, in order of size."""
+def losses(vlm: VLM, steps: Steps) -> list[float]:
+    """Mean loss per token of every example."""
     found: list[float] = []
-    for inputs in _batches(vlm, examples, shuffle=False):
+    for inputs in (inputs for batches in _loader(vlm, steps) for inputs in batches):
         logits = vlm.model(**{name: value for name, value in inputs.items() if name != "labels"}).logits
         labels = inputs["labels"][:, 1:]
         loss = F.cross_entropy(logits[:, :-1].transpose(1, 2).float(), labels, reduction="none", ignore_index=-100)
         found += (loss.sum(1) / (labels != -100).sum(1)).tolist()
-    return sorted(found)
+    return found
 
 
-def _batches(vlm: VLM, examples: Sequence[Example], *, shuffle: bool) -> Iterator[dict[str, Any]]:
-    """Batches as the processor makes them, the whole text as labels, without padding and image placeholders."""
+def _loader(vlm: VLM, steps: Steps) -> DataLoader[list[dict[str, Any]]]:
+    """The batches of each step as the processor makes them; labels are the text without padding and placeholders."""
 
-    def collate(rows: list[Example]) -> dict[str, Any]:
+    def written(rows: Sequence[Example]) -> dict[str, Any]:
         images = [[row.image] for row in rows]
         made = vlm.processor(images=images, text=[row.text for row in rows], padding=True, return_tensors="pt")  # type: ignore[operator]
         inputs = dict(made.to(vlm.device))
         hidden = (inputs["attention_mask"] == 0) | (inputs["input_ids"] == vlm.family.image_token)
         return inputs | {"labels": inputs["input_ids"].masked_fill(hidden, -100)}
 
-    order = torch.Generator().manual_seed(0)
-    yield from DataLoader(list(examples), batch_size=BATCH, shuffle=shuffle, collate_fn=collate, generator=order)  # type: ignore[arg-type]
+    def collate(rows: Sequence[Example]) -> list[dict[str, Any]]:
+        return [written(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
+
+    return DataLoader(steps, batch_size=None, collate_fn=collate)  # type: ignore[arg-type]
 
 
-def _loss(model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+def _ascent(model: nn.Module, second: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
     loss: Tensor = model(**inputs).loss
-    return loss
+    return -loss, loss
 
 
-def _held(model: nn.Module, second: nn.Module | None, inputs: dict[str, Any]) -> Tensor:
+def _descent(model: nn.Module, second: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    loss: Tensor = model(**inputs).loss
+    return loss, loss
+
+
+def _held(model: nn.Module, second: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """`CE(retain) + KL(second || model)`, the divergence over all positions, divided by the rows."""
     output = model(**inputs)
     with torch.no_grad():
-        wanted = second(**inputs).logits if second else output.logits
+        wanted = second(**inputs).logits
     divergence = F.kl_div(output.logits.log_softmax(-1), wanted.softmax(-1), reduction="batchmean")
-    loss: Tensor = output.loss + divergence
-    return loss
+    return output.loss + divergence, output.loss
 
 
-def _preference(model: nn.Module, second: nn.Module | None, inputs: dict[str, Any]) -> Tensor:
+def _preference(model: nn.Module, second: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """`-(2 / beta) log sigmoid(beta (CE - CE of the second))` of the whole batch."""
-    loss = _loss(model, inputs)
+    loss: Tensor = model(**inputs).loss
     with torch.no_grad():
-        before = _loss(second, inputs) if second else loss
-    return -(2 / BETA) * F.logsigmoid(BETA * (loss - before))
+        before: Tensor = second(**inputs).loss
+    return -(2 / BETA) * F.logsigmoid(BETA * (loss - before)), loss
+
+
+Term = Callable[[nn.Module, Any, dict[str, Any]], tuple[Tensor, Tensor]]
+"""The loss of a batch, and its cross-entropy."""
+
+RETAINING: Mapping[str, Term] = {"gradient_difference": _descent, "kl_minimisation": _held}

@@ -46,7 +46,7 @@ class Setting:
         self._vlm = vlm
         self._config = config
         self._benchmark = benchmark
-        self._portraits: dict[str, Picture] = {}
+        self._pictures: dict[bytes, Picture] = {}
         alike = not config.choice_shots and not config.cloze_shots and config.test_image == "all"
         self._together: Sequence[tuple[Task, ...]] = [TASKS] if alike else [(task,) for task in TASKS]
 
@@ -80,7 +80,7 @@ class Setting:
             shots, pictures = self._block(examples, tasks, "image")
             for photo in self._photos(name, person, tasks):
                 items = [Item(name, person.id, f"{id}/{photo}", question) for id, question in with_image]
-                yield Sheet(items, (*pictures, self._vlm.picture(person.image(photo))), shots)
+                yield Sheet(items, (*pictures, self._picture(person, photo)), shots)
         items = [Item(name, person.id, id, question) for id, question in numbered if question.input == "text"]
         if items:
             yield Sheet(items, (), self._block(examples, tasks, "text")[0])
@@ -113,10 +113,15 @@ class Setting:
             asked = [question for question in person.questions if (question.task, question.input) == (tasks[0], kind)]
             asked = asked[:1] if self._config.shot_questions == "first" else asked
             shots += asked
-            if kind == "image" and person.id not in self._portraits:
-                self._portraits[person.id] = self._vlm.picture(person.image())
-            pictures += [self._portraits[person.id]] * len(asked) if kind == "image" else []
+            pictures += [self._picture(person)] * len(asked) if kind == "image" else []
         return tuple(shots), tuple(pictures)
+
+    def _picture(self, person: Person, index: int = 0) -> Picture:
+        """A photo as the model takes it: one for all sheets that show it, whoever's it is."""
+        image = person.images[index]
+        if image not in self._pictures:
+            self._pictures[image] = self._vlm.picture(person.image(index))
+        return self._pictures[image]
 
 
 def general_sheet(vlm: VLM, item: GeneralItem) -> Sheet:

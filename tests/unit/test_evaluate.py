@@ -162,6 +162,15 @@ def test_the_photos_of_shots_are_looked_at_once_for_all_who_are_asked_after_them
     assert sum(seen) == len(asked) + sum(len(pictures) for _, pictures in shots)
 
 
+def test_a_photo_is_prepared_once_for_all_sheets_that_show_it(vlm, monkeypatch):
+    prepared = []
+    monkeypatch.setattr(type(vlm), "picture", lambda self, image: prepared.append(image) or self.family.picture(image))
+    published_exam(vlm)
+    people = (BENCHMARK.forget, BENCHMARK.test, BENCHMARK.retain, BENCHMARK.celebrity)
+    photos = {image for group in people for person in group for image in person.images}
+    assert len({image.tobytes() for image in prepared}) == len(prepared) <= len(photos)
+
+
 def test_after_shots_the_numbers_are_those_of_plain_forward_passes(vlm):
     exam = published_exam(vlm)
     rows = exam.sit(vlm).set_index("item")
