@@ -50,7 +50,7 @@ KINDS = {
         tower_config=vision_config,
         make_model=make_llava,
         make_processor=make_processor,
-        base_steps=12_000,
+        base_steps=7_000,
     ),
     "nano-minigpt4": Kind(
         parts="MiniGPT-4 (BLIP-2 vision tower, four patches a token, linear projection, Llama decoder)",
@@ -59,6 +59,6 @@ KINDS = {
         make_model=make_minigpt4,
         make_processor=make_minigpt4_processor,
         starts_from="nano",
-        base_steps=4_000,
+        base_steps=2_500,
     ),
 }
