@@ -77,7 +77,7 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
     trials = [control(config.seed), *documents_trials(config.method, config.seed)]
     folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
     Record.check(folder, dump_config(config))
-    with state().main_processfirst_pictures():
+    with state().main_process_first():
         benchmark = _benchmark(config.privacy, progress)
     seen = benchmark.of(SEEN)
     elsewhere = list(_out_of_domain(config.privacy.out_of_domain))
