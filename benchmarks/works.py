@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks import ours
@@ -173,10 +175,10 @@ def _edit_ours(mode: Literal["clean", "reference"], material: Material) -> Done:
 
 
 class Edited(NamedTuple):
-    """An edit, and the mean losses that it leaves, nats per token."""
+    """An edit, and the mean losses that it leaves, nats per token; no tensors: these die with the process they are of."""
 
-    delta: Tensor
-    gates: Mapping[str, Tensor]
+    delta: NDArray[np.float32]
+    gates: Mapping[str, NDArray[np.bool_]]
     refusal: float
     benign: float
 
@@ -190,7 +192,7 @@ def _edited(vlm: VLM, pairs: Sequence[PrivacyPair], delta: Tensor, gates: Mappin
     losses = torch.cat([editing.answer_losses(vlm, row) for row in rows])
     sensitive = torch.cat([row.sensitive_B for row in rows])
     means = (float(losses[chosen].mean()) for chosen in (sensitive, ~sensitive))
-    return Edited(delta.cpu(), {name: gate.cpu() for name, gate in gates.items()}, *means)
+    return Edited(delta.cpu().numpy(), {name: gate.cpu().numpy() for name, gate in gates.items()}, *means)
 
 
 def _layer(vlm: VLM) -> int:
@@ -263,10 +265,10 @@ AGREED_UNEQUAL = (
 
 def _same_edit(published: Edited, ours: Edited) -> bool:
     same_gates = published.gates.keys() == ours.gates.keys() and all(
-        torch.equal(gate, ours.gates[name]) for name, gate in published.gates.items()
+        np.array_equal(gate, ours.gates[name]) for name, gate in published.gates.items()
     )
-    length = published.delta.norm()
-    return same_gates and bool(length > 0) and bool((published.delta - ours.delta).norm() <= 0.01 * length)
+    length = np.linalg.norm(published.delta)
+    return same_gates and bool(length > 0) and bool(np.linalg.norm(published.delta - ours.delta) <= 0.01 * length)
 
 
 def _no_worse(published: Edited, ours: Edited) -> bool:
