@@ -175,7 +175,7 @@ def _edit_ours(mode: Literal["clean", "reference"], material: Material) -> Done:
 
 
 class Edited(NamedTuple):
-    """An edit and the mean losses that it leaves, nats per token; no tensors, which die with the process they are of."""
+    """An edit and the mean losses it leaves, nats per token; no tensors, which die with their process."""
 
     delta: NDArray[np.float32]
     gates: Mapping[str, NDArray[np.bool_]]
