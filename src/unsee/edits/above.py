@@ -1,7 +1,7 @@
 """The part of a model that an edit can change, run alone: the decoder layers above one layer, on the tokens that move.
 
 What lies below is computed once; tokens that cannot see a change keep their keys and values. The numbers are those of
-the whole model, and every batch is checked for that.
+the whole model; that is checked with the first batch a model is run on in this way.
 Shape letters: A axes of positions, B rows, T tokens of the packed row, V those that run, C those that stay as they are
 (T = C + V), D hidden width, U places that predict something.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ AUTO = "auto"
 OWN = {"inputs_embeds", "input_ids", "attention_mask", "position_ids", "past_key_values", "use_cache", "cache_position"}
 """What the decoder is given by us; anything else that holds tensors a family lays beside it, for all tokens."""
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+_FOUND_SOUND: WeakKeyDictionary[nn.Module, set[tuple[int, bool, bool]]] = WeakKeyDictionary()
+"""The ways in which each model gave its own numbers: from which layer, some tokens kept, something laid beside."""
 
 
 def decoder_layers(vlm: VLM) -> list[nn.Module]:
@@ -89,7 +92,11 @@ class Above:
         self._decoder = vlm.model.get_submodule(vlm.layout.decoder_layers.rpartition(".")[0])
         self._start = layer
         self._last_whole = len(self._layers) - 1 in edited
-        with torch.no_grad(), capture([self._layers[max(layer, 0)], self._decoder]) as (seen, called):
+        sound = _FOUND_SOUND.setdefault(vlm.model, set())
+        way = (layer, changed_BT is not None, bool(batch.inputs.keys() - OWN))
+        idle = self._layers[layer + 1 :] if way in sound else []
+        watched = [self._layers[max(layer, 0)], self._decoder]
+        with torch.no_grad(), capture(watched) as (seen, called), replace(dict.fromkeys(idle, _pass_on)):
             final_BTD = vlm.hidden(batch.inputs)
         self._beside = {
             name: value for name, value in called.named.items() if name not in OWN and _holds_tensors(value)
@@ -100,7 +107,9 @@ class Above:
         cache = DynamicCache()
         if self._order_BC.shape[1]:
             with torch.no_grad():
-                self._check(self._run(hidden_BTD, mask, positions, cache, self._beside), final_BTD)
+                whole_BTD = self._run(hidden_BTD, mask, positions, cache, self._beside)
+            if way not in sound:
+                self._check(whole_BTD, final_BTD)
         kept: Any = list(enumerate(cache.layers))
         self._kept = [
             (index, _rows(part.keys, self._order_BC), _rows(part.values, self._order_BC))
@@ -111,8 +120,10 @@ class Above:
         self._positions = positions.gather(-1, self._order_BV.expand(*positions.shape[:-1], -1))
         self.hidden_BVD = self.pick(hidden_BTD)
         self._source_U = self._slots(batch.places[0], hidden_BTD.shape[1])
-        with torch.no_grad():
-            self._check(self._again(self.hidden_BVD), final_BTD.flatten(0, 1)[batch.places[0]])
+        if way not in sound:
+            with torch.no_grad():
+                self._check(self._again(self.hidden_BVD), final_BTD.flatten(0, 1)[batch.places[0]])
+            sound.add(way)
 
     def pick(self, values: Tensor) -> Tensor:
         """Of values (B, T) or (B, T, D) those of the tokens that run."""

@@ -44,21 +44,21 @@ def states_BD(vlm: VLM, sheet: Sheet, layer: int) -> Tensor:
 
 
 def shifts_BD(
-    vlm: VLM, sheet: Sheet, layer: int, *, benign_weight: float, rate: float, steps: int, reach: float
+    vlm: VLM, sheet: Sheet, layer: int, state_BD: Tensor, *, benign_weight: float, rate: float, steps: int, reach: float
 ) -> Tensor:
     """What must be added to the layer's output at the subject so that the model refuses and answers as it should.
 
     Args:
-        rate: Adam's step, as a share of the root mean square of the unchanged state.
-        reach: longest shift, in lengths of the unchanged state.
+        state_BD: that output in the unedited model; steps and lengths are counted in its length.
+        rate: Adam's step, as a share of the state's root mean square.
+        reach: longest shift, in lengths of the state.
 
     Source: ROME arXiv:2202.05262, Eq. 4; MEMIT arXiv:2210.07229, Eq. 16; here with the refusal objective.
     """
-    start_BD = states_BD(vlm, sheet, layer)
-    unit_B1 = start_BD.square().mean(1, keepdim=True).sqrt()
-    units_BD = torch.zeros_like(start_BD, requires_grad=True)
+    unit_B1 = state_BD.square().mean(1, keepdim=True).sqrt()
+    units_BD = torch.zeros_like(state_BD, requires_grad=True)
     optimiser = torch.optim.Adam([units_BD], lr=rate)
-    longest = reach * start_BD.shape[1] ** 0.5
+    longest = reach * state_BD.shape[1] ** 0.5
     with frozen(vlm.model):
         steered = Steered(vlm, sheet, [layer], combine=shifted)
         for _ in range(steps):
@@ -170,10 +170,11 @@ def spread(
     wanted: list[Tensor] = []
     with (progress or Silent()).task("edit", len(sheets) + len(layers)) as advance:
         for sheet in sheets:
+            state_BD = states_BD(vlm, sheet, layers[-1])
             shift_BD = shifts_BD(
-                vlm, sheet, layers[-1], benign_weight=benign_weight, rate=rate, steps=steps, reach=reach
+                vlm, sheet, layers[-1], state_BD, benign_weight=benign_weight, rate=rate, steps=steps, reach=reach
             )
-            wanted.append(states_BD(vlm, sheet, layers[-1]) + shift_BD)
+            wanted.append(state_BD + shift_BD)
             advance(1)
         deltas: dict[int, Tensor] = {}
         names = {layer: down_name(vlm, layer) for layer in layers}

@@ -37,9 +37,9 @@ class DINM:
     """
 
     keep_weight: NonNegativeFloat = 1.0
-    learning_rate: PositiveFloat = 5e-3
-    epochs: PositiveInt = 40
-    pictures: PositiveInt = 8
+    learning_rate: PositiveFloat = 0.06
+    epochs: PositiveInt = 4
+    pictures: PositiveInt = 1
     answer_tokens: PositiveInt = 24
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:

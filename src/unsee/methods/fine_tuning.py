@@ -30,9 +30,9 @@ class FineTuning:
 
     layers: Layers = AUTO
     benign_weight: NonNegativeFloat = 1.25
-    learning_rate: PositiveFloat = 5e-3
-    epochs: PositiveInt = 40
-    pictures: PositiveInt = 8
+    learning_rate: PositiveFloat = 0.06
+    epochs: PositiveInt = 4
+    pictures: PositiveInt = 1
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
         """Adam on the matrices with the refusal objective."""

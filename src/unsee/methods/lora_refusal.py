@@ -37,9 +37,9 @@ class LoraRefusal:
 
     rank: NonNegativeInt = 0
     benign_weight: NonNegativeFloat = 1.25
-    learning_rate: PositiveFloat = 2e-3
-    epochs: PositiveInt = 40
-    pictures: PositiveInt = 8
+    learning_rate: PositiveFloat = 3e-3
+    epochs: PositiveInt = 4
+    pictures: PositiveInt = 1
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
         """Adam on the factors with the refusal objective; the edit holds their products."""

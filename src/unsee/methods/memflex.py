@@ -43,9 +43,9 @@ class MemFlex:
     layers: Layers = AUTO
     cosine: Annotated[float, Field(ge=0, le=1)] = 0.95
     benign_weight: NonNegativeFloat = 1.25
-    learning_rate: PositiveFloat = 5e-3
-    epochs: PositiveInt = 40
-    pictures: PositiveInt = 8
+    learning_rate: PositiveFloat = 0.06
+    epochs: PositiveInt = 4
+    pictures: PositiveInt = 1
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
         """Localise, then tune with the refusal objective."""

@@ -94,17 +94,17 @@ class NeuralGate:
     scope: Literal["auto", "subject_last", "subject", "text", "every"] = "auto"
     occurrence: Occurrence = "last"
     benign_weight: NonNegativeFloat = 1.25
-    images: PositiveInt = 10
+    images: PositiveInt = 2
     threshold: Annotated[float, Field(ge=0, lt=1)] = 0.3
     vector_epsilon: Epsilon = 1e-3
     edit_epsilon: Epsilon = 1e-3
-    share: Share = 0.1
+    share: Share = 0.25
     sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.1
     vector_rate: PositiveFloat = 0.1
-    vector_steps: PositiveInt = 25
-    learning_rate: PositiveFloat = 5e-3
-    epochs: PositiveInt = 40
-    pictures: PositiveInt = 8
+    vector_steps: PositiveInt = 4
+    learning_rate: PositiveFloat = 0.06
+    epochs: PositiveInt = 4
+    pictures: PositiveInt = 1
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work, earlier: Edit | None = None) -> Edit:
         """The edit for these pairs.

@@ -11,7 +11,7 @@ from unsee.data.pairs import PrivacyPair, by_case, to_refuse
 from unsee.data.texts import GENERAL, load_texts
 from unsee.edits.above import AUTO, down_name, parse_layers
 from unsee.edits.edit import Edit
-from unsee.edits.keys import keys_BF, rank_one, ridged, second_moment, shifts_BD
+from unsee.edits.keys import keys_BF, rank_one, ridged, second_moment, shifts_BD, states_BD
 from unsee.edits.sheet import make_sheet, queries
 from unsee.edits.tune import matrices, working_with
 from unsee.methods import METHODS
@@ -32,7 +32,7 @@ class ROME:
         benign_weight: factor of the benign loss, >= 0.
         value_rate: Adam's step of the value, as a share of the state's root mean square, > 0.
         value_steps: steps of the value.
-        reach: longest change of the state, in lengths of it, > 0.
+        reach: longest change of the state by one update, in lengths of the unedited model's state, > 0.
         texts: set of texts on which the usual keys are measured: "general", or a file with one text per line.
         ridge: added to the second moment's diagonal, as a share of its mean, > 0.
     """
@@ -61,9 +61,10 @@ class ROME:
         with work.progress.task("edit", len(cases)) as advance:
             for case in cases:
                 sheet = make_sheet(vlm, [queries(case)])
+                state_BD = states_BD(vlm, sheet, layer)
                 with working_with(vlm, {name: weight_DF}):
                     shift_D = shifts_BD(
-                        vlm, sheet, layer, benign_weight=self.benign_weight, rate=self.value_rate,
+                        vlm, sheet, layer, state_BD, benign_weight=self.benign_weight, rate=self.value_rate,
                         steps=self.value_steps, reach=self.reach,
                     )[0].double()  # fmt: skip
                     key_F = keys_BF(vlm, sheet, layer)[0].double()

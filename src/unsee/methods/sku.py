@@ -42,9 +42,9 @@ class SKU:
     random_weight: NonNegativeFloat = 0.5
     preserve_weight: NonNegativeFloat = 1.0
     strength: PositiveFloat = 1.0
-    learning_rate: PositiveFloat = 5e-3
-    epochs: PositiveInt = 20
-    pictures: PositiveInt = 8
+    learning_rate: PositiveFloat = 0.06
+    epochs: PositiveInt = 2
+    pictures: PositiveInt = 1
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
         """Tune on the pairs and on the pairs with each other's refusals, then scale the difference."""

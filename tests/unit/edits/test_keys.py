@@ -124,7 +124,7 @@ def test_keys_and_states_are_those_of_the_subjects_last_token(vlm, sheet):
 
 
 def test_a_shift_of_the_state_lowers_the_loss_within_its_reach(vlm, sheet):
-    shift = shifts_BD(vlm, sheet, 0, benign_weight=1.25, rate=0.5, steps=15, reach=2.0)
+    shift = shifts_BD(vlm, sheet, 0, states_BD(vlm, sheet, 0), benign_weight=1.25, rate=0.5, steps=15, reach=2.0)
     lengths = states_BD(vlm, sheet, 0).norm(dim=1)
     assert (shift.norm(dim=1) <= 2.0 * lengths * 1.001).all()
     at = sheet.scopes["subject_last"][..., None]

@@ -11,7 +11,7 @@ from unsee.config import build_dataclass
 from unsee.data.texts import load_texts
 from unsee.edits.above import down_name
 from unsee.edits.edit import Editor
-from unsee.edits.keys import free_space, keys_BF, second_moment, shifts_BD
+from unsee.edits.keys import free_space, keys_BF, second_moment, shifts_BD, states_BD
 from unsee.edits.sheet import make_sheets
 from unsee.errors import ConfigError, DataError, ModelError
 from unsee.methods import METHODS
@@ -109,8 +109,17 @@ def test_one_rome_update_has_rank_one_and_gives_the_value_for_the_key(vlm, folde
     assert values[1] < 1e-4 * values[0]
     (sheet,) = make_sheets(vlm, PAIRS[:2], pictures=1, seed=0)
     options = {"benign_weight": method.benign_weight, "rate": method.value_rate, "steps": method.value_steps}
-    (shift,) = shifts_BD(vlm, sheet, 0, reach=method.reach, **options)
+    (shift,) = shifts_BD(vlm, sheet, 0, states_BD(vlm, sheet, 0), reach=method.reach, **options)
     assert torch.allclose(delta @ keys_BF(vlm, sheet, 0)[0], shift, atol=1e-3 * float(shift.norm()))
+
+
+def test_rome_updates_that_follow_each_other_do_not_grow_without_end(vlm, folder):
+    method = make_method("rome", folder, value_rate=5.0, value_steps=5)  # as far as the reach lets it
+    one, many = (
+        next(iter(method.edit(vlm, privacy.make_pairs(count, 2, categories=2), Work()).deltas.values())).norm()
+        for count in (1, 12)
+    )
+    assert many < 12 * one
 
 
 def test_memit_brings_the_subjects_state_nearer_to_the_wanted_one(vlm, folder):
@@ -118,7 +127,7 @@ def test_memit_brings_the_subjects_state_nearer_to_the_wanted_one(vlm, folder):
     (delta,) = method.edit(vlm, PAIRS, Work()).deltas.values()
     (sheet,) = make_sheets(vlm, PAIRS, pictures=8, seed=0)
     options = {"benign_weight": method.benign_weight, "rate": method.value_rate, "steps": method.value_steps}
-    shifts = shifts_BD(vlm, sheet, 0, reach=method.reach, **options)
+    shifts = shifts_BD(vlm, sheet, 0, states_BD(vlm, sheet, 0), reach=method.reach, **options)
     assert (keys_BF(vlm, sheet, 0) @ delta.T - shifts).norm() < 0.5 * shifts.norm()
 
 

@@ -63,7 +63,8 @@ def test_the_lower_layer_goes_half_of_the_way_and_both_go_further(vlm, tmp_path,
     both = {name: start[name] + delta for name, delta in edit.deltas.items()}
     (sheet,) = make_sheets(vlm, PAIRS, pictures=8, seed=0)
     course = {"benign_weight": method.benign_weight, "rate": method.value_rate, "steps": method.value_steps}
-    wanted = states_BD(vlm, sheet, 1) + shifts_BD(vlm, sheet, 1, reach=method.reach, **course)
+    state = states_BD(vlm, sheet, 1)
+    wanted = state + shifts_BD(vlm, sheet, 1, state, reach=method.reach, **course)
     distances = []
     for weights in ({}, lower, both):
         with working_with(vlm, weights):
