@@ -1,0 +1,151 @@
+"""Asking one model, and judging what was answered."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unsee.cli.options import DataName, ModelName, Processor
+from unsee.errors import ConfigError
+from unsee.terminal import ask_consent, is_main_process, print_table, show_progress
+
+commands = typer.Typer()
+OFF = 1
+Yes = Annotated[bool, typer.Option("--yes", help="Send without asking; answers leave this machine.")]
+
+
+@commands.command("eval")
+def evaluate(
+    model: ModelName,
+    data: DataName,
+    forget_percent: Annotated[int, typer.Option(help="Which forget set: 5, 10 or 15.")] = 15,
+    protocol: Annotated[str, typer.Option(help="How it is asked: clean or published.")] = "clean",
+    processor: Processor = "",
+) -> None:
+    """Ask one model everything and print its value in each cell."""
+    from unsee.config import EvaluationConfig, build_table
+
+    config = build_table(EvaluationConfig, {"protocol": protocol})
+    with show_progress() as progress:
+        from unsee.run import evaluate_model
+
+        rows = evaluate_model(model, data, forget_percent, progress, config, processor)
+    print_table(rows)
+
+
+@commands.command()
+def conformance(
+    model: ModelName,
+    data: DataName,
+    expected: Annotated[
+        Path | None, typer.Option(help="Stored figures (TOML); by default those of the released LLaVA-1.5-7B.")
+    ] = None,
+    processor: Processor = "",
+) -> None:
+    """Compare a model under the published protocol with stored figures; exit code 1 if one is off."""
+    with show_progress() as progress:
+        from unsee.conformance import EXPECTED, check_conformance
+
+        rows = check_conformance(model, data, expected or EXPECTED, progress, processor)
+    print_table(rows)
+    if any(row.verdict == "fail" for row in rows):
+        raise typer.Exit(OFF)
+
+
+@commands.command()
+def judge(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    judge: Annotated[str, typer.Option(help="Who judges: a name of `unsee list judges`.")] = "offline",
+    model: Annotated[str | None, typer.Option(help="The judging model; else UNSEE_JUDGE_MODEL.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="The endpoint; else OPENAI_BASE_URL.")] = None,
+    price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens sent.")] = None,
+    price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens received.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Requests under way at once.")] = None,
+    requests_per_minute: Annotated[float | None, typer.Option(help="Requests started, at most.")] = None,
+    timeout_seconds: Annotated[float | None, typer.Option(help="How long the endpoint may be silent.")] = None,
+    body: Annotated[str | None, typer.Option(metavar="JSON", help="Merged into every request; null removes.")] = None,
+    yes: Yes = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent and stop.")] = False,
+) -> None:
+    """Score how true every generated sentence of a run is, 1 to 10; the report shows it from then on."""
+    from unsee.config import build_dataclass
+    from unsee.judge import JUDGES
+    from unsee.judge.base import RemoteJudge
+    from unsee.judge.judging import judge_run, open_docket, rows
+
+    given = {
+        "model": model, "base_url": base_url, "price_in": price_in, "price_out": price_out, "concurrency": concurrency,
+        "requests_per_minute": requests_per_minute, "timeout_seconds": timeout_seconds, "body": _json_object(body),
+    }  # fmt: skip
+    options = {name: value for name, value in given.items() if value is not None}
+    judging = build_dataclass(JUDGES.get(judge), options, f"judge.{judge}")
+    docket = open_docket(run)
+    if isinstance(judging, RemoteJudge):
+        ask_consent(judging.costs(docket), yes=yes or dry_run)
+    if dry_run:
+        return
+    with show_progress() as progress:
+        factuality = judge_run(docket, judging, progress)
+    print_table(rows(factuality))
+    if factuality.invalid:
+        print(f"unsee: {factuality.invalid} of {factuality.cases} answers got no score", file=sys.stderr)
+    print(run / "report.html")
+
+
+def _json_object(text: str | None) -> dict[str, object] | None:
+    import json
+
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--body: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError('--body: must be a JSON object, such as {"max_tokens": 8}')
+    return value
+
+
+@commands.command()
+def utility(
+    model: ModelName,
+    benchmark: Annotated[str, typer.Option(help="A name of `unsee list utility`.")],
+    data: Annotated[str | None, typer.Option(help="A folder, or a name on the hub; else the benchmark's own.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask at most so many questions, drawn evenly.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what --limit draws.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="A folder for the numbers and the answers.")] = None,
+    review: Annotated[bool, typer.Option("--review", help="Have UNSEE_JUDGE_MODEL grade the answers.")] = False,
+    yes: Yes = False,
+    processor: Processor = "",
+) -> None:
+    """Ask a model the questions of a published benchmark and print the published numbers."""
+    from unsee.judge.asking import Asking
+    from unsee.record import check_writable
+    from unsee.utility import UTILITY
+    from unsee.utility.evaluate import Review, check_reviewed, sit
+
+    if review:
+        from unsee.config import build_dataclass
+
+        check_reviewed(benchmark, UTILITY.get(benchmark)())
+        asking = build_dataclass(Asking, {}, "--review")
+        if out is None:
+            raise ConfigError("--review: keeps a journal, so that nothing is asked twice; give --out a folder")
+    if out:
+        check_writable(out)
+    with show_progress() as progress:
+        sitting = sit(model, benchmark, data, limit=limit, seed=seed, progress=progress, processor=processor)
+    grades = None
+    if review and out:
+        reviewing = Review(sitting, asking, out)
+        ask_consent(reviewing.costs, yes=yes)
+        with show_progress() as progress:
+            grades = reviewing.grades(progress)
+    taken = sitting.score(grades)
+    if out and is_main_process():
+        taken.save(out)
+    print_table(taken.rows)
+    print(f"{taken.result.n_items} questions, {taken.result.invalid:.1%} of the answers not in the form asked for")
