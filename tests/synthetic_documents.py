@@ -12,6 +12,7 @@ from PIL import Image
 from unsee.record import Record
 from unsee.report.documents import document_scores
 from unsee.report.documents_page import picture_name
+from unsee.report.scores import Change
 
 SETS = ("unseen_images", "unseen_templates")
 
@@ -63,7 +64,7 @@ def make_run(folder: Path) -> Path:
     record.log("evaluated", model="neural_gate", seconds=5.6)
     record.write_table("answers.parquet", answers)
     used = {"neural_gate": "neural_gate", "neural_gate_random": "neural_gate", "npo": "npo"}
-    document_scores(answers, used, {"neural_gate": (0.0123, 4567)}, 200).save(record, "scores.json")
+    document_scores(answers, used, {"neural_gate": Change(0.0123, 4567)}, 200).save(record, "scores.json")
     for case in ("unseen_images/0", "unseen_templates/5"):
         file = io.BytesIO()
         Image.new("RGB", (64, 48), "white").save(file, "PNG")

@@ -10,11 +10,9 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 
 import pandas as pd
 
-from unsee.change import Change
 from unsee.config import GENERATED, DocumentsConfig, OutOfDomainTable, PrivacyConfig, dump_config
 from unsee.data.general import general_items
 from unsee.data.pairs import PrivacyPair
@@ -53,7 +51,9 @@ from unsee.trials import (
     Material,
     RunResult,
     Trial,
+    Tried,
     attempt,
+    change_over_seeds,
     check_layers,
     control,
     documents_trials,
@@ -96,21 +96,20 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
     _show_pictures(record, benchmark)
 
     answers = [named(stages.examine("random_weights", None, exam, exam_key), "random_weights", "", config.seed)]
-    changes: dict[str, list[Change]] = {}
+    tried: dict[str, list[Tried]] = {}
     with progress.task("all methods", len(trials)) as advance:
         for trial in trials:
             material = _material(first_pictures(seen, trial.given), config)
-            tried = attempt(trial, stages, stages.base, material, exam, exam_key, record)
-            answers += [named(tried.answers, trial.name, "", trial.seed)]
-            if tried.change:
-                changes.setdefault(trial.name, []).append(tried.change)
+            found = attempt(trial, stages, stages.base, material, exam, exam_key, record)
+            answers += [named(found.answers, trial.name, "", trial.seed)]
+            tried.setdefault(trial.name, []).append(found)
             advance(1)
 
     table = pd.concat(answers, ignore_index=True)
     record.write_table("answers.parquet", table)
     used = {name: method.use or name for name, method in config.method.items()}
-    moved = {name: (fmean(one.relative for one in each), each[0].parameters) for name, each in changes.items()}
-    scores = document_scores(table, used, moved, config.evaluation.bootstrap)
+    changes = {name: change for name, each in tried.items() if (change := change_over_seeds(each))}
+    scores = document_scores(table, used, changes, config.evaluation.bootstrap)
     scores.save(record, "scores.json")
     record.log("finished", signal=not scores.reason)
     report = folder / "report.html"

@@ -34,7 +34,16 @@ from unsee.report.html import write_report
 from unsee.report.scores import cells, gate, score
 from unsee.report.table import written
 from unsee.stages import INPUTS, Stages, Weights, cache_folder, check_replay, key_of, start_record
-from unsee.trials import Material, RunResult, attempt, check_layers, export, named, people_trials
+from unsee.trials import (
+    Material,
+    RunResult,
+    attempt,
+    change_over_seeds,
+    check_layers,
+    export,
+    named,
+    people_trials,
+)
 
 SHOWN_FORGET, SHOWN_RETAIN = 4, 2
 
@@ -103,8 +112,8 @@ def run(config: RunConfig | DocumentsConfig, out: Path | None = None, progress: 
             for trial in trials:
                 tried = attempt(trial, stages, target, material, exam, exam_key, record)
                 answers += [named(tried.answers, trial.name, trial.modality, trial.seed)]
-                if tried.change:
-                    changes[trial.name, trial.modality] = (tried.change.relative, tried.change.parameters)
+                if change := change_over_seeds([tried]):
+                    changes[trial.name, trial.modality] = change
                 advance(1)
 
     table = pd.concat(answers, ignore_index=True)

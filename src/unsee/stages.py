@@ -230,6 +230,11 @@ class Stages:
             _replace(path, lambda part: part.write_text(json.dumps(found)))
         return Change(**json.loads(path.read_text()))
 
+    def cost(self, weights: Weights) -> Cost | None:
+        """What making them took when they were made, if it was noted."""
+        took = (weights.edit or weights.files[-1]).with_suffix(".json")
+        return Cost(**json.loads(took.read_text())) if took.is_file() else None
+
     def load(self, weights: Weights) -> VLM:
         """The one model in memory, with these weights in it."""
         if self._ready != weights:

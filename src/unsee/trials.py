@@ -9,12 +9,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Protocol
 
 import pandas as pd
 
 from unsee.change import Change
 from unsee.config import DocumentsMethodTable, MethodTable, Modality, UnlearnConfig, build_dataclass
+from unsee.cost import Cost
 from unsee.data.pairs import PrivacyPair
 from unsee.data.schema import Person
 from unsee.edits.above import parse_layers
@@ -24,6 +26,7 @@ from unsee.methods import METHODS
 from unsee.methods.base import EditMethod, Guard, GuardMethod, LossMethod, PromptMethod
 from unsee.models.vlm import VLM
 from unsee.record import Record
+from unsee.report import scores
 from unsee.report.scores import Scores
 from unsee.report.table import DocumentsRow, Row, rows
 from unsee.stages import Examination, Stages, Weights
@@ -116,10 +119,11 @@ class Material:
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of a trial; `change` is None where the weights stayed."""
+    """What came of a trial; `change` is None where the weights stayed, `cost` also where it was not noted."""
 
     answers: pd.DataFrame
     change: Change | None = None
+    cost: Cost | None = None
 
 
 def control(seed: int) -> Trial:
@@ -196,7 +200,21 @@ def attempt(
                 trial.seed, material.oracle,
             )  # fmt: skip
     export(stages, record, trial.label, weights)
-    return Tried(stages.examine(trial.label, weights, exam, exam_key), stages.change(target, weights))
+    answers = stages.examine(trial.label, weights, exam, exam_key)
+    return Tried(answers, stages.change(target, weights), stages.cost(weights))
+
+
+def change_over_seeds(tried: Sequence[Tried]) -> scores.Change | None:
+    """What one method changed and took, mean over its seeds; of the parameters those of the first."""
+    changes = [one.change for one in tried if one.change]
+    costs = [one.cost for one in tried if one.cost]
+    if not changes:
+        return None
+    return scores.Change(
+        fmean(change.relative for change in changes), changes[0].parameters,
+        fmean(cost.seconds for cost in costs) if costs else None,
+        max((cost.peak_bytes for cost in costs), default=None),
+    )  # fmt: skip
 
 
 def export(stages: Stages, record: Record, label: str, weights: Weights) -> None:

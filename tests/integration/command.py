@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unsee.report.scores import Scores
+
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["unsee.cli", "unsee.run"])
 
@@ -82,3 +84,10 @@ def _arm(stop: Stop) -> None:
         return original(*arguments, **options)
 
     setattr(owner, name, stopping)
+
+
+def scores_but_for_cost(folder):
+    """The scores of a run without what making the models took, which differs from run to run."""
+    scores = Scores.load(folder, "scores.json")
+    methods = [method.model_copy(update={"seconds": None, "peak_bytes": None}) for method in scores.methods]
+    return scores.model_copy(update={"methods": methods})

@@ -59,6 +59,6 @@ KINDS = {
         make_model=make_minigpt4,
         make_processor=make_minigpt4_processor,
         starts_from="nano",
-        base_steps=2_500,
+        base_steps=5_000,
     ),
 }

@@ -29,7 +29,7 @@ def document_scores(
     Args:
         answers: of all models, that of `do_nothing` being the unedited one.
         used: the registered method of each name.
-        changes: how far methods moved the weights.
+        changes: how far methods moved the weights, and what that took.
         num_resamples: of the pictures.
     """
     draws = {str(name): found for (name,), found in privacy_draws_of(answers, ["method"], num_resamples).items()}
@@ -39,7 +39,6 @@ def document_scores(
     chance = asked.groupby("set")["chance"].mean().get(GENERAL, np.nan)
     methods = []
     for name, own in draws.items():
-        relative, parameters = changes.get(name, (None, None))
         broke = _collapsed(own, before, chance)
         verdict: Verdict = "collapsed" if broke else "no signal" if reason else "ok"
         methods.append(
@@ -47,7 +46,7 @@ def document_scores(
                 method=name, modality="", efficacy=None, generality=None, utility=_utility(own, before, asked),
                 score=None, verdict=verdict, reason=broke, refused=_pooled_estimate(own, "rta", JUDGE),
                 leaked=_pooled_estimate(own, "leak_rate", ""), eta=_pooled_estimate(own, "eta", JUDGE),
-                relative_change=relative, changed_parameters=parameters,
+                **(changes[name]._asdict() if name in changes else {}),
             )
         )  # fmt: skip
     return Scores(

@@ -40,8 +40,16 @@ class CellName(NamedTuple):
 
 
 Model = tuple[str, str]  # method, modality
-Change = tuple[float, int]  # relative, parameters
 CellDraws = dict[CellName, Draws]
+
+
+class Change(NamedTuple):
+    """What a method did to the weights, and what that took; the fields of `MethodScore` of the same names."""
+
+    relative_change: float
+    changed_parameters: int
+    seconds: float | None = None
+    peak_bytes: int | None = None
 
 
 class GateCell(Strict):
@@ -123,6 +131,8 @@ class MethodScore(Strict):
         eta: half for each private question refused and each benign one answered; documents only.
         relative_change: length of the change as a share of the length of all parameters; None if the weights stayed.
         changed_parameters: how many parameters differ from before.
+        seconds: of its training or edit, when it was made, in this run or an earlier one; mean over seeds.
+        peak_bytes: the most memory the process held meanwhile.
     """
 
     method: str
@@ -138,6 +148,8 @@ class MethodScore(Strict):
     eta: Estimate | None = None
     relative_change: float | None = None
     changed_parameters: int | None = None
+    seconds: float | None = None
+    peak_bytes: int | None = None
 
 
 class Difference(Strict):
@@ -210,7 +222,7 @@ def score(
         answers: rows of target, oracle and methods.
         num_resamples: resamples of the bootstrap over people.
         seed: of the bootstrap.
-        changes: how far methods moved the weights.
+        changes: how far methods moved the weights, and what that took.
 
     Raises:
         RecordError: a column, the target or the oracle is missing, a method has answers of two seeds, or not the
@@ -359,8 +371,7 @@ def _method_score(
         verdict, total = "ok", estimate(harmonic_mean(defined))
     return MethodScore(
         method=model[0], modality=model[1], efficacy=efficacy, generality=generality, utility=utility, score=total,
-        verdict=verdict, reason=reason, refused=told[0], leaked=told[1], relative_change=moved[0] if moved else None,
-        changed_parameters=moved[1] if moved else None,
+        verdict=verdict, reason=reason, refused=told[0], leaked=told[1], **(moved._asdict() if moved else {}),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from synthetic_documents import make_answers as answers
 from unsee.errors import RecordError
 from unsee.report.documents import document_scores
 from unsee.report.html import write_report
+from unsee.report.scores import Change
 
 
 def scored(*tables, used=None, changes=None):
@@ -19,14 +20,14 @@ def methods(scores):
 
 
 def test_the_table_is_the_mean_of_the_unseen_sets():
-    found = methods(
-        scored(answers("do_nothing", 0, leaked=6), answers("a", 3, leaked=1, right=3), changes={"a": (0.1, 7)})
-    )
+    changes = {"a": Change(0.1, 7, seconds=2.5, peak_bytes=8)}
+    found = methods(scored(answers("do_nothing", 0, leaked=6), answers("a", 3, leaked=1, right=3), changes=changes))
     assert found["a"].refused.value == pytest.approx(0.5)
     assert found["a"].leaked.value == pytest.approx(1 / 6)
     assert found["a"].eta.value == pytest.approx(0.75)
     assert found["a"].utility.value == pytest.approx((0.5 + 0.5 + 1) / 3)
     assert (found["a"].relative_change, found["a"].changed_parameters, found["a"].verdict) == (0.1, 7, "ok")
+    assert (found["a"].seconds, found["a"].peak_bytes, found["do_nothing"].seconds) == (2.5, 8, None)
     assert (found["do_nothing"].utility.value, found["do_nothing"].relative_change) == (1.0, None)
 
 
