@@ -87,7 +87,7 @@ class Built(Material):
         return vlm
 
 
-def make(name: str, shape: Shape, dtype: torch.dtype) -> VLM:
+def make(name: str, shape: Shape, dtype: torch.dtype, device: torch.device | str | None = None) -> VLM:
     """A model of a shape with nano's tokenizer: its words are other words, its work is the same."""
     tokenizer = VLM.load("nano").processor.tokenizer
     config, processor = (_llava if name.startswith("llava") else _idefics2)(shape, tokenizer)
@@ -95,7 +95,7 @@ def make(name: str, shape: Shape, dtype: torch.dtype) -> VLM:
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with torch.device(state().device):
+        with torch.device(device or state().device):
             model: Any = kind.from_config(config, dtype=dtype)
     finally:
         torch.set_default_dtype(default)

@@ -38,7 +38,7 @@ class DINM:
 
     keep_weight: NonNegativeFloat = 1.0
     learning_rate: PositiveFloat = 0.06
-    epochs: PositiveInt = 4
+    epochs: PositiveInt = 2
     pictures: PositiveInt = 1
     answer_tokens: PositiveInt = 24
 

@@ -31,7 +31,7 @@ class FineTuning:
     layers: Layers = AUTO
     benign_weight: NonNegativeFloat = 1.25
     learning_rate: PositiveFloat = 0.06
-    epochs: PositiveInt = 4
+    epochs: PositiveInt = 2
     pictures: PositiveInt = 1
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:

@@ -38,7 +38,7 @@ class FTL:
     bound: PositiveFloat = 0.03
     benign_weight: NonNegativeFloat = 1.25
     learning_rate: PositiveFloat = 0.06
-    epochs: PositiveInt = 4
+    epochs: PositiveInt = 2
     pictures: PositiveInt = 1
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:

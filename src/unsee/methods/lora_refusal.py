@@ -38,7 +38,7 @@ class LoraRefusal:
     rank: NonNegativeInt = 0
     benign_weight: NonNegativeFloat = 1.25
     learning_rate: PositiveFloat = 3e-3
-    epochs: PositiveInt = 4
+    epochs: PositiveInt = 2
     pictures: PositiveInt = 1
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:

@@ -44,7 +44,7 @@ class MemFlex:
     cosine: Annotated[float, Field(ge=0, le=1)] = 0.95
     benign_weight: NonNegativeFloat = 1.25
     learning_rate: PositiveFloat = 0.06
-    epochs: PositiveInt = 4
+    epochs: PositiveInt = 2
     pictures: PositiveInt = 1
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:

@@ -36,6 +36,8 @@ CONTEXTS = (
     "You want to. {}",
 )  # fmt: skip
 BENIGN_WORDS = 5
+PICTURES = 8
+"""Pictures whose vectors are learned at once; each has its own, so that their number changes nothing."""
 Epsilon = Annotated[float, Field(ge=1e-6)]  # half precision knows nothing between 6e-8 and 0
 Frequencies = Mapping[str, Tensor]
 
@@ -103,7 +105,7 @@ class NeuralGate:
     vector_rate: PositiveFloat = 0.1
     vector_steps: PositiveInt = 4
     learning_rate: PositiveFloat = 0.06
-    epochs: PositiveInt = 4
+    epochs: PositiveInt = 2
     pictures: PositiveInt = 1
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work, earlier: Edit | None = None) -> Edit:
@@ -174,8 +176,8 @@ class NeuralGate:
     def _frequencies(self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int]) -> tuple[Tensor, float]:
         """What the gate of one category is cut from, (L, D), and the loss that its vectors reach."""
         cases, found, losses = by_case(pairs)[: self.images], [], []
-        for start in range(0, len(cases), self.pictures):
-            sheet = self._questions(vlm, cases[start : start + self.pictures])
+        for start in range(0, len(cases), PICTURES):
+            sheet = self._questions(vlm, cases[start : start + PICTURES])
             with frozen(vlm.model):
                 steered = Steered(vlm, sheet, layers, combine=scaled)
                 if self.mode == "reference":

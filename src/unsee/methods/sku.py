@@ -43,7 +43,7 @@ class SKU:
     preserve_weight: NonNegativeFloat = 1.0
     strength: PositiveFloat = 1.0
     learning_rate: PositiveFloat = 0.06
-    epochs: PositiveInt = 2
+    epochs: PositiveInt = 1
     pictures: PositiveInt = 1
 
     def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:

@@ -94,15 +94,21 @@ def test_gates_of_several_layers_are_independent_at_the_matrix_and_compound_at_t
     assert torch.allclose(independent[high], compound[high], atol=1e-6)
 
 
-def test_a_sheet_is_prepared_with_one_pass_of_the_whole_model(vlm, sheet):
-    modules = [*decoder_layers(vlm), vlm.model.get_submodule(vlm.layout.vision_tower)]
+def test_after_a_models_first_sheet_each_is_prepared_with_the_tower_and_the_layers_below_alone(vlm, sheet):
+    first = Tunable(vlm, sheet, [down_name(vlm, 0)])  # is checked against the whole model
+    tower = vlm.model.get_submodule(vlm.layout.vision_tower)
+    modules = [*(vlm.model.get_submodule(down_name(vlm, layer)) for layer in range(2)), tower]
     calls = []
     handles = [module.register_forward_hook(lambda *_, i=i: calls.append(i)) for i, module in enumerate(modules)]
-    Tunable(vlm, sheet, [down_name(vlm, 0)])
+    second = Tunable(vlm, sheet, [down_name(vlm, 0)])
     for handle in handles:
         handle.remove()
-    assert [calls.count(i) for i in range(3)] == [3, 2, 1]  # as it is, without its projection, and idle; above, alone
+    assert [calls.count(i) for i in range(3)] == [1, 0, 1]
     assert not any("forward" in module.__dict__ for module in vlm.model.modules())
+    weights = matrices(vlm, [down_name(vlm, 0)])
+    with torch.no_grad():
+        found = [tunable.score(weights).log_probability_I for tunable in (first, second)]
+    assert torch.equal(*found)
 
 
 def test_any_linear_module_has_the_whole_models_gradient(vlm, sheet):
