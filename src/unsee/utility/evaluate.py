@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
@@ -21,11 +22,13 @@ from unsee.journal import Journal
 from unsee.judge.asking import Asking
 from unsee.judge.base import Costs
 from unsee.models.vlm import VLM
+from unsee.processes import state
 from unsee.progress import Progress, Silent
 from unsee.record import Record
 from unsee.report.files import RecordFile, Strict
 from unsee.report.intervals import Bootstrap, estimate
 from unsee.report.table import written
+from unsee.stages import cache_folder, key_of
 from unsee.utility import UTILITY
 from unsee.utility.base import Reviewed, UtilityBenchmark, UtilityItem
 
@@ -172,7 +175,7 @@ def sit(
     model: str, name: str, data: str | None, *, limit: int | None = None, seed: int = 0,
     progress: Progress | None = None, processor: str = "",
 ) -> Sitting:  # fmt: skip
-    """Ask a model a benchmark's questions.
+    """Ask a model a benchmark's questions; after a kill, those that were not answered yet.
 
     Args:
         model: as `VLM.load`.
@@ -189,7 +192,14 @@ def sit(
     benchmark: UtilityBenchmark = UTILITY.get(name)()
     folder = find_folder(data or benchmark.hub, benchmark.files, benchmark.hub, "dataset")
     items = limited(benchmark.items(folder), limit, seed)
-    answers = ask(VLM.load(model, processor=processor), items, benchmark.max_new_tokens, progress)
+    vlm = VLM.load(model, processor=processor)
+    key = key_of("utility", vlm.fingerprint(), benchmark.max_new_tokens)
+    noted = cache_folder() / "answers" / f"{key}.journal"
+    journal = Journal(noted)
+    state().wait_for_everyone()  # all have read what there was before one of them adds to it
+    answers = ask(vlm, items, benchmark.max_new_tokens, progress, journal)
+    if state().is_main_process:
+        noted.unlink(missing_ok=True)
     return Sitting(name, benchmark, model, items, answers)
 
 
@@ -208,7 +218,10 @@ def limited(items: Iterable[UtilityItem], limit: int | None, seed: int = 0) -> l
     return [item for item in everything if item.unit in taken]
 
 
-def ask(vlm: VLM, items: Sequence[UtilityItem], max_new_tokens: int, progress: Progress | None = None) -> list[str]:
+def ask(
+    vlm: VLM, items: Sequence[UtilityItem], max_new_tokens: int, progress: Progress | None = None,
+    journal: Journal | None = None,
+) -> list[str]:  # fmt: skip
     """What the model answers to every question; questions about the same images are asked together.
 
     Args:
@@ -216,20 +229,32 @@ def ask(vlm: VLM, items: Sequence[UtilityItem], max_new_tokens: int, progress: P
         items: the questions.
         max_new_tokens: longest answer.
         progress: where to show it.
+        journal: answers that are there already, and where new ones are noted, batch by batch.
     """
+    keys = [_content(item) for item in items]
+    answers = {index: journal[key] for index, key in enumerate(keys) if journal is not None and key in journal}
     together: dict[tuple[bytes, ...], list[int]] = {}
     for index, item in enumerate(items):
-        together.setdefault(item.images, []).append(index)
-    answers: dict[int, str] = {}
+        if index not in answers:
+            together.setdefault(item.images, []).append(index)
     with (progress or Silent()).task("utility", len(items)) as advance:
+        advance(len(answers))
         shared = list(together.values())
         for some in (shared[at : at + IMAGES_AT_ONCE] for at in range(0, len(shared), IMAGES_AT_ONCE)):
             groups = [group_of(vlm, [items[index] for index in indices]) for indices in some]
             rows = [row for group in generate(vlm, groups, max_new_tokens=max_new_tokens) for row in group]
             asked = [index for indices in some for index in indices]
             answers.update(zip(asked, vlm.decode(rows), strict=True))
+            if journal is not None and state().is_main_process:
+                for index in asked:
+                    journal.add(keys[index], answers[index])
             advance(len(asked))
     return [answers[index] for index in range(len(items))]
+
+
+def _content(item: UtilityItem) -> str:
+    """Everything that decides an answer."""
+    return key_of(item.text, [hashlib.sha256(image).hexdigest() for image in item.images])
 
 
 def group_of(vlm: VLM, items: Sequence[UtilityItem]) -> Group:

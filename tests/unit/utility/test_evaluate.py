@@ -9,7 +9,7 @@ import tiny
 from unsee.cli import main
 from unsee.errors import DataError
 from unsee.generate import Group, generate
-from unsee.utility import UTILITY
+from unsee.utility import UTILITY, evaluate
 from unsee.utility.evaluate import UtilityResult, ask, group_of, sit
 
 
@@ -36,6 +36,29 @@ def test_the_images_reach_the_model(folders):
     (item, *_) = UTILITY.get("mmmu")().items(folders["mmmu"])
     answers = {ask(vlm, [replace(item, images=(tiny.png(shade),))], 12)[0] for shade in range(5)}
     assert len(answers) > 1
+
+
+def test_a_sitting_that_was_stopped_goes_on_at_the_images_it_had_come_to(folders, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNSEE_CACHE", str(tmp_path))
+    monkeypatch.setattr(evaluate, "IMAGES_AT_ONCE", 1)
+    whole = sit(model, "pope", str(folders["pope"])).answers
+    batches = []
+
+    def stopped(*arguments, **options):
+        if batches:
+            raise KeyboardInterrupt
+        batches.append(arguments)
+        return generate(*arguments, **options)
+
+    monkeypatch.setattr(evaluate, "generate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        sit(model, "pope", str(folders["pope"]))
+    num_groups = len({item.images for item in UTILITY.get("pope")().items(folders["pope"])})
+    again = []
+    monkeypatch.setattr(evaluate, "generate", lambda *a, **o: again.append(a) or generate(*a, **o))
+    assert sit(model, "pope", str(folders["pope"])).answers == whole
+    assert len(again) == num_groups - 1 > 0
+    assert not list((tmp_path / "answers").iterdir())
 
 
 def test_a_placeholder_in_a_question_is_only_a_word(folders):
