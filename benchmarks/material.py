@@ -153,7 +153,7 @@ class Material:
 
 
 def warm_up(vlm: VLM) -> None:
-    """One question in either way, so that neither side pays for what libraries do at the first call."""
+    """One question and one adapter, so that neither side pays for what libraries do at the first call."""
     from unsee.generate import Group
 
     (prompt,) = vlm.prompt_ids(["Who?"])
@@ -162,6 +162,9 @@ def warm_up(vlm: VLM) -> None:
     vlm.model.generate(
         input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], do_sample=False, max_new_tokens=2
     )
+    vlm.add_lora(1, 1, "all_linear")
+    vlm.model = vlm.adapter.unload()  # type: ignore[union-attr]
+    vlm.adapter = None
 
 
 def _lesson(vlm: VLM, question: Question) -> str:

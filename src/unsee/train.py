@@ -232,7 +232,8 @@ def train(
                 _save(checkpoint, trainable, optimiser, step + 1)
             advance(1)
     vlm.model.eval()
-    accelerator.free_memory()  # DeepSpeed leaves hooks in the model else
+    if zero.steers(optimiser):
+        accelerator.free_memory()  # it leaves hooks in the model else; and the walk over all objects takes its time
     after = [entire(parameter) for parameter in trainable[-2:]]
     if done < schedule.steps and all(map(torch.equal, before, after)):
         raise ModelError(f"{name}: training changed nothing; check the learning rate and the trainable parameters")
