@@ -96,7 +96,7 @@ class NeuralGate:
     scope: Literal["auto", "subject_last", "subject", "text", "every"] = "auto"
     occurrence: Occurrence = "last"
     benign_weight: NonNegativeFloat = 1.25
-    images: PositiveInt = 2
+    images: PositiveInt = 1
     threshold: Annotated[float, Field(ge=0, lt=1)] = 0.3
     vector_epsilon: Epsilon = 1e-3
     edit_epsilon: Epsilon = 1e-3
