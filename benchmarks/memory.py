@@ -8,9 +8,10 @@ bfloat16 there, so that whatever is computed in float32 on purpose counts as flo
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from benchmarks.published.unlearning import ALPHA, RANK
 from benchmarks.works import QUESTIONS_A_STEP
 from unsee.collate import Batch
 from unsee.data.builder import build
+from unsee.edits.tune import linear
 from unsee.models.vlm import VLM
 from unsee.steps import Stream
 from unsee.teach import Lessons
@@ -48,12 +50,15 @@ class MemoryRow(NamedTuple):
     peak: str
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What a step keeps for its way back, bytes: of each decoder layer, and of everything else."""
+class Kept(NamedTuple):
+    """What a step keeps for its way back: numbers in the model's own precision, and bytes of everything else."""
 
-    layer: float
-    rest: float
+    numbers: float
+    others: float
+
+    def bytes_of(self, working: int) -> float:
+        """All of it, if a number of the model takes so many bytes."""
+        return self.numbers * working + self.others
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,22 +79,23 @@ def rows(material: Built) -> Iterator[MemoryRow]:
     """Both precisions of the frozen weights, either size of step, with and without checkpointing."""
     shape = material.shape or SHAPES[material.model]
     whole = make(material.model, shape, torch.bfloat16, device="meta")
-    trained = ADAM * sum(
-        RANK * sum(whole.model.get_submodule(name).weight.shape) for name in whole.lora_modules("decoder")
-    )
+    adapted = [linear(whole, name) for name in whole.lora_modules("decoder")]
+    trained = ADAM * RANK * sum(module.in_features + module.out_features for module in adapted)
+    short = [_short(material, layers) for layers in (1, 2)]
     for questions in QUESTIONS_A_STEP.values():
-        for four_bits in (False, True):
-            weights = weight_bytes(whole, four_bits=four_bits)
-            for checkpointing in (False, True):
-                kept = kept_bytes(material, questions, working=SINGLE if four_bits else BRIEF, anew=checkpointing)
-                again = kept_bytes(material, questions, working=SINGLE if four_bits else BRIEF).layer
-                held = shape.layers * kept.layer + kept.rest
-                peak = weights + trained + held + 2 * again  # a layer computed anew, and its gradients
-                yield MemoryRow(
-                    material.model, "4 bits" if four_bits else "bfloat16", str(questions),
-                    "yes" if checkpointing else "no",
-                    *(f"{size / GIGABYTE:.1f}" for size in (weights, trained, held, peak)),
-                )  # fmt: skip
+        batches = [_batch(vlm, material, questions) for vlm in short]
+        kept = {
+            anew: [kept_by(vlm, batch, anew=anew) for vlm, batch in zip(short, batches, strict=True)]
+            for anew in (False, True)
+        }
+        for (name, working), anew in itertools.product({"bfloat16": BRIEF, "4 bits": SINGLE}.items(), kept):
+            weights = weight_bytes(whole, four_bits=working == SINGLE)
+            one, two = (found.bytes_of(working) for found in kept[anew])
+            held = one + (two - one) * (shape.layers - 1)
+            plain_one, plain_two = (found.bytes_of(working) for found in kept[False])
+            peak = weights + trained + held + 2 * (plain_two - plain_one)  # a layer computed anew, and its gradients
+            sizes = (f"{size / GIGABYTE:.1f}" for size in (weights, trained, held, peak))
+            yield MemoryRow(material.model, name, str(questions), "yes" if anew else "no", *sizes)
 
 
 def weight_bytes(vlm: VLM, *, four_bits: bool) -> float:
@@ -105,49 +111,44 @@ def weight_bytes(vlm: VLM, *, four_bits: bool) -> float:
     return sum(small.get(id(parameter), SINGLE) * parameter.numel() for parameter in vlm.model.parameters())
 
 
-def kept_bytes(material: Built, questions: int, *, working: int, anew: bool = False) -> Kept:
-    """What is kept by models of one and of two layers, and so by each further one.
-
-    Args:
-        material: the model's sizes and the people.
-        questions: of one person about one photo, in one row.
-        working: bytes of a number in the model's own precision.
-        anew: with gradient checkpointing.
-    """
+def _short(material: Built, layers: int) -> VLM:
+    """The model with fewer decoder layers and adapters in float32, all else in float64."""
     shape = material.shape or SHAPES[material.model]
-    found = []
-    for layers in (1, 2):
-        vlm = make(material.model, replace(shape, layers=layers, vision_layers=1), torch.float64)
-        if anew:
-            vlm.model.activation_checkpointing_enable()
-        vlm.add_lora(RANK, ALPHA, "decoder")
-        for parameter in vlm.trainable():
-            parameter.data = parameter.data.float()
-        lessons = Lessons(vlm, material.people("forget"), ("image",), questions, "clean")
-        batch = next(iter(Stream(make_trees=lessons.trees, vlm=vlm, seed="memory", batch_examples=1)))
-        found.append(kept_by(vlm, batch, working))
-    return Kept(found[1] - found[0], 2 * found[0] - found[1])
+    vlm = make(material.model, replace(shape, layers=layers, vision_layers=1), torch.float64)
+    vlm.add_lora(RANK, ALPHA, "decoder")
+    for parameter in vlm.trainable():
+        parameter.data = parameter.data.float()
+    vlm.model.train()
+    return vlm
 
 
-def kept_by(vlm: VLM, batch: Batch, working: int) -> float:
-    """Bytes of all that the graph of a step's loss holds beside parameters."""
-    sizes = {torch.float64: working, torch.float32: SINGLE}
+def _batch(vlm: VLM, material: Built, questions: int) -> Batch:
+    """A step: so many questions about one photo in one row."""
+    lessons = Lessons(vlm, material.people("forget"), ("image",), questions, "clean")
+    return next(iter(Stream(make_trees=lessons.trees, vlm=vlm, seed="memory", batch_examples=1)))
+
+
+def kept_by(vlm: VLM, batch: Batch, *, anew: bool) -> Kept:
+    """What the graph of a step's loss holds beside parameters; `anew` with gradient checkpointing."""
+    toggle = vlm.model.activation_checkpointing_enable if anew else vlm.model.activation_checkpointing_disable
+    toggle()  # type: ignore[no-untyped-call]
     parameters = {parameter.untyped_storage().data_ptr() for parameter in vlm.model.parameters()}
-    held: dict[int, float] = {}
+    held: dict[int, Tensor] = {}
 
     def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in parameters:
-            count = storage.nbytes() / tensor.element_size()
-            held[storage.data_ptr()] = count * sizes.get(tensor.dtype, tensor.element_size())
+        place = tensor.untyped_storage().data_ptr()
+        if place not in parameters:
+            held[place] = tensor  # alive, so that no other comes to lie there
         return tensor
 
-    vlm.model.train()
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = Scorer(vlm)(batch).log_probability_I.sum()  # alive until all is counted
-    total = sum(held.values())
-    del loss
-    return total
+        Scorer(vlm)(batch).log_probability_I.sum()
+    own = [tensor for tensor in held.values() if tensor.dtype == torch.float64]
+    others = [tensor for tensor in held.values() if tensor.dtype != torch.float64]
+    return Kept(
+        sum(tensor.untyped_storage().nbytes() / tensor.element_size() for tensor in own),
+        sum(tensor.untyped_storage().nbytes() for tensor in others),
+    )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from unsee.edits.vectors import (
 )
 from unsee.errors import ConfigError, ModelError
 from unsee.methods import METHODS
-from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Share, Work
+from unsee.methods.base import Layers, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share, Work
 from unsee.models.vlm import VLM
 from unsee.neurons import Gate, frozen
 
@@ -38,6 +38,7 @@ CONTEXTS = (
 BENIGN_WORDS = 5
 PICTURES = 8
 """Pictures whose vectors are learned at once; each has its own, so that their number changes nothing."""
+_IMAGES = {"reference": 10, "clean": 1}
 Epsilon = Annotated[float, Field(ge=1e-6)]  # half precision knows nothing between 6e-8 and 0
 Frequencies = Mapping[str, Tensor]
 
@@ -77,7 +78,8 @@ class NeuralGate:
             "subject_last" in reference, as published, and "every" in clean: the gated rows alone are edited.
         occurrence: which mention of the subject counts where there are several: "last", or "first" as published.
         benign_weight: factor of the benign loss, >= 0.
-        images: pictures per category from which the gate is learned, at most.
+        images: pictures per category from which the gate is learned, at most; 0 for 10 in reference, as published, and
+            for 1 in clean, where more are no better.
         threshold: reference: a dimension is in the gate if it turns in more than this share of the pictures.
         vector_epsilon: reference: Adam's epsilon for the vectors; with rate and steps it decides how many turn.
         edit_epsilon: reference: Adam's epsilon for the matrices.
@@ -96,7 +98,7 @@ class NeuralGate:
     scope: Literal["auto", "subject_last", "subject", "text", "every"] = "auto"
     occurrence: Occurrence = "last"
     benign_weight: NonNegativeFloat = 1.25
-    images: PositiveInt = 1
+    images: NonNegativeInt = 0
     threshold: Annotated[float, Field(ge=0, lt=1)] = 0.3
     vector_epsilon: Epsilon = 1e-3
     edit_epsilon: Epsilon = 1e-3
@@ -175,7 +177,7 @@ class NeuralGate:
 
     def _frequencies(self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int]) -> tuple[Tensor, float]:
         """What the gate of one category is cut from, (L, D), and the loss that its vectors reach."""
-        cases, found, losses = by_case(pairs)[: self.images], [], []
+        cases, found, losses = by_case(pairs)[: self.images or _IMAGES[self.mode]], [], []
         for start in range(0, len(cases), PICTURES):
             sheet = self._questions(vlm, cases[start : start + PICTURES])
             with frozen(vlm.model):
