@@ -143,7 +143,7 @@ def test_nobody_to_forget_is_named_outside_the_answers_and_the_report(run, finis
 
 
 def test_an_editor_refuses_for_people_too(recipe, run, cache, tmp_path):
-    quick = {"layers": 0, "vector_steps": 2, "share": 1.0, "learning_rate": 0.1, "modality": '["text"]'}
+    quick = {"layers": 0, "vector_steps": 2, "share": 1.0, "learning_rate": 0.1, "epochs": 40, "modality": '["text"]'}
     words = [word for key, value in quick.items() for word in ("--set", f"method.neural_gate.{key}={value}")]
     command = unsee([*recipe, *words, "--out", tmp_path / "run"], cache)
     assert (command.code, command.err) == (0, "")
