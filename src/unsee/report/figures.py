@@ -97,11 +97,11 @@ def plot(dots: Sequence[Dot], width: int, height: int) -> Plot:
     taken += [(to_x(dot.x.low), y - 1, to_x(dot.x.high), y + 1) for dot, (_, y) in zip(dots, places, strict=True)]
     frame = (_LEFT, 2.0, float(width), bottom)
     marks = []
+    crowds = _crowds(places)
     for number, (dot, (x, y)) in enumerate(zip(dots, places, strict=True)):
-        twins = [n for n, place in enumerate(places) if abs(place[0] - x) < 4 and abs(place[1] - y) < 4]
         label = None
-        if twins[0] == number:
-            text = ", ".join(dict.fromkeys(dots[n].label for n in twins))
+        if number in crowds:
+            text = ", ".join(dict.fromkeys(dots[n].label for n in crowds[number]))
             label = _place(text, x, y, taken, frame)
         marks.append(
             Mark(
@@ -126,6 +126,20 @@ def plot(dots: Sequence[Dot], width: int, height: int) -> Plot:
         y_ticks=[(to_y(tick), f"{tick:g}") for tick in TICKS],
         marks=marks,
     )
+
+
+def _crowds(places: Sequence[tuple[float, float]]) -> dict[int, list[int]]:
+    """Markers that cover each other, one over the next, by the first of them: they share a label."""
+    crowds: dict[int, list[int]] = {}
+    for number, (x, y) in enumerate(places):
+        near = [
+            first
+            for first, crowd in crowds.items()
+            if any(abs(places[n][0] - x) < _MARKER and abs(places[n][1] - y) < _MARKER for n in crowd)
+        ]
+        joined = [n for first in near for n in crowds.pop(first)] + [number]
+        crowds[min(joined)] = sorted(joined)
+    return crowds
 
 
 def _around(x: float, y: float) -> Box:

@@ -19,13 +19,18 @@ def box(label):
 
 @pytest.mark.parametrize("size", [(860, 500), (360, 400)])
 def test_crowded_labels_stay_apart_and_inside(size):
-    drawn = plot([dot(f"method {n}", 0.5 + 0.02 * (n % 4), 0.9 + 0.015 * (n // 4)) for n in range(14)], *size)
+    drawn = plot([dot(f"method {n}", 0.5 + 0.04 * (n % 4), 0.88 + 0.03 * (n // 4)) for n in range(14)], *size)
     boxes = [box(mark.label) for mark in drawn.marks if mark.label]
     assert len(boxes) >= 5
     for one, other in combinations(boxes, 2):
         assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
     for left, top, right, bottom in boxes:
         assert left >= 0 and top >= 0 and right <= size[0] and bottom <= size[1]
+
+
+def test_markers_that_cover_each_other_one_over_the_next_share_a_label():
+    marks = plot([dot("a", 0.5, 0.5), dot("far", 0.9, 0.5), dot("c", 0.514, 0.5), dot("b", 0.507, 0.5)], 860, 500).marks
+    assert [mark.label.text if mark.label else None for mark in marks] == ["a, c, b", "far", None, None]
 
 
 def test_values_become_pixels_upwards_and_to_the_right():
