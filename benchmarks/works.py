@@ -257,7 +257,7 @@ def _same_epoch(published: dict[str, list[float]], ours: dict[str, list[float]],
 
 
 def _same_first_pass(published: dict[str, list[float]], ours: dict[str, list[float]]) -> bool:
-    """The losses of the steps to `TOLERANCE`, those of the examples to a thousandth of them."""
+    """The losses of the steps to `TOLERANCE`, those of the examples to a thousandth of the highest."""
     highest = max(loss for losses in published.values() for loss in losses)
     return _same_epoch(published, ours, after=WIDER * highest)
 
@@ -265,7 +265,7 @@ def _same_first_pass(published: dict[str, list[float]], ours: dict[str, list[flo
 AGREED = _same_epoch, "the loss of every step, and of every example after the last one, to 1e-4"
 AGREED_UNEQUAL = (
     _same_first_pass,
-    "the loss of every step of the first pass to 1e-4, and of every example after the second one to a thousandth",
+    "the loss of every step of the first pass to 1e-4, and of every example after the second one to a thousandth of the highest",
 )
 
 
