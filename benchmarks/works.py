@@ -265,7 +265,7 @@ def _same_first_pass(published: dict[str, list[float]], ours: dict[str, list[flo
 AGREED = _same_epoch, "the loss of every step, and of every example after the last one, to 1e-4"
 AGREED_UNEQUAL = (
     _same_first_pass,
-    "the loss of every step of the first pass to 1e-4, and of every example after the second one to a thousandth of the highest",
+    "the loss of every step of the first pass to 1e-4, of every example at the end to a thousandth of the highest",
 )
 
 
