@@ -20,6 +20,7 @@ from benchmarks import ours
 from benchmarks.material import Material
 from benchmarks.published import editing, evaluation, unlearning
 from benchmarks.published.unlearning import Steps
+from unsee.cache import key_of
 from unsee.config import ModelConfig, TeachConfig, UnlearnConfig
 from unsee.data.pairs import PrivacyPair
 from unsee.edits.above import down_name
@@ -32,7 +33,7 @@ from unsee.methods.neural_gate import BENIGN_WORDS, NeuralGate
 from unsee.models.vlm import VLM
 from unsee.progress import Silent
 from unsee.record import Record
-from unsee.stages import Stages, key_of
+from unsee.stages import Stages
 
 SideName = Literal["published", "ours"]
 Tell = Callable[[], Any]

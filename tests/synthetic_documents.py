@@ -12,7 +12,7 @@ from PIL import Image
 from unsee.record import Record
 from unsee.report.documents import document_scores
 from unsee.report.documents_page import picture_name
-from unsee.report.scores import Change
+from unsee.report.forms import Change
 
 SETS = ("unseen_images", "unseen_templates")
 

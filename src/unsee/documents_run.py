@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from unsee.cache import cache_folder, key_of
 from unsee.config import GENERATED, DocumentsConfig, OutOfDomainTable, PrivacyConfig, dump_config
 from unsee.data.general import general_items
 from unsee.data.pairs import PrivacyPair
@@ -46,7 +47,7 @@ from unsee.refusals.classifier import Classifier
 from unsee.report.documents import document_scores
 from unsee.report.documents_page import picture_name
 from unsee.report.html import write_report
-from unsee.stages import Stages, cache_folder, key_of, start_record
+from unsee.stages import Stages, start_record
 from unsee.trials import (
     Material,
     RunResult,

@@ -9,6 +9,7 @@ from typing import Self
 import pandas as pd
 from pydantic import NonNegativeInt, model_validator
 
+from unsee.cache import key_of
 from unsee.config import (
     EvaluationConfig,
     MethodTable,
@@ -29,7 +30,7 @@ from unsee.progress import Progress, Silent
 from unsee.protocols import Table
 from unsee.record import ANSWER_COLUMNS, Record
 from unsee.report.request import AFTER, BEFORE, Outcome, Row, compare, rows, write_request_report
-from unsee.stages import INPUTS, Stages, key_of, start_record
+from unsee.stages import INPUTS, Stages, start_record
 from unsee.trials import make_method
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from unsee.cache import cache_folder, key_of
 from unsee.config import (
     GENERATED,
     DataConfig,
@@ -33,7 +34,7 @@ from unsee.record import ANSWER_COLUMNS, Record
 from unsee.report.html import write_report
 from unsee.report.scores import cells, gate, score
 from unsee.report.table import written
-from unsee.stages import INPUTS, Stages, Weights, cache_folder, check_replay, key_of, start_record
+from unsee.stages import INPUTS, Stages, Weights, check_replay, start_record
 from unsee.trials import (
     Material,
     RunResult,

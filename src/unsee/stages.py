@@ -10,7 +10,6 @@ import hashlib
 import itertools
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from typing import Any, Protocol
 import pandas as pd
 from safetensors.torch import save_file
 
+from unsee.cache import cache_folder, key_of, write_whole
 from unsee.change import Change, by_adapter, by_edit, by_weights, change_of
 from unsee.config import Modality, ModelConfig, TeachConfig, UnlearnConfig
 from unsee.cost import Cost, measured
@@ -42,20 +42,8 @@ from unsee.train import Objective, Reference, Scorer, train
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # raise it when the same inputs give other weights or answers
 ANSWER_TOKENS = 48  # of the model's own answers to the benign questions of pairs
 INPUTS: dict[str, tuple[Input, ...]] = {"image": ("image",), "text": ("text",), "both": ("image", "text")}
-
-
-def cache_folder() -> Path:
-    """Where stages are kept: `$UNSEE_CACHE`, or `unsee` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("UNSEE_CACHE") or Path(base) / "unsee")
-
-
-def key_of(*parts: object) -> str:
-    """A short name for everything in `parts`."""
-    return hashlib.sha256(json.dumps([VERSION, *parts], sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
 def start_record(folder: Path, config: str) -> Record:
@@ -210,7 +198,7 @@ class Stages:
             started = time.monotonic()
             answers = exam.sit(vlm, system=system, name=name, progress=self._progress, journal=journal)
             self._record.log("evaluated", model=name, seconds=round(time.monotonic() - started, 2))
-            _replace(path, lambda part: answers.to_parquet(part, index=False))
+            write_whole(path, lambda part: answers.to_parquet(part, index=False))
             for noted in (own, *earlier):
                 noted.unlink(missing_ok=True)
         return pd.read_parquet(path)
@@ -227,7 +215,7 @@ class Stages:
             else:
                 moved = by_weights(vlm, weights.files[-1])
             found = asdict(change_of(vlm, moved))
-            _replace(path, lambda part: part.write_text(json.dumps(found)))
+            write_whole(path, lambda part: part.write_text(json.dumps(found)))
         return Change(**json.loads(path.read_text()))
 
     def cost(self, weights: Weights) -> Cost | None:
@@ -322,8 +310,8 @@ class Stages:
     def _finish(self, event: str, name: str, path: Path, write: Callable[[Path], object], cost: Cost) -> None:
         """Keep weights, and what they took."""
         self._record.log(event, model=name, **asdict(cost))
-        _replace(path.with_suffix(".json"), lambda part: part.write_text(json.dumps(asdict(cost))))
-        _replace(path, write)
+        write_whole(path.with_suffix(".json"), lambda part: part.write_text(json.dumps(asdict(cost))))
+        write_whole(path, write)
 
     def _reference(
         self, weights: Weights, objective: Objective, pairs: Iterator[Pair], count: int
@@ -389,13 +377,3 @@ def _content(person: Person) -> str:
 def _content_of_pair(pair: PrivacyPair) -> dict[str, object]:
     """Everything of a pair that an edit sees."""
     return vars(pair) | {"image": None if pair.image is None else hashlib.sha256(pair.image).hexdigest()}
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Have the main process write a file; when this returns, it is there for all of them."""
-    if state().is_main_process:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.stem}.{os.getpid()}.part")
-        write(part)
-        os.replace(part, path)
-    state().wait_for_everyone()

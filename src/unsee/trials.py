@@ -26,8 +26,8 @@ from unsee.methods import METHODS
 from unsee.methods.base import EditMethod, Guard, GuardMethod, LossMethod, PromptMethod
 from unsee.models.vlm import VLM
 from unsee.record import Record
-from unsee.report import scores
-from unsee.report.scores import Scores
+from unsee.report import forms
+from unsee.report.forms import Scores
 from unsee.report.table import DocumentsRow, Row, rows
 from unsee.stages import Examination, Stages, Weights
 
@@ -204,13 +204,13 @@ def attempt(
     return Tried(answers, stages.change(target, weights), stages.cost(weights))
 
 
-def change_over_seeds(tried: Sequence[Tried]) -> scores.Change | None:
+def change_over_seeds(tried: Sequence[Tried]) -> forms.Change | None:
     """What one method changed and took, mean over its seeds; of the parameters those of the first."""
     changes = [one.change for one in tried if one.change]
     costs = [one.cost for one in tried if one.cost]
     if not changes:
         return None
-    return scores.Change(
+    return forms.Change(
         fmean(change.relative for change in changes), changes[0].parameters,
         fmean(cost.seconds for cost in costs) if costs else None,
         max((cost.peak_bytes for cost in costs), default=None),

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unsee.report.scores import Scores
+from unsee.report.forms import Scores
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["unsee.cli", "unsee.run"])

@@ -16,7 +16,7 @@ from published_pairs import write_published
 
 from unsee.edits.edit import Edit
 from unsee.record import ANSWER_COLUMNS, Record
-from unsee.report.scores import Scores
+from unsee.report.forms import Scores
 
 METHODS = ["random_weights", "do_nothing", "gate", "no_gate", "in_context", "keyword_guardrail", "npo"]
 UNSEEN = {"unseen_images", "unseen_attributes", "unseen_templates", "unseen_subjects"}

@@ -14,7 +14,8 @@ from unsee import load_recipe, run_recipe
 from unsee.data.mllmu import load
 from unsee.edits.edit import Edit
 from unsee.record import ANSWER_COLUMNS, Record
-from unsee.report.scores import HEADLINE, Scores
+from unsee.report.forms import Scores
+from unsee.report.scores import HEADLINE
 
 CONTROLS = ["random_weights", "target", "oracle", "oracle_2", "do_nothing"]
 METHODS = [*CONTROLS, "gradient_difference", "prompting"]

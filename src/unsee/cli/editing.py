@@ -34,9 +34,9 @@ def edit_model(
 
     options = parse_options(change or ())
     with show_progress() as progress:
+        from unsee.cache import cache_folder
         from unsee.editing import EditJob, edit_rows
         from unsee.methods.base import Work
-        from unsee.stages import cache_folder
 
         work = Work(seed=seed, progress=progress, cache=cache_folder() / "moments")
         edit = EditJob(model, data, method, options, frequencies).run(out, work, whole=whole)

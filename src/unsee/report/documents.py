@@ -8,9 +8,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from unsee.report.forms import Cell, Change, Difference, MethodScore, Scores, Verdict
 from unsee.report.intervals import Draws, Estimate, estimate
 from unsee.report.privacy import PrivacyDraws, agreements, privacy_draws_of
-from unsee.report.scores import Cell, Change, Difference, MethodScore, Scores, Verdict
 
 BEFORE = "do_nothing"
 UNSEEN = ("unseen_images", "unseen_attributes", "unseen_templates", "unseen_subjects")

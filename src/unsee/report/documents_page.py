@@ -13,9 +13,9 @@ from unsee.record import Record
 from unsee.refusals.base import opens_with_refusal
 from unsee.report.documents import BEFORE, GENERAL, JUDGE, UNSEEN
 from unsee.report.figures import Dot, Plot, colours, plot
+from unsee.report.forms import Agreement, Cell, Difference, MethodScore, Scores
 from unsee.report.intervals import Estimate
 from unsee.report.page import Effort, efforts, readable, render
-from unsee.report.scores import Agreement, Cell, Difference, MethodScore, Scores
 from unsee.report.table import rounded
 
 CONTROLS = (BEFORE, "random_weights")

@@ -11,11 +11,12 @@ from unsee.record import Record
 from unsee.report.documents_page import render_documents
 from unsee.report.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.report.figures import Dot, Plot, colours, plot
+from unsee.report.forms import Cell, Gate, MethodScore, Scores
 from unsee.report.intervals import Estimate
 from unsee.report.modalities import Modalities, compare
 from unsee.report.page import Effort, efforts, readable, render
 from unsee.report.people import Shown, shown_people
-from unsee.report.scores import HEADLINE, Cell, Gate, MethodScore, Scores
+from unsee.report.scores import HEADLINE
 from unsee.report.table import rounded
 
 CONTROLS = ("target", "oracle", "do_nothing", "random_weights")

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from unsee.report.forms import CellName, Gate
 from unsee.report.intervals import Bootstrap, Draws, Estimate, estimate
-from unsee.report.scores import CellName, Gate, headline_draws, skill
+from unsee.report.scores import headline_draws, skill
 
 ALL = "mean"
 

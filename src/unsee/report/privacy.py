@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from unsee.report.forms import Agreement
 from unsee.report.intervals import Bootstrap, Draws, Estimate, estimate
-from unsee.report.scores import Agreement
 from unsee.report.table import written
 
 REFUSED = "refused_"

@@ -12,9 +12,9 @@ from pydantic import Field
 from unsee.record import Record
 from unsee.report.collapse import lexicon, why_collapsed
 from unsee.report.files import RecordFile, Strict
+from unsee.report.forms import MIN_PEOPLE
 from unsee.report.intervals import Bootstrap, Draws, Estimate, estimate
 from unsee.report.page import render
-from unsee.report.scores import MIN_PEOPLE
 from unsee.report.table import rounded, written
 
 BEFORE, AFTER = "before", "after"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from unsee.report.scores import Scores
+from unsee.report.forms import Scores
 
 
 class Row(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 from pydantic import Field
 
+from unsee.cache import cache_folder, key_of
 from unsee.data.hub import find_folder
 from unsee.errors import ConfigError
 from unsee.generate import Group, generate
@@ -28,7 +29,6 @@ from unsee.record import Record
 from unsee.report.files import RecordFile, Strict
 from unsee.report.intervals import Bootstrap, estimate
 from unsee.report.table import written
-from unsee.stages import cache_folder, key_of
 from unsee.utility import UTILITY
 from unsee.utility.base import Reviewed, UtilityBenchmark, UtilityItem
 

@@ -7,8 +7,8 @@ from synthetic_documents import make_answers as answers
 
 from unsee.errors import RecordError
 from unsee.report.documents import document_scores
+from unsee.report.forms import Change
 from unsee.report.html import write_report
-from unsee.report.scores import Change
 
 
 def scored(*tables, used=None, changes=None):

@@ -2,9 +2,10 @@ import pandas as pd
 import pytest
 from synthetic import CONTROLS, METHODS, Mind, Model, make_answers
 
+from unsee.report.forms import CellName
 from unsee.report.intervals import Estimate
 from unsee.report.modalities import ALL, compare
-from unsee.report.scores import CellName, gate
+from unsee.report.scores import gate
 
 BY_IMAGE, BY_TEXT = CellName("forget", "classification", "image"), CellName("forget", "classification", "text")
 

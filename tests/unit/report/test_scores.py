@@ -6,7 +6,8 @@ from synthetic import CONTROLS, KNOWS, METHODS, NEVER_KNEW, Mind, Model, make_an
 
 from unsee.errors import RecordError
 from unsee.record import Record
-from unsee.report.scores import HEADLINE, Gate, Scores, cells, gate, harmonic_mean, score, skill
+from unsee.report.forms import Gate, Scores
+from unsee.report.scores import HEADLINE, cells, gate, harmonic_mean, score, skill
 
 
 def scored(*models, **options):

@@ -1,0 +1,34 @@
+"""Where what was computed is kept, and under which name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from unsee.processes import state
+
+VERSION = 2  # raise it when the same inputs give other weights or answers
+
+
+def cache_folder() -> Path:
+    """Where stages are kept: `$UNSEE_CACHE`, or `unsee` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("UNSEE_CACHE") or Path(base) / "unsee")
+
+
+def key_of(*parts: object) -> str:
+    """A short name for everything in `parts`."""
+    return hashlib.sha256(json.dumps([VERSION, *parts], sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Have the main process write a file; when this returns, it is there for all of them."""
+    if state().is_main_process:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.stem}.{os.getpid()}.part")
+        write(part)
+        os.replace(part, path)
+    state().wait_for_everyone()
