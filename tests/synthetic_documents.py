@@ -47,19 +47,21 @@ def make_answers(method, refused, leaked=0, right=6, general=6, seed=0, pictures
     return pd.DataFrame(rows).assign(method=method, modality="", seed=seed)
 
 
-def make_run(folder: Path) -> Path:
+def make_run(folder: Path, seed: int = 0, images: int = 6, refused: int = 6) -> Path:
     """A run folder as a finished run about documents leaves it."""
     answers = pd.concat(
         [
             make_answers("random_weights", 0, right=1, general=1),
             make_answers("do_nothing", 0, leaked=6),
-            make_answers("neural_gate", 6),
+            make_answers("neural_gate", refused),
             make_answers("neural_gate_random", 4, leaked=2, right=5),
             make_answers("npo", 0, leaked=1, right=3, general=5),
         ],
         ignore_index=True,
     )
-    record = Record.create(folder, 'name = "synthetic documents"\nseed = 0\n\n[privacy]\nimages = 6\n')
+    config = f'name = "synthetic documents"\nseed = 0\n\n[privacy]\nimages = {images}\nseed = {seed}\n\n'
+    config += '[method]\nneural_gate = {}\nneural_gate_random = { use = "neural_gate" }\nnpo = {}\n'
+    record = Record.create(folder, config)
     record.log("edited", model="neural_gate", seconds=12.34, peak_bytes=2**30)
     record.log("evaluated", model="neural_gate", seconds=5.6)
     record.write_table("answers.parquet", answers)

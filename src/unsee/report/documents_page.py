@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import pandas as pd
 
 from unsee.config import command_of
 from unsee.record import Record
 from unsee.refusals.base import opens_with_refusal
-from unsee.report.documents import BEFORE, GENERAL, JUDGE, UNSEEN
+from unsee.report.documents import BEFORE, GENERAL, JUDGE, UNSEEN, document_scores
 from unsee.report.figures import Dot, Plot, colours, plot
-from unsee.report.forms import Agreement, Cell, Difference, MethodScore, Scores
+from unsee.report.forms import Agreement, Cell, Change, Difference, MethodScore, Scores
 from unsee.report.intervals import Estimate
 from unsee.report.page import Effort, efforts, readable, render
 from unsee.report.table import rounded
@@ -76,7 +77,7 @@ class ShownPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentsRun:
-    """One run in the report."""
+    """One run in the report, or several as one."""
 
     name: str
     command: str
@@ -93,7 +94,7 @@ class DocumentsRun:
 
 
 def render_documents(records: Sequence[Record], template: str, *, redact: bool) -> str:
-    """The page about one or more finished runs.
+    """The page about one or more finished runs; of one recipe on several draws of documents, also all of them together.
 
     Args:
         records: their folders.
@@ -103,7 +104,7 @@ def render_documents(records: Sequence[Record], template: str, *, redact: bool) 
     Raises:
         RecordError: one is no finished run.
     """
-    runs = [_view(record, redact) for record in records]
+    runs = [*_together(records), *(_view(record, redact) for record in records)]
     title = ", ".join(dict.fromkeys(run.name for run in runs))
     return render(template, title=title, runs=runs, redact=redact, sets=SETS, metrics=METRICS, judge=JUDGE)
 
@@ -114,22 +115,69 @@ def picture_name(case: str) -> str:
 
 
 def _view(record: Record, redact: bool) -> DocumentsRun:
-    scores = Scores.load(record.folder, "scores.json")
+    return _run(
+        Scores.load(record.folder, "scores.json"),
+        name=str(record.read_toml("config.toml").get("name", record.folder.name)),
+        command=command_of(record.folder / "config.toml"),
+        pictures=[] if redact else list(_pictures(record, record.read_table("answers.parquet"))),
+        efforts=efforts(record.events()),
+        config=record.read_text("config.toml"),
+    )
+
+
+def _together(records: Sequence[Record]) -> Iterator[DocumentsRun]:
+    """The runs as one, if they differ in the draw of the documents and nothing else; none otherwise.
+
+    Pictures of all draws are resampled together.
+    """
+    configs = [record.read_toml("config.toml") for record in records]
+    seeds = [config["privacy"].pop("seed", None) for config in configs]
+    if len(set(seeds)) < 2 or any(config != configs[0] for config in configs):
+        return
+    tables = [record.read_table("answers.parquet") for record in records]
+    answers = [table.assign(person=f"{seed}/" + table["person"]) for seed, table in zip(seeds, tables, strict=True)]
+    used = {name: method.get("use") or name for name, method in configs[0]["method"].items()}
+    yield _run(
+        document_scores(pd.concat(answers, ignore_index=True), used, dict(_changes(records))),
+        name=f"{configs[0].get('name', 'runs')}: {len(records)} draws of documents together",
+        command="\n".join(command_of(record.folder / "config.toml") for record in records),
+    )
+
+
+def _changes(records: Sequence[Record]) -> Iterator[tuple[str, Change]]:
+    """How far each method moved the weights, the mean over the runs."""
+    all_scores = [Scores.load(record.folder, "scores.json").methods for record in records]
+    for same in zip(*all_scores, strict=True):
+        moved = [method for method in same if method.relative_change is not None]
+        if moved:
+            yield (
+                moved[0].method,
+                Change(
+                    fmean(method.relative_change or 0.0 for method in moved),
+                    round(fmean(method.changed_parameters or 0 for method in moved)),
+                ),
+            )
+
+
+def _run(
+    scores: Scores, *, name: str, command: str, pictures: Sequence[ShownPicture] = (), efforts: Sequence[Effort] = (),
+    config: str = "",
+) -> DocumentsRun:  # fmt: skip
     palette = colours([method.method for method in scores.methods], CONTROLS)
     models = [_model(scores, method, palette[method.method]) for method in scores.methods]
     models.sort(key=lambda model: -1.0 if model.score.eta is None else model.score.eta.value, reverse=True)
     return DocumentsRun(
-        name=str(record.read_toml("config.toml").get("name", record.folder.name)),
-        command=command_of(record.folder / "config.toml"),
+        name=name,
+        command=command,
         verdict=_verdict(scores, models),
         models=models,
         plots={"wide": _plot(models, 860, 500), "narrow": _plot(models, 360, 400)},
         differences=scores.differences,
         agreements=scores.agreements,
         judges=sorted({cell.judge for cell in scores.cells if cell.judge}),
-        pictures=[] if redact else list(_pictures(record, record.read_table("answers.parquet"))),
-        efforts=efforts(record.events()),
-        config=record.read_text("config.toml"),
+        pictures=list(pictures),
+        efforts=list(efforts),
+        config=config,
         looks={(model.score.method, ""): model for model in models},
     )
 
