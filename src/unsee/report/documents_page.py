@@ -126,16 +126,23 @@ def _view(record: Record, redact: bool) -> DocumentsRun:
 
 
 def _together(records: Sequence[Record]) -> Iterator[DocumentsRun]:
-    """The runs as one, if they differ in the draw of the documents and nothing else; none otherwise.
+    """The runs as one, if they differ in seeds and nothing else; none otherwise.
 
     Pictures of all draws are resampled together.
     """
     configs = [record.read_toml("config.toml") for record in records]
-    seeds = [config["privacy"].pop("seed", None) for config in configs]
-    if len(set(seeds)) < 2 or any(config != configs[0] for config in configs):
+    draws = [config["privacy"].pop("seed", 0) for config in configs]
+    for config in configs:
+        config.pop("seed", None)
+    if len(set(draws)) < 2 or any(config != configs[0] for config in configs):
         return
     tables = [record.read_table("answers.parquet") for record in records]
-    answers = [table.assign(person=f"{seed}/" + table["person"]) for seed, table in zip(seeds, tables, strict=True)]
+    answers = [
+        table.assign(
+            person=f"{draw}/" + table["person"], seed=table.groupby("method")["seed"].rank("dense").astype(int)
+        )
+        for draw, table in zip(draws, tables, strict=True)
+    ]
     used = {name: method.get("use") or name for name, method in configs[0]["method"].items()}
     yield _run(
         document_scores(pd.concat(answers, ignore_index=True), used, dict(_changes(records))),

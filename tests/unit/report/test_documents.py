@@ -119,7 +119,7 @@ def test_draws_of_the_same_documents_are_also_shown_as_one(tmp_path):
     assert page.count("<article>") == 3 and page.count("<h2>The run</h2>") == 2
 
 
-@pytest.mark.parametrize("second", [{"seed": 0}, {"seed": 1, "images": 5}])
+@pytest.mark.parametrize("second", [{"seed": 0}, {"seed": 1, "images": 5}, {"seed": 0, "refused": 3}])
 def test_runs_that_differ_in_more_or_nothing_stay_apart(tmp_path, second):
     folders = [make_run(tmp_path / "0"), make_run(tmp_path / "1", **second)]
     assert "together" not in write_report(folders, tmp_path / "results.md").read_text()
