@@ -123,6 +123,11 @@ def flips(vectors_BLD: Tensor) -> Tensor:
     return (vectors_BLD < 0).float().mean(0)
 
 
+def changes(vectors_BLD: Tensor) -> Tensor:
+    """How far each dimension's factor is from 1, mean over the pictures, (L, D)."""
+    return (vectors_BLD - 1).abs().mean(0)
+
+
 def gate_above(frequency_D: Tensor, threshold: float) -> Tensor:
     """The dimensions that turn in more than `threshold` of the pictures."""
     return frequency_D > threshold

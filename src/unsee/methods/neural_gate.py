@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Annotated, Literal
 
 import torch
@@ -14,9 +15,10 @@ from unsee.data.pairs import Occurrence, PrivacyPair, by_case, by_category, to_r
 from unsee.edits.above import AUTO, decoder_layers, down_name, parse_layers
 from unsee.edits.edit import Edit
 from unsee.edits.sheet import Scope, Sheet, make_sheet, make_sheets, queries, shuffled
-from unsee.edits.tune import Course, Weights, matrices, refuse, tune, tune_as_published, working_with
+from unsee.edits.tune import Course, Tunable, Weights, matrices, refuse, tune, tune_as_published, working_with
 from unsee.edits.vectors import (
     Steered,
+    changes,
     flips,
     gate_above,
     gate_of_share,
@@ -39,23 +41,10 @@ BENIGN_WORDS = 5
 PICTURES = 8
 """Pictures whose vectors are learned at once; each has its own, so that their number changes nothing."""
 _IMAGES = {"reference": 10, "clean": 1}
+_TRIED = 4
+"""Pictures per category with which layers are tried."""
 Epsilon = Annotated[float, Field(ge=1e-6)]  # half precision knows nothing between 6e-8 and 0
 Frequencies = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Place:
-    """How well refusing can be switched on at one layer.
-
-    Attributes:
-        loss: what the vectors of the pictures reach there, nats per token, mean over categories.
-        share: dimensions the gate would let through, mean over categories.
-        frequencies: what the gate would be cut from, by category.
-    """
-
-    loss: float
-    share: float
-    frequencies: Mapping[str, Tensor]
 
 
 @METHODS.register("neural_gate", paper="arXiv:2603.12598")
@@ -71,8 +60,7 @@ class NeuralGate:
 
     Attributes:
         mode: "clean" or "reference".
-        layers: "3", "2,5", "4-7", or "auto": in clean the layer at which the vectors reach the lowest loss, in
-            reference the one with most dimensions in the gate.
+        layers: "3", "2,5", "4-7", or "auto": the best that `locate` finds.
         gate: "learned", "random" (as many dimensions drawn blindly) or "none".
         scope: the tokens at which the gate stands: "subject_last", "subject", "text" or "every"; "auto" is
             "subject_last" in reference, as published, and "every" in clean: the gated rows alone are edited.
@@ -133,22 +121,39 @@ class NeuralGate:
             model=vlm.fingerprint(), deltas=deltas, gates=gates, frequencies=frequencies,
         )  # fmt: skip
 
-    def locate(self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int] | None = None) -> dict[int, Place]:
-        """Every layer on its own; by default those from a tenth to six tenths of the depth, as published.
+    def locate(self, vlm: VLM, pairs: Sequence[PrivacyPair]) -> dict[int, float]:
+        """What speaks against each layer from a tenth to six tenths of the depth, as published; the lowest is best.
+
+        In reference the share of the dimensions that the gate would shut. In clean the loss that a pass over half of
+        the categories, through no gate, leaves on the others, nats per token, mean of both ways: what counts is what
+        an edit does to subjects it did not see.
 
         Source: arXiv:2603.12598, Sec. 3.2.3. Deviation: nothing is chosen by a score on test questions.
         """
         depth = len(decoder_layers(vlm))
-        places = {}
-        for layer in layers or range(round(depth / 10), min(depth - 1, int(depth * 0.6)) + 1):
-            frequencies, losses = {}, []
-            for category, some in by_category(to_refuse(pairs)).items():
-                frequency_LD, loss = self._frequencies(vlm, some, [layer])
-                frequencies[category] = frequency_LD[0]
-                losses.append(loss)
-            shares = [self._cut(frequency_D).float().mean() for frequency_D in frequencies.values()]
-            places[layer] = Place(sum(losses) / len(losses), float(torch.stack(shares).mean()), frequencies)
-        return places
+        layers = range(round(depth / 10), min(depth - 1, int(depth * 0.6)) + 1)
+        if self.mode == "clean":
+            halves = [self._sheets(vlm, half, 0) for half in _halves(pairs)]
+            return {layer: self._carried(vlm, halves, layer) for layer in layers}
+        return {layer: self._shut(vlm, pairs, layer) for layer in layers}
+
+    def _shut(self, vlm: VLM, pairs: Sequence[PrivacyPair], layer: int) -> float:
+        found = self._frequencies(vlm, by_category(to_refuse(pairs)), [layer])
+        return 1 - float(
+            torch.stack([self._cut(frequency_LD[0]).float().mean() for frequency_LD in found.values()]).mean()
+        )
+
+    def _carried(self, vlm: VLM, halves: Sequence[Sequence[Sheet]], layer: int) -> float:
+        name, course = down_name(vlm, layer), Course(learning_rate=self.learning_rate, epochs=1)
+        losses = []
+        for learned, left in (halves, halves[::-1]):
+            (delta,) = tune(vlm, learned, [name], course, refuse(self.benign_weight)).values()
+            weights = {name: matrices(vlm, [name])[name] + delta}
+            with torch.no_grad():
+                losses += [
+                    sheet.loss_B(Tunable(vlm, sheet, [name]).score(weights), self.benign_weight) for sheet in left
+                ]
+        return float(torch.cat(losses).mean())
 
     @property
     def _where(self) -> Scope:
@@ -170,14 +175,16 @@ class NeuralGate:
             return parse_layers(vlm, self.layers)
         if known is not None:
             return sorted({int(key.rpartition("/")[2]) for key in known})
-        places = self.locate(vlm, pairs)
-        if self.mode == "reference":
-            return [max(places, key=lambda layer: places[layer].share)]
-        return [min(places, key=lambda layer: places[layer].loss)]
+        against = self.locate(vlm, pairs)
+        return [min(against, key=against.__getitem__)]
 
-    def _frequencies(self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int]) -> tuple[Tensor, float]:
-        """What the gate of one category is cut from, (L, D), and the loss that its vectors reach."""
-        cases, found, losses = by_case(pairs)[: self.images or _IMAGES[self.mode]], [], []
+    def _frequencies(
+        self, vlm: VLM, categories: Mapping[str, Sequence[PrivacyPair]], layers: Sequence[int]
+    ) -> dict[str, Tensor]:
+        """What the gate of each category is cut from, (L, D); the pictures of all of them are learned together."""
+        count = self.images or _IMAGES[self.mode]
+        cases = [case for pairs in categories.values() for case in by_case(pairs)[:count]]
+        found = []
         for start in range(0, len(cases), PICTURES):
             sheet = self._questions(vlm, cases[start : start + PICTURES])
             with frozen(vlm.model):
@@ -191,12 +198,11 @@ class NeuralGate:
                         steered, len(layers), benign_weight=self.benign_weight, sparsity=self.sparsity,
                         rate=self.vector_rate, steps=self.vector_steps,
                     )  # fmt: skip
-                with torch.no_grad():
-                    losses.append(sheet.loss_B(steered.score(vectors), self.benign_weight))
             found.append(vectors)
         vectors_BLD = torch.cat(found)
-        frequency_LD = flips(vectors_BLD) if self.mode == "reference" else (vectors_BLD - 1).abs().mean(0)
-        return frequency_LD, float(torch.cat(losses).mean())
+        frequency = flips if self.mode == "reference" else changes
+        own = [case[0].category for case in cases]
+        return {name: frequency(vectors_BLD[[one == name for one in own]]) for name in categories}
 
     def _questions(self, vlm: VLM, cases: Sequence[Sequence[PrivacyPair]]) -> Sheet:
         if self.mode == "reference":
@@ -211,16 +217,16 @@ class NeuralGate:
         return gate_of_share(frequency_D, self.share)
 
     def _gates(
-        self, vlm: VLM, category: str, pairs: Sequence[PrivacyPair], layers: Sequence[int],
-        known: Frequencies | None, seed: int,
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
-        """Gates and frequencies of one category, by "category/layer"; none without a gate or anything to refuse."""
-        if self.gate == "none" or not pairs:
+        self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int], known: Frequencies | None, seed: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Gates and frequencies by "category/layer"; none without a gate, or of categories with nothing to refuse."""
+        categories = by_category(to_refuse(pairs)) if self.gate != "none" else {}
+        keys = [f"{category}/{layer}" for category in categories for layer in layers]
+        if not keys:
             return {}, {}
-        keys = [f"{category}/{layer}" for layer in layers]
         if known is None:
-            frequency_LD, _ = self._frequencies(vlm, pairs, layers)
-            frequencies = dict(zip(keys, frequency_LD, strict=True))
+            found = self._frequencies(vlm, categories, layers)
+            frequencies = dict(zip(keys, torch.cat([*found.values()]), strict=True))
         elif lacking := [key for key in keys if key not in known]:
             raise ConfigError(f"frequencies: there are none of {lacking[0]} (known: {', '.join(sorted(known))})")
         else:
@@ -249,28 +255,18 @@ class NeuralGate:
     def _cleanly(
         self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int], known: Frequencies | None, work: Work
     ) -> tuple[Weights, dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
-        gates: dict[str, Tensor] = {}
-        frequencies: dict[str, Tensor] = {}
-        for category, some in by_category(to_refuse(pairs)).items():
-            own, found = self._gates(vlm, category, some, layers, known, work.seed)
-            gates |= own
-            frequencies |= found
+        gates, frequencies = self._gates(vlm, pairs, layers, known, work.seed)
         names = [down_name(vlm, layer) for layer in layers]
-        sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed, occurrence=self.occurrence)
+        sheets = self._sheets(vlm, pairs, work.seed)
         groups = shuffled(pairs, self.pictures, work.seed)
         through = [self._through(vlm, sheet, group, layers, gates) for sheet, group in zip(sheets, groups, strict=True)]
         course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
-        deltas = tune(
-            vlm,
-            sheets,
-            names,
-            course,
-            refuse(self.benign_weight),
-            gates=through,
-            seed=work.seed,
-            progress=work.progress,
-        )
+        objective, shown = refuse(self.benign_weight), work.progress
+        deltas = tune(vlm, sheets, names, course, objective, gates=through, seed=work.seed, progress=shown)
         return deltas, gates, frequencies
+
+    def _sheets(self, vlm: VLM, pairs: Sequence[PrivacyPair], seed: int) -> list[Sheet]:
+        return make_sheets(vlm, pairs, pictures=self.pictures, seed=seed, occurrence=self.occurrence)
 
     def _as_published(
         self, vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int], known: Frequencies | None, seed: int
@@ -280,9 +276,9 @@ class NeuralGate:
         weights = {name: matrix.clone() for name, matrix in start.items()}
         gates: dict[str, Tensor] = {}
         frequencies: dict[str, Tensor] = {}
-        for category, some in by_category(pairs).items():
+        for some in by_category(pairs).values():
             with working_with(vlm, weights):
-                own, found = self._gates(vlm, category, to_refuse(some), layers, known, seed)
+                own, found = self._gates(vlm, some, layers, known, seed)
             gates |= own
             frequencies |= found
             for pair in (pair for case in by_case(some) for pair in case):
@@ -294,3 +290,10 @@ class NeuralGate:
                         vlm, sheet, weights, through, benign_weight=self.benign_weight, epsilon=self.edit_epsilon
                     )
         return {name: weights[name].float() - start[name].float() for name in names}, gates, frequencies
+
+
+def _halves(pairs: Sequence[PrivacyPair]) -> tuple[list[PrivacyPair], list[PrivacyPair]]:
+    """Every second category, its first pictures, and the others; of one category every second picture."""
+    categories = [[*chain(*by_case(some)[:_TRIED])] for some in by_category(pairs).values()]
+    parts = categories if len(categories) > 1 else by_case(pairs)[: 2 * _TRIED]
+    return [*chain(*parts[::2])], [*chain(*(parts[1::2] or parts))]

@@ -8,6 +8,7 @@ import tiny
 import torch
 
 from unsee.config import build_dataclass
+from unsee.data.pairs import by_case
 from unsee.data.texts import load_texts
 from unsee.edits.above import down_name
 from unsee.edits.edit import Editor
@@ -50,10 +51,10 @@ def do_edit(vlm, name, folder, pairs=PAIRS, **options):
     return make_method(name, folder, **options).edit(vlm, pairs, Work(cache=folder / "moments"))
 
 
-def refusal_loss(vlm, pairs=PAIRS):
+def refusal_loss(vlm, pairs=PAIRS, benign_weight=0.0):
     (sheet,) = make_sheets(vlm, pairs, pictures=len(pairs), seed=0)
     with torch.no_grad():
-        return sheet.loss_B(Scorer(vlm)(sheet.batch), 0.0).mean().item()
+        return sheet.loss_B(Scorer(vlm)(sheet.batch), benign_weight).mean().item()
 
 
 @pytest.mark.parametrize("name", sorted(QUICK.keys() - {"rome", "memit"}))  # on random weights all keys are alike
@@ -270,12 +271,28 @@ def test_frequencies_of_another_model_or_mode_are_refused(vlm, folder):
         method.edit(vlm, PAIRS, Work(), replace(earlier, frequencies={}))
 
 
-def test_neural_gate_places_itself_where_its_vectors_help_most(vlm, folder):
+@pytest.mark.parametrize("mode", ["clean", "reference"])
+@pytest.mark.parametrize("pairs", [PAIRS, PAIRS[:3], PAIRS[:1]], ids=["categories", "pictures", "one"])
+def test_neural_gate_places_itself_where_least_speaks_against_it(vlm, folder, mode, pairs):
+    before = vlm.fingerprint()
+    against = make_method("neural_gate", folder, mode=mode).locate(vlm, pairs)
+    assert set(against) == {0, 1} and vlm.fingerprint() == before
+    if mode == "clean":  # what the last layer gives, no later token sees
+        assert do_edit(vlm, "neural_gate", folder, pairs=pairs).settings["layers"] == str(min(against, key=against.get))
+
+
+def test_a_layer_is_judged_by_what_an_edit_does_to_categories_it_did_not_see(vlm, folder):
     method = make_method("neural_gate", folder)
-    places = method.locate(vlm, PAIRS)
-    assert set(places) == {0, 1}
-    best = min(places, key=lambda layer: places[layer].loss)
-    assert do_edit(vlm, "neural_gate", folder).settings["layers"] == str(best) == "0"
+    losses = []
+    for learned, left in ((0, 1), (1, 0)):
+        seen = [pair for pair in PAIRS if pair.category == f"person {learned}"]
+        edit = replace(method, layers="0", gate="none", epochs=1).edit(vlm, seen, Work())
+        editor = Editor(vlm)
+        editor.apply(edit)
+        unseen = by_case(pair for pair in PAIRS if pair.category == f"person {left}")
+        losses += [refusal_loss(vlm, case, 1.25) for case in unseen]
+        editor.revert()
+    assert method.locate(vlm, PAIRS)[0] == pytest.approx(sum(losses) / len(losses), rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["neural_gate", "fine_tuning", "memit"])
