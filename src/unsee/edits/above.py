@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import torch
@@ -23,7 +23,7 @@ from unsee.losses import Scored
 from unsee.models.vlm import VLM
 from unsee.neurons import capture, last_mlp_at, replace
 
-AUTO = "auto"
+AUTO: Final = "auto"
 OWN = {"inputs_embeds", "input_ids", "attention_mask", "position_ids", "past_key_values", "use_cache", "cache_position"}
 """What the decoder is given by us; anything else that holds tensors a family lays beside it, for all tokens."""
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}

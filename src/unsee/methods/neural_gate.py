@@ -45,6 +45,7 @@ _TRIED = 4
 """Pictures per category with which layers are tried."""
 Epsilon = Annotated[float, Field(ge=1e-6)]  # half precision knows nothing between 6e-8 and 0
 Frequencies = Mapping[str, Tensor]
+Where = Literal["auto", "subject_last", "subject", "text", "every"]
 
 
 @METHODS.register("neural_gate", paper="arXiv:2603.12598")
@@ -64,6 +65,8 @@ class NeuralGate:
         gate: "learned", "random" (as many dimensions drawn blindly) or "none".
         scope: the tokens at which the gate stands: "subject_last", "subject", "text" or "every"; "auto" is
             "subject_last" in reference, as published, and "every" in clean: the gated rows alone are edited.
+        vector_scope: the tokens at which the vectors are learned; "auto" is "subject_last" in reference, as published,
+            and where the gate stands in clean: elsewhere they say little about the rows that the gate lets through.
         occurrence: which mention of the subject counts where there are several: "last", or "first" as published.
         benign_weight: factor of the benign loss, >= 0.
         images: pictures per category from which the gate is learned, at most; 0 for 10 in reference, as published, and
@@ -83,7 +86,8 @@ class NeuralGate:
     mode: Literal["clean", "reference"] = "clean"
     layers: Layers = AUTO
     gate: Literal["learned", "random", "none"] = "learned"
-    scope: Literal["auto", "subject_last", "subject", "text", "every"] = "auto"
+    scope: Where = AUTO
+    vector_scope: Where = AUTO
     occurrence: Occurrence = "last"
     benign_weight: NonNegativeFloat = 1.25
     images: NonNegativeInt = 0
@@ -105,7 +109,7 @@ class NeuralGate:
             earlier: an edit of the same model and mode, whose frequencies are cut anew instead of being learned.
 
         Raises:
-            ConfigError: the earlier edit is of another mode, or lacks the frequencies of a category or layer.
+            ConfigError: the earlier edit is of another mode or vector scope, or lacks frequencies that are needed.
             ModelError: it was made for another model, or no dimension changes at a layer (clean).
         """
         if earlier:
@@ -116,9 +120,10 @@ class NeuralGate:
             deltas, gates, frequencies = self._as_published(vlm, pairs, layers, known, work.seed)
         else:
             deltas, gates, frequencies = self._cleanly(vlm, pairs, layers, known, work)
+        found = {"layers": ",".join(map(str, layers)), "vector_scope": self._steered, "seed": work.seed}
         return Edit(
-            method="neural_gate", settings={**asdict(self), "layers": ",".join(map(str, layers)), "seed": work.seed},
-            model=vlm.fingerprint(), deltas=deltas, gates=gates, frequencies=frequencies,
+            method="neural_gate", settings=asdict(self) | found, model=vlm.fingerprint(), deltas=deltas, gates=gates,
+            frequencies=frequencies,
         )  # fmt: skip
 
     def locate(self, vlm: VLM, pairs: Sequence[PrivacyPair]) -> dict[int, float]:
@@ -159,7 +164,13 @@ class NeuralGate:
     def _where(self) -> Scope:
         if self.scope == AUTO:
             return "subject_last" if self.mode == "reference" else "every"
-        return self.scope  # type: ignore[return-value]
+        return self.scope
+
+    @property
+    def _steered(self) -> Scope:
+        if self.vector_scope == AUTO:
+            return "subject_last" if self.mode == "reference" else self._where
+        return self.vector_scope
 
     def _check(self, vlm: VLM, earlier: Edit) -> None:
         """Refuse frequencies that mean something else here."""
@@ -167,8 +178,9 @@ class NeuralGate:
             raise ModelError(f"frequencies: edit {earlier.id} was made for another model than {vlm.id}")
         if not earlier.frequencies:
             raise ConfigError(f"frequencies: edit {earlier.id} ({earlier.method}) keeps none")
-        if (mode := earlier.settings.get("mode")) != self.mode:
-            raise ConfigError(f"frequencies: edit {earlier.id} is of mode '{mode}', and '{self.mode}' is asked for")
+        for name, wanted in (("mode", self.mode), ("vector_scope", self._steered)):
+            if (found := earlier.settings.get(name)) != wanted:
+                raise ConfigError(f"frequencies: edit {earlier.id} is of {name} '{found}', and '{wanted}' is asked for")
 
     def _layers(self, vlm: VLM, pairs: Sequence[PrivacyPair], known: Frequencies | None) -> list[int]:
         if self.layers != AUTO:
@@ -188,7 +200,7 @@ class NeuralGate:
         for start in range(0, len(cases), PICTURES):
             sheet = self._questions(vlm, cases[start : start + PICTURES])
             with frozen(vlm.model):
-                steered = Steered(vlm, sheet, layers, combine=scaled)
+                steered = Steered(vlm, sheet, layers, combine=scaled, scope=self._steered)
                 if self.mode == "reference":
                     vectors = published_vectors(
                         steered, len(layers), benign_weight=self.benign_weight, epsilon=self.vector_epsilon

@@ -13,11 +13,13 @@ from unsee.data.texts import load_texts
 from unsee.edits.above import down_name
 from unsee.edits.edit import Editor
 from unsee.edits.keys import free_space, keys_BF, second_moment, shifts_BD, states_BD
-from unsee.edits.sheet import make_sheets
+from unsee.edits.sheet import make_sheet, make_sheets, queries
+from unsee.edits.vectors import Steered, changes, scaled, sparse_vectors
 from unsee.errors import ConfigError, DataError, ModelError
 from unsee.methods import METHODS
 from unsee.methods.base import Work
 from unsee.methods.neural_gate import NeuralGate
+from unsee.neurons import frozen
 from unsee.train import Scorer
 
 PAIRS = privacy.make_pairs(3, 2, categories=2)
@@ -244,10 +246,27 @@ def test_the_reference_learns_one_category_on_the_model_edited_for_the_one_befor
 
 def test_a_gate_that_opens_nothing_is_refused_and_published_is_warned_of(vlm, folder, caplog):
     with pytest.raises(ModelError, match=r"gate person 0/1: no dimension changes at this layer; choose another"):
-        do_edit(vlm, "neural_gate", folder, layers="1")  # what the last layer gives, no later token sees
+        do_edit(vlm, "neural_gate", folder, layers="1", vector_scope="subject_last")  # which no later token sees
     edit = do_edit(vlm, "neural_gate", folder, layers="1", mode="reference", pairs=PAIRS[:1])
     assert edit.open_shares() == {"person 0/1": 0.0}
     assert f"edit={edit.id} gate=person 0/1 open_share=0" in caplog.text
+
+
+def test_the_vectors_are_learned_where_the_gate_stands(vlm, folder):
+    cases = by_case(PAIRS)
+    sheet = make_sheet(vlm, [queries(case) for case in cases])
+    options = {"benign_weight": 1.25, "sparsity": 0.1, "rate": 0.1, "steps": QUICK["neural_gate"]["vector_steps"]}
+    for scope, chosen in (
+        ("every", {}),
+        ("text", {"scope": "text"}),
+        ("subject_last", {"vector_scope": "subject_last"}),
+    ):
+        edit = do_edit(vlm, "neural_gate", folder, layers="0", images=len(PAIRS), epochs=1, **chosen)
+        with frozen(vlm.model):
+            vectors = sparse_vectors(Steered(vlm, sheet, [0], combine=scaled, scope=scope), 1, **options)
+        for category in ("person 0", "person 1"):
+            own = [case[0].category == category for case in cases]
+            torch.testing.assert_close(edit.frequencies[f"{category}/0"], changes(vectors[own])[0])
 
 
 def test_frequencies_of_an_earlier_edit_are_not_learned_again_and_name_the_layers(vlm, folder, monkeypatch):
@@ -267,6 +286,8 @@ def test_frequencies_of_another_model_or_mode_are_refused(vlm, folder):
         method.edit(tiny.make_vlm(seed=1), PAIRS, Work(), earlier)
     with pytest.raises(ConfigError, match="is of mode 'clean', and 'reference' is asked for"):
         replace(method, mode="reference").edit(vlm, PAIRS, Work(), earlier)
+    with pytest.raises(ConfigError, match="is of vector_scope 'every', and 'text' is asked for"):
+        replace(method, vector_scope="text").edit(vlm, PAIRS, Work(), earlier)
     with pytest.raises(ConfigError, match="keeps none"):
         method.edit(vlm, PAIRS, Work(), replace(earlier, frequencies={}))
 
