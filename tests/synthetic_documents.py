@@ -47,7 +47,7 @@ def make_answers(method, refused, leaked=0, right=6, general=6, seed=0, pictures
     return pd.DataFrame(rows).assign(method=method, modality="", seed=seed)
 
 
-def make_run(folder: Path, seed: int = 0, images: int = 6, refused: int = 6) -> Path:
+def make_run(folder: Path, seed: int = 0, images: int = 6, refused: int = 6, source: str = "generated") -> Path:
     """A run folder as a finished run about documents leaves it."""
     answers = pd.concat(
         [
@@ -59,7 +59,7 @@ def make_run(folder: Path, seed: int = 0, images: int = 6, refused: int = 6) -> 
         ],
         ignore_index=True,
     )
-    config = f'name = "synthetic documents"\nseed = 0\n\n[privacy]\nimages = {images}\nseed = {seed}\n\n'
+    config = f'name = "synthetic documents"\n\n[privacy]\nimages = {images}\nseed = {seed}\nsource = "{source}"\n\n'
     config += '[method]\nneural_gate = {}\nneural_gate_random = { use = "neural_gate" }\nnpo = {}\n'
     record = Record.create(folder, config)
     record.log("edited", model="neural_gate", seconds=12.34, peak_bytes=2**30)

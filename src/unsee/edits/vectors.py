@@ -1,7 +1,8 @@
 """Stages A and B of Neural Gate: a vector of one factor per dimension for each picture, and a gate for each category.
 
-The vector multiplies the hidden state of the subject's last token so that the model refuses the sensitive questions and
-still answers the benign ones; dimensions that it turns around again and again are what the gate lets through.
+The vector multiplies the hidden state of some tokens, as published of the subject's last, so that the model refuses the
+sensitive questions and still answers the benign ones; the gate lets through the dimensions that it turns around again
+and again (published) or changes most (clean).
 Shape letters: B pictures, L layers, D hidden width, V tokens that run.
 """
 
@@ -41,7 +42,7 @@ class Steered:
         self.sheet, self.width = sheet, vlm.model.config.get_text_config().hidden_size
         self._combine = combine
         self._higher = [decoder_layers(vlm)[layer] for layer in layers[1:]]
-        self._above = Above(vlm, sheet.batch, layers[0], sheet.scopes[scope])
+        self._above = Above(vlm, sheet.batch, layers[0], None if scope == "every" else sheet.scopes[scope])
         self._at_BV = self._above.pick(sheet.scopes[scope])
 
     def score(self, vectors_BLD: Tensor) -> Scored:

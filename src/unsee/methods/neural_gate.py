@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from typing import Annotated, Literal
 
 import torch
@@ -13,9 +12,10 @@ from torch import Tensor
 
 from unsee.data.pairs import Occurrence, PrivacyPair, by_case, by_category, to_refuse
 from unsee.edits.above import AUTO, decoder_layers, down_name, parse_layers
+from unsee.edits.carry import carried_over, halves
 from unsee.edits.edit import Edit
 from unsee.edits.sheet import Scope, Sheet, make_sheet, make_sheets, queries, shuffled
-from unsee.edits.tune import Course, Tunable, Weights, matrices, refuse, tune, tune_as_published, working_with
+from unsee.edits.tune import Course, Weights, matrices, refuse, tune, tune_as_published, working_with
 from unsee.edits.vectors import (
     Steered,
     changes,
@@ -39,13 +39,11 @@ CONTEXTS = (
 )  # fmt: skip
 BENIGN_WORDS = 5
 PICTURES = 8
-"""Pictures whose vectors are learned at once; each has its own, so that their number changes nothing."""
+"""Pictures whose vectors are learned at once; each has its own, so that their number changes nothing but memory."""
 _IMAGES = {"reference": 10, "clean": 1}
-_TRIED = 4
-"""Pictures per category with which layers are tried."""
 Epsilon = Annotated[float, Field(ge=1e-6)]  # half precision knows nothing between 6e-8 and 0
 Frequencies = Mapping[str, Tensor]
-Where = Literal["auto", "subject_last", "subject", "text", "every"]
+Where = Scope | Literal["auto"]
 
 
 @METHODS.register("neural_gate", paper="arXiv:2603.12598")
@@ -70,7 +68,7 @@ class NeuralGate:
         occurrence: which mention of the subject counts where there are several: "last", or "first" as published.
         benign_weight: factor of the benign loss, >= 0.
         images: pictures per category from which the gate is learned, at most; 0 for 10 in reference, as published, and
-            for 1 in clean, where more are no better.
+            for 1 in clean.
         threshold: reference: a dimension is in the gate if it turns in more than this share of the pictures.
         vector_epsilon: reference: Adam's epsilon for the vectors; with rate and steps it decides how many turn.
         edit_epsilon: reference: Adam's epsilon for the matrices.
@@ -120,7 +118,7 @@ class NeuralGate:
             deltas, gates, frequencies = self._as_published(vlm, pairs, layers, known, work.seed)
         else:
             deltas, gates, frequencies = self._cleanly(vlm, pairs, layers, known, work)
-        found = {"layers": ",".join(map(str, layers)), "vector_scope": self._steered, "seed": work.seed}
+        found = {"layers": ",".join(map(str, layers)), "vector_scope": self._vector_scope, "seed": work.seed}
         return Edit(
             method="neural_gate", settings=asdict(self) | found, model=vlm.fingerprint(), deltas=deltas, gates=gates,
             frequencies=frequencies,
@@ -130,16 +128,17 @@ class NeuralGate:
         """What speaks against each layer from a tenth to six tenths of the depth, as published; the lowest is best.
 
         In reference the share of the dimensions that the gate would shut. In clean the loss that a pass over half of
-        the categories, through no gate, leaves on the others, nats per token, mean of both ways: what counts is what
-        an edit does to subjects it did not see.
+        the categories (of one category, half of the pictures), through no gate, leaves on the other half, nats per
+        token, mean over all pictures left out: what counts is what an edit does to subjects it did not see.
 
         Source: arXiv:2603.12598, Sec. 3.2.3. Deviation: nothing is chosen by a score on test questions.
         """
         depth = len(decoder_layers(vlm))
         layers = range(round(depth / 10), min(depth - 1, int(depth * 0.6)) + 1)
         if self.mode == "clean":
-            halves = [self._sheets(vlm, half, 0) for half in _halves(pairs)]
-            return {layer: self._carried(vlm, halves, layer) for layer in layers}
+            course = Course(learning_rate=self.learning_rate, epochs=1)
+            sheets = [self._sheets(vlm, half, 0) for half in halves(pairs)]
+            return {layer: carried_over(vlm, sheets, layer, course, self.benign_weight) for layer in layers}
         return {layer: self._shut(vlm, pairs, layer) for layer in layers}
 
     def _shut(self, vlm: VLM, pairs: Sequence[PrivacyPair], layer: int) -> float:
@@ -148,28 +147,16 @@ class NeuralGate:
             torch.stack([self._cut(frequency_LD[0]).float().mean() for frequency_LD in found.values()]).mean()
         )
 
-    def _carried(self, vlm: VLM, halves: Sequence[Sequence[Sheet]], layer: int) -> float:
-        name, course = down_name(vlm, layer), Course(learning_rate=self.learning_rate, epochs=1)
-        losses = []
-        for learned, left in (halves, halves[::-1]):
-            (delta,) = tune(vlm, learned, [name], course, refuse(self.benign_weight)).values()
-            weights = {name: matrices(vlm, [name])[name] + delta}
-            with torch.no_grad():
-                losses += [
-                    sheet.loss_B(Tunable(vlm, sheet, [name]).score(weights), self.benign_weight) for sheet in left
-                ]
-        return float(torch.cat(losses).mean())
-
     @property
-    def _where(self) -> Scope:
+    def _gate_scope(self) -> Scope:
         if self.scope == AUTO:
             return "subject_last" if self.mode == "reference" else "every"
         return self.scope
 
     @property
-    def _steered(self) -> Scope:
+    def _vector_scope(self) -> Scope:
         if self.vector_scope == AUTO:
-            return "subject_last" if self.mode == "reference" else self._where
+            return "subject_last" if self.mode == "reference" else self._gate_scope
         return self.vector_scope
 
     def _check(self, vlm: VLM, earlier: Edit) -> None:
@@ -178,8 +165,8 @@ class NeuralGate:
             raise ModelError(f"frequencies: edit {earlier.id} was made for another model than {vlm.id}")
         if not earlier.frequencies:
             raise ConfigError(f"frequencies: edit {earlier.id} ({earlier.method}) keeps none")
-        for name, wanted in (("mode", self.mode), ("vector_scope", self._steered)):
-            if (found := earlier.settings.get(name)) != wanted:
+        for name, wanted in (("mode", self.mode), ("vector_scope", self._vector_scope)):
+            if (found := earlier.settings.get(name, "subject_last")) != wanted:  # older edits do not say
                 raise ConfigError(f"frequencies: edit {earlier.id} is of {name} '{found}', and '{wanted}' is asked for")
 
     def _layers(self, vlm: VLM, pairs: Sequence[PrivacyPair], known: Frequencies | None) -> list[int]:
@@ -197,10 +184,11 @@ class NeuralGate:
         count = self.images or _IMAGES[self.mode]
         cases = [case for pairs in categories.values() for case in by_case(pairs)[:count]]
         found = []
-        for start in range(0, len(cases), PICTURES):
-            sheet = self._questions(vlm, cases[start : start + PICTURES])
+        at_once = PICTURES if self._vector_scope in ("subject_last", "subject") else self.pictures  # as in the edit
+        for start in range(0, len(cases), at_once):
+            sheet = self._questions(vlm, cases[start : start + at_once])
             with frozen(vlm.model):
-                steered = Steered(vlm, sheet, layers, combine=scaled, scope=self._steered)
+                steered = Steered(vlm, sheet, layers, combine=scaled, scope=self._vector_scope)
                 if self.mode == "reference":
                     vectors = published_vectors(
                         steered, len(layers), benign_weight=self.benign_weight, epsilon=self.vector_epsilon
@@ -261,7 +249,7 @@ class NeuralGate:
             here = {key: gate_D for key, gate_D in gates.items() if key.endswith(f"/{layer}")}
             any_D = torch.stack(list(here.values())).any(0)
             open_BD = torch.stack([here.get(f"{case[0].category}/{layer}", any_D) for case in cases])
-            through[down_name(vlm, layer)] = Gate(sheet.scopes[self._where], open_BD)
+            through[down_name(vlm, layer)] = Gate(sheet.scopes[self._gate_scope], open_BD)
         return through
 
     def _cleanly(
@@ -302,10 +290,3 @@ class NeuralGate:
                         vlm, sheet, weights, through, benign_weight=self.benign_weight, epsilon=self.edit_epsilon
                     )
         return {name: weights[name].float() - start[name].float() for name in names}, gates, frequencies
-
-
-def _halves(pairs: Sequence[PrivacyPair]) -> tuple[list[PrivacyPair], list[PrivacyPair]]:
-    """Every second category, its first pictures, and the others; of one category every second picture."""
-    categories = [[*chain(*by_case(some)[:_TRIED])] for some in by_category(pairs).values()]
-    parts = categories if len(categories) > 1 else by_case(pairs)[: 2 * _TRIED]
-    return [*chain(*parts[::2])], [*chain(*(parts[1::2] or parts))]

@@ -9,7 +9,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from unsee.config import command_of
+from unsee.config import GENERATED, DocumentsConfig, command_of, load_recipe
 from unsee.record import Record
 from unsee.refusals.base import opens_with_refusal
 from unsee.report.documents import BEFORE, GENERAL, JUDGE, UNSEEN, document_scores
@@ -126,15 +126,17 @@ def _view(record: Record, redact: bool) -> DocumentsRun:
 
 
 def _together(records: Sequence[Record]) -> Iterator[DocumentsRun]:
-    """The runs as one, if they differ in seeds and nothing else; none otherwise.
+    """The runs as one, if nothing but `seed` and `privacy.seed` tells them apart and no two drew the same documents.
 
     Pictures of all draws are resampled together.
     """
-    configs = [record.read_toml("config.toml") for record in records]
-    draws = [config["privacy"].pop("seed", 0) for config in configs]
-    for config in configs:
-        config.pop("seed", None)
-    if len(set(draws)) < 2 or any(config != configs[0] for config in configs):
+    recipes = [load_recipe(record.folder / "config.toml") for record in records]
+    first = recipes[0]
+    if not isinstance(first, DocumentsConfig) or first.privacy.source != GENERATED or first.privacy.out_of_domain:
+        return
+    configs = [recipe.model_dump() for recipe in recipes]
+    draws = [(config.pop("seed"), config["privacy"].pop("seed"))[1] for config in configs]
+    if not 1 < len(set(draws)) == len(draws) or any(config != configs[0] for config in configs):
         return
     tables = [record.read_table("answers.parquet") for record in records]
     answers = [
@@ -143,32 +145,35 @@ def _together(records: Sequence[Record]) -> Iterator[DocumentsRun]:
         )
         for draw, table in zip(draws, tables, strict=True)
     ]
-    used = {name: method.get("use") or name for name, method in configs[0]["method"].items()}
+    used = {name: method.use or name for name, method in first.method.items()}
+    scores = document_scores(
+        pd.concat(answers, ignore_index=True), used, _changes(records), first.evaluation.bootstrap
+    )  # fmt: skip
     yield _run(
-        document_scores(pd.concat(answers, ignore_index=True), used, dict(_changes(records))),
-        name=f"{configs[0].get('name', 'runs')}: {len(records)} draws of documents together",
+        scores,
+        name=f"{first.name}: {len(records)} draws of documents together",
         command="\n".join(command_of(record.folder / "config.toml") for record in records),
+        note=f"Intervals are over the pictures of these {len(records)} draws; from draw to draw numbers vary more, as "
+        "the runs below show.",
     )
 
 
-def _changes(records: Sequence[Record]) -> Iterator[tuple[str, Change]]:
+def _changes(records: Sequence[Record]) -> dict[str, Change]:
     """How far each method moved the weights, the mean over the runs."""
-    all_scores = [Scores.load(record.folder, "scores.json").methods for record in records]
-    for same in zip(*all_scores, strict=True):
-        moved = [method for method in same if method.relative_change is not None]
-        if moved:
-            yield (
-                moved[0].method,
-                Change(
-                    fmean(method.relative_change or 0.0 for method in moved),
-                    round(fmean(method.changed_parameters or 0 for method in moved)),
-                ),
-            )
+    moved: dict[str, list[tuple[float, int]]] = {}
+    for record in records:
+        for method in Scores.load(record.folder, "scores.json").methods:
+            if method.relative_change is not None and method.changed_parameters is not None:
+                moved.setdefault(method.method, []).append((method.relative_change, method.changed_parameters))
+    return {
+        name: Change(fmean(length for length, _ in found), round(fmean(count for _, count in found)))
+        for name, found in moved.items()
+    }
 
 
 def _run(
-    scores: Scores, *, name: str, command: str, pictures: Sequence[ShownPicture] = (), efforts: Sequence[Effort] = (),
-    config: str = "",
+    scores: Scores, *, name: str, command: str, note: str = "", pictures: Sequence[ShownPicture] = (),
+    efforts: Sequence[Effort] = (), config: str = "",
 ) -> DocumentsRun:  # fmt: skip
     palette = colours([method.method for method in scores.methods], CONTROLS)
     models = [_model(scores, method, palette[method.method]) for method in scores.methods]
@@ -176,7 +181,7 @@ def _run(
     return DocumentsRun(
         name=name,
         command=command,
-        verdict=_verdict(scores, models),
+        verdict=f"{_verdict(scores, models)} {note}".rstrip(),
         models=models,
         plots={"wide": _plot(models, 860, 500), "narrow": _plot(models, 360, 400)},
         differences=scores.differences,

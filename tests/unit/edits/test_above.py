@@ -103,3 +103,12 @@ def test_layers_are_read(vlm, text, layers):
 def test_other_layers_are_refused(vlm, text, message):
     with pytest.raises(ConfigError, match=message):
         parse_layers(vlm, text)
+
+
+def test_running_every_token_says_nothing_about_running_some(vlm, sheet, monkeypatch):
+    Steered(vlm, sheet, [0], combine=scaled, scope="every")
+    checked = []
+    check = Above._check
+    monkeypatch.setattr(Above, "_check", lambda self, *values: checked.append(1) or check(self, *values))
+    Steered(vlm, sheet, [0], combine=scaled, scope="subject_last")
+    assert len(checked) == 2  # the beginning that is kept, and what runs after it

@@ -279,6 +279,13 @@ def test_frequencies_of_an_earlier_edit_are_not_learned_again_and_name_the_layer
         make_method("neural_gate", folder, layers="1").edit(vlm, PAIRS, Work(), earlier)
 
 
+def test_an_edit_that_does_not_say_where_its_vectors_stood_learned_them_at_the_subjects_last_token(vlm, folder):
+    earlier = do_edit(vlm, "neural_gate", folder, layers="0", epochs=1, vector_scope="subject_last")
+    earlier.settings.pop("vector_scope")
+    method = make_method("neural_gate", folder, vector_scope="subject_last", epochs=1)
+    assert method.edit(vlm, PAIRS, Work(), earlier).gates.keys() == earlier.gates.keys()
+
+
 def test_frequencies_of_another_model_or_mode_are_refused(vlm, folder):
     earlier = do_edit(vlm, "neural_gate", folder, layers="0", epochs=1)
     method = make_method("neural_gate", folder)

@@ -113,15 +113,19 @@ def test_draws_of_the_same_documents_are_also_shown_as_one(tmp_path):
     text = write_report(folders, tmp_path / "results.md").read_text()
     assert "# synthetic documents: 2 draws of documents together" in text
     together = text[: text.index("# synthetic documents\n")]
+    assert "Intervals are over the pictures of these 2 draws" in together
     assert "| neural gate | 0.88 [" in together and "| 0.75 [" in together and "| 0.0123 | 4,567 |" in together
     assert "| neural gate | neural gate random | RtA | 0.083 [" in together
     page = write_report(folders, tmp_path / "report.html").read_text()
     assert page.count("<article>") == 3 and page.count("<h2>The run</h2>") == 2
 
 
-@pytest.mark.parametrize("second", [{"seed": 0}, {"seed": 1, "images": 5}, {"seed": 0, "refused": 3}])
+@pytest.mark.parametrize(
+    "second", [{"seed": 0}, {"seed": 1, "images": 5}, {"seed": 0, "refused": 3}, {"seed": 1, "source": "mine"}]
+)
 def test_runs_that_differ_in_more_or_nothing_stay_apart(tmp_path, second):
-    folders = [make_run(tmp_path / "0"), make_run(tmp_path / "1", **second)]
+    source = {"source": "mine"} if "source" in second else {}
+    folders = [make_run(tmp_path / "0", **source), make_run(tmp_path / "1", **second)]
     assert "together" not in write_report(folders, tmp_path / "results.md").read_text()
 
 
