@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = Path(folder) / "people"
         build(data, people=options.people, celebrities=options.celebrities, percents=(PERCENT,))
         material = Material(
-            options.model, data, percent=PERCENT, retain=options.people // 4, celebrities=options.celebrities,
+            options.model, data, percent=PERCENT, retain=options.people // 2, celebrities=options.celebrities,
             pictures=options.pictures,
         )  # fmt: skip
         limit = product_flops(torch.device(options.device))
@@ -167,9 +167,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="nano", help="a shipped model's name, a folder or a hub name")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of measurements of every work")
-    parser.add_argument(
-        "--people", type=int, default=20, help=f"of whom {PERCENT} %% are forgotten, a quarter kept and asked about"
-    )
+    parser.add_argument("--people", type=int, default=20, help=f"of whom {PERCENT} %% are forgotten, half asked about")
     parser.add_argument("--celebrities", type=int, default=2)
     parser.add_argument("--pictures", type=int, default=4, help="of the Neural Gate edit, five pairs each")
     parser.add_argument("--only", nargs="+", default=(), metavar="WORK", help="by their short names")

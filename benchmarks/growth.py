@@ -52,7 +52,7 @@ def grow() -> Iterator[Point]:
 
 def _sizes(folder: Path) -> Iterator[tuple[str, int, str, Material]]:
     for people in PEOPLE:
-        yield "people", people, "evaluate-clean", replace(_of(folder, people), questions=QUESTIONS[0])
+        yield "people", people, "evaluate-clean", _of(folder, people)
     few = _of(folder, FEW)
     for questions in QUESTIONS:
         yield "questions a person", questions, "evaluate-clean", replace(few, questions=questions)
