@@ -43,7 +43,7 @@ PICTURES = 8
 _IMAGES = {"reference": 10, "clean": 1}
 Epsilon = Annotated[float, Field(ge=1e-6)]  # half precision knows nothing between 6e-8 and 0
 Frequencies = Mapping[str, Tensor]
-Where = Scope | Literal["auto"]
+Where = Literal["auto", "subject_last", "subject", "text", "every"]  # a union would make two messages of one mistake
 
 
 @METHODS.register("neural_gate", paper="arXiv:2603.12598")
