@@ -81,18 +81,19 @@ def rows(material: Built) -> Iterator[MemoryRow]:
     whole = make(material.model, shape, torch.bfloat16, device="meta")
     adapted = [linear(whole, name) for name in whole.lora_modules("decoder")]
     trained = ADAM * RANK * sum(module.in_features + module.out_features for module in adapted)
-    short = [_short(material, layers) for layers in (1, 2)]
+    kept: dict[tuple[int, int, bool], Kept] = {}
+    for layers in (1, 2):
+        short = _short(material, layers)  # one at a time: in float64 each takes gigabytes
+        for questions in QUESTIONS_A_STEP.values():
+            batch = _batch(short, material, questions)
+            kept |= {(layers, questions, anew): kept_by(short, batch, anew=anew) for anew in (False, True)}
+        del short
     for questions in QUESTIONS_A_STEP.values():
-        batches = [_batch(vlm, material, questions) for vlm in short]
-        kept = {
-            anew: [kept_by(vlm, batch, anew=anew) for vlm, batch in zip(short, batches, strict=True)]
-            for anew in (False, True)
-        }
-        for (name, working), anew in itertools.product({"bfloat16": BRIEF, "4 bits": SINGLE}.items(), kept):
+        for (name, working), anew in itertools.product({"bfloat16": BRIEF, "4 bits": SINGLE}.items(), (False, True)):
             weights = weight_bytes(whole, four_bits=working == SINGLE)
-            one, two = (found.bytes_of(working) for found in kept[anew])
+            one, two = (kept[layers, questions, anew].bytes_of(working) for layers in (1, 2))
             held = one + (two - one) * (shape.layers - 1)
-            plain_one, plain_two = (found.bytes_of(working) for found in kept[False])
+            plain_one, plain_two = (kept[layers, questions, False].bytes_of(working) for layers in (1, 2))
             peak = weights + trained + held + 2 * (plain_two - plain_one)  # a layer computed anew, and its gradients
             sizes = (f"{size / GIGABYTE:.1f}" for size in (weights, trained, held, peak))
             yield MemoryRow(material.model, name, str(questions), "yes" if anew else "no", *sizes)
