@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from benchmarks import __main__ as program
-from benchmarks import gpu, growth, measure, ours
+from benchmarks import gpu, growth, measure, memory, ours
 from benchmarks.material import Material
 from benchmarks.works import works
 from unsee.allocator import settle
@@ -133,3 +133,16 @@ def test_large_models_go_the_same_way_small(material, name, work):
     assert (row.model, row.work) == (name, work)
     assert float(row.utilisation) >= 0
     assert row.tokens_per_second != "0"
+
+
+@pytest.mark.parametrize("name", ["llava-1.5-7b", "idefics2-8b"])
+@pytest.mark.parametrize("anew", [False, True])
+def test_what_a_deeper_model_keeps_for_its_way_back_follows_from_one_and_two_layers(material, name, anew):
+    built = gpu.Built(name, material.data, **SMALL, shape=TINY)
+    kept = []
+    for layers in (1, 2, 3):
+        vlm = memory._short(built, layers)
+        kept.append(memory.kept_by(vlm, memory._batch(vlm, built, 4), anew=anew).bytes_of(2))
+    one, two, three = kept
+    assert three - two == pytest.approx(two - one, rel=1e-3)
+    assert 0 < two - one < one
