@@ -180,7 +180,7 @@ class NeuralGate:
     def _frequencies(
         self, vlm: VLM, categories: Mapping[str, Sequence[PrivacyPair]], layers: Sequence[int]
     ) -> dict[str, Tensor]:
-        """What the gate of each category is cut from, (L, D); the pictures of all of them are learned together."""
+        """What the gate of each category is cut from, (L, D)."""
         count = self.images or _IMAGES[self.mode]
         cases = [case for pairs in categories.values() for case in by_case(pairs)[:count]]
         found = []
