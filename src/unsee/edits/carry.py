@@ -27,8 +27,7 @@ def halves(pairs: Sequence[PrivacyPair]) -> list[list[PrivacyPair]]:
         groups = [[[*chain(*by_case(some)[:_TRIED])] for some in categories.values()]]
     else:
         cases = by_case(pairs)
-        private = [case for case in cases if to_refuse(case)]
-        groups = [private, [case for case in cases if case not in private]]
+        groups = [[case for case in cases if bool(to_refuse(case)) == private] for private in (True, False)]
         groups = [random.Random(0).sample(group, min(len(group), 2 * _TRIED)) for group in groups]
     return [[pair for group in groups for part in group[way::2] or group for pair in part] for way in (0, 1)]
 

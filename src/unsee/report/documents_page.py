@@ -146,9 +146,8 @@ def _together(records: Sequence[Record]) -> Iterator[DocumentsRun]:
         for draw, table in zip(draws, tables, strict=True)
     ]
     used = {name: method.use or name for name, method in first.method.items()}
-    scores = document_scores(
-        pd.concat(answers, ignore_index=True), used, _changes(records), first.evaluation.bootstrap
-    )  # fmt: skip
+    together = pd.concat(answers, ignore_index=True)
+    scores = document_scores(together, used, _changes(records), first.evaluation.bootstrap)
     yield _run(
         scores,
         name=f"{first.name}: {len(records)} draws of documents together",
