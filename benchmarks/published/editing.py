@@ -123,7 +123,7 @@ def write(vlm: VLM, asked: Sequence[Query]) -> Written:
         (answer,) = vlm.answer_ids([query.answer], end=query.whole)
         end = int(inputs["attention_mask"][row].sum())
         labels[row, end - len(answer) : end] = inputs["input_ids"][row, end - len(answer) : end]
-        subject.append(end - len(answer) - subject_tokens(vlm, query, picture)[-1])
+        subject.append(end - len(answer) - subject_tokens(vlm, [query], picture)[0][-1])
     sensitive = torch.tensor([query.sensitive for query in asked], device=vlm.device)
     return Written(inputs, labels, torch.tensor(subject, device=vlm.device), sensitive)
 

@@ -12,6 +12,7 @@ from unsee.data.pairs import PrivacyPair, load_pairs
 from unsee.edits.edit import Edit, Editor
 from unsee.edits.sheet import answered
 from unsee.errors import ConfigError, DataError
+from unsee.features import looked_at_once
 from unsee.methods import METHODS
 from unsee.methods.base import EditMethod, Work
 from unsee.methods.neural_gate import NeuralGate
@@ -66,10 +67,10 @@ class EditJob:
         pairs = load_pairs(self.data)
         vlm = VLM.load(self.model)
         check_pairs(vlm, pairs)
-        pairs = answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS)
-        edit = (
-            method.edit(vlm, pairs, work, earlier) if isinstance(method, NeuralGate) else method.edit(vlm, pairs, work)
-        )
+        with looked_at_once(vlm):
+            pairs = answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS)
+            further = (earlier,) if isinstance(method, NeuralGate) else ()
+            edit = method.edit(vlm, pairs, work, *further)
         edit.save(out / "edit.safetensors")
         if whole:
             Editor(vlm).apply(edit)

@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ from unsee.data.schema import Input, Person
 from unsee.edits.edit import Edit, Editor
 from unsee.edits.sheet import answered
 from unsee.errors import ConfigError
+from unsee.features import looked_at_once, sees_alike
 from unsee.journal import Journal
 from unsee.methods.base import EditMethod, Loss, LossMethod, Order, Pair, Side, Work
 from unsee.models.vlm import VLM
@@ -175,7 +177,7 @@ class Stages:
             vlm = self.load(target)
             vlm.merge_lora()
             work = Work(seed=seed, progress=self._progress, cache=self._cache / "moments")
-            with measured(vlm.device) as cost:
+            with measured(vlm.device) as cost, looked_at_once(vlm):
                 edit = method.edit(vlm, answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS), work)
             self._forget_merged()
             self._finish("edited", name, path, edit.save, cost)
@@ -196,7 +198,8 @@ class Stages:
             journal = Journal(own, earlier)
             state().wait_for_everyone()  # all have read what there was before one of them adds to it
             started = time.monotonic()
-            answers = exam.sit(vlm, system=system, name=name, progress=self._progress, journal=journal)
+            with looked_at_once(vlm) if weights else nullcontext():  # random weights look once
+                answers = exam.sit(vlm, system=system, name=name, progress=self._progress, journal=journal)
             self._record.log("evaluated", model=name, seconds=round(time.monotonic() - started, 2))
             write_whole(path, lambda part: answers.to_parquet(part, index=False))
             for noted in (own, *earlier):
@@ -288,7 +291,8 @@ class Stages:
             self._record.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
 
         checkpoint = path.with_name(f"{key}.checkpoint.safetensors")
-        with measured(vlm.device) as cost:
+        undisturbed = course.protocol == "published" and sees_alike(vlm)
+        with measured(vlm.device) as cost, looked_at_once(vlm) if undisturbed else nullcontext():
             train(
                 vlm, objective, steps, schedule, trainable, reference=reference,
                 name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,

@@ -64,7 +64,7 @@ def test_the_subject_decodes_to_itself_in_every_template_and_context(vlm):
         pair = PrivacyPair(
             image=None, subject=subject, sensitive=question, benign="", refusal="No", category="", case="0"
         )
-        tokens = subject_tokens(vlm, Query(pair, question, "No", True), picture)
+        (tokens,) = subject_tokens(vlm, [Query(pair, question, "No", True)], picture)
         (prompt,) = vlm.prompt_ids([question], picture=picture)
         assert decode([prompt[-k] for k in tokens]).strip(" .,?") == subject
         assert decode(prompt[-tokens[0] :]).strip().startswith(question[question.rindex(subject) :])

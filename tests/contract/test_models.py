@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from unsee.collate import build_tree, collate
 from unsee.config import ModelConfig
 from unsee.data.schema import Person, Question
+from unsee.features import looked_at_once
 from unsee.generate import Group, generate, replies
 from unsee.losses import cross_entropy
 from unsee.methods.base import Pair
@@ -310,6 +311,22 @@ def test_lessons_disturb_the_photo_and_keep_its_place_in_the_prompt(vlm):
     assert not torch.equal(pixels[0], pixels[1])
     assert not torch.equal(pixels[1], pixels[3])
     assert len({value.shape for value in pixels}) == 1
+
+
+def test_a_photo_that_was_looked_at_is_read_back_to_the_last_bit(vlm, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNSEE_CACHE", str(tmp_path))
+    trees = [tree_of(vlm, image) for image in IMAGES]
+    plain = scores(vlm, *trees)
+    tower = vlm.model.get_submodule(vlm.layout.vision_tower)
+    looks = []
+    watch = tower.register_forward_hook(lambda *_: looks.append(1))
+    for expected in (1, 1):
+        with looked_at_once(vlm):
+            assert torch.equal(scores(vlm, *trees), plain)
+        assert len(looks) == expected
+    watch.remove()
+    assert [path.suffix for path in (tmp_path / "features").iterdir()] == [".safetensors"]
+    assert not vars(vlm.model.model).get("get_image_features")
 
 
 def test_it_works_in_bfloat16_too(vlm):

@@ -140,3 +140,25 @@ def test_the_log_says_how_far_each_gate_is_open(stages):
         stages.edit("gated", stages.base, method, privacy.make_pairs(1), 0)
     logged = [event for event in stages._record.events() if event["event"] == "gate"]
     assert [(event["gate"], event["open_share"]) for event in logged] == [("person 0/0", 0.25)] * 2
+
+
+def test_a_photo_is_looked_at_once_for_all_that_leave_the_tower_alone(stages, monkeypatch):
+    core, looks = type(stages.vlm.model.model), []
+    plain = core.get_image_features
+
+    def watched(self, *arguments, **named):
+        looks.append(1)
+        return plain(self, *arguments, **named)
+
+    monkeypatch.setattr(core, "get_image_features", watched)
+    for rate in (0.01, 0.02):
+        method = METHODS.get("fine_tuning")(epochs=1, learning_rate=rate)
+        stages.edit("edit", stages.base, method, privacy.make_pairs(2), 0)
+    assert len(looks) == 2
+    steps = 2 * math.ceil(len(tiny.FACTS) / 4)
+    for seed in (0, 1):
+        looks.clear()
+        config = UnlearnConfig(protocol="published")
+        method = METHODS.get("gradient_ascent")(steps=0, epochs=2)
+        stages.unlearn("ascent", stages.base, method, "image", FORGET, RETAIN, config, seed)
+        assert len(looks) == steps if stages.config.trainable == "full" else len(looks) < steps

@@ -114,9 +114,9 @@ def make_sheet(vlm: VLM, pictures: Sequence[Sequence[Query]], *, occurrence: Occ
     for asked in pictures:
         picture = _picture(vlm, asked[0].pair)
         prompts = vlm.prompt_ids([query.question for query in asked], picture=picture)
-        answers = [_answer_ids(vlm, query) for query in asked]
+        answers = _answers_ids(vlm, asked)
         trees.append(build_tree(prompts, [[answer] for answer in answers], [picture] if picture else []))
-        places.append([subject_tokens(vlm, query, picture, occurrence) for query in asked])
+        places.append(subject_tokens(vlm, asked, picture, occurrence))
     batch = collate(trees, vlm).to(vlm.device)
     every = torch.zeros(batch.inputs["input_ids"].shape, dtype=torch.bool)
     subject, last = every.clone(), every.clone()
@@ -153,25 +153,30 @@ def make_sheets(
     ]
 
 
-def subject_tokens(vlm: VLM, query: Query, picture: Picture | None, occurrence: Occurrence = "last") -> list[int]:
-    """Where the subject stands in the prompt: its tokens counted from the prompt's end, the last token of all being 1.
+def subject_tokens(
+    vlm: VLM, asked: Sequence[Query], picture: Picture | None, occurrence: Occurrence = "last"
+) -> list[list[int]]:
+    """Where each subject stands in its prompt: its tokens counted from the prompt's end, the last token of all being 1.
 
     Counting from the end holds whatever the picture in front of the question is expanded to.
 
     Raises:
-        DataError: the subject is not in the question.
+        DataError: a subject is not in its question.
         ModelError: the tokenizer cannot say where its tokens come from.
     """
-    subject, question = query.pair.subject, query.question
-    start = query.pair.subject_start(question, occurrence)
-    template = vlm.template(with_image=picture is not None)
-    written = vlm.family.write_out(template.before + question + template.between, [picture] if picture else [])
+    template, pictures = vlm.template(with_image=picture is not None), [picture] if picture else []
+    firsts = [query.pair.subject_start(query.question, occurrence) for query in asked]
+    prompts = [template.before + query.question + template.between for query in asked]
+    written = [vlm.family.write_out(prompt, pictures) for prompt in prompts]
     if not vlm.processor.tokenizer.is_fast:
         raise ModelError(f"model {vlm.id}: its tokenizer cannot say where its tokens come from; a fast one can")
-    offsets = vlm.processor.tokenizer(written, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    first = len(written) - len(template.between) - len(question) + start
-    inside = [k for k, (a, b) in enumerate(offsets) if a < first + len(subject) and b > first]
-    return [len(offsets) - k for k in inside]
+    tokens = vlm.processor.tokenizer(written, add_special_tokens=False, return_offsets_mapping=True)
+    found = []
+    for query, text, first, offsets in zip(asked, written, firsts, tokens["offset_mapping"], strict=True):
+        start = len(text) - len(template.between) - len(query.question) + first
+        end = start + len(query.pair.subject)
+        found.append([len(offsets) - k for k, (a, b) in enumerate(offsets) if a < end and b > start])
+    return found
 
 
 def answered(vlm: VLM, pairs: Sequence[PrivacyPair], *, max_new_tokens: int, batch_size: int = 64) -> list[PrivacyPair]:
@@ -210,12 +215,15 @@ def _picture(vlm: VLM, pair: PrivacyPair) -> Picture | None:
     return None if image is None else vlm.picture(image)
 
 
-def _answer_ids(vlm: VLM, query: Query) -> list[int]:
-    (ids,) = vlm.answer_ids([query.answer], end=query.whole)
-    if not ids:
-        kind = "refusal" if query.sensitive else "benign answer"
-        raise DataError(f"case {query.pair.case}: the {kind} {query.answer!r} tokenizes to nothing")
-    return ids
+def _answers_ids(vlm: VLM, asked: Sequence[Query]) -> list[list[int]]:
+    answers = [query.answer for query in asked]
+    ended, left_open = vlm.answer_ids(answers), vlm.answer_ids(answers, end=False)
+    rows = [ended[i] if query.whole else left_open[i] for i, query in enumerate(asked)]
+    for query, ids in zip(asked, rows, strict=True):
+        if not ids:
+            kind = "refusal" if query.sensitive else "benign answer"
+            raise DataError(f"case {query.pair.case}: the {kind} {query.answer!r} tokenizes to nothing")
+    return rows
 
 
 def _paths(tree: Tree) -> list[list[int]]:

@@ -38,8 +38,11 @@ CONTEXTS = (
     "You want to. {}",
 )  # fmt: skip
 BENIGN_WORDS = 5
-PICTURES = 8
-"""Pictures whose vectors are learned at once; each has its own, so that their number changes nothing but memory."""
+PICTURES, TOKENS = 8, 2048
+"""Pictures whose vectors are learned at once, at most, and where every token runs at most so many tokens of them.
+
+Each picture has its own vectors: their number changes nothing but time and memory.
+"""
 _IMAGES = {"reference": 10, "clean": 1}
 Epsilon = Annotated[float, Field(ge=1e-6)]  # half precision knows nothing between 6e-8 and 0
 Frequencies = Mapping[str, Tensor]
@@ -184,7 +187,7 @@ class NeuralGate:
         count = self.images or _IMAGES[self.mode]
         cases = [case for pairs in categories.values() for case in by_case(pairs)[:count]]
         found = []
-        at_once = PICTURES if self._vector_scope in ("subject_last", "subject") else self.pictures  # as in the edit
+        at_once = self._at_once(vlm, cases)
         for start in range(0, len(cases), at_once):
             sheet = self._questions(vlm, cases[start : start + at_once])
             with frozen(vlm.model):
@@ -203,6 +206,12 @@ class NeuralGate:
         frequency = flips if self.mode == "reference" else changes
         own = [case[0].category for case in cases]
         return {name: frequency(vectors_BLD[[one == name for one in own]]) for name in categories}
+
+    def _at_once(self, vlm: VLM, cases: Sequence[Sequence[PrivacyPair]]) -> int:
+        if self._vector_scope in ("subject_last", "subject"):
+            return PICTURES
+        _, width = self._questions(vlm, cases[:1]).scopes["every"].shape
+        return min(PICTURES, max(1, TOKENS // width))
 
     def _questions(self, vlm: VLM, cases: Sequence[Sequence[PrivacyPair]]) -> Sheet:
         if self.mode == "reference":

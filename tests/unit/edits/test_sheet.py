@@ -55,7 +55,7 @@ def about(subject, question):
 def test_the_tokens_of_the_subject_read_as_the_subject(vlm, template, subject):
     picture = tiny.picture_of(vlm)
     question = template.format("serial number", subject)
-    tokens = subject_tokens(vlm, about(subject, question), picture)
+    (tokens,) = subject_tokens(vlm, [about(subject, question)], picture)
     (prompt,) = vlm.prompt_ids([question], picture=picture)
     read = vlm.processor.tokenizer.decode([prompt[-k] for k in tokens])
     assert subject in read
@@ -70,7 +70,7 @@ def test_of_several_mentions_the_last_is_the_subject_and_the_first_the_published
     (prompt,) = vlm.prompt_ids([question], picture=picture)
     rests = {}
     for occurrence in ("last", "first"):
-        tokens = subject_tokens(vlm, query, picture, occurrence)
+        (tokens,) = subject_tokens(vlm, [query], picture, occurrence)
         rests[occurrence] = vlm.processor.tokenizer.decode([prompt[-k] for k in range(tokens[-1], 0, -1)])
     assert "of the" in rests["first"]
     assert "of the" not in rests["last"]
@@ -79,7 +79,7 @@ def test_of_several_mentions_the_last_is_the_subject_and_the_first_the_published
 def test_a_subject_that_is_not_asked_about_is_refused(vlm):
     query = changed(about("Passport", "The Passport?"), question="The ticket?")
     with pytest.raises(DataError, match="the subject 'Passport' is not in the question 'The ticket\\?'"):
-        subject_tokens(vlm, query, None)
+        subject_tokens(vlm, [query], None)
 
 
 @pytest.fixture

@@ -1,0 +1,128 @@
+"""What a vision tower and projector make of photos, kept on disk: models that differ in their decoder look once.
+
+Kept under the content of every weight outside the decoder and of what the tower is given, a batch of photos at a time:
+the numbers are those of the model to the last bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from unsee.cache import VERSION, cache_folder
+from unsee.models.vlm import VLM
+
+_PARTS = ("pooler_output", "deepstack_features")
+"""What the decoder is given of them: in its tokens' places, and, in Qwen3-VL, again in its first layers."""
+_DROPOUTS = ("p", "dropout", "attention_dropout")
+
+
+@contextmanager
+def looked_at_once(vlm: VLM) -> Iterator[None]:
+    """Photos that were looked at before, by this model or one with the same tower and projector, are not again.
+
+    Weights outside the decoder must not change meanwhile. What a gradient goes through is not kept, nor what dropout
+    disturbs.
+    """
+    core: Any = vlm.model.model
+    outside = _outside(vlm)
+    parameters = [parameter for module in outside for parameter in module.parameters(recurse=False)]
+    look, folder, eyes = core.get_image_features, cache_folder() / "features", _digest(vlm)
+
+    def recall(*arguments: Any, **named: Any) -> Any:
+        learns = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
+        if learns or (core.training and any(map(_drops, outside))):
+            return look(*arguments, **named)
+        path = folder / f"{_key(eyes, arguments, named)}.safetensors"
+        if path.is_file():
+            return _read(path, vlm.device)
+        found = look(*arguments, **named)
+        _write(path, found)
+        return found
+
+    core.get_image_features = recall
+    try:
+        yield
+    finally:
+        del core.get_image_features
+
+
+def sees_alike(vlm: VLM) -> bool:
+    """Whether training leaves tower and projector as they are."""
+    return not any(parameter.requires_grad for module in _outside(vlm) for parameter in module.parameters(False))
+
+
+def _outside(vlm: VLM) -> list[nn.Module]:
+    """The modules of tower and projector."""
+    decoder = set(vlm.model.get_submodule(_decoder(vlm)).modules())
+    return [module for module in vlm.model.model.modules() if module not in decoder]
+
+
+def _decoder(vlm: VLM) -> str:
+    return vlm.layout.decoder_layers.rpartition(".")[0]
+
+
+def _digest(vlm: VLM) -> bytes:
+    """Of all that decides what a photo gives, but the photo."""
+    digest = hashlib.sha256(f"{VERSION} {vlm.device.type} {vlm.model.config.to_json_string()}".encode())
+    for name, tensor in sorted(vlm.model.model.state_dict().items()):
+        if not f"model.{name}".startswith(f"{_decoder(vlm)}."):
+            _add(digest, name, tensor)
+    return digest.digest()
+
+
+def _key(eyes: bytes, arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
+    digest = hashlib.sha256(eyes)
+    for name, value in (*enumerate(arguments), *sorted(named.items())):
+        _add(digest, name, value)
+    return digest.hexdigest()[:40]
+
+
+def _add(digest: Any, name: object, value: Any) -> None:
+    if isinstance(value, Tensor):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    else:
+        digest.update(f"{name} {value!r}".encode())
+
+
+def _drops(module: nn.Module) -> bool:
+    rates = [getattr(module, name, 0.0) for name in _DROPOUTS]
+    return any(isinstance(rate, float) and rate > 0 for rate in rates)
+
+
+def _flat(name: str, value: Any) -> dict[str, Tensor]:
+    """The tensors of a tensor, of a list of them or of a list of lists, by name and numbers."""
+    if isinstance(value, Tensor):
+        return {name: value.clone().contiguous()}
+    parts = [_flat(f"{name}.{number:04}", part) for number, part in enumerate(value or ())]
+    return {name: tensor for part in parts for name, tensor in part.items()}
+
+
+def _nested(name: str, tensors: dict[str, Tensor]) -> Any:
+    """What `_flat` was given."""
+    if name in tensors:
+        return tensors[name]
+    inner = sorted({".".join(key.split(".")[: name.count(".") + 2]) for key in tensors if key.startswith(f"{name}.")})
+    return [_nested(part, tensors) for part in inner] or None
+
+
+def _write(path: Path, found: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
+    save_file({key: value for name in _PARTS for key, value in _flat(name, getattr(found, name, None)).items()}, part)
+    os.replace(part, path)
+
+
+def _read(path: Path, device: torch.device) -> SimpleNamespace:
+    tensors = load_file(path, device=str(device))
+    return SimpleNamespace(**{name: _nested(name, tensors) for name in _PARTS})
