@@ -52,7 +52,7 @@ QUESTIONS_A_STEP = {"": 4, "-12": 12}
 SIDES: tuple[Side, ...] = ("forget", "retain")
 UNEQUAL = ("kl_minimisation",)  # the published divergence counts padding and placeholders: its second pass differs
 ADDED = ("gradient_ascent", "npo")
-TEACH_STEPS, METHOD_STEPS = 40, 10
+TEACH_STEPS, METHOD_STEPS = 20, 10
 
 
 @dataclass(frozen=True)
