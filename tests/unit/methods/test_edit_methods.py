@@ -16,7 +16,7 @@ from unsee.edits.keys import free_space, keys_BF, second_moment, shifts_BD, stat
 from unsee.edits.sheet import make_sheet, make_sheets, queries
 from unsee.edits.vectors import Steered, changes, scaled, sparse_vectors
 from unsee.errors import ConfigError, DataError, ModelError
-from unsee.methods import METHODS
+from unsee.methods import METHODS, neural_gate
 from unsee.methods.base import Work
 from unsee.methods.neural_gate import NeuralGate
 from unsee.neurons import frozen
@@ -252,7 +252,9 @@ def test_a_gate_that_opens_nothing_is_refused_and_published_is_warned_of(vlm, fo
     assert f"edit={edit.id} gate=person 0/1 open_share=0" in caplog.text
 
 
-def test_the_vectors_are_learned_where_the_gate_stands(vlm, folder):
+@pytest.mark.parametrize("tokens", [1, 10_000], ids=["one by one", "together"])
+def test_the_vectors_are_learned_where_the_gate_stands(vlm, folder, monkeypatch, tokens):
+    monkeypatch.setattr(neural_gate, "TOKENS", tokens)
     cases = by_case(PAIRS)
     sheet = make_sheet(vlm, [queries(case) for case in cases])
     options = {"benign_weight": 1.25, "sparsity": 0.1, "rate": 0.1, "steps": QUICK["neural_gate"]["vector_steps"]}
