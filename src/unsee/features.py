@@ -1,12 +1,13 @@
 """What a vision tower and projector make of photos, kept on disk: models that differ in their decoder look once.
 
-Kept under the content of every weight outside the decoder and of what the tower is given, a batch of photos at a time:
-the numbers are those of the model to the last bit.
+Kept under the content of every weight outside the decoder and of what the tower is given, a batch of photos at a time,
+so that the numbers are those of the model to the last bit. An evaluation has the same batches whatever model sits it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,38 +16,46 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from unsee.cache import VERSION, cache_folder
 from unsee.models.vlm import VLM
 
+log = logging.getLogger(__name__)
+
 _PARTS = ("pooler_output", "deepstack_features")
 """What the decoder is given of them: in its tokens' places, and, in Qwen3-VL, again in its first layers."""
-_DROPOUTS = ("p", "dropout", "attention_dropout")
 
 
 @contextmanager
 def looked_at_once(vlm: VLM) -> Iterator[None]:
     """Photos that were looked at before, by this model or one with the same tower and projector, are not again.
 
-    Weights outside the decoder must not change meanwhile. What a gradient goes through is not kept, nor what dropout
-    disturbs.
+    Weights outside the decoder must not change meanwhile. What a gradient goes through is not kept, nor what training
+    disturbs. A file that cannot be read or written is a warning: the photos are looked at.
     """
     core: Any = vlm.model.model
-    outside = _outside(vlm)
-    parameters = [parameter for module in outside for parameter in module.parameters(recurse=False)]
+    decoder = set(vlm.model.get_submodule(_decoder(vlm)).parameters())
+    outside = [parameter for parameter in core.parameters() if parameter not in decoder]
     look, folder, eyes = core.get_image_features, cache_folder() / "features", _digest(vlm)
 
     def recall(*arguments: Any, **named: Any) -> Any:
-        learns = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
-        if learns or (core.training and any(map(_drops, outside))):
+        learns = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in outside)
+        if learns or core.training:
             return look(*arguments, **named)
         path = folder / f"{_key(eyes, arguments, named)}.safetensors"
-        if path.is_file():
-            return _read(path, vlm.device)
+        try:
+            if path.is_file():
+                return _read(path, vlm.device)
+        except (OSError, SafetensorError) as error:
+            log.warning("features path=%s unreadable=%s", path, error)
         found = look(*arguments, **named)
-        _write(path, found)
+        try:
+            _write(path, found)
+        except (OSError, SafetensorError) as error:
+            log.warning("features path=%s unwritable=%s", path, error)
         return found
 
     core.get_image_features = recall
@@ -54,17 +63,6 @@ def looked_at_once(vlm: VLM) -> Iterator[None]:
         yield
     finally:
         del core.get_image_features
-
-
-def sees_alike(vlm: VLM) -> bool:
-    """Whether training leaves tower and projector as they are."""
-    return not any(parameter.requires_grad for module in _outside(vlm) for parameter in module.parameters(False))
-
-
-def _outside(vlm: VLM) -> list[nn.Module]:
-    """The modules of tower and projector."""
-    decoder = set(vlm.model.get_submodule(_decoder(vlm)).modules())
-    return [module for module in vlm.model.model.modules() if module not in decoder]
 
 
 def _decoder(vlm: VLM) -> str:
@@ -95,11 +93,6 @@ def _add(digest: Any, name: object, value: Any) -> None:
         digest.update(f"{name} {value!r}".encode())
 
 
-def _drops(module: nn.Module) -> bool:
-    rates = [getattr(module, name, 0.0) for name in _DROPOUTS]
-    return any(isinstance(rate, float) and rate > 0 for rate in rates)
-
-
 def _flat(name: str, value: Any) -> dict[str, Tensor]:
     """The tensors of a tensor, of a list of them or of a list of lists, by name and numbers."""
     if isinstance(value, Tensor):
@@ -117,10 +110,14 @@ def _nested(name: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _write(path: Path, found: Any) -> None:
+    tensors = {key: value for name in _PARTS for key, value in _flat(name, getattr(found, name, None)).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.{os.getpid()}.part")
-    save_file({key: value for name in _PARTS for key, value in _flat(name, getattr(found, name, None)).items()}, part)
-    os.replace(part, path)
+    try:
+        save_file(tensors, part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _read(path: Path, device: torch.device) -> SimpleNamespace:

@@ -29,7 +29,7 @@ from unsee.data.schema import Input, Person
 from unsee.edits.edit import Edit, Editor
 from unsee.edits.sheet import answered
 from unsee.errors import ConfigError
-from unsee.features import looked_at_once, sees_alike
+from unsee.features import looked_at_once
 from unsee.journal import Journal
 from unsee.methods.base import EditMethod, Loss, LossMethod, Order, Pair, Side, Work
 from unsee.models.vlm import VLM
@@ -291,8 +291,7 @@ class Stages:
             self._record.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
 
         checkpoint = path.with_name(f"{key}.checkpoint.safetensors")
-        undisturbed = course.protocol == "published" and sees_alike(vlm)
-        with measured(vlm.device) as cost, looked_at_once(vlm) if undisturbed else nullcontext():
+        with measured(vlm.device) as cost:
             train(
                 vlm, objective, steps, schedule, trainable, reference=reference,
                 name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,

@@ -1,5 +1,6 @@
 import math
 
+import pandas as pd
 import privacy
 import pytest
 import tiny
@@ -142,23 +143,35 @@ def test_the_log_says_how_far_each_gate_is_open(stages):
     assert [(event["gate"], event["open_share"]) for event in logged] == [("person 0/0", 0.25)] * 2
 
 
-def test_a_photo_is_looked_at_once_for_all_that_leave_the_tower_alone(stages, monkeypatch):
+def test_edits_of_the_same_pairs_look_at_each_photo_once(stages, monkeypatch):
     core, looks = type(stages.vlm.model.model), []
     plain = core.get_image_features
 
-    def watched(self, *arguments, **named):
-        looks.append(1)
-        return plain(self, *arguments, **named)
+    def watched(self, pixel_values, **named):
+        looks.extend(pixel_values)
+        return plain(self, pixel_values=pixel_values, **named)
 
     monkeypatch.setattr(core, "get_image_features", watched)
+    pairs = privacy.make_pairs(6)
     for rate in (0.01, 0.02):
-        method = METHODS.get("fine_tuning")(epochs=1, learning_rate=rate)
-        stages.edit("edit", stages.base, method, privacy.make_pairs(2), 0)
-    assert len(looks) == 2
-    steps = 2 * math.ceil(len(tiny.FACTS) / 4)
-    for seed in (0, 1):
-        looks.clear()
-        config = UnlearnConfig(protocol="published")
-        method = METHODS.get("gradient_ascent")(steps=0, epochs=2)
-        stages.unlearn("ascent", stages.base, method, "image", FORGET, RETAIN, config, seed)
-        assert len(looks) == steps if stages.config.trainable == "full" else len(looks) < steps
+        method = METHODS.get("fine_tuning")(epochs=2, learning_rate=rate)
+        stages.edit("edit", stages.base, method, pairs, 0)
+    assert len(looks) == len({photo.numpy().tobytes() for photo in looks}) == 6
+
+
+def test_an_examination_looks_at_what_another_decoder_was_shown_no_more(stages, monkeypatch):
+    edited = stages.edit("edit", stages.base, METHODS.get("fine_tuning")(epochs=1), privacy.make_pairs(1), 0)
+    looks = []
+
+    class Shown:
+        def sit(self, vlm, **named):
+            tower = vlm.model.get_submodule(vlm.layout.vision_tower)
+            watch = tower.register_forward_hook(lambda *_: looks.append(1))
+            with torch.no_grad():
+                said = Scorer(vlm)(tiny.make_batch(vlm)).log_probability_I
+            watch.remove()
+            return pd.DataFrame({"said": said.tolist()})
+
+    answers = [stages.examine(name, weights, Shown(), "shown") for name, weights in (("a", stages.base), ("b", edited))]
+    assert len(looks) == 1
+    assert not answers[0].equals(answers[1])

@@ -27,7 +27,7 @@ from unsee.edits.vectors import (
     scaled,
     sparse_vectors,
 )
-from unsee.errors import ConfigError, ModelError
+from unsee.errors import ConfigError, DataError, ModelError
 from unsee.methods import METHODS
 from unsee.methods.base import Layers, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share, Work
 from unsee.models.vlm import VLM
@@ -135,6 +135,9 @@ class NeuralGate:
         token, mean over all pictures left out: what counts is what an edit does to subjects it did not see.
 
         Source: arXiv:2603.12598, Sec. 3.2.3. Deviation: nothing is chosen by a score on test questions.
+
+        Raises:
+            DataError: reference: there is nothing to refuse.
         """
         depth = len(decoder_layers(vlm))
         layers = range(round(depth / 10), min(depth - 1, int(depth * 0.6)) + 1)
@@ -145,7 +148,9 @@ class NeuralGate:
         return {layer: self._shut(vlm, pairs, layer) for layer in layers}
 
     def _shut(self, vlm: VLM, pairs: Sequence[PrivacyPair], layer: int) -> float:
-        found = self._frequencies(vlm, by_category(to_refuse(pairs)), [layer])
+        if not (private := to_refuse(pairs)):
+            raise DataError("layers: 'auto' looks for the layer that refuses best, and no pair has anything to refuse")
+        found = self._frequencies(vlm, by_category(private), [layer])
         return 1 - float(
             torch.stack([self._cut(frequency_LD[0]).float().mean() for frequency_LD in found.values()]).mean()
         )
@@ -210,8 +215,8 @@ class NeuralGate:
     def _at_once(self, vlm: VLM, cases: Sequence[Sequence[PrivacyPair]]) -> int:
         if self._vector_scope in ("subject_last", "subject"):
             return PICTURES
-        _, width = self._questions(vlm, cases[:1]).scopes["every"].shape
-        return min(PICTURES, max(1, TOKENS // width))
+        widest = max(self._questions(vlm, [case]).scopes["every"].shape[1] for case in cases)
+        return min(PICTURES, max(1, TOKENS // widest))
 
     def _questions(self, vlm: VLM, cases: Sequence[Sequence[PrivacyPair]]) -> Sheet:
         if self.mode == "reference":

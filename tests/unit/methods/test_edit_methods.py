@@ -254,7 +254,14 @@ def test_a_gate_that_opens_nothing_is_refused_and_published_is_warned_of(vlm, fo
 
 @pytest.mark.parametrize("tokens", [1, 10_000], ids=["one by one", "together"])
 def test_the_vectors_are_learned_where_the_gate_stands(vlm, folder, monkeypatch, tokens):
+    held = []
+
+    def steered(vlm, sheet, *arguments, **named):
+        held.append(sheet.num_rows)
+        return Steered(vlm, sheet, *arguments, **named)
+
     monkeypatch.setattr(neural_gate, "TOKENS", tokens)
+    monkeypatch.setattr(neural_gate, "Steered", steered)
     cases = by_case(PAIRS)
     sheet = make_sheet(vlm, [queries(case) for case in cases])
     options = {"benign_weight": 1.25, "sparsity": 0.1, "rate": 0.1, "steps": QUICK["neural_gate"]["vector_steps"]}
@@ -269,6 +276,19 @@ def test_the_vectors_are_learned_where_the_gate_stands(vlm, folder, monkeypatch,
         for category in ("person 0", "person 1"):
             own = [case[0].category == category for case in cases]
             torch.testing.assert_close(edit.frequencies[f"{category}/0"], changes(vectors[own])[0])
+        at_once = len(cases) if tokens > 1 or scope == "subject_last" else 1
+        assert set(held) == {at_once} and sum(held) == len(cases)
+        held.clear()
+
+
+def test_the_widest_picture_says_how_many_are_learned_at_once(vlm, folder, monkeypatch):
+    short, long = privacy.make_pairs(2, 1), privacy.make_pairs(2, 6)[6:]
+    method = make_method("neural_gate", folder)
+    cases = [short[:1], long]
+    widths = [method._questions(vlm, [case]).scopes["every"].shape[1] for case in cases]
+    for tokens, at_once in ((2 * max(widths) - 1, 1), (2 * max(widths), 2)):
+        monkeypatch.setattr(neural_gate, "TOKENS", tokens)
+        assert method._at_once(vlm, cases) == at_once
 
 
 def test_frequencies_of_an_earlier_edit_are_not_learned_again_and_name_the_layers(vlm, folder, monkeypatch):
@@ -323,6 +343,12 @@ def test_a_layer_is_judged_by_what_an_edit_does_to_categories_it_did_not_see(vlm
         losses += [refusal_loss(vlm, case, 1.25) for case in unseen]
         editor.revert()
     assert method.locate(vlm, PAIRS)[0] == pytest.approx(sum(losses) / len(losses), rel=1e-3)
+
+
+def test_without_anything_to_refuse_the_reference_finds_no_layer(vlm, folder):
+    benign = [replace(pair, sensitive="") for pair in PAIRS]
+    with pytest.raises(DataError, match="no pair has anything to refuse"):
+        make_method("neural_gate", folder, mode="reference").locate(vlm, benign)
 
 
 @pytest.mark.parametrize("name", ["neural_gate", "fine_tuning", "memit"])
