@@ -27,8 +27,16 @@ def key_of(*parts: object) -> str:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Have the main process write a file; when this returns, it is there for all of them."""
     if state().is_main_process:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.stem}.{os.getpid()}.part")
+        replace_whole(path, write)
+    state().wait_for_everyone()
+
+
+def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Have this process write a file, so that there is all of it or what was there before, whatever happens."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
+    try:
         write(part)
         os.replace(part, path)
-    state().wait_for_everyone()
+    finally:
+        part.unlink(missing_ok=True)

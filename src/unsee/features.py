@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from unsee.cache import VERSION, cache_folder
-from unsee.models.vlm import VLM
+from unsee.cache import VERSION, cache_folder, replace_whole
+from unsee.models.vlm import VLM, content
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ def _key(eyes: bytes, arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
 def _add(digest: Any, name: object, value: Any) -> None:
     if isinstance(value, Tensor):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(content(value))
     else:
         digest.update(f"{name} {value!r}".encode())
 
@@ -111,13 +110,7 @@ def _nested(name: str, tensors: dict[str, Tensor]) -> Any:
 
 def _write(path: Path, found: Any) -> None:
     tensors = {key: value for name in _PARTS for key, value in _flat(name, getattr(found, name, None)).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
-    try:
-        save_file(tensors, part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    replace_whole(path, lambda part: save_file(tensors, part))
 
 
 def _read(path: Path, device: torch.device) -> SimpleNamespace:

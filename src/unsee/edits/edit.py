@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from unsee.cache import replace_whole
 from unsee.edits.vectors import gate_above, gate_of_share
 from unsee.errors import ConfigError, ModelError
 from unsee.models.vlm import VLM
@@ -123,10 +123,8 @@ class Edit:
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, about: dict[str, str]) -> None:
     """Write one safetensors file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part, metadata=about)
-    os.replace(part, path)
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    replace_whole(path, lambda part: save_file(whole, part, metadata=about))
 
 
 def merge(edits: Sequence[Edit]) -> Edit:

@@ -345,12 +345,17 @@ class VLM:
         digest = hashlib.sha256(f"{template}{template.lead}{self.config.processor}".encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(content(tensor))
         return digest.hexdigest()
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         rows: list[list[int]] = self.processor.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return rows
+
+
+def content(tensor: Tensor) -> bytes:
+    """The numbers of a tensor, byte by byte."""
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _turn(role: str, text: str, *before: dict[str, str]) -> dict[str, Any]:
