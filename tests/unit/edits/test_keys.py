@@ -161,5 +161,5 @@ def test_a_second_moment_whose_writing_was_stopped_is_measured_again(vlm, tmp_pa
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("unsee.edits.edit.save_file", stopped)
         second_moment(vlm, 0, TEXTS[:1], tmp_path)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+    assert not list(tmp_path.iterdir())
     assert torch.equal(second_moment(vlm, 0, TEXTS[:1], tmp_path), second_moment(vlm, 0, TEXTS[:1]))
