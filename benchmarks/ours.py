@@ -31,7 +31,6 @@ METHODS: Mapping[str, LossMethod] = {
     ),
     "npo": NPO(**EPOCH, beta=BETA, retain_weight=0.0, reduction="batch"),  # type: ignore[arg-type]
 }  # fmt: skip
-LOOKED_AT: Mapping[str, tuple[Side, ...]] = {"gradient_ascent": ("forget",), "npo": ("forget",)}
 
 
 def evaluate(vlm: VLM, benchmark: Benchmark, config: EvaluationConfig) -> dict[str, Said]:
@@ -57,7 +56,7 @@ def epoch(vlm: VLM, name: str, people: Mapping[Side, Sequence[Person]], question
             make_trees=Lessons(vlm, people[side], ("image",), questions, "published").trees, vlm=vlm, seed=side,
             batch_examples=1, labels="full",
         )
-        for side in LOOKED_AT.get(name, method.sides)
+        for side in method.sides
     }  # fmt: skip
     order: Order = getattr(method, "schedule", "joint")
     course = Course(streams, RATE, 0, 1, "published", order)

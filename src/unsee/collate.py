@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -77,6 +77,7 @@ class Batch:
             there once for each of them.
         target_N: the token to predict.
         item_N: which answer the token belongs to or leads to, 0 to num_items - 1, in the order they were given.
+        seen: what the model made of the pictures before, if anything (see `unsee.features`).
     """
 
     inputs: dict[str, Any]
@@ -84,6 +85,7 @@ class Batch:
     target_N: Tensor
     item_N: Tensor
     num_items: int
+    seen: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def places(self) -> tuple[Tensor, Tensor]:
@@ -94,7 +96,8 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         source_N, target_N, item_N = (part.to(device) for part in (self.source_N, self.target_N, self.item_N))
-        return Batch(moved_to(device, self.inputs), source_N, target_N, item_N, self.num_items)
+        inputs, seen = moved_to(device, self.inputs), moved_to(device, self.seen)
+        return Batch(inputs, source_N, target_N, item_N, self.num_items, seen)
 
 
 def moved_to(device: torch.device, value: Any) -> Any:

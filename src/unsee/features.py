@@ -1,15 +1,17 @@
 """What a vision tower and projector make of photos, kept on disk: models that differ in their decoder look once.
 
 Kept under the content of every weight outside the decoder and of what the tower is given, a batch of photos at a time,
-so that the numbers are those of the model to the last bit. An evaluation has the same batches whatever model sits it.
+so that the numbers are those of the model to the last bit. An evaluation has the same batches whatever model sits it;
+a training that shows photos as they are draws their company at random and looks at each by itself.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +22,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unsee.cache import VERSION, cache_folder, replace_whole
+from unsee.collate import moved_to
+from unsee.models.family import Picture
 from unsee.models.vlm import VLM, content
+from unsee.processes import state
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +41,12 @@ def looked_at_once(vlm: VLM) -> Iterator[None]:
     disturbs. A file that cannot be read or written is a warning: the photos are looked at.
     """
     core: Any = vlm.model.model
-    decoder = set(vlm.model.get_submodule(_decoder(vlm)).parameters())
-    outside = [parameter for parameter in core.parameters() if parameter not in decoder]
-    look, folder, eyes = core.get_image_features, cache_folder() / "features", _digest(vlm)
+    look, folder, eyes = core.get_image_features, cache_folder() / "features", cache(partial(_digest, vlm))
 
     def recall(*arguments: Any, **named: Any) -> Any:
-        learns = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in outside)
-        if learns or core.training:
+        if core.training or (torch.is_grad_enabled() and _learns(vlm)):
             return look(*arguments, **named)
-        path = folder / f"{_key(eyes, arguments, named)}.safetensors"
+        path = folder / f"{_key(eyes(), arguments, named)}.safetensors"
         try:
             if path.is_file():
                 return _read(path, vlm.device)
@@ -57,11 +59,66 @@ def looked_at_once(vlm: VLM) -> Iterator[None]:
             log.warning("features path=%s unwritable=%s", path, error)
         return found
 
-    core.get_image_features = recall
+    with _looking(core, recall):
+        yield
+
+
+@torch.no_grad()
+def looked_at(vlm: VLM, rows: Sequence[Sequence[Picture]], *, one_by_one: bool = False) -> dict[str, Tensor]:
+    """What a batch of training shows the decoder of its photos, for `shown`: once for model and reference.
+
+    Nothing while tower or projector learn, or in several processes, of which each has other photos. Deviation: what is
+    frozen looks as in an evaluation, without dropout.
+
+    Args:
+        vlm: the model.
+        rows: the photos in each row of the batch.
+        one_by_one: each photo by itself, so that it is known again in other company.
+    """
+    pictures = [picture for row in rows for picture in row]
+    if not pictures or state().num_processes > 1 or _learns(vlm):
+        return {}
+    core: Any = vlm.model.model
+    training = core.training
+    core.eval()
+    parts = [
+        core.get_image_features(**moved_to(vlm.device, vlm.family.image_inputs(some)))
+        for some in ([[[picture]] for picture in pictures] if one_by_one else [rows])
+    ]
+    core.train(training)
+    together = {name: _joined(name, [getattr(part, name, None) for part in parts]) for name in _PARTS}
+    return {key: value for name, found in together.items() for key, value in _flat(name, found).items()}
+
+
+@contextmanager
+def shown(vlm: VLM, seen: dict[str, Tensor]) -> Iterator[None]:
+    """The model is given what it made of the next batch's photos before, if there is any, and looks at none.
+
+    Under autocast it looks: what the decoder is given would have another precision.
+    """
+    if not seen or torch.is_autocast_enabled(vlm.device.type):
+        yield
+    else:
+        with _looking(vlm.model.model, lambda *_, **__: _whole(seen)):
+            yield
+
+
+@contextmanager
+def _looking(core: Any, look: Any) -> Iterator[None]:
+    before = vars(core).get("get_image_features")
+    core.get_image_features = look
     try:
         yield
     finally:
         del core.get_image_features
+        if before:
+            core.get_image_features = before
+
+
+def _learns(vlm: VLM) -> bool:
+    """Whether anything outside the decoder does."""
+    decoder = set(vlm.model.get_submodule(_decoder(vlm)).parameters())
+    return any(parameter.requires_grad for parameter in vlm.model.model.parameters() if parameter not in decoder)
 
 
 def _decoder(vlm: VLM) -> str:
@@ -108,11 +165,25 @@ def _nested(name: str, tensors: dict[str, Tensor]) -> Any:
     return [_nested(part, tensors) for part in inner] or None
 
 
+def _joined(name: str, parts: Sequence[Any]) -> Any:
+    """What the parts of a batch are together: tensors one above the other, lists of photos one after another."""
+    if parts[0] is None:
+        return None
+    if isinstance(parts[0], Tensor):
+        return torch.cat(list(parts))
+    if name == "deepstack_features":  # a list of layers, each with its photos
+        return [_joined("", layer) for layer in zip(*parts, strict=True)]
+    return [photo for part in parts for photo in part]
+
+
+def _whole(tensors: dict[str, Tensor]) -> SimpleNamespace:
+    return SimpleNamespace(**{name: _nested(name, tensors) for name in _PARTS})
+
+
 def _write(path: Path, found: Any) -> None:
     tensors = {key: value for name in _PARTS for key, value in _flat(name, getattr(found, name, None)).items()}
     replace_whole(path, lambda part: save_file(tensors, part))
 
 
 def _read(path: Path, device: torch.device) -> SimpleNamespace:
-    tensors = load_file(path, device=str(device))
-    return SimpleNamespace(**{name: _nested(name, tensors) for name in _PARTS})
+    return _whole(load_file(path, device=str(device)))

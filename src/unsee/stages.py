@@ -121,7 +121,8 @@ class Stages:
 
         def course() -> Course:
             lessons = Lessons(self.vlm, people, INPUTS[config.modality], config.turns, config.protocol)
-            stream = self._stream(self._with_replay(lessons.trees, config.replay), config, key)
+            again = config.protocol == "published" and not config.replay
+            stream = self._stream(self._with_replay(lessons.trees, config.replay), config, key, again=again)
             return Course({"retain": stream}, config.learning_rate, config.steps, config.epochs, config.protocol)
 
         return self._trained(name, key, self.base, FineTuning(), course, seed)
@@ -162,7 +163,8 @@ class Stages:
             for side in method.sides:
                 people, shown = sources[side]
                 lessons = Lessons(self.vlm, people, INPUTS[shown], config.turns, config.protocol)
-                streams[side] = self._stream(lessons.trees, config, f"{key}-{side}")
+                again = config.protocol == "published"
+                streams[side] = self._stream(lessons.trees, config, f"{key}-{side}", again=again)
             order: Order = getattr(method, "schedule", "joint")
             return Course(streams, method.learning_rate, method.steps, method.epochs, config.protocol, order)
 
@@ -291,7 +293,8 @@ class Stages:
             self._record.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
 
         checkpoint = path.with_name(f"{key}.checkpoint.safetensors")
-        with measured(vlm.device) as cost:
+        again = all(stream.again for stream in course.streams.values())
+        with measured(vlm.device) as cost, looked_at_once(vlm) if again else nullcontext():
             train(
                 vlm, objective, steps, schedule, trainable, reference=reference,
                 name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,
@@ -325,7 +328,7 @@ class Stages:
         moved = (pair.to(vlm.device) for pair in itertools.islice(pairs, count))
         return reference, reference.announced(moved, objective.reference_sides)
 
-    def _stream(self, make_trees: MakeTrees, config: TrainingConfig, seed: str) -> Stream:
+    def _stream(self, make_trees: MakeTrees, config: TrainingConfig, seed: str, *, again: bool) -> Stream:
         return Stream(
             make_trees=make_trees,
             vlm=self.vlm,
@@ -333,6 +336,7 @@ class Stages:
             batch_tokens=config.batch_tokens,
             batch_examples=config.batch_examples,
             labels=config.labels,
+            again=again,
         )
 
     def _add_lora(self) -> None:

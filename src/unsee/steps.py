@@ -6,10 +6,11 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unsee.collate import Batch, Tree, collate, pack_by_length
 from unsee.errors import DataError
+from unsee.features import looked_at
 from unsee.methods.base import Order, Pair, Side
 from unsee.models.vlm import VLM
 from unsee.processes import share
@@ -30,6 +31,7 @@ class Stream:
         batch_tokens: padded tokens per batch, for batches of alike lengths; 0 counts examples.
         batch_examples: examples per batch, whatever their lengths; 0 counts tokens.
         labels: what the loss covers.
+        again: whether photos come again as they are, so that it pays to look at each by itself.
     """
 
     make_trees: MakeTrees
@@ -38,6 +40,7 @@ class Stream:
     batch_tokens: int = 0
     batch_examples: int = 0
     labels: Labels = "answer"
+    again: bool = False
 
     def plan(self, epoch: int) -> list[list[Tree]]:
         """The batches of one epoch in their order, not yet tensors.
@@ -59,7 +62,11 @@ class Stream:
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of one epoch, of each this process's share."""
-        return (collate(own_rows(trees), self.vlm, self.labels) for trees in self.plan(number))
+        return (self._batch(own_rows(trees)) for trees in self.plan(number))
+
+    def _batch(self, trees: Sequence[Tree]) -> Batch:
+        seen = looked_at(self.vlm, [tree.pictures for tree in trees], one_by_one=self.again)
+        return replace(collate(trees, self.vlm, self.labels), seen=seen)
 
     def __iter__(self) -> Iterator[Batch]:
         """Epoch after epoch."""

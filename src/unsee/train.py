@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from unsee import zero
 from unsee.collate import Batch
 from unsee.errors import ModelError
+from unsee.features import shown
 from unsee.losses import Scored
 from unsee.methods.base import Loss, Model, Pair, Side
 from unsee.models.vlm import VLM
@@ -78,7 +79,9 @@ class Scorer(nn.Module):
 
     def hidden(self, batch: Batch) -> Tensor:
         """Hidden states that predict the answer tokens, each once, (U, D)."""
-        return self._vlm[0].hidden(batch.inputs).flatten(0, 1)[batch.places[0]]
+        (vlm,) = self._vlm
+        with shown(vlm, batch.seen):
+            return vlm.hidden(batch.inputs).flatten(0, 1)[batch.places[0]]
 
     def forward(self, batch: Batch) -> Scored:
         """Scores of every answer token of the batch."""

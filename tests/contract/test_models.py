@@ -3,6 +3,7 @@
 import json
 import random
 from contextlib import contextmanager
+from dataclasses import replace
 
 import families
 import pytest
@@ -13,7 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from unsee.collate import build_tree, collate
 from unsee.config import ModelConfig
 from unsee.data.schema import Person, Question
-from unsee.features import looked_at_once
+from unsee.features import looked_at, looked_at_once
 from unsee.generate import Group, generate, replies
 from unsee.losses import cross_entropy
 from unsee.methods.base import Pair
@@ -327,6 +328,19 @@ def test_a_photo_that_was_looked_at_is_read_back_to_the_last_bit(vlm, tmp_path, 
     watch.remove()
     assert [path.suffix for path in (tmp_path / "features").iterdir()] == [".safetensors"]
     assert not vars(vlm.model.model).get("get_image_features")
+
+
+def test_photos_that_are_looked_at_one_by_one_give_a_batch_its_numbers(vlm):
+    vlm.model.requires_grad_(False)
+    trees = [tree_of(vlm, image) for image in IMAGES]
+    batch = collate(trees, vlm)
+    seen = [looked_at(vlm, [tree.pictures for tree in trees], one_by_one=each) for each in (False, True)]
+    plain, whole, single = (
+        Scorer(vlm)(replace(batch, seen=one)).log_probability_I for one in ({}, *seen)
+    )  # fmt: skip
+    assert seen[0].keys()
+    assert torch.equal(whole, plain)
+    torch.testing.assert_close(single, plain, atol=1e-5, rtol=1e-5)
 
 
 def test_it_works_in_bfloat16_too(vlm):

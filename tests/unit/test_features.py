@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import tiny
 import torch
 
-from unsee.features import looked_at_once
+from unsee.collate import collate
+from unsee.features import looked_at, looked_at_once
 from unsee.losses import cross_entropy
+from unsee.steps import Stream
 from unsee.train import Scorer
 
 
@@ -68,6 +72,88 @@ def test_training_looks_for_itself(folder):
     vlm.model.train()
     scores(vlm)
     assert not kept(folder)
+
+
+def looks(vlm):
+    """The list that grows with every look."""
+    found = []
+    vlm.model.get_submodule(vlm.layout.vision_tower).register_forward_hook(lambda *_: found.append(1))
+    return found
+
+
+def trees(vlm):
+    return [tiny.make_tree(vlm, picture=vlm.picture(tiny.photo(shade))) for shade in (0, 60, 120)]
+
+
+def seen_by(vlm, *, again):
+    """The batches of two epochs of training, of which each is asked of a model and of a reference."""
+    stream = Stream(
+        make_trees=lambda rng: rng.sample(trees(vlm), 3), vlm=vlm, seed="s", batch_examples=2, again=again
+    )  # fmt: skip
+    vlm.model.train()
+    with looked_at_once(vlm):
+        return [
+            [Scorer(vlm)(batch).log_probability_I for _ in range(2)]
+            for epoch in (0, 1)
+            for batch in stream.epoch(epoch)
+        ]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_batch_of_training_is_looked_at_once_for_model_and_reference(again):
+    vlm = tiny.make_vlm()
+    plain = seen_by(vlm, again=again)  # everything learns
+    vlm.add_lora(2, 4)
+    count = looks(vlm)
+    found = seen_by(vlm, again=again)
+    assert len(count) == (3 if again else 4)  # three photos in all, or two batches in each of two epochs
+    for each, expected in zip(found, plain, strict=True):
+        assert torch.equal(*each)
+        torch.testing.assert_close(each[0], expected[0])
+
+
+def test_photos_are_known_again_in_other_company_and_by_the_next_training(folder):
+    vlm = tiny.make_vlm()
+    vlm.add_lora(2, 4)
+    first = seen_by(vlm, again=True)
+    assert kept(folder) == 3
+    count = looks(vlm)
+    second = seen_by(vlm, again=True)
+    assert not count
+    assert all(torch.equal(one[0], other[0]) for one, other in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("targets", ["decoder+projector", "all_linear"])
+def test_what_learns_looks_for_itself_at_every_step(targets):
+    vlm = tiny.make_vlm()
+    vlm.add_lora(2, 4, targets)
+    assert looked_at(vlm, [tree.pictures for tree in trees(vlm)]) == {}
+
+
+def test_a_batch_that_was_seen_gives_the_decoder_its_gradient():
+    gradients = []
+    for seen in (False, True):
+        vlm = tiny.make_vlm()
+        vlm.add_lora(2, 4)
+        rows = trees(vlm)
+        batch = collate(rows, vlm)
+        if seen:
+            batch = replace(batch, seen=looked_at(vlm, [tree.pictures for tree in rows]))
+        cross_entropy(Scorer(vlm)(batch)).backward()
+        gradients.append([parameter.grad for parameter in vlm.trainable()])
+    assert any(gradient.abs().sum() > 0 for gradient in gradients[0])
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+
+
+def test_under_autocast_the_model_looks_for_itself():
+    vlm = tiny.make_vlm()
+    vlm.add_lora(2, 4)
+    rows = trees(vlm)
+    batch = collate(rows, vlm)
+    seen = replace(batch, seen=looked_at(vlm, [tree.pictures for tree in rows]))
+    with torch.autocast("cpu", torch.bfloat16):
+        own, given = (Scorer(vlm)(one).log_probability_I for one in (batch, seen))
+    assert torch.equal(own, given)
 
 
 def test_an_edit_of_the_decoder_gets_its_gradient_through_what_is_kept(folder):

@@ -143,15 +143,42 @@ def test_the_log_says_how_far_each_gate_is_open(stages):
     assert [(event["gate"], event["open_share"]) for event in logged] == [("person 0/0", 0.25)] * 2
 
 
-def test_edits_of_the_same_pairs_look_at_each_photo_once(stages, monkeypatch):
-    core, looks = type(stages.vlm.model.model), []
+@pytest.fixture
+def looks(stages, monkeypatch):
+    """The photos that a model really looks at."""
+    core, found = type(stages.vlm.model.model), []
     plain = core.get_image_features
 
     def watched(self, pixel_values, **named):
-        looks.extend(pixel_values)
+        found.extend(pixel_values)
         return plain(self, pixel_values=pixel_values, **named)
 
     monkeypatch.setattr(core, "get_image_features", watched)
+    return found
+
+
+def test_published_lessons_look_at_each_photo_once_whoever_learns_what_of_them(stages, looks):
+    teach, config = TeachConfig(protocol="published", epochs=2, replay=0.0), UnlearnConfig(protocol="published")
+    target = stages.teach("target", [*FORGET, *RETAIN], teach, 0)
+    stages.teach("oracle", RETAIN, teach, 1)
+    for name in ("npo", "kl_minimisation"):
+        stages.unlearn(name, target, METHODS.get(name)(steps=2), "image", FORGET, RETAIN, config, 0)
+    if stages.config.trainable == "lora":
+        assert len(looks) == 2
+    else:  # what looks learns as well
+        assert len(looks) > 20
+
+
+def test_clean_lessons_show_each_photo_once_and_keep_none(stages, looks, tmp_path):
+    stages.teach("target", RETAIN, TEACH, 0)
+    method = METHODS.get("npo")(steps=3, retain_weight=0.0)
+    before = len(looks)
+    stages.unlearn("npo", stages.base, method, "image", FORGET, RETAIN, UNLEARN, 0)
+    assert len(looks) - before == (3 if stages.config.trainable == "lora" else 6)
+    assert not (tmp_path / "cache" / "features").exists()
+
+
+def test_edits_of_the_same_pairs_look_at_each_photo_once(stages, looks):
     pairs = privacy.make_pairs(6)
     for rate in (0.01, 0.02):
         method = METHODS.get("fine_tuning")(epochs=2, learning_rate=rate)

@@ -89,8 +89,12 @@ class LossMethod(Protocol):
     `reference` ("target": the model before unlearning; "oracle": the one that was never taught the forget people).
     """
 
-    sides: ClassVar[tuple[Side, ...]]
     reference_sides: ClassVar[tuple[Side, ...]]
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The data of a step, at least one side."""
+        ...
 
     @property
     def learning_rate(self) -> float:

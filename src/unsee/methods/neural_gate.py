@@ -98,7 +98,7 @@ class NeuralGate:
     share: Share = 0.25
     sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.1
     vector_rate: PositiveFloat = 0.1
-    vector_steps: PositiveInt = 4
+    vector_steps: PositiveInt = 2
     learning_rate: PositiveFloat = 0.06
     epochs: PositiveInt = 2
     pictures: PositiveInt = 1

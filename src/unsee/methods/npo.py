@@ -33,7 +33,6 @@ class NPO(Trained):
         reference: the "target" as in the paper, or the "oracle" as in the published code.
     """
 
-    sides: ClassVar[tuple[Side, ...]] = ("forget", "retain")
     reference_sides: ClassVar[tuple[Side, ...]] = ("forget",)
     learning_rate: PositiveFloat = 3e-4
     steps: NonNegativeInt = 30
@@ -41,6 +40,11 @@ class NPO(Trained):
     retain_weight: NonNegativeFloat = 1.0
     reduction: Literal["answer_sum", "answer_mean", "batch"] = "answer_sum"
     reference: Literal["target", "oracle"] = "target"
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Without a weight the retain side is not looked at."""
+        return ("forget", "retain") if self.retain_weight else ("forget",)
 
     def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
         """`-(2 / beta) E log sigmoid(-beta log(p / p_reference))` on forget plus `retain_weight * CE(retain)`."""
