@@ -18,8 +18,8 @@ from benchmarks.measure import measure
 from benchmarks.works import SideName, works
 from unsee.data.builder import build
 
-PEOPLE, QUESTIONS, IMAGE_PIXELS, WIDTHS = (4, 8, 16), (6, 12, 18), (32, 64, 128), (96, 192, 384)
-FEW = 4
+PEOPLE, QUESTIONS, IMAGE_PIXELS, WIDTHS = (4, 8, 16), (4, 8, 16), (32, 64, 128), (96, 192, 384)
+FEW, USUAL = 4, 8
 SHOWN = 20  # of whom three are forgotten: two of them serve as shots for the third
 PATCH = 8
 NEW_TOKENS = 8
@@ -71,7 +71,7 @@ def _of(folder: Path, people: int) -> Material:
     data = folder / f"{people}"
     if not data.exists():
         build(data, people=people, celebrities=1, percents=(15,))
-    return Material("nano", data, retain=people, celebrities=1)
+    return Material("nano", data, retain=people, celebrities=1, questions=USUAL)
 
 
 def save_model(folder: Path, *, pixels: int = 64, width: int = 192) -> Path:

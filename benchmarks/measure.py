@@ -22,7 +22,7 @@ from benchmarks.material import Material
 from benchmarks.works import SideName, Tell, works
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["benchmarks.works"])
+_context.set_forkserver_preload(["benchmarks.preload"])
 _STATUS = Path("/proc/self/status")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -49,6 +50,7 @@ UNLEARNING = {
     "npo": "NPO",
 }
 QUESTIONS_A_STEP = {"": 4, "-12": 12}
+FEW = 4
 SIDES: tuple[Side, ...] = ("forget", "retain")
 UNEQUAL = ("kl_minimisation",)  # the published divergence counts padding and placeholders: its second pass differs
 ADDED = ("gradient_ascent", "npo")
@@ -64,12 +66,18 @@ class Work:
         sides: for each side, how to get ready (model, data) for the part that is measured; what that returns does it.
         same: whether both sides returned the same.
         agreed: what has to be the same, in words.
+        few: whether a few people show as much as many, because nothing is shared between people.
     """
 
     name: str
     sides: dict[SideName, Callable[[Material], Done]]
     same: Callable[[Any, Any], bool]
     agreed: str
+    few: bool = False
+
+    def about(self, material: Material) -> Material:
+        """The people it needs."""
+        return replace(material, retain=min(FEW, material.retain), celebrities=1) if self.few else material
 
 
 def works() -> dict[str, Work]:
@@ -83,7 +91,7 @@ def works() -> dict[str, Work]:
         "evaluate-clean": Work(
             "full evaluation, clean protocol",
             {"published": partial(_evaluate_published, "clean"), "ours": partial(_evaluate_ours, "clean")},
-            _same_scores, "every greedy answer, and every log-probability to 1e-4 a token",
+            _same_scores, "every greedy answer, and every log-probability to 1e-4 a token", few=True,
         ),
     }  # fmt: skip
     for (name, title), (suffix, questions) in itertools.product(UNLEARNING.items(), QUESTIONS_A_STEP.items()):
@@ -106,7 +114,7 @@ def works() -> dict[str, Work]:
         "adding a method to a run",
         {"published": partial(_added, False), "ours": partial(_added, True)},
         _same_with_its_own_work,
-        "the answers of all models, and that ours trained and examined the added one alone",
+        "the answers of all models, and that ours trained and examined the added one alone", few=True,
     )  # fmt: skip
     return found
 
@@ -204,11 +212,16 @@ def _layer(vlm: VLM) -> int:
 def _added(cached: bool, material: Material) -> Done:
     """Target, oracle and two methods, of which only the second was never run before if `cached`."""
     folder = Path(tempfile.mkdtemp(dir=material.data.parent))  # gone when the people are
-    os.environ["UNSEE_CACHE"] = str(folder / "cache")
     vlm = material.load()
     if cached:
-        _teach_and_try(vlm, material, folder / "before", [ADDED[0]])
-        vlm = material.load()
+        before = folder.with_name("before")
+        if not before.exists():
+            os.environ["UNSEE_CACHE"] = str(folder / "first")
+            _teach_and_try(vlm, material, folder / "before", [ADDED[0]])
+            (folder / "first").rename(before)
+            vlm = material.load()
+        shutil.copytree(before, folder / "cache")
+    os.environ["UNSEE_CACHE"] = str(folder / "cache")
     return lambda: _telling(_teach_and_try(vlm, material, folder / "run", ADDED))
 
 

@@ -131,6 +131,9 @@ def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, object]:
 
 
 def _as_toml(value: object) -> str:
+    """A value as `--set` takes it in a shell: text without TOML's quotes where it is not taken for something else."""
+    if isinstance(value, str) and value and value == value.strip() and _toml_value(value) == value:
+        return shlex.quote(value)
     text = tomli_w.dumps({"value": value}).partition("=")[2]
     return shlex.quote(" ".join(text.split()))
 

@@ -268,6 +268,18 @@ def test_the_command_of_a_config_makes_it_again(tmp_path, overrides):
     assert len(words) == 3 + 2 * len(overrides)
 
 
+@pytest.mark.parametrize(
+    ("id", "shown"),
+    [("nano-minigpt4", "nano-minigpt4"), ("a b", "'a b'"), ("3", """'"3"'"""), ("true", """'"true"'""")],
+)
+def test_the_command_of_a_config_quotes_text_only_where_it_must(tmp_path, id, shown):
+    config = load_recipe("quick", [f'model.id="{id}"'])
+    (tmp_path / "config.toml").write_text(dump_config(config))
+    command = command_of(tmp_path / "config.toml")
+    assert command.endswith(f"--set model.id={shown}")
+    assert load_recipe("quick", shlex.split(command)[4::2]) == config
+
+
 def test_a_config_of_ones_own_is_named_by_its_file(tmp_path):
     (tmp_path / "config.toml").write_text('name = "mine"\n')
     assert command_of(tmp_path / "config.toml") == "unsee run config.toml"

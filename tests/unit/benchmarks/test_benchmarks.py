@@ -1,6 +1,7 @@
 """The benchmark program on a tiny model: both sides of every work agree, and a side that does not is not praised."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ import tiny
 import torch
 
 from benchmarks import __main__ as program
-from benchmarks import gpu, growth, measure, memory, ours
+from benchmarks import gpu, growth, measure, memory, modes, ours
 from benchmarks.material import Material
 from benchmarks.works import works
 from unsee.allocator import settle
@@ -99,6 +100,35 @@ def test_the_file_has_the_schema_and_no_ratio_of_different_answers(material, mon
     assert low <= read["ours_seconds"] <= high
     row = program._row(read)
     assert (row.ratio, row.answers) == (f"{read['ratio']:.1f}", "the same") if same else ("", "differ")
+
+
+def test_a_side_that_two_works_share_is_measured_once(material, monkeypatch):
+    measured = []
+
+    def once(name, side, material, count=False):
+        if not count:
+            measured.append((name, side))
+        return measure.measured(name, side, material, count=count)
+
+    monkeypatch.setattr(measure, "measure", once)
+    edits = {name: work for name, work in works().items() if name.startswith("edit")}
+    known = {}
+    entries = [program.compared(name, work, material, 1, 1e9, known) for name, work in edits.items()]
+    assert measured == [("edit", "published"), ("edit", "ours"), ("edit-as-published", "ours")]
+    assert entries[0]["published_seconds"] == entries[1]["published_seconds"]
+
+
+def test_works_that_share_nothing_between_people_are_about_few(material):
+    many = replace(material, retain=17, celebrities=3)
+    assert works()["evaluate-clean"].about(many).retain < many.retain
+    assert works()["evaluate-published"].about(many) == many
+
+
+def test_the_modes_of_neural_gate_are_timed_in_turn(material, capsys):
+    modes.main(["--model", material.model, "--images", "1", "--rounds", "1"])
+    assert re.fullmatch(
+        r".*, 25 pairs: clean .* s, reference .* s, .* times \(rounds from .* to .*\)\n", capsys.readouterr().out
+    )
 
 
 @pytest.mark.skipif(not measure._STATUS.exists(), reason="sizes are read from Linux")

@@ -1,0 +1,64 @@
+"""`python -m benchmarks.modes`: what both modes of Neural Gate take on the documents of `unsee run gate`, in turn.
+
+The modes share all that unsee computes once, so that this is less than `make bench` shows of the published procedure
+done in whole passes. Each round is a clean edit, a reference edit and a clean edit; what is printed are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from unsee.allocator import settle
+
+IMAGES, SEED, ANSWER_TOKENS = 6, 0, 48  # those of the recipe
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw the documents, edit and print."""
+    parser = argparse.ArgumentParser(prog="benchmarks.modes", description=__doc__)
+    parser.add_argument("--model", default="nano", help="a shipped model's name, a folder or a hub name")
+    parser.add_argument("--layers", default="0")
+    parser.add_argument("--images", type=int, default=IMAGES, help="pictures a subject")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args(arguments)
+    settle()
+    from unsee.data.privacy.builder import build
+    from unsee.data.privacy.export import as_pairs
+    from unsee.data.privacy.privacy_pair import load
+    from unsee.edits.sheet import answered
+    from unsee.methods.base import Work
+    from unsee.methods.neural_gate import NeuralGate
+    from unsee.models.vlm import VLM
+    from unsee.terminal import hush
+
+    hush()
+    vlm = VLM.load(options.model)
+    with tempfile.TemporaryDirectory() as folder:
+        build(Path(folder) / "documents", options.images, SEED)
+        pairs = answered(vlm, as_pairs(load(Path(folder) / "documents").of("seen")), max_new_tokens=ANSWER_TOKENS)
+
+    clean, reference = (NeuralGate(mode=mode, layers=options.layers) for mode in ("clean", "reference"))
+
+    def seconds(method: NeuralGate) -> float:
+        started = time.perf_counter()
+        method.edit(vlm, pairs, Work())
+        return time.perf_counter() - started
+
+    seconds(clean)  # libraries get ready
+    rounds = [(seconds(clean), seconds(reference), seconds(clean)) for _ in range(options.rounds)]
+    quick = statistics.median(value for first, _, last in rounds for value in (first, last))
+    slow = statistics.median(value for _, value, _ in rounds)
+    ratios = [2 * middle / (first + last) for first, middle, last in rounds]
+    print(
+        f"{options.model}, {len(pairs)} pairs: clean {quick:.2f} s, reference {slow:.1f} s, {slow / quick:.1f} times "
+        f"(rounds from {min(ratios):.1f} to {max(ratios):.1f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
