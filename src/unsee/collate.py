@@ -10,8 +10,8 @@ Shape letters: B rows, T tokens, N scored tokens, U distinct places that predict
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -77,7 +77,7 @@ class Batch:
             there once for each of them.
         target_N: the token to predict.
         item_N: which answer the token belongs to or leads to, 0 to num_items - 1, in the order they were given.
-        seen: what the model made of the pictures before, if anything (see `unsee.features`).
+        look: makes of the pictures what `seen` holds; by default nothing.
     """
 
     inputs: dict[str, Any]
@@ -85,7 +85,7 @@ class Batch:
     target_N: Tensor
     item_N: Tensor
     num_items: int
-    seen: dict[str, Tensor] = field(default_factory=dict)
+    look: Callable[[], dict[str, Tensor]] = dict
 
     @cached_property
     def places(self) -> tuple[Tensor, Tensor]:
@@ -93,11 +93,15 @@ class Batch:
         places_U, index_N = self.source_N.unique(return_inverse=True)
         return places_U, index_N
 
+    @cached_property
+    def seen(self) -> dict[str, Tensor]:
+        """What the model makes of the pictures, once for all who ask (see `unsee.features`)."""
+        return self.look()
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         source_N, target_N, item_N = (part.to(device) for part in (self.source_N, self.target_N, self.item_N))
-        inputs, seen = moved_to(device, self.inputs), moved_to(device, self.seen)
-        return Batch(inputs, source_N, target_N, item_N, self.num_items, seen)
+        return Batch(moved_to(device, self.inputs), source_N, target_N, item_N, self.num_items, self.look)
 
 
 def moved_to(device: torch.device, value: Any) -> Any:

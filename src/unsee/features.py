@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unsee.cache import VERSION, cache_folder, replace_whole
-from unsee.collate import moved_to
+from unsee.collate import Batch, moved_to
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM, content
 from unsee.processes import state
@@ -91,12 +91,12 @@ def looked_at(vlm: VLM, rows: Sequence[Sequence[Picture]], *, one_by_one: bool =
 
 
 @contextmanager
-def shown(vlm: VLM, seen: dict[str, Tensor]) -> Iterator[None]:
-    """The model is given what it made of the next batch's photos before, if there is any, and looks at none.
+def shown(vlm: VLM, batch: Batch) -> Iterator[None]:
+    """The model is given what the batch has seen of its photos, if anything, and looks at none.
 
     Under autocast it looks: what the decoder is given would have another precision.
     """
-    if not seen or torch.is_autocast_enabled(vlm.device.type):
+    if torch.is_autocast_enabled(vlm.device.type) or not (seen := batch.seen):
         yield
     else:
         with _looking(vlm.model.model, lambda *_, **__: _whole(seen)):

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from unsee.collate import Batch, Tree, collate, pack_by_length
 from unsee.errors import DataError
@@ -65,8 +66,8 @@ class Stream:
         return (self._batch(own_rows(trees)) for trees in self.plan(number))
 
     def _batch(self, trees: Sequence[Tree]) -> Batch:
-        seen = looked_at(self.vlm, [tree.pictures for tree in trees], one_by_one=self.again)
-        return replace(collate(trees, self.vlm, self.labels), seen=seen)
+        look = partial(looked_at, self.vlm, [tree.pictures for tree in trees], one_by_one=self.again)
+        return replace(collate(trees, self.vlm, self.labels), look=look)
 
     def __iter__(self) -> Iterator[Batch]:
         """Epoch after epoch."""

@@ -80,7 +80,7 @@ class Scorer(nn.Module):
     def hidden(self, batch: Batch) -> Tensor:
         """Hidden states that predict the answer tokens, each once, (U, D)."""
         (vlm,) = self._vlm
-        with shown(vlm, batch.seen):
+        with shown(vlm, batch):
             return vlm.hidden(batch.inputs).flatten(0, 1)[batch.places[0]]
 
     def forward(self, batch: Batch) -> Scored:

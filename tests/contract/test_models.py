@@ -336,7 +336,7 @@ def test_photos_that_are_looked_at_one_by_one_give_a_batch_its_numbers(vlm):
     batch = collate(trees, vlm)
     seen = [looked_at(vlm, [tree.pictures for tree in trees], one_by_one=each) for each in (False, True)]
     plain, whole, single = (
-        Scorer(vlm)(replace(batch, seen=one)).log_probability_I for one in ({}, *seen)
+        Scorer(vlm)(replace(batch, look=lambda one=one: one)).log_probability_I for one in ({}, *seen)
     )  # fmt: skip
     assert seen[0].keys()
     assert torch.equal(whole, plain)

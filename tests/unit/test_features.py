@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import tiny
@@ -123,6 +124,14 @@ def test_photos_are_known_again_in_other_company_and_by_the_next_training(folder
     assert all(torch.equal(one[0], other[0]) for one, other in zip(first, second, strict=True))
 
 
+def test_a_batch_that_a_resumed_training_skips_is_not_looked_at():
+    vlm = tiny.make_vlm()
+    vlm.add_lora(2, 4)
+    count = looks(vlm)
+    batches = list(Stream(make_trees=lambda rng: trees(vlm), vlm=vlm, seed="s", batch_examples=1).epoch(0))
+    assert len(batches) == 3 and not count
+
+
 @pytest.mark.parametrize("targets", ["decoder+projector", "all_linear"])
 def test_what_learns_looks_for_itself_at_every_step(targets):
     vlm = tiny.make_vlm()
@@ -138,7 +147,7 @@ def test_a_batch_that_was_seen_gives_the_decoder_its_gradient():
         rows = trees(vlm)
         batch = collate(rows, vlm)
         if seen:
-            batch = replace(batch, seen=looked_at(vlm, [tree.pictures for tree in rows]))
+            batch = replace(batch, look=partial(looked_at, vlm, [tree.pictures for tree in rows]))
         cross_entropy(Scorer(vlm)(batch)).backward()
         gradients.append([parameter.grad for parameter in vlm.trainable()])
     assert any(gradient.abs().sum() > 0 for gradient in gradients[0])
@@ -150,7 +159,7 @@ def test_under_autocast_the_model_looks_for_itself():
     vlm.add_lora(2, 4)
     rows = trees(vlm)
     batch = collate(rows, vlm)
-    seen = replace(batch, seen=looked_at(vlm, [tree.pictures for tree in rows]))
+    seen = replace(batch, look=partial(looked_at, vlm, [tree.pictures for tree in rows]))
     with torch.autocast("cpu", torch.bfloat16):
         own, given = (Scorer(vlm)(one).log_probability_I for one in (batch, seen))
     assert torch.equal(own, given)
