@@ -49,11 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from benchmarks.material import Material
     from benchmarks.works import works
     from unsee.data.builder import build
-    from unsee.terminal import print_table
+    from unsee.terminal import hush, print_table
 
     if options.device == "cuda" and not torch.cuda.is_available():
         print("benchmarks: --device cuda: torch finds no GPU", file=sys.stderr)
         return 2
+    hush()
     chosen = {name: work for name, work in works().items() if not options.only or name in options.only}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "people"
@@ -181,7 +182,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="pairs of measurements of every work")
     parser.add_argument("--people", type=int, default=20, help=f"of whom {PERCENT} %% are forgotten, half asked about")
     parser.add_argument("--celebrities", type=int, default=2)
-    parser.add_argument("--pictures", type=int, default=4, help="of the Neural Gate edit, five pairs each")
+    parser.add_argument("--pictures", type=int, default=3, help="of the Neural Gate edit, five pairs each")
     parser.add_argument("--only", nargs="+", default=(), metavar="WORK", help="by their short names")
     parser.add_argument("--growth", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--out", type=Path, default=RESULTS)

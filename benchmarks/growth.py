@@ -18,8 +18,8 @@ from benchmarks.measure import measure
 from benchmarks.works import SideName, works
 from unsee.data.builder import build
 
-PEOPLE, QUESTIONS, IMAGE_PIXELS, WIDTHS = (4, 8, 16), (4, 8, 16), (32, 64, 128), (96, 192, 384)
-FEW, USUAL = 4, 8
+PEOPLE, QUESTIONS, IMAGE_PIXELS, WIDTHS = (3, 6, 12), (4, 8, 16), (32, 64, 128), (96, 192, 384)
+FEW, USUAL = 3, 8
 SHOWN = 20  # of whom three are forgotten: two of them serve as shots for the third
 PATCH = 8
 NEW_TOKENS = 8

@@ -59,7 +59,7 @@ class Material:
         celebrities: celebrities, at most.
         questions: evaluation questions of each person, at most.
         lessons: training questions of each person, at most; steps of four and of twelve divide the default.
-        kept: retained people of an epoch of unlearning, at most.
+        kept: people of either side of an epoch of unlearning, at most.
         pictures: pictures of the Neural Gate edit, each with five pairs.
         max_new_tokens: longest written answer; None for the protocol's own.
     """
@@ -71,8 +71,8 @@ class Material:
     celebrities: int = 4
     questions: int = 18
     lessons: int = 24
-    kept: int = 3
-    pictures: int = 4
+    kept: int = 2
+    pictures: int = 3
     max_new_tokens: int | None = None
 
     def load(self) -> VLM:
@@ -109,7 +109,7 @@ class Material:
 
     def people(self, side: Side) -> Sequence[Person]:
         """Whom an epoch of unlearning is about."""
-        return self.benchmark.forget if side == "forget" else self.benchmark.retain[: self.kept]
+        return (self.benchmark.forget if side == "forget" else self.benchmark.retain)[: self.kept]
 
     def steps(self, vlm: VLM, side: Side, questions: int) -> list[list[Example]]:
         """The examples of each step of such an epoch: `questions` about one photo, drawn as unsee draws them.

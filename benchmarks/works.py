@@ -50,11 +50,11 @@ UNLEARNING = {
     "npo": "NPO",
 }
 QUESTIONS_A_STEP = {"": 4, "-12": 12}
-FEW = 4
+FEW = 3
 SIDES: tuple[Side, ...] = ("forget", "retain")
 UNEQUAL = ("kl_minimisation",)  # the published divergence counts padding and placeholders: its second pass differs
 ADDED = ("gradient_ascent", "npo")
-TEACH_STEPS, METHOD_STEPS = 20, 10
+TEACH_STEPS, METHOD_STEPS = 10, 5
 
 
 @dataclass(frozen=True)
