@@ -102,8 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(entry["same_answers"] for entry in found["works"]) else 1
 
 
-Known = dict[Callable[["Material"], "Done"], list["Measured"]]
-"""What was measured of each side, for works that share one."""
+Known = dict[tuple[Callable[["Material"], "Done"], "Material"], list["Measured"]]
+"""What was measured of each side on some material, for works that share both."""
 
 
 def compared(
@@ -114,9 +114,9 @@ def compared(
 
     material, known = work.about(material), {} if known is None else known
     for number, (side, do) in itertools.product(range(repeats), work.sides.items()):
-        if len(measured := known.setdefault(do, [])) == number:
+        if len(measured := known.setdefault((do, material), [])) == number:
             measured.append(measure(name, side, material))
-    published, ours = (known[work.sides[side]] for side in work.sides)
+    published, ours = (known[do, material] for do in work.sides.values())
     pairs = list(zip(published, ours, strict=True))
     same = all(work.same(published.answers, ours.answers) for published, ours in pairs)
     entry: dict[str, Any] = {"work": work.name, **_side("published", published), **_side("ours", ours)}

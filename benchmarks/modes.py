@@ -17,7 +17,7 @@ from pathlib import Path
 
 from unsee.allocator import settle
 
-IMAGES, SEED, ANSWER_TOKENS = 6, 0, 48  # those of the recipe
+IMAGES, SEED = 6, 0  # those of the recipe
 
 
 @contextmanager
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from unsee.methods.base import Work
     from unsee.methods.neural_gate import NeuralGate
     from unsee.models.vlm import VLM
+    from unsee.stages import ANSWER_TOKENS
     from unsee.terminal import hush
 
     hush()

@@ -214,7 +214,7 @@ def _added(cached: bool, material: Material) -> Done:
     folder = Path(tempfile.mkdtemp(dir=material.data.parent))  # gone when the people are
     vlm = material.load()
     if cached:
-        before = folder.with_name("before")
+        before = folder.with_name(f"before-{key_of(material.model, material.retain, material.questions)}")
         if not before.exists():
             os.environ["UNSEE_CACHE"] = str(folder / "first")
             _teach_and_try(vlm, material, folder / "before", [ADDED[0]])

@@ -98,6 +98,10 @@ class Batch:
         """What the model makes of the pictures, once for all who ask (see `unsee.features`)."""
         return self.look()
 
+    def forget(self) -> None:
+        """Let go of what was seen; who asks again looks again."""
+        vars(self).pop("seen", None)
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         source_N, target_N, item_N = (part.to(device) for part in (self.source_N, self.target_N, self.item_N))

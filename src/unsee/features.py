@@ -76,16 +76,18 @@ def looked_at(vlm: VLM, rows: Sequence[Sequence[Picture]], *, one_by_one: bool =
         one_by_one: each photo by itself, so that it is known again in other company.
     """
     pictures = [picture for row in rows for picture in row]
-    if not pictures or state().num_processes > 1 or _learns(vlm):
+    if not pictures or state().num_processes > 1 or vlm.divided or _learns(vlm):
         return {}
     core: Any = vlm.model.model
     training = core.training
     core.eval()
-    parts = [
-        core.get_image_features(**moved_to(vlm.device, vlm.family.image_inputs(some)))
-        for some in ([[[picture]] for picture in pictures] if one_by_one else [rows])
-    ]
-    core.train(training)
+    try:
+        parts = [
+            core.get_image_features(**moved_to(vlm.device, vlm.family.image_inputs(some)))
+            for some in ([[[picture]] for picture in pictures] if one_by_one else [rows])
+        ]
+    finally:
+        core.train(training)
     together = {name: _joined(name, [getattr(part, name, None) for part in parts]) for name in _PARTS}
     return {key: value for name, found in together.items() for key, value in _flat(name, found).items()}
 
@@ -116,9 +118,10 @@ def _looking(core: Any, look: Any) -> Iterator[None]:
 
 
 def _learns(vlm: VLM) -> bool:
-    """Whether anything outside the decoder does."""
+    """Whether anything outside the decoder does; an adapter there, even while it is switched off."""
     decoder = set(vlm.model.get_submodule(_decoder(vlm)).parameters())
-    return any(parameter.requires_grad for parameter in vlm.model.model.parameters() if parameter not in decoder)
+    outside = ((name, part) for name, part in vlm.model.model.named_parameters() if part not in decoder)
+    return any(part.requires_grad or "lora_" in name for name, part in outside)
 
 
 def _decoder(vlm: VLM) -> str:

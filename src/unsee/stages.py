@@ -277,9 +277,10 @@ class Stages:
             return result
         course = make_course()
         schedule, steps = course.schedule, course.pairs
+        again = all(stream.again for stream in course.streams.values())
         reference = None
         if compared:
-            reference, steps = self._reference(compared, objective, steps, schedule.steps)
+            reference, steps = self._reference(compared, objective, steps, schedule.steps, again=again)
         vlm = self.load(start)
         if self.config.trainable == "lora":
             self._add_lora()
@@ -293,7 +294,6 @@ class Stages:
             self._record.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
 
         checkpoint = path.with_name(f"{key}.checkpoint.safetensors")
-        again = all(stream.again for stream in course.streams.values())
         with measured(vlm.device) as cost, looked_at_once(vlm) if again else nullcontext():
             train(
                 vlm, objective, steps, schedule, trainable, reference=reference,
@@ -320,13 +320,14 @@ class Stages:
         write_whole(path, write)
 
     def _reference(
-        self, weights: Weights, objective: Objective, pairs: Iterator[Pair], count: int
+        self, weights: Weights, objective: Objective, pairs: Iterator[Pair], count: int, *, again: bool
     ) -> tuple[Reference, Iterator[Pair]]:
         """What another model says of all steps, computed before the one that is trained takes its place."""
         vlm = self.load(weights)
         reference = Reference(vlm, Scorer(vlm), other=True)
         moved = (pair.to(vlm.device) for pair in itertools.islice(pairs, count))
-        return reference, reference.announced(moved, objective.reference_sides)
+        with looked_at_once(vlm) if again else nullcontext():
+            return reference, reference.announced(moved, objective.reference_sides)
 
     def _stream(self, make_trees: MakeTrees, config: TrainingConfig, seed: str, *, again: bool) -> Stream:
         return Stream(

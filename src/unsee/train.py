@@ -164,6 +164,7 @@ class Reference:
     @torch.no_grad()
     def _remember(self, batch: Batch) -> None:
         self._hidden[id(batch)] = self._scorer.hidden(batch)
+        batch.forget()
         if self._head is None:
             self._head = self._vlm.head().weight.detach().clone()  # type: ignore[operator]
 
@@ -229,6 +230,8 @@ def train(
                 raise ModelError(f"{name}: {found} at step {step}{where}; lower the learning rate")
             optimiser.step()
             optimiser.zero_grad()
+            for batch in pair.sides.values():
+                batch.forget()  # a reference may hold on to the batches of all steps
             if on_step:
                 on_step(step, loss, schedule.rate(step))
             if checkpoint and (step + 1) % schedule.checkpoint_every == 0 and step + 1 < schedule.steps:

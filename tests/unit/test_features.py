@@ -8,8 +8,10 @@ import torch
 from unsee.collate import collate
 from unsee.features import looked_at, looked_at_once
 from unsee.losses import cross_entropy
+from unsee.methods.base import Pair
+from unsee.methods.npo import NPO
 from unsee.steps import Stream
-from unsee.train import Scorer
+from unsee.train import Reference, Schedule, Scorer, train
 
 
 @pytest.fixture(autouse=True)
@@ -136,7 +138,43 @@ def test_a_batch_that_a_resumed_training_skips_is_not_looked_at():
 def test_what_learns_looks_for_itself_at_every_step(targets):
     vlm = tiny.make_vlm()
     vlm.add_lora(2, 4, targets)
-    assert looked_at(vlm, [tree.pictures for tree in trees(vlm)]) == {}
+    rows = [tree.pictures for tree in trees(vlm)]
+    assert looked_at(vlm, rows) == {}
+    with vlm.adapter_off():
+        assert looked_at(vlm, rows) == {}
+
+
+@pytest.mark.parametrize("targets", ["decoder", "decoder+projector", "all_linear"])
+def test_a_reference_that_is_asked_first_changes_nothing(targets):
+    gradients = []
+    for first in (False, True):
+        vlm = tiny.make_vlm()
+        vlm.add_lora(2, 4, targets)
+        with torch.no_grad():
+            for parameter in vlm.trainable():
+                parameter.add_(0.1)
+        (batch, *_) = Stream(make_trees=lambda rng, vlm=vlm: trees(vlm), vlm=vlm, seed="s", batch_examples=3).epoch(0)
+        if first:
+            with torch.no_grad(), vlm.adapter_off():
+                Scorer(vlm)(batch)
+        cross_entropy(Scorer(vlm)(batch)).backward()
+        gradients.append([parameter.grad for parameter in vlm.trainable()])
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+
+
+def test_no_step_holds_on_to_what_it_saw():
+    vlm = tiny.make_vlm()
+    trainable = vlm.add_lora(2, 4)
+    stream = Stream(make_trees=lambda rng: trees(vlm), vlm=vlm, seed="s", batch_examples=1)
+    steps = [Pair({"forget": batch, "retain": batch}) for batch in stream.epoch(0)]
+    count = looks(vlm)
+    reference = Reference(vlm, Scorer(vlm), other=True)
+    kept = reference.announced(iter(steps), ("forget",))
+    assert len(count) == 3
+    assert not any("seen" in vars(pair.forget) for pair in steps)
+    train(vlm, NPO(), kept, Schedule(learning_rate=1e-3, steps=3), trainable, name="npo", reference=reference)
+    assert len(count) == 6
+    assert not any("seen" in vars(pair.forget) for pair in steps)
 
 
 def test_a_batch_that_was_seen_gives_the_decoder_its_gradient():

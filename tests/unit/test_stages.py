@@ -160,9 +160,10 @@ def looks(stages, monkeypatch):
 def test_published_lessons_look_at_each_photo_once_whoever_learns_what_of_them(stages, looks):
     teach, config = TeachConfig(protocol="published", epochs=2, replay=0.0), UnlearnConfig(protocol="published")
     target = stages.teach("target", [*FORGET, *RETAIN], teach, 0)
-    stages.teach("oracle", RETAIN, teach, 1)
-    for name in ("npo", "kl_minimisation"):
-        stages.unlearn(name, target, METHODS.get(name)(steps=2), "image", FORGET, RETAIN, config, 0)
+    oracle = stages.teach("oracle", RETAIN, teach, 1)
+    for name, options in (("npo", {}), ("npo", {"reference": "oracle"}), ("kl_minimisation", {})):
+        method = METHODS.get(name)(steps=2, **options)
+        stages.unlearn(name, target, method, "image", FORGET, RETAIN, config, 0, oracle)
     if stages.config.trainable == "lora":
         assert len(looks) == 2
     else:  # what looks learns as well
