@@ -11,27 +11,12 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from unsee.allocator import settle
 
 IMAGES, SEED = 6, 0  # those of the recipe
-
-
-@contextmanager
-def own_cache() -> Iterator[Path]:
-    """A cache in which nothing is yet."""
-    before = os.environ.get("UNSEE_CACHE")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["UNSEE_CACHE"] = folder
-        try:
-            yield Path(folder)
-        finally:
-            os.environ.pop("UNSEE_CACHE")
-            if before is not None:
-                os.environ["UNSEE_CACHE"] = before
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,11 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         method.edit(vlm, pairs, Work())
         return time.perf_counter() - started
 
-    with own_cache() as folder, looked_at_once(vlm):
-        build(folder / "documents", options.images, SEED)
-        pairs = answered(vlm, as_pairs(load(folder / "documents").of("seen")), max_new_tokens=ANSWER_TOKENS)
-        seconds(clean)  # libraries get ready
-        rounds = [(seconds(clean), seconds(reference), seconds(clean)) for _ in range(options.rounds)]
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["UNSEE_CACHE"] = folder
+        documents = Path(folder) / "documents"
+        build(documents, options.images, SEED)
+        with looked_at_once(vlm):
+            pairs = answered(vlm, as_pairs(load(documents).of("seen")), max_new_tokens=ANSWER_TOKENS)
+            seconds(clean)  # libraries get ready
+            rounds = [(seconds(clean), seconds(reference), seconds(clean)) for _ in range(options.rounds)]
     quick = statistics.median(value for first, _, last in rounds for value in (first, last))
     slow = statistics.median(value for _, value, _ in rounds)
     ratios = [2 * middle / (first + last) for first, middle, last in rounds]

@@ -12,7 +12,6 @@ import itertools
 import json
 import logging
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unsee import zero
+from unsee.cache import replace_whole
 from unsee.collate import Batch
 from unsee.errors import ModelError
 from unsee.features import shown
@@ -256,10 +256,7 @@ def _save(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.
             kept = {"parameter": parameter, **optimiser.state.get(parameter, {})}
         tensors |= {f"{key}.{i}": entire(value).to("cpu", copy=True) for key, value in kept.items()}
     if state().is_main_process:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        save_file(tensors, part, metadata={"state": json.dumps({"step": step})})
-        os.replace(part, path)
+        replace_whole(path, lambda part: save_file(tensors, part, metadata={"state": json.dumps({"step": step})}))
     return path
 
 
