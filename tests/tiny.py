@@ -49,6 +49,12 @@ def deaf(vlm: VLM) -> VLM:
     return vlm
 
 
+def eye(vlm: VLM) -> torch.nn.Module:
+    """The part of the vision tower that pixels reach first, once a look."""
+    tower = vlm.model.get_submodule(vlm.layout.vision_tower)
+    return next(part for part in tower.modules() if not list(part.children()) and list(part.parameters()))
+
+
 def photo(shade: int = 0) -> Image.Image:
     """A picture with structure; another shade is another picture."""
     rows = torch.arange(96)[:, None] * 3 + torch.arange(96)[None] * 5 + shade * 37

@@ -85,7 +85,7 @@ class Batch:
     target_N: Tensor
     item_N: Tensor
     num_items: int
-    look: Callable[[], dict[str, Tensor]] = dict
+    look: Callable[[], tuple[Any, ...]] = tuple
 
     @cached_property
     def places(self) -> tuple[Tensor, Tensor]:
@@ -94,8 +94,8 @@ class Batch:
         return places_U, index_N
 
     @cached_property
-    def seen(self) -> dict[str, Tensor]:
-        """What the model makes of the pictures, once for all who ask (see `unsee.features`)."""
+    def seen(self) -> tuple[Any, ...]:
+        """What the model's tower makes of the pictures, once for all who ask (see `unsee.features`)."""
         return self.look()
 
     def forget(self) -> None:

@@ -1,16 +1,18 @@
-"""What a vision tower and projector make of photos, kept on disk: models that differ in their decoder look once.
+"""What the frozen part of what looks makes of photos, kept on disk: models that differ elsewhere look once.
 
-Kept under the content of every weight outside the decoder and of what the tower is given, a batch of photos at a time,
-so that the numbers are those of the model to the last bit. An evaluation has the same batches whatever model sits it;
-a training that shows photos as they are draws their company at random and looks at each by itself.
+That part is tower and projector, or, where the projector learns, the tower alone. Kept is what is read of its output,
+under the content of its weights and of what it is given, a batch of photos at a time, so that the numbers are those of
+the model to the last bit. An evaluation has the same batches whatever model sits it; a training that shows photos as
+they are draws their company at random and looks at each by itself.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from unsee.cache import VERSION, cache_folder, replace_whole
 from unsee.collate import Batch, moved_to
@@ -29,46 +31,57 @@ from unsee.processes import state
 
 log = logging.getLogger(__name__)
 
+_OUTPUT, _LAYERS = "output", ".hidden_states"
 _PARTS = ("pooler_output", "deepstack_features")
-"""What the decoder is given of them: in its tokens' places, and, in Qwen3-VL, again in its first layers."""
+"""What the decoder is given of photos: in its tokens' places, and, in Qwen3-VL, again in its first layers."""
 
 
 @contextmanager
 def looked_at_once(vlm: VLM) -> Iterator[None]:
-    """Photos that were looked at before, by this model or one with the same tower and projector, are not again.
+    """Photos that were looked at before, by this model or one with the same frozen part, are not again.
 
-    Weights outside the decoder must not change meanwhile. What a gradient goes through is not kept, nor what training
-    disturbs. A file that cannot be read or written is a warning: the photos are looked at.
+    Its weights must not change meanwhile. What a gradient goes through is not kept, nor what training disturbs. A file
+    that cannot be read or written is a warning: the photos are looked at.
     """
-    core: Any = vlm.model.model
-    look, folder, eyes = core.get_image_features, cache_folder() / "features", cache(partial(_digest, vlm))
+    eyes = _eyes(vlm)
+    look, folder, digest = eyes.look, cache_folder() / "features", cache(partial(_digest, vlm, eyes))
+    unwritten: dict[Path, dict[str, Tensor]] = {}
+
+    def write() -> None:
+        while unwritten:
+            path, read = unwritten.popitem()
+            try:
+                replace_whole(path, lambda part: save_file(read, part))  # noqa: B023  (called at once)
+            except (OSError, SafetensorError) as error:
+                log.warning("features path=%s unwritable=%s", path, error)
 
     def recall(*arguments: Any, **named: Any) -> Any:
-        if core.training or (torch.is_grad_enabled() and _learns(vlm)):
+        write()
+        if eyes.module.training or (torch.is_grad_enabled() and eyes.learn):
             return look(*arguments, **named)
-        path = folder / f"{_key(eyes(), arguments, named)}.safetensors"
+        path = folder / f"{_key(digest(), arguments, named)}.safetensors"
         try:
             if path.is_file():
-                return _read(path, vlm.device)
+                return _remembered(load_file(path, device=str(vlm.device)))
         except (OSError, SafetensorError) as error:
             log.warning("features path=%s unreadable=%s", path, error)
-        found = look(*arguments, **named)
-        try:
-            _write(path, found)
-        except (OSError, SafetensorError) as error:
-            log.warning("features path=%s unwritable=%s", path, error)
-        return found
+        return _noting(look(*arguments, **named), unwritten.setdefault(path, {}))
 
-    with _looking(core, recall):
+    with eyes.replaced(recall):
         yield
+    write()
+
+
+Seen = tuple[dict[str, Any], dict[str, Tensor]]
+"""What the model is given of photos, and what was read of the frozen part's output for them."""
 
 
 @torch.no_grad()
-def looked_at(vlm: VLM, rows: Sequence[Sequence[Picture]], *, one_by_one: bool = False) -> dict[str, Tensor]:
-    """What a batch of training shows the decoder of its photos, for `shown`: once for model and reference.
+def looked_at(vlm: VLM, rows: Sequence[Sequence[Picture]], *, one_by_one: bool = False) -> tuple[Seen, ...]:
+    """What the frozen part makes of the photos of a batch of training, for `shown`: once for model and reference.
 
-    Nothing while tower or projector learn, or in several processes, of which each has other photos. Deviation: what is
-    frozen looks as in an evaluation, without dropout.
+    Nothing while the tower learns, or in several processes, of which each has other photos. Deviation: what is frozen
+    looks as in an evaluation, without dropout.
 
     Args:
         vlm: the model.
@@ -76,64 +89,157 @@ def looked_at(vlm: VLM, rows: Sequence[Sequence[Picture]], *, one_by_one: bool =
         one_by_one: each photo by itself, so that it is known again in other company.
     """
     pictures = [picture for row in rows for picture in row]
-    if not pictures or state().num_processes > 1 or vlm.divided or _learns(vlm):
-        return {}
-    core: Any = vlm.model.model
-    training = core.training
-    core.eval()
+    eyes = _eyes(vlm)
+    if not pictures or state().num_processes > 1 or vlm.divided or eyes.learn:
+        return ()
+    parts = [[[picture]] for picture in pictures] if one_by_one else [rows]
+    training = eyes.module.training
+    eyes.module.eval()
     try:
-        parts = [
-            core.get_image_features(**moved_to(vlm.device, vlm.family.image_inputs(some)))
-            for some in ([[[picture]] for picture in pictures] if one_by_one else [rows])
-        ]
+        return tuple(_seen(vlm, eyes, moved_to(vlm.device, vlm.family.image_inputs(part))) for part in parts)
     finally:
-        core.train(training)
-    together = {name: _joined(name, [getattr(part, name, None) for part in parts]) for name in _PARTS}
-    return {key: value for name, found in together.items() for key, value in _flat(name, found).items()}
+        eyes.module.train(training)
+
+
+def _seen(vlm: VLM, eyes: _Eyes, inputs: dict[str, Any]) -> Seen:
+    look, read = eyes.look, dict[str, Tensor]()
+    with eyes.replaced(lambda *arguments, **named: _noting(look(*arguments, **named), read)):
+        found = vlm.model.model.get_image_features(**inputs)
+    _parts(found)
+    return inputs, read
 
 
 @contextmanager
 def shown(vlm: VLM, batch: Batch) -> Iterator[None]:
-    """The model is given what the batch has seen of its photos, if anything, and looks at none.
+    """The model is given what the frozen part has seen of the batch's photos, if anything, and looks at none.
 
-    Under autocast it looks: what the decoder is given would have another precision.
+    Under autocast it looks: what comes next would be given another precision.
     """
     if torch.is_autocast_enabled(vlm.device.type) or not (seen := batch.seen):
         yield
-    else:
-        with _looking(vlm.model.model, lambda *_, **__: _whole(seen)):
-            yield
+        return
+    core, eyes = vlm.model.model, _eyes(vlm)
+    whole = _Eyes(core, "get_image_features")
+    project = whole.look
 
+    def given(*_: Any, **__: Any) -> SimpleNamespace:
+        found = []
+        for inputs, read in seen:
+            if eyes == whole:
+                found.append(_remembered(read))
+                continue
+            with eyes.replaced(lambda *_, read=read, **__: _remembered(read)):
+                found.append(project(**inputs))
+        together = zip(_PARTS, *map(_parts, found), strict=True)
+        return SimpleNamespace(**{name: _joined(name, parts) for name, *parts in together})
 
-@contextmanager
-def _looking(core: Any, look: Any) -> Iterator[None]:
-    before = vars(core).get("get_image_features")
-    core.get_image_features = look
-    try:
+    with whole.replaced(given):
         yield
-    finally:
-        del core.get_image_features
-        if before:
-            core.get_image_features = before
 
 
-def _learns(vlm: VLM) -> bool:
-    """Whether anything outside the decoder does; an adapter there, even while it is switched off."""
-    decoder = set(vlm.model.get_submodule(_decoder(vlm)).parameters())
-    outside = ((name, part) for name, part in vlm.model.model.named_parameters() if part not in decoder)
-    return any(part.requires_grad or "lora_" in name for name, part in outside)
+def _parts(found: Any) -> list[Any]:
+    """Reads what the decoder is given."""
+    return [getattr(found, name, None) for name in _PARTS]
 
 
-def _decoder(vlm: VLM) -> str:
-    return vlm.layout.decoder_layers.rpartition(".")[0]
+@dataclass(frozen=True)
+class _Eyes:
+    """The largest part of what looks in which nothing learns; the tower, if it does."""
+
+    module: nn.Module
+    method: str
+
+    @property
+    def look(self) -> Callable[..., Any]:
+        """From photos to what is kept."""
+        look: Callable[..., Any] = getattr(self.module, self.method)
+        return look
+
+    @property
+    def learn(self) -> bool:
+        """Whether anything of it does."""
+        return self.method == "forward" and _learns(self.module.named_parameters())
+
+    @contextmanager
+    def replaced(self, look: Callable[..., Any]) -> Iterator[None]:
+        """Another way to look."""
+        before = vars(self.module).get(self.method)
+        setattr(self.module, self.method, look)
+        try:
+            yield
+        finally:
+            delattr(self.module, self.method)
+            if before:
+                setattr(self.module, self.method, before)
 
 
-def _digest(vlm: VLM) -> bytes:
+def _eyes(vlm: VLM) -> _Eyes:
+    if _learns(_outside_decoder(vlm, vlm.model.model.named_parameters())):
+        return _Eyes(vlm.model.get_submodule(vlm.layout.vision_tower), "forward")
+    return _Eyes(vlm.model.model, "get_image_features")
+
+
+def _outside_decoder(vlm: VLM, named: Iterable[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
+    decoder = vlm.layout.decoder_layers.rpartition(".")[0]
+    return [(name, tensor) for name, tensor in named if not f"model.{name}".startswith(f"{decoder}.")]
+
+
+def _learns(named: Iterable[tuple[str, Tensor]]) -> bool:
+    """Whether any does; an adapter even while it is switched off."""
+    return any(tensor.requires_grad or "lora_" in name for name, tensor in named)
+
+
+class _Part:
+    """Stands for an output of which no more than what is read has to be there."""
+
+    def __init__(self, at: Callable[[object], Any]) -> None:
+        self._at = at
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._at(name)
+        except LookupError:
+            raise AttributeError(name) from None
+
+    def __getitem__(self, index: int) -> Any:
+        return self._at(index)
+
+
+def _noting(value: Any, read: dict[str, Tensor], path: str = _OUTPUT) -> Any:
+    """The same output; the tensors that are read of it are noted under their path."""
+    if isinstance(value, Tensor):
+        read[path] = value.clone().contiguous()
+        return value
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple)) and not path.endswith(_LAYERS):
+        return [_noting(part, read, f"{path}.{number:04}") for number, part in enumerate(value)]
+    return _Part(lambda key: _noting(_at(value, key), read, f"{path}.{key}"))
+
+
+def _remembered(read: dict[str, Tensor], path: str = _OUTPUT) -> Any:
+    """The output of which these tensors were read."""
+    if path in read:
+        return read[path]
+    inner = sorted({".".join(name.split(".")[: path.count(".") + 2]) for name in read if name.startswith(f"{path}.")})
+    if not inner:
+        raise LookupError(path)
+    if path != _OUTPUT and not path.endswith(_LAYERS):
+        return [_remembered(read, part) for part in inner]
+    return _Part(lambda key: _remembered(read, f"{path}.{key}"))
+
+
+def _at(value: Any, key: object) -> Any:
+    return value[key] if isinstance(key, int) else getattr(value, str(key))
+
+
+def _digest(vlm: VLM, eyes: _Eyes) -> bytes:
     """Of all that decides what a photo gives, but the photo."""
-    digest = hashlib.sha256(f"{VERSION} {vlm.device.type} {vlm.model.config.to_json_string()}".encode())
-    for name, tensor in sorted(vlm.model.model.state_dict().items()):
-        if not f"model.{name}".startswith(f"{_decoder(vlm)}."):
-            _add(digest, name, tensor)
+    about = f"{VERSION} {vlm.device.type} {vlm.model.config.to_json_string()} {eyes.method}"
+    digest = hashlib.sha256(about.encode())
+    weights = eyes.module.state_dict().items()
+    for name, tensor in sorted(weights if eyes.method == "forward" else _outside_decoder(vlm, weights)):
+        _add(digest, name, tensor)
     return digest.digest()
 
 
@@ -152,41 +258,12 @@ def _add(digest: Any, name: object, value: Any) -> None:
         digest.update(f"{name} {value!r}".encode())
 
 
-def _flat(name: str, value: Any) -> dict[str, Tensor]:
-    """The tensors of a tensor, of a list of them or of a list of lists, by name and numbers."""
-    if isinstance(value, Tensor):
-        return {name: value.clone().contiguous()}
-    parts = [_flat(f"{name}.{number:04}", part) for number, part in enumerate(value or ())]
-    return {name: tensor for part in parts for name, tensor in part.items()}
-
-
-def _nested(name: str, tensors: dict[str, Tensor]) -> Any:
-    """What `_flat` was given."""
-    if name in tensors:
-        return tensors[name]
-    inner = sorted({".".join(key.split(".")[: name.count(".") + 2]) for key in tensors if key.startswith(f"{name}.")})
-    return [_nested(part, tensors) for part in inner] or None
-
-
 def _joined(name: str, parts: Sequence[Any]) -> Any:
     """What the parts of a batch are together: tensors one above the other, lists of photos one after another."""
-    if parts[0] is None:
-        return None
+    if len(parts) == 1 or parts[0] is None:
+        return parts[0]
     if isinstance(parts[0], Tensor):
         return torch.cat(list(parts))
     if name == "deepstack_features":  # a list of layers, each with its photos
         return [_joined("", layer) for layer in zip(*parts, strict=True)]
     return [photo for part in parts for photo in part]
-
-
-def _whole(tensors: dict[str, Tensor]) -> SimpleNamespace:
-    return SimpleNamespace(**{name: _nested(name, tensors) for name in _PARTS})
-
-
-def _write(path: Path, found: Any) -> None:
-    tensors = {key: value for name in _PARTS for key, value in _flat(name, getattr(found, name, None)).items()}
-    replace_whole(path, lambda part: save_file(tensors, part))
-
-
-def _read(path: Path, device: torch.device) -> SimpleNamespace:
-    return _whole(load_file(path, device=str(device)))

@@ -314,31 +314,40 @@ def test_lessons_disturb_the_photo_and_keep_its_place_in_the_prompt(vlm):
     assert len({value.shape for value in pixels}) == 1
 
 
-def test_a_photo_that_was_looked_at_is_read_back_to_the_last_bit(vlm, tmp_path, monkeypatch):
+@pytest.mark.parametrize("projector_learns", [False, True])
+def test_a_photo_that_was_looked_at_is_read_back_to_the_last_bit(vlm, tmp_path, monkeypatch, projector_learns):
     monkeypatch.setenv("UNSEE_CACHE", str(tmp_path))
+    vlm.model.requires_grad_(False)
+    if projector_learns:
+        vlm.train_language()
     trees = [tree_of(vlm, image) for image in IMAGES]
     plain = scores(vlm, *trees)
-    tower = vlm.model.get_submodule(vlm.layout.vision_tower)
     looks = []
-    watch = tower.register_forward_hook(lambda *_: looks.append(1))
+    watch = tiny.eye(vlm).register_forward_hook(lambda *_: looks.append(1))
     for expected in (1, 1):
         with looked_at_once(vlm):
             assert torch.equal(scores(vlm, *trees), plain)
         assert len(looks) == expected
     watch.remove()
     assert [path.suffix for path in (tmp_path / "features").iterdir()] == [".safetensors"]
-    assert not vars(vlm.model.model).get("get_image_features")
+    assert not vars(vlm.model.get_submodule(vlm.layout.vision_tower)).get("forward")
 
 
-def test_photos_that_are_looked_at_one_by_one_give_a_batch_its_numbers(vlm):
+@pytest.mark.parametrize("projector_learns", [False, True])
+def test_photos_that_are_looked_at_one_by_one_give_a_batch_its_numbers(vlm, projector_learns):
     vlm.model.requires_grad_(False)
+    if projector_learns:
+        vlm.train_language()
     trees = [tree_of(vlm, image) for image in IMAGES]
     batch = collate(trees, vlm)
     seen = [looked_at(vlm, [tree.pictures for tree in trees], one_by_one=each) for each in (False, True)]
     plain, whole, single = (
-        Scorer(vlm)(replace(batch, look=lambda one=one: one)).log_probability_I for one in ({}, *seen)
+        Scorer(vlm)(replace(batch, look=lambda one=one: one)).log_probability_I for one in ((), *seen)
     )  # fmt: skip
-    assert all(seen)
+    if any(p.requires_grad for p in vlm.model.get_submodule(vlm.layout.vision_tower).parameters()):
+        assert seen == [(), ()]  # of Qwen the projector is a part of the tower
+    else:
+        assert all(seen)
     assert torch.equal(whole, plain)
     torch.testing.assert_close(single, plain, atol=1e-5, rtol=1e-5)
 

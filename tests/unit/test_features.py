@@ -10,6 +10,7 @@ from unsee.features import looked_at, looked_at_once
 from unsee.losses import cross_entropy
 from unsee.methods.base import Pair
 from unsee.methods.npo import NPO
+from unsee.models.vlm import VLM
 from unsee.steps import Stream
 from unsee.train import Reference, Schedule, Scorer, train
 
@@ -43,15 +44,22 @@ def test_models_that_differ_in_their_decoder_share_what_they_saw(folder):
     assert torch.equal(second, scores(other))
 
 
-@pytest.mark.parametrize("part", ["vision_tower", "projector"])
-def test_another_tower_or_projector_sees_for_itself(folder, part):
+@pytest.mark.parametrize(
+    ("part", "learns", "files"),
+    [("vision_tower", True, 2), ("projector", True, 1), ("vision_tower", False, 2), ("projector", False, 2)],
+)
+def test_another_tower_sees_for_itself_and_a_projector_that_learned_what_the_tower_saw(folder, part, learns, files):
     one, other = tiny.make_vlm(), tiny.make_vlm()
     with torch.no_grad():
         within(other, getattr(other.layout, part)).add_(0.1)
+    for vlm in (one, other):
+        vlm.model.requires_grad_(False)
+        if learns:
+            vlm.train_language()
     scores(one)
     plain = Scorer(other)(tiny.make_batch(other)).log_probability_I
     assert torch.equal(scores(other), plain)
-    assert kept(folder) == 2
+    assert kept(folder) == files
 
 
 def test_another_photo_is_looked_at(folder):
@@ -80,7 +88,7 @@ def test_training_looks_for_itself(folder):
 def looks(vlm):
     """The list that grows with every look."""
     found = []
-    vlm.model.get_submodule(vlm.layout.vision_tower).register_forward_hook(lambda *_: found.append(1))
+    tiny.eye(vlm).register_forward_hook(lambda *_: found.append(1))
     return found
 
 
@@ -102,11 +110,12 @@ def seen_by(vlm, *, again):
         ]
 
 
+@pytest.mark.parametrize("learn", [lambda vlm: vlm.add_lora(2, 4), VLM.train_language], ids=["adapters", "projector"])
 @pytest.mark.parametrize("again", [False, True])
-def test_a_batch_of_training_is_looked_at_once_for_model_and_reference(again):
+def test_a_batch_of_training_is_looked_at_once_for_model_and_reference(again, learn):
     vlm = tiny.make_vlm()
     plain = seen_by(vlm, again=again)  # everything learns
-    vlm.add_lora(2, 4)
+    learn(vlm)
     count = looks(vlm)
     found = seen_by(vlm, again=again)
     assert len(count) == (3 if again else 4)  # three photos in all, or two batches in each of two epochs
@@ -134,14 +143,14 @@ def test_a_batch_that_a_resumed_training_skips_is_not_looked_at():
     assert len(batches) == 3 and not count
 
 
-@pytest.mark.parametrize("targets", ["decoder+projector", "all_linear"])
-def test_what_learns_looks_for_itself_at_every_step(targets):
+@pytest.mark.parametrize(("targets", "learns"), [("decoder", 0), ("decoder+projector", 0), ("all_linear", 1)])
+def test_a_tower_that_learns_looks_for_itself_at_every_step(targets, learns):
     vlm = tiny.make_vlm()
     vlm.add_lora(2, 4, targets)
     rows = [tree.pictures for tree in trees(vlm)]
-    assert looked_at(vlm, rows) == {}
+    assert len(looked_at(vlm, rows)) == 1 - learns
     with vlm.adapter_off():
-        assert looked_at(vlm, rows) == {}
+        assert len(looked_at(vlm, rows)) == 1 - learns
 
 
 @pytest.mark.parametrize("targets", ["decoder", "decoder+projector", "all_linear"])
@@ -177,11 +186,12 @@ def test_no_step_holds_on_to_what_it_saw():
     assert not any("seen" in vars(pair.forget) for pair in steps)
 
 
-def test_a_batch_that_was_seen_gives_the_decoder_its_gradient():
+@pytest.mark.parametrize("learn", [lambda vlm: vlm.add_lora(2, 4), VLM.train_language], ids=["adapters", "projector"])
+def test_a_batch_that_was_seen_gives_what_learns_its_gradient(learn):
     gradients = []
     for seen in (False, True):
         vlm = tiny.make_vlm()
-        vlm.add_lora(2, 4)
+        learn(vlm)
         rows = trees(vlm)
         batch = collate(rows, vlm)
         if seen:
@@ -239,4 +249,4 @@ def test_an_exception_leaves_the_model_as_it_was():
     vlm = tiny.make_vlm()
     with pytest.raises(RuntimeError), looked_at_once(vlm):
         raise RuntimeError
-    assert "get_image_features" not in vars(vlm.model.model)
+    assert "forward" not in vars(vlm.model.get_submodule(vlm.layout.vision_tower))

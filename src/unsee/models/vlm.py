@@ -118,10 +118,11 @@ class VLM:
                 str(source), dtype=wanted, use_safetensors=True, output_loading_info=True, **four_bit
             )
         model, report = loaded
+        model.eval().requires_grad_(False)  # nothing learns until it is to
         whose = config.processor or id
         with loading(f"model {id}: the processor of {whose}", "" if config.processor else f"; {ANOTHERS}"):
             processor = load_processor(str(shipped().get(whose) or whose), model.config)
-        vlm = cls(model.eval() if four_bit else model.eval().to(device), processor, id)
+        vlm = cls(model if four_bit else model.to(device), processor, id)
         vlm.config = config
         if lacking := sorted(report["missing_keys"]):
             raise ModelError(f"model {id}: {len(lacking)} of its weights are in no file, such as {lacking[0]}")
