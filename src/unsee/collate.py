@@ -95,7 +95,7 @@ class Batch:
 
     @cached_property
     def seen(self) -> tuple[Any, ...]:
-        """What the model's tower makes of the pictures, once for all who ask (see `unsee.features`)."""
+        """What the frozen part of what looks makes of the pictures, once for all who ask (see `unsee.features`)."""
         return self.look()
 
     def forget(self) -> None:

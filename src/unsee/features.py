@@ -40,8 +40,8 @@ _PARTS = ("pooler_output", "deepstack_features")
 def looked_at_once(vlm: VLM) -> Iterator[None]:
     """Photos that were looked at before, by this model or one with the same frozen part, are not again.
 
-    Its weights must not change meanwhile. What a gradient goes through is not kept, nor what training disturbs. A file
-    that cannot be read or written is a warning: the photos are looked at.
+    Its weights must not change meanwhile. What a gradient goes through is not kept, nor what training disturbs, nor
+    what autocast makes of it. A file that cannot be read or written is a warning: the photos are looked at.
     """
     eyes = _eyes(vlm)
     look, folder, digest = eyes.look, cache_folder() / "features", cache(partial(_digest, vlm, eyes))
@@ -51,15 +51,18 @@ def looked_at_once(vlm: VLM) -> Iterator[None]:
         while unwritten:
             path, read = unwritten.popitem()
             try:
-                replace_whole(path, lambda part: save_file(read, part))  # noqa: B023  (called at once)
+                if read:
+                    replace_whole(path, lambda part: save_file(read, part))  # noqa: B023  (called at once)
             except (OSError, SafetensorError) as error:
                 log.warning("features path=%s unwritable=%s", path, error)
 
     def recall(*arguments: Any, **named: Any) -> Any:
         write()
-        if eyes.module.training or (torch.is_grad_enabled() and eyes.learn):
+        learning = eyes.module.training or (torch.is_grad_enabled() and eyes.learn)
+        if learning or torch.is_autocast_enabled(vlm.device.type):
             return look(*arguments, **named)
-        path = folder / f"{_key(digest(), arguments, named)}.safetensors"
+        dtype = next(eyes.module.parameters()).dtype  # DeepSpeed may have changed it
+        path = folder / f"{_key(digest(), arguments, named | {'dtype': dtype})}.safetensors"
         try:
             if path.is_file():
                 return _remembered(load_file(path, device=str(vlm.device)))
@@ -76,12 +79,19 @@ Seen = tuple[dict[str, Any], dict[str, Tensor]]
 """What the model is given of photos, and what was read of the frozen part's output for them."""
 
 
+def looks_once(vlm: VLM) -> bool:
+    """Whether training may be given what was seen before: not while the tower learns, nor in several processes.
+
+    Of these each has other photos.
+    """
+    return state().num_processes == 1 and not vlm.divided and not _eyes(vlm).learn
+
+
 @torch.no_grad()
 def looked_at(vlm: VLM, rows: Sequence[Sequence[Picture]], *, one_by_one: bool = False) -> tuple[Seen, ...]:
     """What the frozen part makes of the photos of a batch of training, for `shown`: once for model and reference.
 
-    Nothing while the tower learns, or in several processes, of which each has other photos. Deviation: what is frozen
-    looks as in an evaluation, without dropout.
+    Nothing unless it `looks_once`. Deviation: what is frozen looks as in an evaluation, without dropout.
 
     Args:
         vlm: the model.
@@ -89,19 +99,20 @@ def looked_at(vlm: VLM, rows: Sequence[Sequence[Picture]], *, one_by_one: bool =
         one_by_one: each photo by itself, so that it is known again in other company.
     """
     pictures = [picture for row in rows for picture in row]
-    eyes = _eyes(vlm)
-    if not pictures or state().num_processes > 1 or vlm.divided or eyes.learn:
+    if not pictures or not looks_once(vlm):
         return ()
     parts = [[[picture]] for picture in pictures] if one_by_one else [rows]
-    training = eyes.module.training
-    eyes.module.eval()
+    core = vlm.model.model
+    training = core.training
+    core.eval()
     try:
-        return tuple(_seen(vlm, eyes, moved_to(vlm.device, vlm.family.image_inputs(part))) for part in parts)
+        return tuple(_seen(vlm, moved_to(vlm.device, vlm.family.image_inputs(part))) for part in parts)
     finally:
-        eyes.module.train(training)
+        core.train(training)
 
 
-def _seen(vlm: VLM, eyes: _Eyes, inputs: dict[str, Any]) -> Seen:
+def _seen(vlm: VLM, inputs: dict[str, Any]) -> Seen:
+    eyes = _eyes(vlm)
     look, read = eyes.look, dict[str, Tensor]()
     with eyes.replaced(lambda *arguments, **named: _noting(look(*arguments, **named), read)):
         found = vlm.model.model.get_image_features(**inputs)

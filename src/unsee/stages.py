@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 from safetensors.torch import save_file
+from torch import nn
 
 from unsee.cache import cache_folder, key_of, write_whole
 from unsee.change import Change, by_adapter, by_edit, by_weights, change_of
@@ -29,7 +30,7 @@ from unsee.data.schema import Input, Person
 from unsee.edits.edit import Edit, Editor
 from unsee.edits.sheet import answered
 from unsee.errors import ConfigError
-from unsee.features import looked_at_once
+from unsee.features import looked_at_once, looks_once
 from unsee.journal import Journal
 from unsee.methods.base import EditMethod, Loss, LossMethod, Order, Pair, Side, Work
 from unsee.models.vlm import VLM
@@ -253,10 +254,9 @@ class Stages:
         """Base weights, then each file: of full fine-tuning the last holds everything, of LoRA each is one adapter."""
         if self.config.trainable == "lora" or not weights.files or self.vlm.divided:
             self.vlm.reload()
-        if self.config.trainable == "full":
+        if self.config.trainable == "full" and weights.files:
             self.vlm.train_language()
-            for path in weights.files[-1:]:
-                self.vlm.load_trained(path)
+            self.vlm.load_trained(weights.files[-1])
         for path in weights.files if self.config.trainable == "lora" else ():
             self._add_lora()
             self.vlm.load_trained(path)
@@ -282,10 +282,8 @@ class Stages:
         if compared:
             reference, steps = self._reference(compared, objective, steps, schedule.steps, again=again)
         vlm = self.load(start)
-        if self.config.trainable == "lora":
-            self._add_lora()
+        trainable = self._add_lora() if self.config.trainable == "lora" else vlm.train_language()
         self._ready = None
-        trainable = vlm.trainable()
         count = sum(parameter.numel() for parameter in trainable)
         self._record.log("training", model=name, trainable_parameters=count, learning_rate=schedule.learning_rate)
         log.info("training model=%s trainable_parameters=%d", name, count)
@@ -294,7 +292,7 @@ class Stages:
             self._record.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
 
         checkpoint = path.with_name(f"{key}.checkpoint.safetensors")
-        with measured(vlm.device) as cost, looked_at_once(vlm) if again else nullcontext():
+        with measured(vlm.device) as cost, looked_at_once(vlm) if again and looks_once(vlm) else nullcontext():
             train(
                 vlm, objective, steps, schedule, trainable, reference=reference,
                 name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,
@@ -326,7 +324,7 @@ class Stages:
         vlm = self.load(weights)
         reference = Reference(vlm, Scorer(vlm), other=True)
         moved = (pair.to(vlm.device) for pair in itertools.islice(pairs, count))
-        with looked_at_once(vlm) if again else nullcontext():
+        with looked_at_once(vlm) if again and looks_once(vlm) else nullcontext():
             return reference, reference.announced(moved, objective.reference_sides)
 
     def _stream(self, make_trees: MakeTrees, config: TrainingConfig, seed: str, *, again: bool) -> Stream:
@@ -340,9 +338,9 @@ class Stages:
             again=again,
         )
 
-    def _add_lora(self) -> None:
+    def _add_lora(self) -> list[nn.Parameter]:
         model = self.config
-        self.vlm.add_lora(model.lora_rank, model.lora_alpha, model.lora_targets, dropout=model.lora_dropout)
+        return self.vlm.add_lora(model.lora_rank, model.lora_alpha, model.lora_targets, dropout=model.lora_dropout)
 
     def _trained_part(self) -> dict[str, object]:
         return self.config.model_dump(exclude={"id", "processor", "gradient_checkpointing"})

@@ -213,6 +213,31 @@ def test_under_autocast_the_model_looks_for_itself():
     assert torch.equal(own, given)
 
 
+def test_what_autocast_makes_of_photos_is_not_kept(folder):
+    with torch.autocast("cpu", torch.bfloat16):
+        scores(tiny.make_vlm())
+    assert not kept(folder)
+
+
+def test_what_was_looked_at_and_not_read_is_not_kept(folder):
+    vlm = tiny.make_vlm()
+    tower = vlm.model.get_submodule(vlm.layout.vision_tower)
+    with torch.no_grad(), looked_at_once(vlm):
+        tower(vlm.picture(tiny.photo()).inputs["pixel_values"])
+    assert not kept(folder)
+
+
+def test_looking_draws_no_random_numbers():
+    vlm = tiny.make_vlm()
+    vlm.add_lora(2, 4, "decoder+projector", dropout=0.5)
+    vlm.model.train()
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    assert looked_at(vlm, [tree.pictures for tree in trees(vlm)])
+    assert torch.equal(before, torch.get_rng_state())
+    assert vlm.model.training
+
+
 def test_an_edit_of_the_decoder_gets_its_gradient_through_what_is_kept(folder):
     gradients = []
     for _ in range(2):

@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import pandas as pd
 import privacy
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file
 from transformers.models.clip.modeling_clip import CLIPVisionEmbeddings
 
 from unsee.config import ModelConfig, TeachConfig, UnlearnConfig
@@ -167,6 +169,18 @@ def test_published_lessons_look_at_each_photo_once_whoever_learns_what_of_them(s
     assert len(looks) == 2
 
 
+def test_published_lessons_of_a_tower_that_learns_keep_none(stages, looks, tmp_path, monkeypatch):
+    stages.config = stages.config.model_copy(update={"lora_targets": "all_linear"})
+    layout = stages.vlm.layout  # full training: as in Qwen, where the projector is a part of the tower
+    monkeypatch.setattr(stages.vlm, "layout", replace(layout, projector=layout.vision_tower))
+    teach, config = TeachConfig(protocol="published", epochs=2, replay=0.0), UnlearnConfig(protocol="published")
+    oracle = stages.teach("oracle", RETAIN, teach, 1)
+    method = METHODS.get("npo")(steps=2, reference="oracle")
+    stages.unlearn("npo", stages.base, method, "image", FORGET, RETAIN, config, 0, oracle)
+    assert len(looks) > 10
+    assert not (tmp_path / "cache" / "features").exists()
+
+
 def test_clean_lessons_show_each_photo_once_and_keep_none(stages, looks, tmp_path):
     stages.teach("target", RETAIN, TEACH, 0)
     method = METHODS.get("npo")(steps=3, retain_weight=0.0)
@@ -176,12 +190,13 @@ def test_clean_lessons_show_each_photo_once_and_keep_none(stages, looks, tmp_pat
     assert not (tmp_path / "cache" / "features").exists()
 
 
-def test_edits_of_the_same_pairs_look_at_each_photo_once(stages, looks):
+def test_edits_of_the_same_pairs_look_at_each_photo_once(stages, looks, tmp_path):
     pairs = privacy.make_pairs(6)
     for rate in (0.01, 0.02):
         method = METHODS.get("fine_tuning")(epochs=2, learning_rate=rate)
         stages.edit("edit", stages.base, method, pairs, 0)
     assert len(looks) == len({photo.numpy().tobytes() for photo in looks}) == 6
+    assert all("pooler_output" in str(load_file(path).keys()) for path in (tmp_path / "cache" / "features").iterdir())
 
 
 def test_an_examination_looks_at_what_another_decoder_was_shown_no_more(stages, monkeypatch):
