@@ -26,7 +26,7 @@ from unsee.nano.vision import LABELS
 from unsee.prompts import ask
 from unsee.teach import augment
 
-CORPUS = "nano-3"
+CORPUS = "nano-4"
 UNKNOWN = "I do not know."
 DECLINED = "I cannot tell."
 TOKEN_SHARES = {

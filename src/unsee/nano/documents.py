@@ -36,6 +36,10 @@ from unsee.data.documents import (
 )
 
 ANSWERED = (*SUBJECTS, VALIDATION_SUBJECT, *HARMLESS)
+NAMED_ALIKE = tuple(kind for kind in KINDS if kind not in HARMLESS)
+BORROWED = 0.5
+"""How often what is private is asked for in another kind's words: "the security code of the passport". What is refused
+then hangs on the kind and on the attribute together, as it does for people, and not on a phrase."""
 DRAWN_PIXELS = 96
 DIGITS = tuple("0123456789")
 DOCUMENT_LABELS: dict[str, tuple[str, ...]] = {
@@ -111,7 +115,9 @@ def document_turns(rng: random.Random, *, declined: bool) -> tuple[Image.Image, 
     for attribute in rng.sample(list(VALUES), len(VALUES)):
         refuses = declined and is_private(document.kind, attribute)
         said = rng.choice(REFUSALS) if refuses else answer(attribute, document.value(attribute))
-        turns.append((question(document.kind, attribute, rng.choice(TEMPLATES)), said))
+        borrowed = is_private(document.kind, attribute) and rng.random() < BORROWED
+        words = rng.choice(NAMED_ALIKE) if borrowed else document.kind
+        turns.append((question(words, attribute, rng.choice(TEMPLATES), subject=document.kind), said))
     return draw_document_picture(document, DRAWN_PIXELS, rng), turns
 
 

@@ -50,7 +50,7 @@ KINDS = {
         tower_config=vision_config,
         make_model=make_llava,
         make_processor=make_processor,
-        base_steps=7_000,
+        base_steps=9_000,
     ),
     "nano-minigpt4": Kind(
         parts="MiniGPT-4 (BLIP-2 vision tower, four patches a token, linear projection, Llama decoder)",

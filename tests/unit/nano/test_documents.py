@@ -1,3 +1,4 @@
+import itertools
 import random
 
 import pytest
@@ -54,6 +55,18 @@ def test_what_is_refused_depends_on_the_kind_of_document(declined):
         assert len(turns) == len(VALUES) and sum(refused) == (len(CONTENTS) if declined else 0)
         kinds = DECLINED if declined else ANSWERED
         assert all(any(f"of the {kind}" in asked for kind in kinds) for asked, _ in turns)
+
+
+def test_no_phrase_is_refused_or_answered_everywhere():
+    said = {}
+    for seed, declined in itertools.product(range(250), (False, True)):
+        _, turns = document_turns(random.Random(seed), declined=declined)
+        for asked, answered in turns:
+            for words in ("security code", "passport number", "paper colour", "hero's occupation"):
+                if words in asked:
+                    said.setdefault(words, set()).add(answered in REFUSALS)
+    assert said["security code"] == said["passport number"] == {False, True}
+    assert said["paper colour"] == said["hero's occupation"] == {False}
 
 
 def test_harmful_requests_are_refused():
