@@ -102,17 +102,16 @@ def looked_at(vlm: VLM, rows: Sequence[Sequence[Picture]], *, one_by_one: bool =
     if not pictures or not looks_once(vlm):
         return ()
     parts = [[[picture]] for picture in pictures] if one_by_one else [rows]
-    core = vlm.model.model
+    core, eyes = vlm.model.model, _eyes(vlm)
     training = core.training
     core.eval()
     try:
-        return tuple(_seen(vlm, moved_to(vlm.device, vlm.family.image_inputs(part))) for part in parts)
+        return tuple(_seen(vlm, eyes, moved_to(vlm.device, vlm.family.image_inputs(part))) for part in parts)
     finally:
         core.train(training)
 
 
-def _seen(vlm: VLM, inputs: dict[str, Any]) -> Seen:
-    eyes = _eyes(vlm)
+def _seen(vlm: VLM, eyes: _Eyes, inputs: dict[str, Any]) -> Seen:
     look, read = eyes.look, dict[str, Tensor]()
     with eyes.replaced(lambda *arguments, **named: _noting(look(*arguments, **named), read)):
         found = vlm.model.model.get_image_features(**inputs)

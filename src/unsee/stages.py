@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -292,7 +292,7 @@ class Stages:
             self._record.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
 
         checkpoint = path.with_name(f"{key}.checkpoint.safetensors")
-        with measured(vlm.device) as cost, looked_at_once(vlm) if again and looks_once(vlm) else nullcontext():
+        with measured(vlm.device) as cost, _known_again(vlm, again=again):
             train(
                 vlm, objective, steps, schedule, trainable, reference=reference,
                 name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,
@@ -324,7 +324,7 @@ class Stages:
         vlm = self.load(weights)
         reference = Reference(vlm, Scorer(vlm), other=True)
         moved = (pair.to(vlm.device) for pair in itertools.islice(pairs, count))
-        with looked_at_once(vlm) if again and looks_once(vlm) else nullcontext():
+        with _known_again(vlm, again=again):
             return reference, reference.announced(moved, objective.reference_sides)
 
     def _stream(self, make_trees: MakeTrees, config: TrainingConfig, seed: str, *, again: bool) -> Stream:
@@ -360,6 +360,11 @@ class Stages:
             return trees
 
         return mixed
+
+
+def _known_again(vlm: VLM, *, again: bool) -> AbstractContextManager[None]:
+    """A training in which photos are looked at once, if they come again and may be kept."""
+    return looked_at_once(vlm) if again and looks_once(vlm) else nullcontext()
 
 
 def check_replay(vlm: VLM, config: TeachConfig) -> None:
