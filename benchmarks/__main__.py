@@ -180,7 +180,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="nano", help="a shipped model's name, a folder or a hub name")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of measurements of every work")
-    parser.add_argument("--people", type=int, default=20, help=f"of whom {PERCENT} %% are forgotten, half asked about")
+    parser.add_argument("--people", type=int, default=40, help=f"of whom {PERCENT} %% are forgotten, half asked about")
     parser.add_argument("--celebrities", type=int, default=2)
     parser.add_argument("--pictures", type=int, default=3, help="of the Neural Gate edit, five pairs each")
     parser.add_argument("--only", nargs="+", default=(), metavar="WORK", help="by their short names")

@@ -20,7 +20,7 @@ from unsee.data.builder import build
 
 PEOPLE, QUESTIONS, IMAGE_PIXELS, WIDTHS = (3, 6, 12), (4, 8, 16), (32, 64, 128), (96, 192, 384)
 FEW, USUAL = 3, 8
-SHOWN = 20  # of whom three are forgotten: two of them serve as shots for the third
+SHOWN, STAYING = 40, 6  # six are forgotten; of either six, one or two serve as shots for the others
 PATCH = 8
 NEW_TOKENS = 8
 PANEL, MARGIN, GAP = 180.0, 46.0, 30.0
@@ -57,7 +57,7 @@ def _sizes(folder: Path) -> Iterator[tuple[str, int, str, Material]]:
     for questions in QUESTIONS:
         yield "questions a person", questions, "evaluate-clean", replace(few, questions=questions)
     short = replace(few, max_new_tokens=NEW_TOKENS)
-    shown = replace(_of(folder, SHOWN), retain=FEW, max_new_tokens=NEW_TOKENS)
+    shown = replace(_of(folder, SHOWN), retain=STAYING, max_new_tokens=NEW_TOKENS)
     for pixels in IMAGE_PIXELS:
         model, tokens = str(save_model(folder / f"pixels-{pixels}", pixels=pixels)), (pixels // PATCH) ** 2
         yield "image tokens", tokens, "evaluate-clean", replace(short, model=model)

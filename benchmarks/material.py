@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from PIL import Image
 
 from unsee.config import EvaluationConfig
@@ -58,7 +59,7 @@ class Material:
         retain: retained people, at most.
         celebrities: celebrities, at most.
         questions: evaluation questions of each person, at most.
-        lessons: training questions of each person, at most; steps of four and of twelve divide the default.
+        lessons: training questions of each person, at most; a step's four divide the default.
         kept: people of either side of an epoch of unlearning, at most.
         pictures: pictures of the Neural Gate edit, each with five pairs.
         max_new_tokens: longest written answer; None for the protocol's own.
@@ -71,7 +72,7 @@ class Material:
     celebrities: int = 4
     questions: int = 18
     lessons: int = 24
-    kept: int = 2
+    kept: int = 3
     pictures: int = 3
     max_new_tokens: int | None = None
 
@@ -153,7 +154,7 @@ class Material:
 
 
 def warm_up(vlm: VLM) -> None:
-    """One question and one adapter, so that neither side pays for what libraries do at the first call."""
+    """One question and one step of training, so that neither side pays for what libraries do at the first call."""
     from unsee.generate import Group
 
     (prompt,) = vlm.prompt_ids(["Who?"])
@@ -162,7 +163,14 @@ def warm_up(vlm: VLM) -> None:
     vlm.model.generate(
         input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], do_sample=False, max_new_tokens=2
     )
-    vlm.add_lora(1, 1, "all_linear")
+    optimiser = torch.optim.AdamW(vlm.add_lora(1, 1, "all_linear"), fused=True)
+    text = f"{vlm.family.placeholder} Who?"
+    shown = vlm.processor(images=[[Image.new("RGB", (64, 64))]], text=[text], return_tensors="pt").to(vlm.device)  # type: ignore[operator]
+    labels = shown["input_ids"].masked_fill(shown["input_ids"] == vlm.family.image_token, -100)
+    vlm.model.train()
+    vlm.model(**shown, labels=labels).loss.backward()
+    optimiser.step()
+    vlm.model.eval()
     vlm.model = vlm.adapter.unload()  # type: ignore[union-attr]
     vlm.adapter = None
 

@@ -6,8 +6,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from torch.nn import Parameter
+
 from benchmarks.published.evaluation import Said
-from benchmarks.published.unlearning import ALPHA, BETA, RANK, RATE
+from benchmarks.published.unlearning import BETA, RATE
 from unsee.config import EvaluationConfig
 from unsee.data.schema import Benchmark, Person
 from unsee.evaluate import Exam
@@ -43,14 +45,15 @@ def evaluate(vlm: VLM, benchmark: Benchmark, config: EvaluationConfig) -> dict[s
     return {id: (text, [score / length for score, length in scores]) for id, (text, scores) in said.items()}
 
 
-def epoch(vlm: VLM, name: str, people: Mapping[Side, Sequence[Person]], questions: int) -> list[float]:
+def epoch(
+    vlm: VLM, trainable: Sequence[Parameter], name: str, people: Mapping[Side, Sequence[Person]], questions: int
+) -> list[float]:
     """The same steps on the same examples, those of a step in one row under their photo.
 
     Returns:
         The cross-entropy of every step whose method names it.
     """
     method = METHODS[name]
-    trainable = vlm.add_lora(RANK, ALPHA, "all_linear")
     streams = {
         side: Stream(
             make_trees=Lessons(vlm, people[side], ("image",), questions, "published").trees, vlm=vlm, seed=side,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import shutil
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import Parameter
 
 from benchmarks import ours
 from benchmarks.material import Material
@@ -49,7 +51,7 @@ UNLEARNING = {
     "kl_minimisation": "KL minimisation",
     "npo": "NPO",
 }
-QUESTIONS_A_STEP = {"": 4, "-12": 12}
+QUESTIONS_A_STEP = {"": 4, "-24": 24}  # the published batch, and all that is asked about a person
 FEW = 3
 SIDES: tuple[Side, ...] = ("forget", "retain")
 UNEQUAL = ("kl_minimisation",)  # the published divergence counts padding and placeholders: its second pass differs
@@ -139,9 +141,11 @@ def _telling(said: Any) -> Tell:
 def _epoch_published(method: str, questions: int, material: Material) -> Done:
     vlm = material.load()
     steps = {side: material.steps(vlm, side, questions) for side in SIDES}
+    before = copy.deepcopy(vlm.model) if method in unlearning.SECOND else None
+    trainable = _adapters(vlm)
 
     def epoch() -> Tell:
-        seen = unlearning.epoch(vlm, method, steps["forget"], steps["retain"])
+        seen = unlearning.epoch(vlm, trainable, before, method, steps["forget"], steps["retain"])
         return partial(_learned, vlm, method, seen[: len(steps["forget"])] if method in UNEQUAL else seen, steps)
 
     return epoch
@@ -151,7 +155,13 @@ def _epoch_ours(method: str, questions: int, material: Material) -> Done:
     vlm = material.load()
     people = {side: material.people(side) for side in SIDES}
     steps = {side: material.steps(vlm, side, questions) for side in SIDES}
-    return lambda: partial(_learned, vlm, method, ours.epoch(vlm, method, people, questions), steps)
+    trainable = _adapters(vlm)
+    return lambda: partial(_learned, vlm, method, ours.epoch(vlm, trainable, method, people, questions), steps)
+
+
+def _adapters(vlm: VLM) -> list[Parameter]:
+    """The same on both sides, made before the clock starts."""
+    return vlm.add_lora(unlearning.RANK, unlearning.ALPHA, "all_linear")
 
 
 def _learned(vlm: VLM, method: str, seen: list[float], steps: Mapping[Side, Steps]) -> dict[str, list[float]]:

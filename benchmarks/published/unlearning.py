@@ -21,17 +21,19 @@ Steps = Sequence[Sequence[Example]]
 """The examples of each step of a pass, in their order."""
 
 
-def epoch(vlm: VLM, method: str, forget: Steps, retain: Steps) -> list[float]:
+def epoch(
+    vlm: VLM, trainable: Sequence[nn.Parameter], before: nn.Module | None, method: str, forget: Steps, retain: Steps
+) -> list[float]:
     """A pass over the people to forget, and for the methods with a retain term a pass over all others after it.
 
     The gradient of a step of more than four examples is added up from batches of four, each by its share of the tokens.
-    The rate falls in equal steps; with a retain term it is constant.
+    The rate falls in equal steps; with a retain term it is constant. A method in `SECOND` takes a copy of the model
+    as it was `before` adapters for its second.
 
     Returns:
         The cross-entropy of every step.
     """
-    second = copy.deepcopy(vlm.model).eval() if method in ("kl_minimisation", "npo") else None
-    trainable = vlm.add_lora(RANK, ALPHA, "all_linear")
+    second = copy.deepcopy(before).eval() if before is not None else None
     passes: list[tuple[Steps, Term]] = [(forget, _preference if method == "npo" else _ascent)]
     if method in RETAINING:
         passes.append((retain, RETAINING[method]))
@@ -114,4 +116,5 @@ def _preference(model: nn.Module, second: Any, inputs: dict[str, Any]) -> tuple[
 Term = Callable[[nn.Module, Any, dict[str, Any]], tuple[Tensor, Tensor]]
 """The loss of a batch, and its cross-entropy."""
 
+SECOND = ("kl_minimisation", "npo")
 RETAINING: Mapping[str, Term] = {"gradient_difference": _descent, "kl_minimisation": _held}

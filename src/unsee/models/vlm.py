@@ -305,8 +305,12 @@ class VLM:
         """The model as it was before LoRA; needs `add_lora` first."""
         if self.adapter is None:
             raise ModelError(f"model {self.id}: has no adapter to switch off")
-        with self.adapter.disable_adapter():
+        layers = self.adapter.base_model  # its own switch; peft's context looks through the whole model first
+        layers.disable_adapter_layers()
+        try:
             yield
+        finally:
+            layers.enable_adapter_layers()
 
     def trainable(self) -> list[nn.Parameter]:
         """The parameters that training may change."""
