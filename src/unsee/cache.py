@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,19 @@ def cache_folder() -> Path:
 def key_of(*parts: object) -> str:
     """A short name for everything in `parts`."""
     return hashlib.sha256(json.dumps([VERSION, *parts], sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def make_folder(folder: Path, make: Callable[[Path], object]) -> None:
+    """Make a folder, all of it or nothing; if another run has made it in the meantime, that one stays."""
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    try:
+        make(part)
+        part.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

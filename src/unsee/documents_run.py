@@ -9,11 +9,12 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from unsee.cache import cache_folder, key_of
+from unsee.cache import cache_folder, key_of, make_folder
 from unsee.config import GENERATED, DocumentsConfig, OutOfDomainTable, PrivacyConfig, dump_config
 from unsee.data.general import general_items
 from unsee.data.pairs import PrivacyPair
@@ -127,7 +128,7 @@ def _benchmark(config: PrivacyConfig, progress: Progress) -> PrivacyBenchmark:
     folder = cache_folder() / "documents" / key_of("documents", BUILDER_VERSION, config.images, config.seed, unseen)
     if not folder.is_dir():
         with progress.task("documents", 1) as advance:
-            build(folder, config.images, config.seed, unseen)
+            make_folder(folder, partial(build, images=config.images, seed=config.seed, unseen_subject=unseen))
             advance(1)
     return load(folder)
 

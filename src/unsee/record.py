@@ -5,6 +5,7 @@ log.jsonl         one object per event: time, event, scalars; never a question o
 answers.parquet   one row per model and question (`ANSWER_COLUMNS`)
 gate.json  scores.json  models/  portraits/  report.html
 judged.parquet  judge.json  judge-journal.jsonl   once a judge was asked
+.lock             held by the one process that writes here; it ends with the process, however that ends
 
 A run about documents has pictures/ in place of portraits/ and no gate.json; its answers hold the judges' decisions too.
 A deletion request has a folder of the same kind, with request.json and model/ in place of gate, scores and models.
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import BaseFileLock, FileLock, Timeout
 
 from unsee.errors import RecordError
 
@@ -55,6 +57,7 @@ ANSWER_COLUMNS = (
 
 _PRIVATE_FIELDS = frozenset({"question", "answer", "truth", "person", "options"})
 _TEMPORARY = ".part"
+_LOCK = ".lock"
 
 
 class Record:
@@ -62,6 +65,7 @@ class Record:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._lock: BaseFileLock | None = None
 
     @classmethod
     def check(cls, folder: Path, config: str) -> None:
@@ -78,7 +82,7 @@ class Record:
         if "config.toml" in (record := cls(folder)):
             if record.read_toml("config.toml") != tomllib.loads(config):
                 raise RecordError(f"{folder}: holds a run with another config; choose another --out or delete it")
-        elif folder.is_dir() and any(not path.name.endswith(_TEMPORARY) for path in folder.iterdir()):
+        elif folder.is_dir() and any(not path.name.endswith((_TEMPORARY, _LOCK)) for path in folder.iterdir()):
             raise RecordError(f"{folder}: not empty and not a run (no config.toml); choose another --out")
 
     @classmethod
@@ -90,7 +94,7 @@ class Record:
             config: the resolved config as TOML.
 
         Raises:
-            RecordError: as `check`.
+            RecordError: as `check`, or another process is writing there.
         """
         cls.check(folder, config)
         record = cls(folder)
@@ -98,6 +102,7 @@ class Record:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RecordError(f"{folder}: cannot be created: {error.strerror}") from error
+        record._lock = _locked(folder)
         for leftover in list(folder.rglob(f"*{_TEMPORARY}")):
             _remove(leftover)
         if "config.toml" not in record:
@@ -247,6 +252,16 @@ def check_free(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RecordError(f"{folder}: already exists and is not empty; choose another folder or delete it")
+
+
+def _locked(folder: Path) -> BaseFileLock:
+    """The lock of a run's folder, held until nobody in this process refers to it or the process ends."""
+    lock = FileLock(folder / _LOCK, timeout=0, thread_local=False, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RecordError(f"{folder}: another run is writing there; wait for it, or choose another --out") from None
+    return lock
 
 
 class Onlooker(Record):

@@ -5,12 +5,13 @@ A run about documents has its own file, `documents_run`; how methods are tried i
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from unsee.cache import cache_folder, key_of
+from unsee.cache import cache_folder, key_of, make_folder
 from unsee.config import (
     GENERATED,
     DataConfig,
@@ -180,7 +181,7 @@ def _data(config: DataConfig, progress: Progress) -> Benchmark:
     folder = cache_folder() / "data" / key_of("data", BUILDER_VERSION, config.people, config.celebrities, config.seed)
     if not folder.is_dir():
         with progress.task("data", 1) as advance:
-            build(folder, people=config.people, celebrities=config.celebrities, seed=config.seed)
+            make_folder(folder, partial(build, people=config.people, celebrities=config.celebrities, seed=config.seed))
             advance(1)
     return open_benchmark(str(folder), config.forget_percent)
 

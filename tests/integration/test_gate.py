@@ -76,7 +76,7 @@ def test_a_model_that_can_read_nothing_gives_no_signal_and_a_table(finished):
 
 def test_the_record_has_the_form_of_any_run(run):
     assert {path.name for path in run.folder.iterdir()} == {
-        "config.toml", "log.jsonl", "answers.parquet", "scores.json", "report.html", "pictures", "models",
+        ".lock", "config.toml", "log.jsonl", "answers.parquet", "scores.json", "report.html", "pictures", "models",
     }  # fmt: skip
     assert {path.name for path in (run.folder / "models").iterdir()} == {"gate-0", "gate-1", "no_gate", "npo"}
     edit = Edit.load(run.folder / "models/gate-1/edit.safetensors")

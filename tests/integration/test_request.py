@@ -66,7 +66,7 @@ def test_a_model_forgets_and_a_page_says_so(done, target):
     assert (command.code, command.err) == (0, "")
     assert command.out.endswith(f"{folder / 'report.html'}\n")
     assert {path.name for path in folder.iterdir()} == {
-        "config.toml", "log.jsonl", "answers.parquet", "request.json", "report.html", "model",
+        ".lock", "config.toml", "log.jsonl", "answers.parquet", "request.json", "report.html", "model",
     }  # fmt: skip
     figures = {(f["set"], f["input"], f["metric"]): f for f in Record.open(folder).read_json("request.json")["figures"]}
     forgotten, kept = figures["forget", "text", "probability"], figures["retain", "text", "probability"]

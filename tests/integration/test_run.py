@@ -48,7 +48,8 @@ def test_it_ends_with_the_table_the_report_and_nothing_else(finished):
 
 def test_the_record_is_complete(run):
     assert {path.name for path in run.folder.iterdir()} == {
-        "config.toml", "log.jsonl", "answers.parquet", "gate.json", "scores.json", "report.html", "portraits", "models",
+        ".lock", "config.toml", "log.jsonl", "answers.parquet", "gate.json", "scores.json", "report.html", "portraits",
+        "models",
     }  # fmt: skip
     assert {path.name for path in (run.folder / "models").iterdir()} == {
         "target", "oracle", "oracle_2", "gradient_difference-both",

@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from subprocess import PIPE
 
 import pandas as pd
 import pytest
@@ -7,6 +10,18 @@ from unsee.errors import RecordError
 from unsee.record import Onlooker, Record
 
 CONFIG = 'name = "quick"\nseed = 0\n'
+WRITER = """
+from pathlib import Path
+from unsee.record import Record
+
+record = Record.create(Path({folder!r}), {config!r})
+print(flush=True)
+input()
+"""
+
+
+def visible(folder):
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
 def test_a_run_is_created_and_resumed(tmp_path):
@@ -39,7 +54,7 @@ def test_what_a_killed_write_left_is_cleared_away(tmp_path):
     (tmp_path / "target.1.part").mkdir()
     (tmp_path / "target.1.part" / "model.safetensors.part").write_text("half")
     Record.create(tmp_path, CONFIG)
-    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+    assert visible(tmp_path) == {"config.toml"}
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -55,7 +70,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         path.write_text("{")
         raise Interrupted
     assert record.read_json("gate.json") == {"signal": True}
-    assert {path.name for path in tmp_path.iterdir()} == {"config.toml", "gate.json"}
+    assert visible(tmp_path) == {"config.toml", "gate.json"}
 
 
 def test_a_folder_arrives_whole_or_not_at_all(tmp_path):
@@ -120,3 +135,16 @@ def test_an_onlooker_reads_everything_takes_all_as_done_and_writes_nothing(tmp_p
     assert "models/target" in onlooker
     assert onlooker.read_json("scores.json") == {"a": 1}
     assert {path: path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+def test_where_another_process_writes_nothing_is_touched_until_it_ends(tmp_path):
+    code = WRITER.format(folder=str(tmp_path), config=CONFIG)
+    with subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE) as other:
+        other.stdout.readline()
+        (tmp_path / "oracle.1.part").mkdir()
+        with pytest.raises(RecordError, match="another run is writing there; wait for it"):
+            Record.create(tmp_path, CONFIG)
+        assert (tmp_path / "oracle.1.part").exists()
+        other.kill()
+    Record.create(tmp_path, CONFIG)
+    assert visible(tmp_path) == {"config.toml"}
