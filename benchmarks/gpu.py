@@ -2,26 +2,29 @@
 
 Every work of unsee's side once to warm up, once timed, once with its operations counted: tokens per second, share of
 the matrix product's speed (model FLOP utilisation against what this device reaches, not against its data sheet), peak
-memory with the weights in it.
+memory with the weights in it. `--out` keeps the table with command, device and versions, after every work anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import transformers as hf
 
-from benchmarks.limit import product_flops
+from benchmarks.limit import machine, product_flops, versions
 from benchmarks.material import Material, warm_up
 from benchmarks.measure import timed
 from benchmarks.published.unlearning import ALPHA, RANK
+from unsee.cache import replace_whole
 from unsee.data.builder import build
 from unsee.models.vlm import VLM
 from unsee.nano.language import CHAT_TEMPLATE
@@ -157,19 +160,27 @@ def _idefics2(shape: Shape, tokenizer: Any) -> tuple[Any, Any]:
     return config, processor
 
 
-def rows(material: Built, works: Sequence[str], limit: float) -> list[GpuRow]:
+def rows(material: Built, works: Sequence[str], limit: float) -> Iterator[GpuRow]:
     """What unsee's side of each work does on this device."""
-    found = []
     for work in works:
         timed(work, "ours", material)
         took = timed(work, "ours", material)[0]
         flops = timed(work, "ours", material, count=True)[0].flops
         peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else took.peak_mib
         rate, share = took.tokens / took.seconds, flops / took.seconds / limit
-        found.append(
-            GpuRow(material.model, work, f"{took.seconds:.2f}", f"{rate:,.0f}", f"{share:.2f}", f"{peak:,.0f}")
-        )
-    return found
+        yield GpuRow(material.model, work, f"{took.seconds:.2f}", f"{rate:,.0f}", f"{share:.2f}", f"{peak:,.0f}")
+
+
+def page(arguments: Sequence[str], rows: Sequence[GpuRow], limit: float) -> str:
+    """The rows as Markdown, under the command and what they were measured on."""
+    command = shlex.join(["python", "-m", "benchmarks.gpu", *arguments])
+    on = ", ".join(f"{name} {value}" for name, value in {**machine(), **versions()}.items())
+    table = [GpuRow._fields, ["---"] * len(GpuRow._fields), *rows]
+    return (
+        f"# Large models, random weights, bfloat16\n\n```sh\n{command}\n```\n\n"
+        f"On {on}; a matrix product reaches {limit / 1e12:.4g} TFLOP/s. Adapters of rank {RANK}, alpha {ALPHA}.\n\n"
+        + "".join(f"| {' | '.join(row)} |\n" for row in table)
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -179,18 +190,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
     parser.add_argument("--people", type=int, default=20, help=f"of whom {PERCENT} %% are forgotten")
     parser.add_argument("--pictures", type=int, default=4, help="of the Neural Gate edit, five pairs each")
+    parser.add_argument("--out", type=Path, help="a Markdown file for the table")
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         print("benchmarks.gpu: torch finds no GPU", file=sys.stderr)
         return 2
-    print(f"{torch.cuda.get_device_name()}, adapters of rank {RANK}, alpha {ALPHA}")
     limit = product_flops(state().device, torch.bfloat16)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "people"
         build(data, people=options.people, celebrities=4, percents=(PERCENT,))
         material = Built("", data, percent=PERCENT, pictures=options.pictures)
+        found: list[GpuRow] = []
         for name in options.models:
-            print_table(rows(replace(material, model=name), options.works, limit))
+            for row in rows(replace(material, model=name), options.works, limit):
+                found.append(row)
+                if options.out:
+                    text = page(sys.argv[1:] if arguments is None else arguments, found, limit)
+                    replace_whole(options.out, partial(Path.write_text, data=text))
+    print_table(found)
     return 0
 
 

@@ -163,6 +163,10 @@ def test_large_models_go_the_same_way_small(material, name, work):
     assert (row.model, row.work) == (name, work)
     assert float(row.utilisation) >= 0
     assert row.tokens_per_second != "0"
+    written = gpu.page(["--models", name], [row], 2e12).splitlines()
+    assert f"python -m benchmarks.gpu --models {name}" in written
+    assert "2 TFLOP/s" in written[6]
+    assert written[-1] == f"| {' | '.join(row)} |"
 
 
 @pytest.mark.parametrize("name", ["llava-1.5-7b", "idefics2-8b"])
