@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from benchmarks.gpu import PERCENT, SHAPES, Built, make
 from benchmarks.published.unlearning import ALPHA, RANK
-from benchmarks.works import QUESTIONS_A_STEP
 from unsee.collate import Batch
 from unsee.data.builder import build
 from unsee.edits.tune import linear
@@ -32,6 +31,7 @@ from unsee.teach import Lessons
 from unsee.terminal import print_table
 from unsee.train import Scorer
 
+QUESTIONS = (4, 12)
 GIGABYTE = 1e9
 BRIEF, SINGLE, ADAM = 2, 4, 4 + 4 + 4 + 4
 """Bytes: of a bfloat16, of a float32, and of a trained float32 with its gradient and Adam's two moments."""
@@ -67,18 +67,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print one table."""
     parser = argparse.ArgumentParser(prog="benchmarks.memory", description=__doc__)
     parser.add_argument("--models", nargs="+", choices=list(SHAPES), default=list(SHAPES))
+    parser.add_argument("--questions", type=int, nargs="+", default=QUESTIONS, help="about the photo of a step")
     options = parser.parse_args(arguments)
     print(f"LoRA of rank {RANK} in every linear layer of the decoder, Adam, one photo a step")
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "people"
         build(data, people=10, celebrities=1, percents=(PERCENT,))
         for name in options.models:
-            print_table(list(rows(Built(name, data, percent=PERCENT, retain=3, celebrities=1))))
+            print_table(list(rows(Built(name, data, percent=PERCENT, retain=3, celebrities=1), options.questions)))
     return 0
 
 
-def rows(material: Built) -> Iterator[MemoryRow]:
-    """Both precisions of the frozen weights, either size of step, with and without checkpointing."""
+def rows(material: Built, questions_a_step: Sequence[int] = QUESTIONS) -> Iterator[MemoryRow]:
+    """Both precisions of the frozen weights, every size of step, with and without checkpointing."""
     shape = material.shape or SHAPES[material.model]
     whole = make(material.model, shape, torch.bfloat16, device="meta")
     adapted = [linear(whole, name) for name in whole.lora_modules("decoder")]
@@ -86,11 +87,11 @@ def rows(material: Built) -> Iterator[MemoryRow]:
     kept: dict[tuple[int, int, bool], Kept] = {}
     for layers in (1, 2):
         short = _short(material, layers)  # one at a time: in float64 each takes gigabytes
-        for questions in QUESTIONS_A_STEP.values():
+        for questions in questions_a_step:
             batch = _batch(short, material, questions)
             kept |= {(layers, questions, anew): kept_by(short, batch, anew=anew) for anew in (False, True)}
         del short
-    for questions in QUESTIONS_A_STEP.values():
+    for questions in questions_a_step:
         for (name, working), anew in itertools.product({"bfloat16": BRIEF, "4 bits": SINGLE}.items(), (False, True)):
             weights = weight_bytes(whole, four_bits=working == SINGLE)
             one, two = (kept[layers, questions, anew].bytes_of(working) for layers in (1, 2))
