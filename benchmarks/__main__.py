@@ -169,10 +169,10 @@ def _row(entry: dict[str, Any]) -> TableRow:
 
 
 def _write(folder: Path, found: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / "latest.json.part"
-    part.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
-    part.replace(folder / "latest.json")
+    from unsee.cache import replace_whole
+
+    text = json.dumps(found, indent=1, allow_nan=False) + "\n"
+    replace_whole(folder / "latest.json", lambda part: part.write_text(text))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

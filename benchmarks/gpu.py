@@ -195,6 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not torch.cuda.is_available():
         print("benchmarks.gpu: torch finds no GPU", file=sys.stderr)
         return 2
+    print(f"{torch.cuda.get_device_name()}, adapters of rank {RANK}, alpha {ALPHA}")
     limit = product_flops(state().device, torch.bfloat16)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "people"
@@ -207,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if options.out:
                     text = page(sys.argv[1:] if arguments is None else arguments, found, limit)
                     replace_whole(options.out, partial(Path.write_text, data=text))
-    print_table(found)
+            print_table([row for row in found if row.model == name])
     return 0
 
 

@@ -141,7 +141,7 @@ def _telling(said: Any) -> Tell:
 def _epoch_published(method: str, questions: int, material: Material) -> Done:
     vlm = material.load()
     steps = {side: material.steps(vlm, side, questions) for side in SIDES}
-    before = copy.deepcopy(vlm.model) if method in unlearning.SECOND else None
+    before = copy.deepcopy(vlm.model) if method in unlearning.SECOND else None  # as on disk; the work copies it
     trainable = _adapters(vlm)
 
     def epoch() -> Tell:

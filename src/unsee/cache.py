@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from unsee.errors import RecordError
 from unsee.processes import state
 
 VERSION = 2  # raise it when the same inputs give other weights or answers; it seeds draws, so every figure moves
@@ -26,16 +26,12 @@ def key_of(*parts: object) -> str:
 
 
 def make_folder(folder: Path, make: Callable[[Path], object]) -> None:
-    """Make a folder, all of it or nothing; if another run has made it in the meantime, that one stays."""
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    """Have a folder made by what makes it whole or not at all; if another run has made it meanwhile, that one stays."""
     try:
-        make(part)
-        part.rename(folder)
-    except OSError:
+        make(folder)
+    except (OSError, RecordError):  # the builders' words for a place that is taken
         if not folder.is_dir():
             raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

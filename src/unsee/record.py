@@ -82,7 +82,7 @@ class Record:
         if "config.toml" in (record := cls(folder)):
             if record.read_toml("config.toml") != tomllib.loads(config):
                 raise RecordError(f"{folder}: holds a run with another config; choose another --out or delete it")
-        elif folder.is_dir() and any(not path.name.endswith((_TEMPORARY, _LOCK)) for path in folder.iterdir()):
+        elif folder.is_dir() and any(path.name != _LOCK and path.suffix != _TEMPORARY for path in folder.iterdir()):
             raise RecordError(f"{folder}: not empty and not a run (no config.toml); choose another --out")
 
     @classmethod

@@ -43,6 +43,10 @@ def test_a_folder_that_is_no_run_is_refused_untouched(tmp_path):
     with pytest.raises(RecordError, match="not empty and not a run"):
         Record.create(tmp_path, CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "uv.lock").write_text("")
+    with pytest.raises(RecordError, match="not empty and not a run"):
+        Record.create(tmp_path / "other", CONFIG)
     with pytest.raises(RecordError, match="not a folder"):
         Record.create(tmp_path / "thesis.tex", CONFIG)
     with pytest.raises(RecordError, match="not a run folder"):
