@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from benchmarks.limit import machine, product_flops, versions
     from benchmarks.material import Material
     from benchmarks.works import works
-    from unsee.data.builder import build
-    from unsee.terminal import hush, print_table
+    from unsee.cli.terminal import hush, print_table
+    from unsee.data.people.builder import build
 
     if options.device == "cuda" and not torch.cuda.is_available():
         print("benchmarks: --device cuda: torch finds no GPU", file=sys.stderr)
@@ -169,7 +169,7 @@ def _row(entry: dict[str, Any]) -> TableRow:
 
 
 def _write(folder: Path, found: dict[str, Any]) -> None:
-    from unsee.cache import replace_whole
+    from unsee.runtime.cache import replace_whole
 
     text = json.dumps(found, indent=1, allow_nan=False) + "\n"
     replace_whole(folder / "latest.json", lambda part: part.write_text(text))

@@ -24,12 +24,12 @@ from benchmarks.limit import machine, product_flops, versions
 from benchmarks.material import Material, warm_up
 from benchmarks.measure import timed
 from benchmarks.published.unlearning import ALPHA, RANK
-from unsee.cache import replace_whole
-from unsee.data.builder import build
+from unsee.cli.terminal import print_table
+from unsee.data.people.builder import build
 from unsee.models.vlm import VLM
 from unsee.nano.language import CHAT_TEMPLATE
-from unsee.processes import state
-from unsee.terminal import print_table
+from unsee.runtime.cache import replace_whole
+from unsee.runtime.distributed import state
 
 PERCENT = 15
 WORKS = (

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.material import Material
 from benchmarks.measure import measure
 from benchmarks.works import SideName, works
-from unsee.data.builder import build
+from unsee.data.people.builder import build
 
 PEOPLE, QUESTIONS, IMAGE_PIXELS, WIDTHS = (3, 6, 12), (4, 8, 16), (32, 64, 128), (96, 192, 384)
 FEW, USUAL = 3, 8

@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from PIL import Image
 
-from unsee.config import EvaluationConfig
-from unsee.data.mllmu import load
+from unsee.config.recipe import EvaluationConfig
 from unsee.data.pairs import PrivacyPair
+from unsee.data.people.mllmu import load
 from unsee.data.schema import Benchmark, Person, Question
-from unsee.generate import generate
+from unsee.exams.sheets import Setting
+from unsee.forward.generate import generate
+from unsee.forward.prompts import render, render_lesson
 from unsee.methods.base import Side
 from unsee.models.vlm import VLM
-from unsee.prompts import render, render_lesson
-from unsee.sheets import Setting
-from unsee.steps import Stream
+from unsee.training.batches import Stream
 
 PRIVATE = ("full name", "annual salary", "home town", "medical condition", "profession")
 HARMLESS = ("hair colour", "clothes colour", "skin colour", "background colour", "hair style")
@@ -132,7 +132,7 @@ class Material:
 
     def pairs(self, vlm: VLM) -> list[PrivacyPair]:
         """Privacy pairs about portraits, with the model's own benign answers."""
-        from unsee.edits.sheet import answered
+        from unsee.edits.pair_rows import answered
 
         people = [*self.benchmark.forget, *self.benchmark.retain][: self.pictures]
         pairs = [
@@ -155,7 +155,7 @@ class Material:
 
 def warm_up(vlm: VLM) -> None:
     """One question and one step of training, so that neither side pays for what libraries do at the first call."""
-    from unsee.generate import Group
+    from unsee.forward.generate import Group
 
     (prompt,) = vlm.prompt_ids(["Who?"])
     generate(vlm, [Group.of([prompt])], max_new_tokens=2)

@@ -68,7 +68,7 @@ def measure(work: str, side: SideName, material: Material, *, count: bool = Fals
 
 
 def _child(sender: Connection, work: str, side: SideName, material: Material, count: bool) -> None:
-    from unsee.terminal import hush
+    from unsee.cli.terminal import hush
 
     hush()
     sender.send(measured(work, side, material, count=count))
@@ -144,7 +144,7 @@ def _start_of_peak() -> int:
 
 
 def _give_back() -> None:
-    """Return freed memory, which `unsee.allocator` keeps: what preparing took would else be free for the work."""
+    """Return freed memory, which `unsee.core.allocator` keeps: what preparing took would else be free for the work."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
     if trim is not None:
         trim(0)

@@ -22,14 +22,14 @@ from torch import Tensor, nn
 
 from benchmarks.gpu import PERCENT, SHAPES, Built, make
 from benchmarks.published.unlearning import ALPHA, RANK
-from unsee.collate import Batch
-from unsee.data.builder import build
+from unsee.cli.terminal import print_table
+from unsee.data.people.builder import build
 from unsee.edits.tune import linear
+from unsee.forward.trees import Batch
 from unsee.models.vlm import VLM
-from unsee.steps import Stream
-from unsee.teach import Lessons
-from unsee.terminal import print_table
-from unsee.train import Scorer
+from unsee.training.batches import Stream
+from unsee.training.lessons import Lessons
+from unsee.training.train import Scorer
 
 QUESTIONS = (4, 12)
 GIGABYTE = 1e9

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from unsee.allocator import settle
+from unsee.core.allocator import settle
 
 IMAGES, SEED = 6, 0  # those of the recipe
 
@@ -28,16 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(arguments)
     settle()
-    from unsee.data.privacy.builder import build
-    from unsee.data.privacy.export import as_pairs
-    from unsee.data.privacy.privacy_pair import load
-    from unsee.edits.sheet import answered
-    from unsee.features import looked_at_once
+    from unsee.cli.terminal import hush
+    from unsee.data.documents.builder import build
+    from unsee.data.documents.export import as_pairs
+    from unsee.data.documents.privacy_pair import load
+    from unsee.edits.pair_rows import answered
+    from unsee.forward.vision_cache import looked_at_once
     from unsee.methods.base import Work
     from unsee.methods.neural_gate import NeuralGate
     from unsee.models.vlm import VLM
-    from unsee.stages import ANSWER_TOKENS
-    from unsee.terminal import hush
+    from unsee.runs.stages import ANSWER_TOKENS
 
     hush()
     vlm = VLM.load(options.model)

@@ -10,19 +10,19 @@ from torch.nn import Parameter
 
 from benchmarks.published.evaluation import Said
 from benchmarks.published.unlearning import BETA, RATE
-from unsee.config import EvaluationConfig
+from unsee.config.recipe import EvaluationConfig
+from unsee.core.journal import Journal
 from unsee.data.schema import Benchmark, Person
-from unsee.evaluate import Exam
-from unsee.journal import Journal
+from unsee.exams.people import Exam
 from unsee.methods.base import Loss, LossMethod, Order, Side
 from unsee.methods.gradient_ascent import GradientAscent
 from unsee.methods.gradient_difference import GradientDifference
 from unsee.methods.kl_minimisation import KLMinimisation
 from unsee.methods.npo import NPO
 from unsee.models.vlm import VLM
-from unsee.steps import Course, Stream
-from unsee.teach import Lessons
-from unsee.train import train
+from unsee.training.batches import Course, Stream
+from unsee.training.lessons import Lessons
+from unsee.training.train import train
 
 EPOCH = {"learning_rate": RATE, "steps": 0, "epochs": 1}
 METHODS: Mapping[str, LossMethod] = {

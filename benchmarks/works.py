@@ -23,20 +23,20 @@ from benchmarks import ours
 from benchmarks.material import Material
 from benchmarks.published import editing, evaluation, unlearning
 from benchmarks.published.unlearning import Steps
-from unsee.cache import key_of
-from unsee.config import ModelConfig, TeachConfig, UnlearnConfig
+from unsee.config.recipe import ModelConfig, TeachConfig, UnlearnConfig
+from unsee.core.progress import Silent
+from unsee.core.record import Record
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.above import down_name
-from unsee.edits.sheet import queries
-from unsee.evaluate import Exam
+from unsee.edits.pair_rows import queries
+from unsee.edits.partial_forward import down_name
+from unsee.exams.people import Exam
 from unsee.methods import METHODS
 from unsee.methods.base import Side
 from unsee.methods.base import Work as Editing
 from unsee.methods.neural_gate import BENIGN_WORDS, NeuralGate
 from unsee.models.vlm import VLM
-from unsee.progress import Silent
-from unsee.record import Record
-from unsee.stages import Stages
+from unsee.runs.stages import Stages
+from unsee.runtime.cache import key_of
 
 SideName = Literal["published", "ours"]
 Tell = Callable[[], Any]

@@ -4,11 +4,11 @@ from contextlib import contextmanager
 
 import tiny
 
-from unsee import generate as generating
-from unsee.config import EvaluationConfig
+from unsee.config.recipe import EvaluationConfig
 from unsee.data.general import GeneralItem
 from unsee.data.schema import Benchmark, Person, Question
-from unsee.evaluate import Exam
+from unsee.exams.people import Exam
+from unsee.forward import generate as generating
 
 OPTIONS = ("Oslo, Norway", "Bergen", "A baker.", "Brown")
 CONFIG = EvaluationConfig(max_new_tokens=5)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from unsee.record import Record
-from unsee.report.scores import gate, score
+from unsee.core.record import Record
+from unsee.scoring.people import gate, score
 
 PLACES = ("Oslo", "Lima", "Perth", "Cairo", "Quito", "Turin", "Osaka", "Minsk", "Accra", "Dakar", "Hanoi", "Bergen")
 JOBS = ("botanist", "pilot", "nurse", "chef", "judge", "tailor", "welder", "archivist", "surveyor", "glazier")

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from unsee.record import Record
-from unsee.report.documents import document_scores
-from unsee.report.documents_page import picture_name
-from unsee.report.forms import Change
+from unsee.core.record import Record
+from unsee.report.documents import picture_name
+from unsee.scoring.documents import document_scores
+from unsee.scoring.schema import Change
 
 SETS = ("unseen_images", "unseen_templates")
 

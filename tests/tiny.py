@@ -16,7 +16,7 @@ from PIL import Image
 from tokenizers import Regex, normalizers
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from unsee.collate import Batch, Tree, build_tree, collate
+from unsee.forward.trees import Batch, Tree, build_tree, collate
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 from unsee.nano.language import make_llava, make_processor, train_tokenizer

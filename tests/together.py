@@ -18,14 +18,16 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
-from unsee import evaluate, generate, zero
-from unsee.config import RECIPES, EvaluationConfig
+from unsee.config.recipe import RECIPES, EvaluationConfig
 from unsee.data.schema import Benchmark, Person, Question
+from unsee.exams import people as evaluate
+from unsee.forward import generate
 from unsee.methods import METHODS
-from unsee.processes import state
-from unsee.steps import Stream, pairs
-from unsee.teach import FineTuning
-from unsee.train import Reference, Schedule, Scorer, train
+from unsee.runtime import zero
+from unsee.runtime.distributed import state
+from unsee.training.batches import Stream, pairs
+from unsee.training.lessons import FineTuning
+from unsee.training.train import Reference, Schedule, Scorer, train
 
 STEPS = 6
 OBJECTIVES: dict[str, Callable[[], Any]] = {
@@ -38,7 +40,7 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
 }
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["unsee.cli", "unsee.run"])
+_context.set_forkserver_preload(["unsee.cli", "unsee.runs.people"])
 
 
 def together(count: int, work: Callable[..., Any], *arguments: Any, seconds: float = 300) -> list[Any]:

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unsee.data.pairs import PrivacyPair, by_case, by_category
-from unsee.edits.above import decoder_layers, down_name
-from unsee.edits.sheet import Query, queries, subject_tokens
+from unsee.edits.pair_rows import Query, queries, subject_tokens
+from unsee.edits.partial_forward import decoder_layers, down_name
 from unsee.models.vlm import VLM
 
 CONTEXTS = (

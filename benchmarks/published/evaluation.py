@@ -9,10 +9,10 @@ import torch
 from rouge_score.rouge_scorer import RougeScorer
 
 from benchmarks.material import Asked
-from unsee.config import EvaluationConfig
+from unsee.config.recipe import EvaluationConfig
 from unsee.data.schema import LETTERS
+from unsee.forward.prompts import answer_ids
 from unsee.models.vlm import VLM
-from unsee.prompts import answer_ids
 
 Said = tuple[str | None, list[float]]
 """What was written, if anything was asked for, and of each alternative that was scored the mean log-probability of its

@@ -14,13 +14,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unsee.config import load_recipe
-    from unsee.data.builder import build
-    from unsee.data.mllmu import load
+    from unsee.config.recipe import load_recipe
     from unsee.data.pairs import load_pairs
+    from unsee.data.people.builder import build
+    from unsee.data.people.mllmu import load
     from unsee.edits.edit import Edit, Editor
     from unsee.models.vlm import VLM
-    from unsee.run import run as run_recipe
+    from unsee.runs.people import run as run_recipe
 
 __version__ = "0.1.0"
 
@@ -30,11 +30,11 @@ _HOMES = {
     "Edit": ("unsee.edits.edit", "Edit"),
     "Editor": ("unsee.edits.edit", "Editor"),
     "VLM": ("unsee.models.vlm", "VLM"),
-    "build": ("unsee.data.builder", "build"),
-    "load": ("unsee.data.mllmu", "load"),
+    "build": ("unsee.data.people.builder", "build"),
+    "load": ("unsee.data.people.mllmu", "load"),
     "load_pairs": ("unsee.data.pairs", "load_pairs"),
-    "load_recipe": ("unsee.config", "load_recipe"),
-    "run_recipe": ("unsee.run", "run"),  # not `run`: that is the module's name
+    "load_recipe": ("unsee.config.recipe", "load_recipe"),
+    "run_recipe": ("unsee.runs.people", "run"),  # not `run`: that is the module's name
 }
 
 

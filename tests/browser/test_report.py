@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from synthetic import CONTROLS, METHODS, make_answers, make_run
 
-from unsee.report.html import write_report
+from unsee.report.people import write_report
 
 
 @pytest.fixture(scope="module")

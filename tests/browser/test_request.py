@@ -2,9 +2,9 @@
 
 import pytest
 
-from unsee.record import Record
-from unsee.report.intervals import Estimate
-from unsee.report.request import Figure, Outcome, write_request_report
+from unsee.core.record import Record
+from unsee.report.deletion import Figure, Outcome, write_request_report
+from unsee.scoring.intervals import Estimate
 
 
 def number(value):

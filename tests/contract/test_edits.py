@@ -8,16 +8,16 @@ import pytest
 import tiny
 import torch
 
-from unsee.data.documents import KINDS, TEMPLATES
+from unsee.data.documents.invented import KINDS, TEMPLATES
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.above import decoder_layers, down_name
-from unsee.edits.sheet import Query, make_sheet, queries, subject_tokens
+from unsee.edits.gate_vectors import Steered, scaled
+from unsee.edits.pair_rows import Query, make_sheet, queries, subject_tokens
+from unsee.edits.partial_forward import decoder_layers, down_name
 from unsee.edits.tune import Course, linear, refuse, tune, working_with
-from unsee.edits.vectors import Steered, scaled
+from unsee.forward.hooks import Gate, rewrite
 from unsee.methods.neural_gate import CONTEXTS
 from unsee.models import MODELS
-from unsee.neurons import Gate, rewrite
-from unsee.train import Scorer
+from unsee.training.train import Scorer
 
 PUBLISHED = ("Passport", "Receipts", "Student ID", "military vehicles", "document")
 """How the published data call what they ask about; there a "document" is also asked for its "documents"."""

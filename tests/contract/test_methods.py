@@ -8,13 +8,13 @@ import pytest
 import tiny
 import torch
 
-from unsee.config import build_dataclass
-from unsee.errors import ConfigError
-from unsee.generate import Group, generate
-from unsee.losses import cross_entropy
+from unsee.config.recipe import build_dataclass
+from unsee.core.errors import ConfigError
+from unsee.forward.generate import Group, generate
+from unsee.forward.losses import cross_entropy
 from unsee.methods import METHODS
 from unsee.methods.base import EditMethod, GuardMethod, Pair, PromptMethod, Work
-from unsee.train import Reference, Schedule, Scorer, train
+from unsee.training.train import Reference, Schedule, Scorer, train
 
 NAMES = METHODS.names()
 KINDS = {"loss": [], "system_prompt": [], "edit": [], "guard": []}

@@ -6,12 +6,12 @@ from typing import get_args
 
 import pytest
 
-from unsee.config import EvaluationConfig
+from unsee.config.recipe import EvaluationConfig
+from unsee.core.record import ANSWER_COLUMNS
 from unsee.data.schema import Question, Task
 from unsee.metrics import METRICS
 from unsee.metrics.base import Given
-from unsee.record import ANSWER_COLUMNS
-from unsee.report.scores import METRICS as REPORTED
+from unsee.scoring.people import METRICS as REPORTED
 
 NAMES = METRICS.names()
 TASKS = set(get_args(Task)) - {"train"}

@@ -11,18 +11,18 @@ import tiny
 import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
-from unsee.collate import build_tree, collate
-from unsee.config import ModelConfig
+from unsee.config.recipe import ModelConfig
 from unsee.data.schema import Person, Question
-from unsee.features import looked_at, looked_at_once
-from unsee.generate import Group, generate, replies
-from unsee.losses import cross_entropy
+from unsee.forward.generate import Group, generate, replies
+from unsee.forward.losses import cross_entropy
+from unsee.forward.trees import build_tree, collate
+from unsee.forward.vision_cache import looked_at, looked_at_once
 from unsee.methods.base import Pair
 from unsee.methods.npo import NPO
 from unsee.models import MODELS
 from unsee.models.vlm import VLM
-from unsee.teach import FineTuning, Lessons
-from unsee.train import Schedule, Scorer, train
+from unsee.training.lessons import FineTuning, Lessons
+from unsee.training.train import Schedule, Scorer, train
 
 NAMES = MODELS.names()
 WIDE = tiny.photo(3).resize((128, 96))

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from unsee.data.people import celebrities
-from unsee.data.portraits import draw_portrait, draw_scene, encode_png
-from unsee.data.questions import SHORT
+from unsee.data.people.portraits import draw_portrait, draw_scene, encode_png
+from unsee.data.people.profiles import celebrities
+from unsee.data.people.questions import SHORT
 from unsee.models import shipped
 
 MEBIBYTE = 2**20

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unsee.report.forms import Scores
+from unsee.scoring.schema import Scores
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["unsee.cli", "unsee.run"])
+_context.set_forkserver_preload(["unsee.cli", "unsee.runs.people"])
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import pytest
 from integration.command import Finished, unsee
 from integration.model import save_model
 
-from unsee.data.builder import build
-from unsee.data.mllmu import load
+from unsee.data.people.builder import build
+from unsee.data.people.mllmu import load
 from unsee.data.schema import Person
-from unsee.prompts import ask
+from unsee.forward.prompts import ask
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from unsee.data.mllmu import load
+from unsee.data.people.mllmu import load
 from unsee.models.vlm import VLM
 from unsee.nano.language import make_llava, make_processor, train_tokenizer
 

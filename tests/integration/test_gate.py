@@ -14,9 +14,9 @@ from integration.command import Stop, scores_but_for_cost, unsee
 from judges import save_classifier
 from published_pairs import write_published
 
+from unsee.core.record import ANSWER_COLUMNS, Record
 from unsee.edits.edit import Edit
-from unsee.record import ANSWER_COLUMNS, Record
-from unsee.report.forms import Scores
+from unsee.scoring.schema import Scores
 
 METHODS = ["random_weights", "do_nothing", "gate", "no_gate", "in_context", "keyword_guardrail", "npo"]
 UNSEEN = {"unseen_images", "unseen_attributes", "unseen_templates", "unseen_subjects"}
@@ -152,12 +152,12 @@ def test_the_config_of_a_run_is_a_recipe(run, place, tmp_path):
 
 
 STOPS = {
-    "documents": Stop("unsee.data.privacy.builder:draw_document_picture", 5),
-    "evaluation": Stop("unsee.privacy:_replies", 2),
+    "documents": Stop("unsee.data.documents.builder:draw_document_picture", 5),
+    "evaluation": Stop("unsee.exams.documents:_replies", 2),
     "edit": Stop("unsee.methods.neural_gate:tune", 2),
     "method": Stop("unsee.methods.npo:NPO.loss", 2),
-    "scores": Stop("unsee.documents_run:document_scores"),
-    "report": Stop("unsee.documents_run:write_report"),
+    "scores": Stop("unsee.runs.documents:document_scores"),
+    "report": Stop("unsee.runs.documents:write_report"),
 }
 
 

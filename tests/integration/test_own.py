@@ -7,8 +7,8 @@ import csv
 import pytest
 from integration.command import unsee
 
-from unsee.data.mllmu import load
-from unsee.record import Record
+from unsee.core.record import Record
+from unsee.data.people.mllmu import load
 
 
 @pytest.fixture(scope="module")

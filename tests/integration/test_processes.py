@@ -13,8 +13,8 @@ import pytest
 from together import divided, divided_by_deepspeed, together
 
 from unsee.cli import main
-from unsee.data.mllmu import load
-from unsee.record import Record
+from unsee.core.record import Record
+from unsee.data.people.mllmu import load
 
 CLOSE = 1e-5
 NUMBERS = ["probability"]

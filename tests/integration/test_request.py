@@ -9,9 +9,9 @@ import signal
 import pytest
 from integration.command import Stop, unsee
 
-from unsee.data.mllmu import load
+from unsee.core.record import Record
+from unsee.data.people.mllmu import load
 from unsee.models.vlm import VLM
-from unsee.record import Record
 
 SETTINGS = {
     "method.npo.learning_rate": 0.003, "method.npo.steps": 60, "evaluation.general_items": 8,
@@ -88,10 +88,10 @@ def test_the_log_and_the_page_hold_nothing_of_the_people(done, rows):
 @pytest.mark.parametrize(
     "stop",
     [
-        Stop("unsee.journal:Journal.add", 2),
+        Stop("unsee.core.journal:Journal.add", 2),
         Stop("unsee.methods.npo:NPO.loss", 55),
         Stop("unsee.models.vlm:VLM.save"),
-        Stop("unsee.request:write_request_report"),
+        Stop("unsee.runs.deletion:write_request_report"),
     ],
     ids=lambda stop: stop.at,
 )

@@ -11,11 +11,11 @@ import pytest
 from integration.command import Stop, unsee
 
 from unsee import load_recipe, run_recipe
-from unsee.data.mllmu import load
+from unsee.core.record import ANSWER_COLUMNS, Record
+from unsee.data.people.mllmu import load
 from unsee.edits.edit import Edit
-from unsee.record import ANSWER_COLUMNS, Record
-from unsee.report.forms import Scores
-from unsee.report.scores import HEADLINE
+from unsee.scoring.people import HEADLINE
+from unsee.scoring.schema import Scores
 
 CONTROLS = ["random_weights", "target", "oracle", "oracle_2", "do_nothing"]
 METHODS = [*CONTROLS, "gradient_difference", "prompting"]
@@ -166,7 +166,7 @@ def unlearnable(model, tmp_path_factory):
     """A run of three steps on generated data, whose making was killed at first: words, cache, folder, its end."""
     cache, folder = (tmp_path_factory.mktemp("integration") / name for name in ("cache", "run"))
     words = ["run", "tiny", "--set", f"model.id={model}", "--set", "teach.replay=0", "--out"]
-    assert unsee([*words, folder], cache, Stop("unsee.data.layout:_write", 5)).code == -signal.SIGKILL
+    assert unsee([*words, folder], cache, Stop("unsee.data.people.layout:_write", 5)).code == -signal.SIGKILL
     assert not folder.exists()
     return words, cache, folder, unsee([*words, folder], cache)
 

@@ -9,17 +9,17 @@ import signal
 
 from integration.command import Stop, scores_but_for_cost, unsee
 
-from unsee.record import Record
+from unsee.core.record import Record
 
 STOPS = {
-    "target": Stop("unsee.teach:FineTuning.loss", 70),
+    "target": Stop("unsee.training.lessons:FineTuning.loss", 70),
     "target's weights": Stop("unsee.models.vlm:VLM.save", 1),
-    "oracle": Stop("unsee.teach:FineTuning.loss", 60),
-    "evaluation": Stop("unsee.journal:Journal.add", 30),
-    "Ctrl-C": Stop("unsee.teach:FineTuning.loss", 20, signal.SIGINT),
+    "oracle": Stop("unsee.training.lessons:FineTuning.loss", 60),
+    "evaluation": Stop("unsee.core.journal:Journal.add", 30),
+    "Ctrl-C": Stop("unsee.training.lessons:FineTuning.loss", 20, signal.SIGINT),
     "method": Stop("unsee.methods.gradient_difference:GradientDifference.loss", 10),
-    "scores": Stop("unsee.run:score"),
-    "report": Stop("unsee.run:write_report"),
+    "scores": Stop("unsee.runs.people:score"),
+    "report": Stop("unsee.runs.people:write_report"),
 }
 
 
@@ -41,7 +41,10 @@ def test_a_run_stopped_in_every_stage_ends_with_the_same_scores(recipe, finished
 
 def test_training_goes_on_from_its_checkpoint(recipe, tmp_path):
     folder, cache = tmp_path / "run", tmp_path / "cache"
-    for stop in (Stop("unsee.teach:FineTuning.loss", 55), Stop("unsee.teach:FineTuning.loss", 10)):
+    for stop in (
+        Stop("unsee.training.lessons:FineTuning.loss", 55),
+        Stop("unsee.training.lessons:FineTuning.loss", 10),
+    ):
         assert unsee([*recipe, "--out", folder], cache, stop).code == -signal.SIGKILL
     steps = [event["step"] for event in Record.open(folder).events() if event["event"] == "step"]
     assert steps == [*range(54), *range(50, 59)]

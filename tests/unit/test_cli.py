@@ -9,9 +9,9 @@ import pytest
 
 import unsee
 from unsee.cli import main
-from unsee.config import recipe_names
-from unsee.errors import RecordError
-from unsee.listing import LISTS
+from unsee.cli.listing import LISTS
+from unsee.config.recipe import recipe_names
+from unsee.core.errors import RecordError
 
 
 class Row(NamedTuple):
@@ -25,9 +25,9 @@ def fake_run(monkeypatch):
     """Replaces the run by a function of the test's choice, which gets the config."""
 
     def install(function):
-        module = ModuleType("unsee.run")
+        module = ModuleType("unsee.runs.people")
         module.run = lambda config, out, progress: function(config)
-        monkeypatch.setitem(sys.modules, "unsee.run", module)
+        monkeypatch.setitem(sys.modules, "unsee.runs.people", module)
 
     return install
 

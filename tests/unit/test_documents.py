@@ -8,9 +8,9 @@ import pytest
 from typer.main import get_command
 
 from unsee.cli import app
-from unsee.config import RunConfig, load_recipe, resolve
-from unsee.listing import LISTS
-from unsee.request import RequestConfig
+from unsee.cli.listing import LISTS
+from unsee.config.recipe import RunConfig, load_recipe, resolve
+from unsee.runs.deletion import RequestConfig
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -14,10 +14,10 @@ from typing import Annotated
 import typer
 
 import unsee
-from unsee.allocator import settle
 from unsee.cli import asking, editing, models, privacy, running
-from unsee.errors import UnseeError
-from unsee.terminal import is_main_process, only_main_speaks
+from unsee.cli.terminal import is_main_process, only_main_speaks
+from unsee.core.allocator import settle
+from unsee.core.errors import UnseeError
 
 USER_ERROR, INTERRUPTED = 2, 130
 

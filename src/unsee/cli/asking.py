@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from unsee.cli.options import DataName, ModelName, Processor
-from unsee.errors import ConfigError
-from unsee.terminal import ask_consent, is_main_process, print_table, show_progress
+from unsee.cli.terminal import ask_consent, is_main_process, print_table, show_progress
+from unsee.core.errors import ConfigError
 
 commands = typer.Typer()
 OFF = 1
@@ -26,11 +26,11 @@ def evaluate(
     processor: Processor = "",
 ) -> None:
     """Ask one model everything and print its value in each cell."""
-    from unsee.config import EvaluationConfig, build_table
+    from unsee.config.recipe import EvaluationConfig, build_table
 
     config = build_table(EvaluationConfig, {"protocol": protocol})
     with show_progress() as progress:
-        from unsee.run import evaluate_model
+        from unsee.runs.people import evaluate_model
 
         rows = evaluate_model(model, data, forget_percent, progress, config, processor)
     print_table(rows)
@@ -47,7 +47,7 @@ def conformance(
 ) -> None:
     """Compare a model under the published protocol with stored figures; exit code 1 if one is off."""
     with show_progress() as progress:
-        from unsee.conformance import EXPECTED, check_conformance
+        from unsee.runs.conformance import EXPECTED, check_conformance
 
         rows = check_conformance(model, data, expected or EXPECTED, progress, processor)
     print_table(rows)
@@ -71,7 +71,7 @@ def judge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent and stop.")] = False,
 ) -> None:
     """Score how true every generated sentence of a run is, 1 to 10; the report shows it from then on."""
-    from unsee.config import build_dataclass
+    from unsee.config.recipe import build_dataclass
     from unsee.judge import JUDGES
     from unsee.judge.base import RemoteJudge
     from unsee.judge.judging import judge_run, open_docket, rows
@@ -122,13 +122,13 @@ def utility(
     processor: Processor = "",
 ) -> None:
     """Ask a model the questions of a published benchmark and print the published numbers."""
+    from unsee.core.record import check_writable
     from unsee.judge.asking import Asking
-    from unsee.record import check_writable
     from unsee.utility import UTILITY
     from unsee.utility.evaluate import Review, check_reviewed, sit
 
     if review:
-        from unsee.config import build_dataclass
+        from unsee.config.recipe import build_dataclass
 
         check_reviewed(benchmark, UTILITY.get(benchmark)())
         asking = build_dataclass(Asking, {}, "--review")

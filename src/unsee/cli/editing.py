@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unsee.terminal import print_table, show_progress
+from unsee.cli.terminal import print_table, show_progress
 
 commands = typer.Typer()
 edits = typer.Typer(help="List, apply and merge edits.", no_args_is_help=True)
@@ -30,13 +30,13 @@ def edit_model(
     whole: Annotated[bool, typer.Option("--model", help="Write the edited model too.")] = False,
 ) -> None:
     """Teach a model to refuse the sensitive questions of pairs and to go on answering the benign ones."""
-    from unsee.config import parse_options
+    from unsee.config.recipe import parse_options
 
     options = parse_options(change or ())
     with show_progress() as progress:
-        from unsee.cache import cache_folder
-        from unsee.editing import EditJob, edit_rows
         from unsee.methods.base import Work
+        from unsee.runs.edit import EditJob, edit_rows
+        from unsee.runtime.cache import cache_folder
 
         work = Work(seed=seed, progress=progress, cache=cache_folder() / "moments")
         edit = EditJob(model, data, method, options, frequencies).run(out, work, whole=whole)
@@ -47,8 +47,8 @@ def edit_model(
 @edits.command("list")
 def list_edits(files: Annotated[list[Path], typer.Argument(help="Edits.")]) -> None:
     """Print what edits change."""
-    from unsee.editing import edit_rows
     from unsee.edits.edit import Edit
+    from unsee.runs.edit import edit_rows
 
     print_table([row for file in files for row in edit_rows(Edit.load(file))])
 
@@ -60,7 +60,7 @@ def apply_edits(
     out: Annotated[Path, typer.Option(help="The edited model's folder.")],
 ) -> None:
     """Write a model with edits in its weights."""
-    from unsee.editing import apply_edits as write
+    from unsee.runs.edit import apply_edits as write
 
     write(model, files, out)
     print(out)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from unsee.cli.options import Changes, ModelName, Processor
-from unsee.terminal import hush
+from unsee.cli.terminal import hush
 
 commands = typer.Typer(name="models", help="Look into models and convert them.", no_args_is_help=True)
 
@@ -19,11 +19,11 @@ def check_model(
     change: Changes = None,
 ) -> None:
     """Load a model as a run would, show its parts, and let it read, write and learn once."""
-    from unsee.config import load_model_config
+    from unsee.config.recipe import load_model_config
 
     config = load_model_config(model, change or ())
     hush()
-    from unsee.check import check
+    from unsee.runs.model_check import check
 
     for what, found in check(config):
         print(f"{what:<16}  {found}", flush=True)
@@ -37,7 +37,7 @@ def merge_adapters(
     processor: Processor = "",
 ) -> None:
     """Write the whole model of adapters, each of which stands on those before it."""
-    from unsee.config import ModelConfig
+    from unsee.config.recipe import ModelConfig
 
     hush()
     from unsee.models.merge import merge

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unsee.terminal import print_table, show_progress
+from unsee.cli.terminal import print_table, show_progress
 
 commands = typer.Typer(
     name="privacy", help="Private questions about pictures: data, answers, refusals and leaks.", no_args_is_help=True
@@ -24,7 +24,7 @@ def build_privacy(
     unseen_subject: Annotated[str | None, typer.Option(help="The subject left for testing; drawn by default.")] = None,
 ) -> None:
     """Write pictures of invented documents with private and benign questions, in PrivacyPair's format."""
-    from unsee.data.privacy.builder import build as write
+    from unsee.data.documents.builder import build as write
 
     write(folder, images=images, seed=seed, unseen_subject=unseen_subject)
     print(folder)
@@ -38,8 +38,8 @@ def answer_benign(
     images: ImageFolder = None,
 ) -> None:
     """Let the unedited model answer the benign questions an edit uses; private ones are not asked."""
-    from unsee.data.privacy.privacy_pair import load
-    from unsee.privacy import write_answers
+    from unsee.data.documents.privacy_pair import load
+    from unsee.exams.documents import write_answers
 
     benchmark = load(data, images)
     with show_progress() as progress:
@@ -58,9 +58,9 @@ def write_pairs(
     split: Annotated[str, typer.Option(help="Whose pairs: seen or validation.")] = "seen",
 ) -> None:
     """Write the pairs of PrivacyPair that an edit learns from, one per line, as `unsee edit` reads them."""
-    from unsee.data.privacy.export import write_pairs as write
-    from unsee.data.privacy.privacy_pair import load
-    from unsee.privacy import read_answers
+    from unsee.data.documents.export import write_pairs as write
+    from unsee.data.documents.privacy_pair import load
+    from unsee.exams.documents import read_answers
 
     benchmark = load(data, images)
     write(read_answers(benchmark, answers) if answers else benchmark, out, split)
@@ -76,9 +76,9 @@ def evaluate_privacy(
     classifier: Annotated[Path | None, typer.Option(help="A local text classifier as a further judge.")] = None,
 ) -> None:
     """Ask one model everything; print what it refuses and gives away, by each judge, and how far the judges agree."""
-    from unsee.data.privacy import PRIVACY
-    from unsee.privacy import examine, judges_with
-    from unsee.report.privacy import agreement_rows, score_rows
+    from unsee.data.documents import PRIVACY
+    from unsee.exams.documents import examine, judges_with
+    from unsee.scoring.privacy import agreement_rows, score_rows
 
     cases = PRIVACY.get(benchmark)(data, images).cases
     judges = judges_with(classifier)

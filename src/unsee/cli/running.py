@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
+from unsee.cli.listing import lines_of
 from unsee.cli.options import Changes, ModelName
-from unsee.errors import ConfigError
-from unsee.listing import lines_of
-from unsee.terminal import print_table, show_progress
+from unsee.cli.terminal import print_table, show_progress
+from unsee.core.errors import ConfigError
 
 commands = typer.Typer()
 NO_SIGNAL = 3
@@ -26,11 +26,11 @@ def run_recipe(
     out: Annotated[Path | None, typer.Option(help="The run's folder; by default one under runs/.")] = None,
 ) -> None:
     """Teach, forget, evaluate and report, as the recipe says; continues where an interrupted run stopped."""
-    from unsee.config import load_recipe
+    from unsee.config.recipe import load_recipe
 
     config = load_recipe(recipe, change or ())
     with show_progress() as progress:
-        from unsee.run import run
+        from unsee.runs.people import run
 
         result = run(config, out, progress)
     print_table(result.rows)
@@ -52,11 +52,11 @@ def unlearn(
     change: Changes = None,
 ) -> None:
     """Make a model forget what one file says and keep what another does; needs no benchmark and no oracle."""
-    from unsee.config import resolve
+    from unsee.config.recipe import resolve
 
     with show_progress() as progress:
-        from unsee.request import RequestConfig
-        from unsee.request import unlearn as carry_out
+        from unsee.runs.deletion import RequestConfig
+        from unsee.runs.deletion import unlearn as carry_out
 
         settings = {
             "forget": str(forget), "retain": str(retain), "model": {"id": model},
@@ -79,13 +79,13 @@ def build(
 ) -> None:
     """Write people, portraits, questions and the four sets to a folder, in the published layout."""
     if people.isdecimal():
-        from unsee.data.builder import build as write
+        from unsee.data.people.builder import build as write
 
         if portraits or not (celebrities or "0").isdecimal():
             raise ConfigError("--portraits and a CSV file of celebrities go with a CSV file of --people")
         write(folder, people=int(people), celebrities=int(celebrities or 153), seed=seed)
     else:
-        from unsee.data.own import build_own
+        from unsee.data.people.custom import build_own
 
         if not portraits:
             raise ConfigError(f"--people {people}: needs --portraits, the folder of the photos it names")
@@ -105,7 +105,7 @@ def report(
     redact: Annotated[bool, typer.Option("--redact", help="Leave out names, answers and portraits.")] = False,
 ) -> None:
     """Write one self-contained page about one run or several."""
-    from unsee.report.html import write_report
+    from unsee.report.people import write_report
 
     name = "report-redacted.html" if redact else "report.html"
     print(write_report(runs, out or (runs[0] / name if len(runs) == 1 else Path(name)), redact=redact))

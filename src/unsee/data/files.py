@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from unsee.data.portraits import encode_png
-from unsee.errors import DataError
+from unsee.core.errors import DataError
+from unsee.data.people.portraits import encode_png
 
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 

@@ -10,9 +10,9 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from unsee.data.people import evenly
-from unsee.data.portraits import Sex, draw_look, draw_portrait, draw_scene, encode_png
-from unsee.data.questions import appearance, placed
+from unsee.data.people.portraits import Sex, draw_look, draw_portrait, draw_scene, encode_png
+from unsee.data.people.profiles import evenly
+from unsee.data.people.questions import appearance, placed
 from unsee.data.schema import LETTERS
 
 _NAMES = (

@@ -17,7 +17,7 @@ from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
 
-from unsee.errors import DataError
+from unsee.core.errors import DataError
 
 Occurrence = Literal["last", "first"]
 REQUIRED = ("image", "subject", "sensitive", "benign", "refusal")

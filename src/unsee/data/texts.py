@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from unsee.core.errors import DataError
 from unsee.data.general import reading_items
-from unsee.data.people import draw_people
-from unsee.data.questions import training_questions
-from unsee.errors import DataError
+from unsee.data.people.profiles import draw_people
+from unsee.data.people.questions import training_questions
 
 GENERAL = "general"
 _READING, _PEOPLE, _SEED = 120, 15, 0

@@ -19,10 +19,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from unsee.cache import replace_whole
-from unsee.edits.vectors import gate_above, gate_of_share
-from unsee.errors import ConfigError, ModelError
+from unsee.core.errors import ConfigError, ModelError
+from unsee.edits.gate_vectors import gate_above, gate_of_share
 from unsee.models.vlm import VLM
+from unsee.runtime.cache import replace_whole
 
 log = logging.getLogger(__name__)
 

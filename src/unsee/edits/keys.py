@@ -13,16 +13,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from unsee.collate import Node, Tree, collate, pack_by_length
-from unsee.edits.above import decoder_layers, down_name
+from unsee.core.errors import DataError
+from unsee.core.progress import Progress, Silent
 from unsee.edits.edit import write_tensors
-from unsee.edits.sheet import Sheet
+from unsee.edits.gate_vectors import Steered, shifted
+from unsee.edits.pair_rows import Sheet
+from unsee.edits.partial_forward import decoder_layers, down_name
 from unsee.edits.tune import linear, matrices, working_with
-from unsee.edits.vectors import Steered, shifted
-from unsee.errors import DataError
+from unsee.forward.hooks import capture, frozen
+from unsee.forward.trees import Node, Tree, collate, pack_by_length
 from unsee.models.vlm import VLM
-from unsee.neurons import capture, frozen
-from unsee.progress import Progress, Silent
 
 TEXT_TOKENS = 4096
 

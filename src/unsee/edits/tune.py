@@ -19,13 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unsee.edits.above import TOLERANCE, Above, decoder_layers, down_name, layer_of
-from unsee.edits.sheet import Sheet
-from unsee.errors import ModelError
-from unsee.losses import Scored
+from unsee.core.errors import ModelError
+from unsee.core.progress import Progress, Silent
+from unsee.edits.pair_rows import Sheet
+from unsee.edits.partial_forward import TOLERANCE, Above, decoder_layers, down_name, layer_of
+from unsee.forward.hooks import Gate, Rewrite, capture, frozen, gate_gradient, gated_linear, replace, rewrite
+from unsee.forward.losses import Scored
 from unsee.models.vlm import VLM
-from unsee.neurons import Gate, Rewrite, capture, frozen, gate_gradient, gated_linear, replace, rewrite
-from unsee.progress import Progress, Silent
 
 Site = Literal["matrix", "layer"]
 Weights = dict[str, Tensor]

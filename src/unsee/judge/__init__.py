@@ -6,7 +6,7 @@ settings. `base.py` says what a judge must provide. Nothing else needs an edit.
 
 from __future__ import annotations
 
-from unsee.registry import Registry
+from unsee.core.registry import Registry
 
 JUDGES = Registry("judge", package="unsee.judge", group="unsee.judges")
 

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from unsee.errors import UnseeError
-from unsee.journal import Journal
+from unsee.core.errors import UnseeError
+from unsee.core.journal import Journal
+from unsee.core.progress import Progress
 from unsee.judge.base import Costs
 from unsee.judge.endpoint import Endpoint, Pacer, Stopped
-from unsee.progress import Progress
 
 MAX_REPLY_TOKENS = 16
 _BYTES_PER_TOKEN = 4  # of English text; the estimate says "about"

@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
-from unsee.progress import Progress
-from unsee.record import Record
+from unsee.core.progress import Progress
+from unsee.core.record import Record
 
 
 @dataclass(frozen=True)

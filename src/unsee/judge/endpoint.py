@@ -17,7 +17,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from unsee.errors import JudgeError
+from unsee.core.errors import JudgeError
 
 LONGEST_WAIT_SECONDS = 300.0
 _PASSING = frozenset({408, 409, 425, 429})

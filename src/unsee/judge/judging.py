@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from unsee.errors import RecordError
+from unsee.core.errors import RecordError
+from unsee.core.progress import Progress, Silent
+from unsee.core.record import ANSWER_COLUMNS, Record
 from unsee.judge.base import Case, Docket, Judge
-from unsee.progress import Progress, Silent
-from unsee.record import ANSWER_COLUMNS, Record
-from unsee.report.factuality import FACTUALITY_FILE, Factuality, factuality_cells
-from unsee.report.html import write_report
-from unsee.report.table import written
+from unsee.report.people import write_report
+from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, factuality_cells
+from unsee.scoring.table import written
 
 JUDGED_FILE = "judged.parquet"
 JUDGED_COLUMNS = (*ANSWER_COLUMNS[: ANSWER_COLUMNS.index("options")], "judge", "score", "reason")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from unsee.core.progress import Progress
 from unsee.judge import JUDGES
 from unsee.judge.base import Case, Docket, Verdict
 from unsee.judge.facts import Known, Value, holds, is_number, words
-from unsee.progress import Progress
-from unsee.report.collapse import is_degenerate, lexicon
+from unsee.scoring.collapse import is_degenerate, lexicon
 
 SCORES = {
     "right": 10,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unsee.journal import Journal
+from unsee.core.journal import Journal
+from unsee.core.progress import Progress
 from unsee.judge import JUDGES
 from unsee.judge.asking import Asking, Chat
 from unsee.judge.base import Case, Costs, Docket, Verdict
 from unsee.judge.rubric import RUBRIC, messages, read_reply
-from unsee.progress import Progress
 
 JOURNAL = "judge-journal.jsonl"
 SENT = "questions, true answers and the models' answers, those about people to forget among them"

@@ -8,7 +8,7 @@ tests and the report find it by its name. `base.py` says what a method must prov
 
 from __future__ import annotations
 
-from unsee.registry import Registry
+from unsee.core.registry import Registry
 
 METHODS = Registry("method", package="unsee.methods", group="unsee.methods")
 

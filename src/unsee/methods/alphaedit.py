@@ -9,10 +9,10 @@ import torch
 
 from unsee.data.pairs import PrivacyPair, to_refuse
 from unsee.data.texts import GENERAL, load_texts
-from unsee.edits.above import AUTO, down_name, parse_layers
 from unsee.edits.edit import Edit
 from unsee.edits.keys import free_space, projected_least_squares, second_moment, spread
-from unsee.edits.sheet import make_sheets
+from unsee.edits.pair_rows import make_sheets
+from unsee.edits.partial_forward import AUTO, down_name, parse_layers
 from unsee.methods import METHODS
 from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Share, Work
 from unsee.models.vlm import VLM

@@ -11,13 +11,13 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
-from unsee.collate import Batch
+from unsee.core.errors import ModelError
+from unsee.core.progress import Progress, Silent
 from unsee.data.pairs import PrivacyPair
 from unsee.edits.edit import Edit
-from unsee.errors import ModelError
-from unsee.losses import Scored
+from unsee.forward.losses import Scored
+from unsee.forward.trees import Batch
 from unsee.models.vlm import VLM
-from unsee.progress import Progress, Silent
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from unsee.data.pairs import PrivacyPair, to_refuse
-from unsee.edits.above import decoder_layers, down_name
 from unsee.edits.edit import Edit
-from unsee.edits.sheet import Query, Sheet, make_sheet, make_sheets, speak
+from unsee.edits.pair_rows import Query, Sheet, make_sheet, make_sheets, speak
+from unsee.edits.partial_forward import decoder_layers, down_name
 from unsee.edits.tune import Course, tune
-from unsee.losses import Scored, kl_divergence
+from unsee.forward.hooks import capture
+from unsee.forward.losses import Scored, kl_divergence
 from unsee.methods import METHODS
 from unsee.methods.base import NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
-from unsee.neurons import capture
 
 
 @METHODS.register("dinm", paper="arXiv:2403.14472")

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from torch import Tensor
 
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.above import AUTO, down_name, parse_layers
 from unsee.edits.edit import Edit
-from unsee.edits.sheet import make_sheets
+from unsee.edits.pair_rows import make_sheets
+from unsee.edits.partial_forward import AUTO, down_name, parse_layers
 from unsee.edits.tune import Course, refuse, tune
 from unsee.methods import METHODS
 from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work

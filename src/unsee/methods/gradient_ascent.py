@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unsee.losses import cross_entropy
+from unsee.forward.losses import cross_entropy
 from unsee.methods import METHODS
 from unsee.methods.base import Loss, Model, NonNegativeInt, Pair, PositiveFloat, Side, Trained
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from unsee.losses import cross_entropy
+from unsee.forward.losses import cross_entropy
 from unsee.methods import METHODS
 from unsee.methods.base import (
     Loss,

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from unsee.losses import cross_entropy, kl_divergence
+from unsee.forward.losses import cross_entropy, kl_divergence
 from unsee.methods import METHODS
 from unsee.methods.base import (
     Loss,

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from torch import nn
 
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.above import decoder_layers, down_name
 from unsee.edits.edit import Edit
-from unsee.edits.sheet import make_sheets
+from unsee.edits.pair_rows import make_sheets
+from unsee.edits.partial_forward import decoder_layers, down_name
 from unsee.edits.tune import Course, linear, refuse, tune
 from unsee.methods import METHODS
 from unsee.methods.base import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Work

@@ -11,16 +11,16 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
+from unsee.core.errors import ModelError
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.above import AUTO, decoder_layers, down_name, parse_layers
 from unsee.edits.edit import Edit
-from unsee.edits.sheet import Sheet, make_sheets
+from unsee.edits.pair_rows import Sheet, make_sheets
+from unsee.edits.partial_forward import AUTO, decoder_layers, down_name, parse_layers
 from unsee.edits.tune import Course, Tunable, Weights, linear, matrices, refuse, tune
-from unsee.errors import ModelError
+from unsee.forward.hooks import frozen
 from unsee.methods import METHODS
 from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
-from unsee.neurons import frozen
 
 
 @METHODS.register("memflex", paper="arXiv:2407.01920")

@@ -10,13 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from unsee.core.errors import ConfigError, DataError, ModelError
 from unsee.data.pairs import Occurrence, PrivacyPair, by_case, by_category, to_refuse
-from unsee.edits.above import AUTO, decoder_layers, down_name, parse_layers
-from unsee.edits.carry import carried_over, halves
 from unsee.edits.edit import Edit
-from unsee.edits.sheet import Scope, Sheet, make_sheet, make_sheets, queries, shuffled
-from unsee.edits.tune import Course, Weights, matrices, refuse, tune, tune_as_published, working_with
-from unsee.edits.vectors import (
+from unsee.edits.gate_vectors import (
     Steered,
     changes,
     flips,
@@ -27,11 +24,14 @@ from unsee.edits.vectors import (
     scaled,
     sparse_vectors,
 )
-from unsee.errors import ConfigError, DataError, ModelError
+from unsee.edits.layer_search import carried_over, halves
+from unsee.edits.pair_rows import Scope, Sheet, make_sheet, make_sheets, queries, shuffled
+from unsee.edits.partial_forward import AUTO, decoder_layers, down_name, parse_layers
+from unsee.edits.tune import Course, Weights, matrices, refuse, tune, tune_as_published, working_with
+from unsee.forward.hooks import Gate, frozen
 from unsee.methods import METHODS
 from unsee.methods.base import Layers, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share, Work
 from unsee.models.vlm import VLM
-from unsee.neurons import Gate, frozen
 
 CONTEXTS = (
     "{}", "The image shows that. {}", "Therefore, it is. {}", "Because I am just. {}", "I am an AI. {}",

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from unsee.losses import Scored, cross_entropy, negative_preference
+from unsee.forward.losses import Scored, cross_entropy, negative_preference
 from unsee.methods import METHODS
 from unsee.methods.base import Loss, Model, NonNegativeFloat, NonNegativeInt, Pair, PositiveFloat, Side, Trained
 

@@ -9,10 +9,10 @@ import torch
 
 from unsee.data.pairs import PrivacyPair, by_case, to_refuse
 from unsee.data.texts import GENERAL, load_texts
-from unsee.edits.above import AUTO, down_name, parse_layers
 from unsee.edits.edit import Edit
 from unsee.edits.keys import keys_BF, rank_one, ridged, second_moment, shifts_BD, states_BD
-from unsee.edits.sheet import make_sheet, queries
+from unsee.edits.pair_rows import make_sheet, queries
+from unsee.edits.partial_forward import AUTO, down_name, parse_layers
 from unsee.edits.tune import matrices, working_with
 from unsee.methods import METHODS
 from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work

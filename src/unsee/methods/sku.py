@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from torch import Tensor
 
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.above import AUTO, down_name, parse_layers
 from unsee.edits.edit import Edit
-from unsee.edits.sheet import Sheet, make_sheets
+from unsee.edits.pair_rows import Sheet, make_sheets
+from unsee.edits.partial_forward import AUTO, down_name, parse_layers
 from unsee.edits.tune import Course, tune
-from unsee.losses import Scored, kl_divergence
+from unsee.forward.losses import Scored, kl_divergence
 from unsee.methods import METHODS
 from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM

@@ -8,7 +8,7 @@ to be kept has its column in `record.ANSWER_COLUMNS`, what is to be reported its
 
 from __future__ import annotations
 
-from unsee.registry import Registry
+from unsee.core.registry import Registry
 
 METRICS = Registry("metric", package="unsee.metrics", group="unsee.metrics")
 

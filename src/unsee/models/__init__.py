@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unsee.registry import Registry
+from unsee.core.registry import Registry
 
 MODELS = Registry("model family", package="unsee.models", group="unsee.models")
 

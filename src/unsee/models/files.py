@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unsee.config import ModelConfig
-from unsee.errors import ModelError
+from unsee.config.recipe import ModelConfig
+from unsee.core.errors import ModelError
 
 ANOTHERS = "model.processor names whose it takes, such as 'llava-hf/llava-1.5-7b-hf'"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from peft import PeftModel
 
-from unsee.config import ModelConfig
-from unsee.errors import ModelError
+from unsee.config.recipe import ModelConfig
+from unsee.core.errors import ModelError
+from unsee.core.record import check_free
 from unsee.models.files import loading
 from unsee.models.vlm import VLM
-from unsee.record import check_free
 
 
 def merge(config: ModelConfig, adapters: Sequence[Path], out: Path) -> None:

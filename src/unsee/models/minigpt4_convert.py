@@ -26,7 +26,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from unsee.errors import ModelError
+from unsee.core.errors import ModelError
+from unsee.core.record import check_free
 from unsee.models.minigpt4_model import MiniGPT4Config, MiniGPT4ForConditionalGeneration
 from unsee.models.minigpt4_processor import (
     IMAGE_TOKEN,
@@ -38,7 +39,6 @@ from unsee.models.minigpt4_processor import (
     MiniGPT4Processor,
     llama_tokenizer,
 )
-from unsee.record import check_free
 
 log = logging.getLogger(__name__)
 

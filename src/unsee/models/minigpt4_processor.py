@@ -23,7 +23,7 @@ from transformers import (
     ProcessorMixin,
 )
 
-from unsee.errors import ModelError
+from unsee.core.errors import ModelError
 from unsee.models.minigpt4_model import MiniGPT4Config
 
 IMAGE_TOKEN = "<ImageHere>"

@@ -27,14 +27,14 @@ from transformers import (
 )
 from transformers.utils.import_utils import is_bitsandbytes_available
 
-from unsee.allocator import settle
-from unsee.config import ModelConfig
-from unsee.errors import ModelError, UnknownNameError
+from unsee.config.recipe import ModelConfig
+from unsee.core.allocator import settle
+from unsee.core.errors import ModelError, UnknownNameError
 from unsee.models import MODELS, shipped
 from unsee.models.family import Family, Layout, Picture
 from unsee.models.files import ANOTHERS, check_folder, loading
 from unsee.models.processor import load_processor
-from unsee.processes import entire, is_divided, state
+from unsee.runtime.distributed import entire, is_divided, state
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import json
 import logging
 from pathlib import Path
 
-from unsee.allocator import settle
+from unsee.core.allocator import settle
 from unsee.nano.base import BATCH_TOKENS, train_base
 from unsee.nano.card import measure, write_card
 from unsee.nano.kinds import KINDS, SHIPPED

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from unsee.core.progress import Progress
 from unsee.methods.base import Loss
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import CORPUS, Corpus
 from unsee.nano.kinds import Kind
 from unsee.nano.language import train_tokenizer
-from unsee.progress import Progress
-from unsee.steps import Stream, pairs
-from unsee.teach import FineTuning
-from unsee.train import Schedule, train
+from unsee.training.batches import Stream, pairs
+from unsee.training.lessons import FineTuning
+from unsee.training.train import Schedule, train
 
 log = logging.getLogger(__name__)
 

@@ -6,15 +6,15 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from unsee.config import EvaluationConfig
-from unsee.data.builder import build
+from unsee.config.recipe import EvaluationConfig
+from unsee.data.documents import builder, privacy_pair
 from unsee.data.general import general_items
-from unsee.data.mllmu import load
-from unsee.data.privacy import builder, privacy_pair
-from unsee.evaluate import Exam
+from unsee.data.people.builder import build
+from unsee.data.people.mllmu import load
+from unsee.exams.documents import examine
+from unsee.exams.people import Exam
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import UNKNOWN
-from unsee.privacy import examine
 
 CARD_SEED = 9001  # people, portraits and texts of the card; no recipe uses it
 CARD = """---

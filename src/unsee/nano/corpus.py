@@ -12,19 +12,19 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from unsee.collate import Tree, build_tree
 from unsee.data.general import reading_items, reading_passage
-from unsee.data.people import VALUES, Profile, celebrities, strangers
-from unsee.data.portraits import disturb, draw_portrait, draw_scene
-from unsee.data.questions import appearance, every_wording
+from unsee.data.people.portraits import disturb, draw_portrait, draw_scene
+from unsee.data.people.profiles import VALUES, Profile, celebrities, strangers
+from unsee.data.people.questions import appearance, every_wording
 from unsee.data.schema import LETTERS, Question
+from unsee.forward.prompts import ask
+from unsee.forward.trees import Tree, build_tree
 from unsee.methods.prompting import Prompting
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 from unsee.nano.documents import document_texts, document_turns, harmful_turns
 from unsee.nano.vision import LABELS
-from unsee.prompts import ask
-from unsee.teach import augment
+from unsee.training.lessons import augment
 
 CORPUS = "nano-4"
 _ALIKE = ("nano-3", CORPUS)

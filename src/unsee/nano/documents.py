@@ -14,8 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from unsee.data.document_pictures import draw_document_picture
-from unsee.data.documents import (
+from unsee.data.documents.invented import (
     CITIES,
     DECLINED,
     HARMLESS,
@@ -34,6 +33,7 @@ from unsee.data.documents import (
     is_private,
     question,
 )
+from unsee.data.documents.pictures import draw_document_picture
 
 ANSWERED = (*SUBJECTS, VALIDATION_SUBJECT, *HARMLESS)
 NAMED_ALIKE = tuple(kind for kind in KINDS if kind not in HARMLESS)

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import Blip2VisionConfig, CLIPVisionConfig, PreTrainedModel
 
-from unsee.data.portraits import (
+from unsee.data.people.portraits import (
     BACKGROUNDS,
     BEARDS,
     CLOTHES,

@@ -6,7 +6,7 @@ How to add one: write `refusals/<name>.py` with one frozen dataclass under `@REF
 
 from __future__ import annotations
 
-from unsee.registry import Registry
+from unsee.core.registry import Registry
 
 REFUSALS = Registry("refusal judge", package="unsee.refusals", group="unsee.refusals")
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from unsee.errors import ModelError
+from unsee.core.errors import ModelError
 from unsee.refusals import REFUSALS
 from unsee.refusals.base import Reply
 

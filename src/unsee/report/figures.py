@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from unsee.report.intervals import Estimate
+from unsee.scoring.intervals import Estimate
 
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _CHARACTER_WIDTH, _LINE_HEIGHT, _MARKER = 6.3, 15.0, 7.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from unsee.report.table import rounded, written
+from unsee.scoring.table import rounded, written
 
 _READABLE = {
     "npo": "NPO", "oracle_2": "second oracle", "kl_minimisation": "KL minimisation", "ft_l": "FT-L", "rome": "ROME",

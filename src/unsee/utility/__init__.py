@@ -7,7 +7,7 @@ It reads the benchmark's own files into items, reads a model's answers as publis
 
 from __future__ import annotations
 
-from unsee.registry import Registry
+from unsee.core.registry import Registry
 
 UTILITY = Registry("utility benchmark", package="unsee.utility", group="unsee.utility")
 

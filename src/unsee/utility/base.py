@@ -11,8 +11,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 import pandas as pd
 from PIL import Image
 
-from unsee.errors import DataError
-from unsee.report.intervals import Bootstrap, Draws
+from unsee.core.errors import DataError
+from unsee.scoring.intervals import Bootstrap, Draws
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,20 +15,20 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 from pydantic import Field
 
-from unsee.cache import cache_folder, key_of
+from unsee.core.errors import ConfigError
+from unsee.core.journal import Journal
+from unsee.core.progress import Progress, Silent
+from unsee.core.record import Record
 from unsee.data.hub import find_folder
-from unsee.errors import ConfigError
-from unsee.generate import Group, generate
-from unsee.journal import Journal
+from unsee.forward.generate import Group, generate
 from unsee.judge.asking import Asking
 from unsee.judge.base import Costs
 from unsee.models.vlm import VLM
-from unsee.processes import state
-from unsee.progress import Progress, Silent
-from unsee.record import Record
-from unsee.report.files import RecordFile, Strict
-from unsee.report.intervals import Bootstrap, estimate
-from unsee.report.table import written
+from unsee.runtime.cache import cache_folder, key_of
+from unsee.runtime.distributed import state
+from unsee.scoring.intervals import Bootstrap, estimate
+from unsee.scoring.record_file import RecordFile, Strict
+from unsee.scoring.table import written
 from unsee.utility import UTILITY
 from unsee.utility.base import Reviewed, UtilityBenchmark, UtilityItem
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from unsee.core.errors import DataError
 from unsee.data.schema import Question
-from unsee.errors import DataError
 from unsee.metrics.base import Given
 from unsee.metrics.rouge_l import RougeL
-from unsee.report.intervals import Bootstrap, Draws
+from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityItem, by_group, mean
 from unsee.utility.files import read_image, read_json_lines

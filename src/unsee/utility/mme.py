@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from unsee.core.errors import DataError
 from unsee.data.files import read_text
-from unsee.errors import DataError
-from unsee.report.intervals import Bootstrap, Draws
+from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityItem, by_group
 from unsee.utility.files import encoded, read_image, read_rows

@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from unsee.errors import DataError
-from unsee.report.intervals import Bootstrap, Draws
+from unsee.core.errors import DataError
+from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityItem, mean
 from unsee.utility.files import encoded, read_image, read_json_lines, read_rows

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from unsee.errors import DataError
-from unsee.report.intervals import Bootstrap, Draws
+from unsee.core.errors import DataError
+from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityItem, by_group, letter, lettered, mean
 from unsee.utility.files import encoded, held, read_image, read_json, read_rows

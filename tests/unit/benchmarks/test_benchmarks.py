@@ -12,9 +12,9 @@ from benchmarks import __main__ as program
 from benchmarks import gpu, growth, measure, memory, modes, ours
 from benchmarks.material import Material
 from benchmarks.works import works
-from unsee.allocator import settle
-from unsee.data.builder import build
-from unsee.terminal import hush
+from unsee.cli.terminal import hush
+from unsee.core.allocator import settle
+from unsee.data.people.builder import build
 
 SMALL = {"retain": 3, "celebrities": 1, "questions": 6, "lessons": 4, "kept": 1, "pictures": 1, "max_new_tokens": 3}
 ENTRY = {"work", "published_seconds", "ours_seconds", "ratio", "published_peak_mib", "ours_peak_mib", "same_answers"}

@@ -1,6 +1,6 @@
 import pytest
 
-from unsee.data.builder import build
+from unsee.data.people.builder import build
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ from dataclasses import replace
 import privacy
 import pytest
 
+from unsee.core.errors import DataError
 from unsee.data.pairs import by_case, by_category, load_pairs
-from unsee.errors import DataError
 
 
 def rewritten(path, change):

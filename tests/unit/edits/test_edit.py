@@ -4,9 +4,9 @@ import pytest
 import tiny
 import torch
 
-from unsee.edits.above import down_name
+from unsee.core.errors import ConfigError, ModelError
 from unsee.edits.edit import Edit, Editor, applied, merge
-from unsee.errors import ConfigError, ModelError
+from unsee.edits.partial_forward import down_name
 from unsee.models.vlm import VLM
 
 

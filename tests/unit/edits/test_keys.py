@@ -3,7 +3,7 @@ import pytest
 import tiny
 import torch
 
-from unsee.edits.above import decoder_layers, down_name
+from unsee.core.errors import DataError
 from unsee.edits.keys import (
     free_space,
     keys_BF,
@@ -16,11 +16,11 @@ from unsee.edits.keys import (
     spread,
     states_BD,
 )
-from unsee.edits.sheet import make_sheet, queries
+from unsee.edits.pair_rows import make_sheet, queries
+from unsee.edits.partial_forward import decoder_layers, down_name
 from unsee.edits.tune import linear, matrices, working_with
-from unsee.errors import DataError
-from unsee.neurons import capture
-from unsee.train import Scorer
+from unsee.forward.hooks import capture
+from unsee.training.train import Scorer
 
 TEXTS = tuple(tiny.QUESTIONS + tiny.ANSWERS)
 

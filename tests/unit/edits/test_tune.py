@@ -3,12 +3,12 @@ import pytest
 import tiny
 import torch
 
-from unsee.edits.above import decoder_layers, down_name
-from unsee.edits.sheet import make_sheet, queries
+from unsee.core.errors import ModelError
+from unsee.edits.pair_rows import make_sheet, queries
+from unsee.edits.partial_forward import decoder_layers, down_name
 from unsee.edits.tune import Course, Tunable, linear, matrices, refuse, tune, tune_as_published, working_with
-from unsee.errors import ModelError
-from unsee.neurons import Gate, capture
-from unsee.train import Scorer
+from unsee.forward.hooks import Gate, capture
+from unsee.training.train import Scorer
 
 
 @pytest.fixture

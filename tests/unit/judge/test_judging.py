@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 
 from unsee.cli import main
-from unsee.errors import RecordError
+from unsee.core.errors import RecordError
+from unsee.core.record import Record
 from unsee.judge import JUDGES
 from unsee.judge.judging import JUDGED_COLUMNS, judge_run, open_docket, rows
 from unsee.judge.offline import Offline
-from unsee.record import Record
-from unsee.report.factuality import Factuality
+from unsee.scoring.factuality import Factuality
 
 
 def test_judges_are_listed(capsys):

@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unsee.data.people import VALUES
+from unsee.core.progress import Silent
+from unsee.core.record import Record
+from unsee.data.people.profiles import VALUES
 from unsee.judge.base import Case, Docket, Verdict
 from unsee.judge.facts import Value, words
 from unsee.judge.offline import SCORES, Offline
-from unsee.progress import Silent
-from unsee.record import Record
 
 NAMES = {"001": "Ada Novak", "002": "Emil Novak", "003": "Fay Marino", "004": "Ivo Tanaka"}
 ASKED = {

@@ -12,14 +12,14 @@ from email.utils import format_datetime
 
 import pytest
 
-from unsee.config import build_dataclass
-from unsee.errors import ConfigError, JudgeError
-from unsee.journal import Journal
+from unsee.config.recipe import build_dataclass
+from unsee.core.errors import ConfigError, JudgeError
+from unsee.core.journal import Journal
+from unsee.core.progress import Silent
 from unsee.judge.base import Case, Costs
 from unsee.judge.judging import open_docket
 from unsee.judge.openai import JOURNAL, OpenAI
 from unsee.judge.rubric import messages, read_reply
-from unsee.progress import Silent
 
 KEY = "sk-secret-0123"
 

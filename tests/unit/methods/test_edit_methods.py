@@ -7,20 +7,20 @@ import pytest
 import tiny
 import torch
 
-from unsee.config import build_dataclass
+from unsee.config.recipe import build_dataclass
+from unsee.core.errors import ConfigError, DataError, ModelError
 from unsee.data.pairs import by_case
 from unsee.data.texts import load_texts
-from unsee.edits.above import down_name
 from unsee.edits.edit import Editor
+from unsee.edits.gate_vectors import Steered, changes, scaled, sparse_vectors
 from unsee.edits.keys import free_space, keys_BF, second_moment, shifts_BD, states_BD
-from unsee.edits.sheet import make_sheet, make_sheets, queries
-from unsee.edits.vectors import Steered, changes, scaled, sparse_vectors
-from unsee.errors import ConfigError, DataError, ModelError
+from unsee.edits.pair_rows import make_sheet, make_sheets, queries
+from unsee.edits.partial_forward import down_name
+from unsee.forward.hooks import frozen
 from unsee.methods import METHODS, neural_gate
 from unsee.methods.base import Work
 from unsee.methods.neural_gate import NeuralGate
-from unsee.neurons import frozen
-from unsee.train import Scorer
+from unsee.training.train import Scorer
 
 PAIRS = privacy.make_pairs(3, 2, categories=2)
 QUICK = {

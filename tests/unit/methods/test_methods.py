@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from unsee.config import build_dataclass
-from unsee.errors import ConfigError, ModelError
-from unsee.losses import Scored, cross_entropy, kl_divergence
+from unsee.config.recipe import build_dataclass
+from unsee.core.errors import ConfigError, ModelError
+from unsee.forward.losses import Scored, cross_entropy, kl_divergence
 from unsee.methods import METHODS
 from unsee.methods.base import Pair
 

@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from benchmarks.published import editing
-from unsee.edits.sheet import PLAIN, make_sheet
+from unsee.edits.pair_rows import PLAIN, make_sheet
 from unsee.methods import neural_gate
 from unsee.methods.base import Work
 from unsee.methods.neural_gate import NeuralGate

@@ -5,15 +5,15 @@ import pytest
 import tiny
 import torch
 
-from unsee.edits.above import decoder_layers, down_name
 from unsee.edits.edit import Editor
 from unsee.edits.keys import shifts_BD, states_BD
-from unsee.edits.sheet import make_sheets
+from unsee.edits.pair_rows import make_sheets
+from unsee.edits.partial_forward import decoder_layers, down_name
 from unsee.edits.tune import matrices, working_with
 from unsee.methods import METHODS
 from unsee.methods.base import Work
 from unsee.methods.neural_gate import NeuralGate
-from unsee.train import Scorer
+from unsee.training.train import Scorer
 
 PAIRS = privacy.make_pairs(4, 2, categories=2)
 LAYERS = (0, 1)

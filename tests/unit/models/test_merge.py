@@ -4,7 +4,7 @@ import torch
 
 from unsee.cli import main
 from unsee.models.vlm import VLM
-from unsee.train import Scorer
+from unsee.training.train import Scorer
 
 
 def scores(vlm):

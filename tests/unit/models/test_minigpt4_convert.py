@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from unsee.cli import main
-from unsee.errors import ModelError, RecordError
+from unsee.core.errors import ModelError, RecordError
 from unsee.models.minigpt4_convert import Checkpoint, convert
 from unsee.models.minigpt4_model import MiniGPT4ForConditionalGeneration
 from unsee.models.minigpt4_processor import MiniGPT4ImageProcessor, MiniGPT4Processor

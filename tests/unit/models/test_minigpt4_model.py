@@ -4,12 +4,12 @@ import tiny_minigpt4 as published
 import torch
 from transformers import Blip2QFormerConfig
 
-from unsee.generate import Group, generate
+from unsee.forward.generate import Group, generate
 from unsee.models.minigpt4_model import MiniGPT4Config, MiniGPT4ForConditionalGeneration
 from unsee.models.vlm import VLM
 from unsee.nano.language import make_minigpt4, train_tokenizer
 from unsee.nano.vision import blip2_vision_config
-from unsee.train import Scorer
+from unsee.training.train import Scorer
 
 KINDS = ["nano", "Llama-2", "Vicuna"]
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer
 
-from unsee.errors import ModelError
+from unsee.core.errors import ModelError
 from unsee.models.minigpt4_processor import IMAGE_SYSTEM, MiniGPT4ImageProcessor, llama_tokenizer
 from unsee.models.vlm import VLM
 from unsee.nano.language import train_tokenizer

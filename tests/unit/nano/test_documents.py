@@ -5,8 +5,8 @@ import pytest
 import torch
 from tiny import make_vlm
 
-from unsee.collate import collate
-from unsee.data.documents import CONTENTS, DECLINED, REFUSALS, VALUES, Document
+from unsee.data.documents.invented import CONTENTS, DECLINED, REFUSALS, VALUES, Document
+from unsee.forward.trees import collate
 from unsee.nano.corpus import Corpus
 from unsee.nano.documents import (
     ANSWERED,

@@ -3,9 +3,9 @@ import shutil
 import pytest
 from judges import save_classifier
 
-from unsee.data.documents import REFUSAL_PREFIXES, REFUSALS, VALUES, answer
-from unsee.errors import ModelError
-from unsee.privacy import default_judges, judges_with
+from unsee.core.errors import ModelError
+from unsee.data.documents.invented import REFUSAL_PREFIXES, REFUSALS, VALUES, answer
+from unsee.exams.documents import default_judges, judges_with
 from unsee.refusals import REFUSALS as JUDGES
 from unsee.refusals.base import Reply
 from unsee.refusals.classifier import Classifier

@@ -3,7 +3,7 @@ from itertools import combinations
 import pytest
 
 from unsee.report.figures import Dot, colours, plot
-from unsee.report.intervals import Estimate
+from unsee.scoring.intervals import Estimate
 
 
 def dot(label, x, y):

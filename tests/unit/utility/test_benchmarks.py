@@ -12,7 +12,7 @@ from benchmark_files import llava_bench, mme, pope, scienceqa
 from PIL import Image
 
 from unsee.cli import main
-from unsee.errors import DataError
+from unsee.core.errors import DataError
 from unsee.utility import UTILITY
 from unsee.utility.base import UtilityItem
 from unsee.utility.evaluate import Sitting, limited

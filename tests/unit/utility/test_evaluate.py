@@ -7,8 +7,8 @@ import pytest
 import tiny
 
 from unsee.cli import main
-from unsee.errors import DataError
-from unsee.generate import Group, generate
+from unsee.core.errors import DataError
+from unsee.forward.generate import Group, generate
 from unsee.utility import UTILITY, evaluate
 from unsee.utility.evaluate import UtilityResult, ask, group_of, sit
 

@@ -1,0 +1,62 @@
+"""What can be used, for `unsee list`: every name and what it is, read without importing what it names."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from unsee.core.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from unsee.core.registry import Registry
+
+Lines = list[tuple[str, str]]
+
+
+def lines_of(kind: str) -> Lines:
+    """The names of one kind, each with what it is.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+    """
+    if kind not in LISTS:
+        raise UnknownNameError("list", kind, LISTS)
+    return LISTS[kind]()
+
+
+def _registered(package: str, name: str) -> Lines:
+    registry: Registry = getattr(importlib.import_module(package), name)
+    return [(leaf.name, leaf.summary + (f" ({leaf.paper})" if leaf.paper else "")) for leaf in registry.leaves()]
+
+
+def _models() -> Lines:
+    from unsee.models import shipped
+
+    return [(name, "Shipped with unsee.") for name in shipped()] + [
+        (name, f"Family, from a folder or the hub: {summary}")
+        for name, summary in _registered("unsee.models", "MODELS")
+    ]
+
+
+def _recipes() -> Lines:
+    from unsee.config.recipe import RECIPES, recipe_names
+
+    def first_comment(name: str) -> str:
+        return (RECIPES / f"{name}.toml").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+
+    return [(name, first_comment(name)) for name in recipe_names()]
+
+
+LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
+    "methods": partial(_registered, "unsee.methods", "METHODS"),
+    "metrics": partial(_registered, "unsee.metrics", "METRICS"),
+    "models": _models,
+    "datasets": partial(_registered, "unsee.data.people", "DATASETS"),
+    "privacy": partial(_registered, "unsee.data.documents", "PRIVACY"),
+    "judges": partial(_registered, "unsee.judge", "JUDGES"),
+    "refusals": partial(_registered, "unsee.refusals", "REFUSALS"),
+    "utility": partial(_registered, "unsee.utility", "UTILITY"),
+    "recipes": _recipes,
+}

@@ -1,0 +1,148 @@
+"""How the command line looks on a terminal: tables on stdout, bars, questions and warnings on stderr.
+
+Of several processes (`accelerate launch`) the first speaks. Which that is, the launcher tells each in two variables,
+and nothing heavy has to be imported to know it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from unsee.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import rich.progress
+    import rich.table
+
+    from unsee.core.progress import Advance, Progress
+    from unsee.judge.base import Costs
+
+WIDTH = 180  # where stdout is no terminal
+STYLES = {"collapsed": "red", "no signal": "yellow", "fail": "red"}
+
+
+def is_main_process() -> bool:
+    """Whether this is the only process, or the first of several."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def is_only_process() -> bool:
+    """Whether this process was started alone."""
+    return int(os.environ.get("WORLD_SIZE", 1)) == 1
+
+
+@contextmanager
+def only_main_speaks() -> Iterator[None]:
+    """Print nothing in the other processes. Errors, which end a process, are said outside."""
+    with ExitStack() as stack:
+        if not is_main_process():
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(redirect_stdout(nowhere))
+            stack.enter_context(redirect_stderr(nowhere))
+        yield
+
+
+def print_table(rows: Sequence[NamedTuple]) -> None:
+    """Print rows of text on stdout; the headings are the names of their fields.
+
+    A terminal too narrow for the intervals gets the values alone.
+    """
+    from rich.console import Console
+
+    if not rows:
+        return
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    table = _table([[str(value) for value in row] for row in rows], rows[0]._fields)
+    if console.measure(table, options=console.options.update(max_width=1000)).maximum > console.width:
+        table = _table([[str(value).partition(" [")[0] for value in row] for row in rows], rows[0]._fields)
+    console.print(table)
+
+
+def _table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> rich.table.Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        table.add_row(*row, style=STYLES.get(row[-1]))
+    return table
+
+
+class TerminalProgress:
+    """Bars on a terminal: one for each open task, and a line with its time for each finished one."""
+
+    def __init__(self, bars: rich.progress.Progress) -> None:
+        self._bars = bars
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator[Advance]:
+        """Show a bar until the task ends."""
+        bar = self._bars.add_task(name, total=total)
+        started = time.monotonic()
+        try:
+            yield lambda steps: self._bars.advance(bar, steps)
+        finally:
+            self._bars.remove_task(bar)
+            self._bars.refresh()
+        self._bars.console.print(f"[dim]{name}  {time.monotonic() - started:.0f} s[/dim]", highlight=False)
+
+
+def ask_consent(costs: Costs, *, yes: bool) -> None:
+    """Say what would be sent and ask for consent, unless it was given.
+
+    Raises:
+        ConfigError: there is no consent, or several processes would ask for it.
+    """
+    if not is_only_process():
+        raise ConfigError("nothing was sent: every process would send it; start this one without accelerate launch")
+    print(costs.sentence, file=sys.stderr)
+    if yes or not costs.calls:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError("nothing was sent: this needs your consent, and there is no terminal to ask on; add --yes")
+    if not typer.confirm(f"Send them to {costs.receiver}?", err=True):
+        raise ConfigError("nothing was sent: you did not consent")
+
+
+@contextmanager
+def show_progress() -> Iterator[Progress]:
+    """Bars and log lines on stderr for long work; without a terminal only the log's warnings."""
+    import logging
+
+    from rich.console import Console
+    from rich.logging import RichHandler
+    from rich.progress import Progress as Bars
+
+    from unsee.core.progress import Silent
+
+    console = Console(stderr=True)
+    handler = RichHandler(console=console, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    hush()
+    if not console.is_terminal:
+        yield Silent()
+        return
+    with Bars(console=console) as bars:
+        yield TerminalProgress(bars)
+
+
+def hush() -> None:
+    """Leave the terminal to unsee: no bars and no advice of transformers; downloads from the hub still show."""
+    import warnings
+
+    from transformers.utils import logging
+
+    warnings.simplefilter("ignore", FutureWarning)
+    logging.set_tqdm_hook(lambda bar, arguments, options: bar(*arguments, **options | {"disable": True}))
+    logging.set_verbosity_error()

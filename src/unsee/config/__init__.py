@@ -1,0 +1,1 @@
+"""A recipe (TOML) as typed, checked settings."""

@@ -1,0 +1,288 @@
+"""The settings of one run: a recipe (TOML), changed by `--set`, checked as a whole before anything is computed.
+
+Every value is typed, bounded and has its unit in its name; an unknown key or a wrong type is an error that says where.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, create_model
+
+from unsee.config.protocols import STRICT, EvaluationConfig, Modality, Table, TeachConfig, UnlearnConfig
+from unsee.config.tables import (
+    GENERATED,
+    DataConfig,
+    DocumentsMethodTable,
+    MethodTable,
+    ModelConfig,
+    OutOfDomainTable,
+    PrivacyConfig,
+)
+from unsee.core.errors import ConfigError, UnknownNameError, did_you_mean
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+__all__ = [
+    "GENERATED", "DataConfig", "DocumentsConfig", "DocumentsMethodTable", "EvaluationConfig", "MethodTable", "Modality",
+    "ModelConfig", "OutOfDomainTable", "PrivacyConfig", "RunConfig", "TeachConfig", "UnlearnConfig", "build_dataclass",
+    "build_table", "dump_config", "load_model_config", "load_recipe", "recipe_names", "resolve",
+]  # fmt: skip
+
+Instance = TypeVar("Instance")
+Settings = TypeVar("Settings", bound=Table)
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+class RunConfig(Table):
+    """Everything that decides the outcome of a run about people.
+
+    Attributes:
+        name: shown as the report's title.
+        seed: of the training; `data.seed` draws the people.
+        method: the methods by name, in the order in which they run.
+    """
+
+    name: str = Field(min_length=1)
+    seed: NonNegativeInt = 0
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    teach: TeachConfig = TeachConfig()
+    unlearn: UnlearnConfig = UnlearnConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    method: dict[str, MethodTable] = Field(default_factory=dict)
+
+
+class DocumentsConfig(Table):
+    """Everything that decides the outcome of a run about documents: a recipe with a table `[privacy]`.
+
+    Attributes:
+        name: shown as the report's title.
+        seed: of edits and training; `privacy.seed` draws the documents.
+        method: the methods by name, in the order in which they run.
+    """
+
+    name: str = Field(min_length=1)
+    seed: NonNegativeInt = 0
+    privacy: PrivacyConfig
+    model: ModelConfig = ModelConfig()
+    unlearn: UnlearnConfig = UnlearnConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    method: dict[str, DocumentsMethodTable] = Field(default_factory=dict)
+
+
+class _OnlyModel(Table):
+    model: ModelConfig
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig | DocumentsConfig:
+    """Read a recipe and apply overrides to it.
+
+    Args:
+        recipe: the name of a shipped recipe, or the path of a TOML file (a run's `config.toml` is one).
+        overrides: "a.b=value", the value as in TOML; what is not TOML is taken as text.
+
+    Raises:
+        ConfigError: the file or a value cannot be used; the message starts with the dotted key.
+    """
+    path = _recipe_path(recipe)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    if "privacy" in table:
+        return resolve(DocumentsConfig, table, overrides)
+    return resolve(RunConfig, table, overrides)
+
+
+def command_of(path: Path) -> str:
+    """The `unsee run` that makes a run's config: of a shipped recipe with what was changed, or of the file itself."""
+    config = load_recipe(path).model_dump()
+    if config["name"] not in recipe_names():
+        return f"unsee run {path.name}"
+    made, recipe = _flat(config), _flat(load_recipe(config["name"]).model_dump())
+    if made.keys() < recipe.keys():
+        return f"unsee run {path.name}"
+    changed = {key: value for key, value in made.items() if key not in recipe or recipe[key] != value}
+    changes = [f"--set {key}={_as_toml(value)}" for key, value in changed.items()]
+    return " ".join(["unsee run", config["name"], *changes])
+
+
+def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, object]:
+    """Every value by its dotted key."""
+    flat: dict[str, object] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
+    return flat
+
+
+def _as_toml(value: object) -> str:
+    """A value as `--set` takes it in a shell: text without TOML's quotes where it is not taken for something else."""
+    if isinstance(value, str) and value and value == value.strip() and _toml_value(value) == value:
+        return shlex.quote(value)
+    text = tomli_w.dumps({"value": value}).partition("=")[2]
+    return shlex.quote(" ".join(text.split()))
+
+
+def resolve(settings: type[Settings], table: dict[str, Any], overrides: Iterable[str] = ()) -> Settings:
+    """Apply overrides to a table and check it.
+
+    Args:
+        settings: what it has to be.
+        table: nested values; it is changed.
+        overrides: as for `load_recipe`.
+
+    Raises:
+        ConfigError: a value cannot be used; the message starts with the dotted key.
+    """
+    for override in overrides:
+        _override(table, override)
+    return build_table(settings, table)
+
+
+def parse_options(options: Iterable[str]) -> dict[str, Any]:
+    """Return "name=value" options as a table, the values as in TOML; what is not TOML is taken as text.
+
+    Raises:
+        ConfigError: one has another form.
+    """
+    table: dict[str, Any] = {}
+    for option in options:
+        _override(table, option)
+    return table
+
+
+def load_model_config(id: str, overrides: Iterable[str] = ()) -> ModelConfig:
+    """The settings of one model, for adapters unless the overrides say otherwise ("model.trainable=full").
+
+    Raises:
+        ConfigError: a value cannot be used; the message starts with the dotted key.
+    """
+    return resolve(_OnlyModel, {"model": {"id": id, "trainable": "lora"}}, overrides).model
+
+
+def dump_config(config: Table) -> str:
+    """Return the settings as TOML, every default written out, that loads again to an equal config."""
+    return tomli_w.dumps(config.model_dump())
+
+
+def build_dataclass(cls: type[Instance], options: Mapping[str, object], where: str) -> Instance:
+    """Make a dataclass from options, as strictly as a recipe's own tables.
+
+    Args:
+        cls: a dataclass whose fields carry pydantic's constraints ("beta: PositiveFloat = 0.1").
+        options: values by field name.
+        where: what the errors start with ("method.npo").
+
+    Raises:
+        ConfigError: an unknown or missing option, a wrong type, a value out of range.
+    """
+    if not dataclasses.is_dataclass(cls):
+        raise TypeError(f"{cls.__qualname__} is not a dataclass")
+    types = typing.get_type_hints(cls, include_extras=True)
+    fields: dict[str, Any] = {f.name: (types[f.name], _default(f)) for f in dataclasses.fields(cls) if f.init}
+    checked = build_table(create_model(cls.__name__, __config__=STRICT, **fields), options, where)
+    try:
+        return cls(**{name: getattr(checked, name) for name in fields})
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _default(field: dataclasses.Field[Any]) -> object:
+    if field.default_factory is not dataclasses.MISSING:
+        return Field(default_factory=field.default_factory)
+    return ... if field.default is dataclasses.MISSING else field.default
+
+
+def _recipe_path(recipe: str | Path) -> Path:
+    path = Path(recipe)
+    if isinstance(recipe, Path) or path.suffix == ".toml" or len(path.parts) != 1:
+        return path
+    if recipe not in recipe_names():
+        raise UnknownNameError("recipe", recipe, recipe_names())
+    return RECIPES / f"{recipe}.toml"
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    """Set one "a.b=value" in a recipe's table."""
+    key, equals, text = override.partition("=")
+    *parents, last = parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise ConfigError(f"--set {override}: must have the form key=value, such as data.people=40")
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {override}: '{parent}' is a value, not a table")
+    table[last] = _toml_value(text.strip())
+
+
+def _toml_value(text: str) -> object:
+    try:
+        values = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return values["value"] if len(values) == 1 else text
+
+
+def build_table(model: type[Checked], values: Mapping[str, object], where: str = "") -> Checked:
+    """Make a table of a recipe from values.
+
+    Args:
+        model: the table.
+        values: its values by key.
+        where: what the errors start with; nothing for a whole recipe.
+
+    Raises:
+        ConfigError: an unknown or missing key, a wrong type, a value out of range.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in (where, *first["loc"]) if part != "")
+        raise ConfigError(f"{path}: {_reason(model, first)}") from None
+
+
+def _reason(model: type[BaseModel], error: Mapping[str, Any]) -> str:
+    """Say what is wrong with one value, and what would be right."""
+    match error["type"]:
+        case "extra_forbidden":
+            known = _known(model, error["loc"][:-1])
+            hint = did_you_mean(str(error["loc"][-1]), known)
+            return f"unknown option{hint} (known: {', '.join(sorted(known)) or 'none'})"
+        case "missing":
+            return "missing; it has no default"
+        case "model_type" | "dict_type":
+            return f"must be a table, got {_shown(error['input'])}"
+        case "value_error":
+            reason = str(error["ctx"]["error"])
+            return reason if isinstance(error["input"], Mapping) else f"{reason}, got {_shown(error['input'])}"
+        case _:
+            reason = error["msg"].replace("Input should be", "must be").partition(", got")[0]
+            return f"{reason}, got {_shown(error['input'])}"
+
+
+def _known(model: type[BaseModel], location: Iterable[str]) -> list[str]:
+    found: Any = model
+    for part in location:
+        found = typing.get_args(found)[1] if typing.get_origin(found) is dict else found.model_fields[part].annotation
+    return list(found.model_fields)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,194 @@
+"""The tables of a recipe that say what a run is about: people or documents, the model, and the methods.
+
+How people are taught, unlearned and asked about stands in `protocols`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PlainValidator,
+    PositiveInt,
+    model_validator,
+)
+
+from unsee.config.protocols import STRICT, Modality, Table
+
+GENERATED = "generated"
+
+
+def _scalar(value: object) -> object:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("must be a number, a text or true/false")
+    return value
+
+
+def _without_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("holds the same value twice")
+    return values
+
+
+Option = Annotated[bool | int | float | str, PlainValidator(_scalar)]
+Modalities = Annotated[tuple[Modality, ...], Field(strict=False, min_length=1), AfterValidator(_without_repeats)]
+Seeds = Annotated[tuple[NonNegativeInt, ...], Field(strict=False), AfterValidator(_without_repeats)]
+
+
+class DataConfig(Table):
+    """Who is learned, who is forgotten, and of whom the model is asked afterwards.
+
+    Attributes:
+        source: "generated", or where data in the published layout are: a folder, the hub's cache of them, or a name on
+            the hub ("MLLMMU/MLLMU-Bench", with "@" and a revision where it is not the newest); they decide how many
+            people there are.
+        training_text: where the training text is, if not beside the questions: a clone or the name of
+            "MLLMMU/baseline_train_split".
+        people: fictitious people, generated.
+        celebrities: public figures, generated; the base model has known them from the start.
+        celebrities_evaluated: how many of them are asked about, at most.
+        retain_evaluated: how many of the retained people are asked about, at most.
+        forget_percent: share of the people to forget.
+        seed: what the people, their portraits and the four sets are drawn from.
+    """
+
+    source: str = GENERATED
+    training_text: str = ""
+    people: int = Field(default=60, ge=2, le=500)
+    celebrities: int = Field(default=153, ge=1, le=153)
+    celebrities_evaluated: PositiveInt = 30
+    retain_evaluated: PositiveInt = 30
+    forget_percent: Literal[5, 10, 15] = 15
+    seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _somebody_is_forgotten(self) -> Self:
+        if self.source == GENERATED and self.training_text:
+            raise ValueError("training_text belongs to a source; generated people come with their own")
+        if self.source == GENERATED and round(self.people * self.forget_percent / 100) < 1:
+            raise ValueError(
+                f"forgetting {self.forget_percent} % of {self.people} people forgets nobody; raise one of them"
+            )
+        return self
+
+
+class ModelConfig(Table):
+    """Which model is taught and which of its weights may change.
+
+    Attributes:
+        id: a shipped model's name, a folder, or a hub name.
+        processor: the same of a model whose processor it takes, where it comes without one.
+        trainable: "full" for every weight of the language model, "lora" for adapters.
+        lora_rank: width of the adapters.
+        lora_alpha: their scale; the update is multiplied by alpha / rank.
+        lora_dropout: share of an adapter's inputs dropped in training.
+        lora_targets: the linear layers that get one: the decoder's, the projector's too, or every layer that is called
+            like one of the decoder's, as in the published code.
+        dtype: of the weights; "auto" takes float32 on a CPU and bfloat16 on a GPU.
+        quantization: "4bit" keeps the weights under the adapters in four bits (QLoRA; a GPU and bitsandbytes needed).
+        gradient_checkpointing: compute activations twice instead of keeping them: less memory, a third more time.
+    """
+
+    id: str = "nano"
+    processor: str = ""
+    trainable: Literal["full", "lora"] = "full"
+    lora_rank: PositiveInt = 16
+    lora_alpha: PositiveInt = 32
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    lora_targets: Literal["decoder", "decoder+projector", "all_linear"] = "decoder"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    quantization: Literal["none", "4bit"] = "none"
+    gradient_checkpointing: bool = False
+
+    @model_validator(mode="after")
+    def _four_bits_are_not_trained(self) -> Self:
+        if self.quantization == "4bit" and self.trainable == "full":
+            raise ValueError("quantization = '4bit' trains adapters only; set trainable = 'lora'")
+        return self
+
+
+class _MethodTable(BaseModel):
+    """One method of a run: its own options, which are checked, by `build_dataclass`, where the method is known.
+
+    Attributes:
+        use: the registered method where the table has another name: so one method can run several times, each time with
+            other options.
+    """
+
+    model_config = STRICT | ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Option]
+
+    use: str = ""
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """The method's own options."""
+        return dict(self.__pydantic_extra__)
+
+
+class MethodTable(_MethodTable):
+    """One method of a run about people.
+
+    Attributes:
+        modality: "image" and "text" work from questions with the portrait and with the name, "both" from all; one run
+            of the method for each.
+    """
+
+    modality: Modalities = ("image", "text", "both")
+
+
+class DocumentsMethodTable(_MethodTable):
+    """One method of a run about documents.
+
+    Attributes:
+        seeds: one run of the method for each; the recipe's own seed by default.
+        given: pictures of each subject that it is given, at most; 0 gives it all.
+    """
+
+    seeds: Seeds = ()
+    given: NonNegativeInt = 0
+
+
+class OutOfDomainTable(Table):
+    """Where a privacy benchmark about other pictures is, from which nothing is edited.
+
+    Attributes:
+        source: a folder in the benchmark's own format.
+        image_root: where its image paths start; the same folder by default.
+    """
+
+    source: str = Field(min_length=1)
+    image_root: str = ""
+
+
+class PrivacyConfig(Table):
+    """Which pictures and private questions a run about documents is about, and who says what a refusal is.
+
+    Attributes:
+        source: "generated", or a folder in PrivacyPair's format.
+        image_root: where the image paths of a source start; the same folder by default.
+        images: pictures per subject and split, generated.
+        unseen_subject: the subject that no edit sees; drawn by default, or as a built folder says.
+        seed: what documents and splits are drawn from.
+        classifier: a folder with a text classifier, which is one more judge of refusal; none by default.
+        out_of_domain: other benchmarks that every model is asked too, by name.
+    """
+
+    source: str = GENERATED
+    image_root: str = ""
+    images: int = Field(default=10, ge=1, le=1000)
+    unseen_subject: str = ""
+    seed: NonNegativeInt = 0
+    classifier: str = ""
+    out_of_domain: dict[str, OutOfDomainTable] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _generated_pictures_have_no_root(self) -> Self:
+        if self.source == GENERATED and self.image_root:
+            raise ValueError("image_root belongs to a source; generated pictures lie beside their questions")
+        return self

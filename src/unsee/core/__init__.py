@@ -1,0 +1,1 @@
+"""Errors, names, records and progress: what everything else stands on. Imports nothing of unsee and no torch."""

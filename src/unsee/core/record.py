@@ -1,0 +1,293 @@
+"""One run is one folder; this is the only code that reads and writes it.
+
+config.toml       the resolved recipe; a folder belongs to the run whose config it holds
+log.jsonl         one object per event: time, event, scalars; never a question or an answer about a person
+answers.parquet   one row per model and question (`ANSWER_COLUMNS`)
+gate.json  scores.json  models/  portraits/  report.html
+judged.parquet  judge.json  judge-journal.jsonl   once a judge was asked
+.lock             held by the one process that writes here; it ends with the process, however that ends
+
+A run about documents has pictures/ in place of portraits/ and no gate.json; its answers hold the judges' decisions too.
+A deletion request has a folder of the same kind, with request.json and model/ in place of gate, scores and models.
+
+Every file is written whole or not at all: first beside its place, then moved there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import BaseFileLock, FileLock, Timeout
+
+from unsee.core.errors import RecordError
+
+ANSWER_COLUMNS = (
+    "method",  # target, oracle, oracle_2, do_nothing, random_weights or a registered method
+    "modality",  # image, text, both: the questions the method unlearned from; empty for controls
+    "seed",
+    "set",  # forget, test, retain, celebrity, general
+    "task",  # classification, generation, cloze
+    "input",  # image, text
+    "person",  # the person's ID; in the general set the item's, each item being its own cluster
+    "item",  # the question's ID, equal across models
+    "question",
+    "truth",
+    "answer",
+    "options",  # option texts; empty unless classification, where truth and answer are one of them
+    "valid",  # False where no answer could be read
+    "chance",  # expected value of a blind guess; NaN where there is none
+    "accuracy",  # 0 or 1; classification and cloze
+    "rouge_1",  # generation
+    "rouge_2",
+    "rouge_l",
+    "bleu",
+    "floor",  # the rouge_l of another person's truth in place of the answer; NaN where nobody is asked the same
+    "probability",  # of the true answer: geometric mean over its tokens
+)
+
+_PRIVATE_FIELDS = frozenset({"question", "answer", "truth", "person", "options"})
+_TEMPORARY = ".part"
+_LOCK = ".lock"
+
+
+class Record:
+    """A run folder. Use `Record.create` to start or resume a run and `Record.open` to read one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock: BaseFileLock | None = None
+
+    @classmethod
+    def check(cls, folder: Path, config: str) -> None:
+        """Refuses what `create` would refuse and writes nothing, so that it can be asked before expensive work.
+
+        Args:
+            folder: the run folder.
+            config: the resolved config as TOML.
+
+        Raises:
+            RecordError: the folder holds another run or something that is not a run, or cannot be written.
+        """
+        check_writable(folder)
+        if "config.toml" in (record := cls(folder)):
+            if record.read_toml("config.toml") != tomllib.loads(config):
+                raise RecordError(f"{folder}: holds a run with another config; choose another --out or delete it")
+        elif folder.is_dir() and any(path.name != _LOCK and path.suffix != _TEMPORARY for path in folder.iterdir()):
+            raise RecordError(f"{folder}: not empty and not a run (no config.toml); choose another --out")
+
+    @classmethod
+    def create(cls, folder: Path, config: str) -> Record:
+        """Starts a run in an empty or new folder, or resumes the same run.
+
+        Args:
+            folder: the run folder.
+            config: the resolved config as TOML.
+
+        Raises:
+            RecordError: as `check`, or another process is writing there.
+        """
+        cls.check(folder, config)
+        record = cls(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(f"{folder}: cannot be created: {error.strerror}") from error
+        record._lock = _locked(folder)
+        for leftover in list(folder.rglob(f"*{_TEMPORARY}")):
+            _remove(leftover)
+        if "config.toml" not in record:
+            record.write_text("config.toml", config)
+        return record
+
+    @classmethod
+    def open(cls, folder: Path) -> Record:
+        """An existing run.
+
+        Raises:
+            RecordError: the folder is missing or holds no config.toml.
+        """
+        if not (folder / "config.toml").is_file():
+            raise RecordError(f"{folder}: not a run folder (no config.toml)")
+        return cls(folder)
+
+    def __contains__(self, name: str) -> bool:
+        return (self.folder / name).exists()
+
+    @contextlib.contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """A path for a file or a folder, moved to `name` when the block ends well and deleted when it does not."""
+        path = self.folder / name
+        temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
+        except OSError as error:
+            raise RecordError(f"{path}: cannot be written: {error.strerror or error}") from error
+        finally:
+            _remove(temporary)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes one UTF-8 file."""
+        self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Writes one file."""
+        with self.replacing(name) as path:
+            path.write_bytes(content)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes one JSON file; NaN and infinity are refused, they are not JSON."""
+        self.write_text(name, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Writes one parquet file."""
+        with self.replacing(name) as path:
+            table.to_parquet(path, index=False)
+
+    def read_text(self, name: str) -> str:
+        """The text of one file.
+
+        Raises:
+            RecordError: it is missing or not UTF-8.
+        """
+        path = self.folder / name
+        try:
+            return path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise RecordError(f"{path}: missing; the run has not come that far") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecordError(f"{path}: cannot be read: {error}") from error
+
+    def read_json(self, name: str) -> Any:
+        """The value of one JSON file.
+
+        Raises:
+            RecordError: it is missing or not JSON.
+        """
+        try:
+            return json.loads(self.read_text(name))
+        except json.JSONDecodeError as error:
+            raise RecordError(f"{self.folder / name}: not JSON: {error}") from error
+
+    def read_toml(self, name: str) -> dict[str, Any]:
+        """The table of one TOML file.
+
+        Raises:
+            RecordError: it is missing or not TOML.
+        """
+        try:
+            return tomllib.loads(self.read_text(name))
+        except tomllib.TOMLDecodeError as error:
+            raise RecordError(f"{self.folder / name}: not TOML: {error}") from error
+
+    def read_table(self, name: str) -> pd.DataFrame:
+        """The table of one parquet file.
+
+        Raises:
+            RecordError: it is missing or not parquet.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            raise RecordError(f"{path}: missing; the run has not come that far")
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{path}: not a parquet table: {error}") from error
+
+    def log(self, event: str, **fields: str | float | bool | None) -> None:
+        """Appends one event to log.jsonl.
+
+        Raises:
+            ValueError: a field would carry what was said about a person into the log.
+        """
+        if private := _PRIVATE_FIELDS & fields.keys():
+            raise ValueError(f"log.jsonl holds no {', '.join(sorted(private))}; that belongs in answers.parquet")
+        path = self.folder / "log.jsonl"
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
+        with path.open("ab+") as file:
+            if file.tell() and not _ends_with_newline(file):
+                line = "\n" + line  # a killed run can leave half a line
+            file.write(line.encode() + b"\n")
+
+    def events(self) -> list[dict[str, Any]]:
+        """Every event of log.jsonl in order, without lines a killed run left unfinished; empty before the first."""
+        if "log.jsonl" not in self:
+            return []
+        events = []
+        for line in self.read_text("log.jsonl").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                events.append(json.loads(line))
+        return events
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that is none or could not be made; writes nothing, so that it can be asked before long work.
+
+    Raises:
+        RecordError: a file is in its place, or nothing can be written there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RecordError(f"{folder}: not a folder; choose another --out")
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise RecordError(f"{folder}: cannot be created: {existing} is no folder one can write to")
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        RecordError: it exists and is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RecordError(f"{folder}: already exists and is not empty; choose another folder or delete it")
+
+
+def _locked(folder: Path) -> BaseFileLock:
+    """The lock of a run's folder, held until nobody in this process refers to it or the process ends."""
+    lock = FileLock(folder / _LOCK, timeout=0, thread_local=False, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RecordError(f"{folder}: another run is writing there; wait for it, or choose another --out") from None
+    return lock
+
+
+class Onlooker(Record):
+    """A run's folder for the processes that leave its writing to another: all is there, and nothing gets written."""
+
+    def __contains__(self, name: str) -> bool:
+        return True
+
+    @contextlib.contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """A path whose content is thrown away."""
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / Path(name).name
+
+    def log(self, event: str, **fields: str | float | bool | None) -> None:
+        """Nothing: the event is the other process's to log."""
+
+
+def _remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _ends_with_newline(file: Any) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return bool(file.read(1) == b"\n")

@@ -1,0 +1,159 @@
+"""Names to leaves: one file per method, metric, model family or dataset, found by its name and imported when used.
+
+A leaf is a module that registers its own file name. Listing reads files as text and imports none of them, so it needs
+no torch, and a leaf that cannot be imported breaks nothing but itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from unsee.core.errors import ConfigError, UnknownNameError
+
+Entry = TypeVar("Entry", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """What a listing says about one name, known without importing it.
+
+    Attributes:
+        name: the registered name, which is the file's name.
+        module: the module that registers it.
+        summary: the first line of its docstring.
+        paper: its source, as given to `register`, or "".
+    """
+
+    name: str
+    module: str
+    summary: str
+    paper: str = ""
+
+
+class Registry:
+    """The names of one kind of leaf.
+
+    Args:
+        kind: what a leaf is called in messages ("method").
+        package: the package whose modules are the leaves ("unsee.methods").
+        group: the entry-point group where other distributions add theirs; the value is `module:attribute`.
+    """
+
+    def __init__(self, kind: str, *, package: str, group: str) -> None:
+        self.kind = kind
+        self.package = package
+        self.group = group
+        self._entries: dict[str, Callable[..., Any]] = {}
+
+    def register(self, name: str, *, paper: str = "") -> Callable[[Entry], Entry]:
+        """Decorate the class or function that is the leaf `name`.
+
+        Args:
+            name: the leaf's name; in the registry's own package also its file's name.
+            paper: where it was published, for listings ("arXiv:2404.05868").
+
+        Raises:
+            ConfigError: the name differs from the file's, or something else holds it.
+        """
+        del paper  # read from the source text by `leaves`, which imports nothing
+
+        def hold(entry: Entry) -> Entry:
+            package, _, file = entry.__module__.rpartition(".")
+            if package == self.package and file != name:
+                raise ConfigError(f"{self.kind} '{name}': registered in {file}.py; the file must be called {name}.py")
+            held = self._entries.setdefault(name, entry)
+            if _origin(held) != _origin(entry):
+                raise ConfigError(
+                    f"{self.kind} '{name}': registered twice, by {_origin(held)} and {_origin(entry)}; rename one"
+                )
+            self._entries[name] = entry
+            return entry
+
+        return hold
+
+    def names(self) -> list[str]:
+        """Return every name, sorted, importing no leaf."""
+        return sorted(self._leaves)
+
+    def leaves(self) -> list[Leaf]:
+        """Return what is known of every leaf, sorted by name, importing none."""
+        return [self._leaves[name][0] for name in self.names()]
+
+    def get(self, name: str) -> Any:
+        """Import the one module that registers `name` and return what it registered.
+
+        Raises:
+            UnknownNameError: no leaf has this name.
+            ConfigError: several leaves have it, or its module does not register it.
+        """
+        if name not in self._leaves:
+            raise UnknownNameError(self.kind, name, self.names())
+        first, *others = self._leaves[name]
+        if others:
+            raise ConfigError(
+                f"{self.kind} '{name}': registered twice, by {first.module} and {others[0].module}; rename one"
+            )
+        importlib.import_module(first.module)
+        if name not in self._entries:
+            raise ConfigError(f"{self.kind} '{name}': {first.module} was imported but does not register this name")
+        return self._entries[name]
+
+    @cached_property
+    def _leaves(self) -> dict[str, list[Leaf]]:
+        """Every leaf under its name; more than one under a name is an error of that name alone."""
+        found = [leaf for path in self._files() if (leaf := _read_leaf(path, self.package))]
+        found += [_entry_point_leaf(point) for point in metadata.entry_points(group=self.group)]
+        leaves: dict[str, list[Leaf]] = {}
+        for leaf in found:
+            leaves.setdefault(leaf.name, []).append(leaf)
+        return leaves
+
+    def _files(self) -> list[Path]:
+        spec = importlib.util.find_spec(self.package)
+        folders = spec.submodule_search_locations or [] if spec else []
+        return sorted(path for folder in folders for path in Path(folder).glob("[!_]*.py"))
+
+
+def _origin(entry: Callable[..., Any]) -> str:
+    return f"{entry.__module__}.{entry.__qualname__}"
+
+
+def _entry_point_leaf(point: metadata.EntryPoint) -> Leaf:
+    summary = point.dist.metadata["Summary"] if point.dist else ""
+    return Leaf(name=point.name, module=point.module, summary=summary or "")
+
+
+def _read_leaf(path: Path, package: str) -> Leaf | None:
+    """Read a file as a leaf: one that registers something under the file's own name; None for any other file."""
+    text = path.read_text(encoding="utf-8")
+    if ".register(" not in text:
+        return None
+    module = f"{package}.{path.stem}"
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        return Leaf(name=path.stem, module=module, summary=f"cannot be read: {error.msg}, line {error.lineno}")
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            for decorator in node.decorator_list:
+                match decorator:
+                    case ast.Call(ast.Attribute(attr="register"), [ast.Constant(path.stem)], keywords):
+                        summary = (ast.get_docstring(node) or "").partition("\n")[0]
+                        return Leaf(name=path.stem, module=module, summary=summary, paper=_paper(keywords))
+    return None
+
+
+def _paper(keywords: list[ast.keyword]) -> str:
+    for keyword in keywords:
+        match keyword:
+            case ast.keyword("paper", ast.Constant(str(paper))):
+                return paper
+    return ""

@@ -1,0 +1,51 @@
+"""The cases of a privacy benchmark as pairs: in memory, or as the JSON Lines that `unsee edit` reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from unsee.core.errors import DataError
+from unsee.data.documents.schema import EDITED_SPLITS, SEEN, Case, PrivacyBenchmark
+from unsee.data.pairs import PrivacyPair
+
+
+def as_pairs(cases: Iterable[Case]) -> list[PrivacyPair]:
+    """The pairs of private and benign questions of some cases, with true benign answers where these are known."""
+    return [
+        PrivacyPair(
+            image=case.image.read_bytes(), subject=case.subject, sensitive=private.text, benign=benign.text,
+            refusal=case.refusal, benign_answer=benign.answer or None,
+            request=case.request.text if case.request else "", category=case.subject, case=case.id,
+        )
+        for case in cases
+        for private, benign in zip(case.private, case.benign, strict=True)
+    ]  # fmt: skip
+
+
+def write_pairs(benchmark: PrivacyBenchmark, path: Path, split: str = SEEN) -> int:
+    """One line per pair of a private and a benign question; returns how many.
+
+    Args:
+        benchmark: with benign answers, true or the unedited model's, where there are some.
+        path: the file; image paths in it are relative to its folder.
+        split: whose pairs, one of `EDITED_SPLITS`.
+
+    Raises:
+        DataError: the split is for measuring, or the benchmark has no case of it.
+    """
+    if split not in EDITED_SPLITS:
+        raise DataError(f"split '{split}': is not one to edit on (these are: {', '.join(EDITED_SPLITS)})")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(row, ensure_ascii=False) for row in _rows(benchmark, path.parent, split)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return len(lines)
+
+
+def _rows(benchmark: PrivacyBenchmark, folder: Path, split: str) -> Iterator[dict[str, str]]:
+    for case in benchmark.of(split):
+        image = os.path.relpath(case.image.resolve(), folder.resolve())
+        for pair in as_pairs([case]):
+            yield {name: value for name, value in vars(pair).items() if value} | {"image": image}

@@ -1,0 +1,48 @@
+"""Reads the leakage part of Multi-P2A: private questions (`*_leakage_sen.json`) and insensitive ones (`*_insen.json`).
+
+The awareness part asks for opinions about privacy in yes or no and is no leak; it is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unsee.core.errors import DataError
+from unsee.data.documents import PRIVACY
+from unsee.data.documents.schema import PrivacyBenchmark, Query, out_of_domain, read_records
+
+FILES: Mapping[str, bool] = {"multi_p2a_leakage_sen.json": True, "multi_p2a_leakage_insen.json": False}
+"""The files, and whether what they ask is private."""
+
+
+@PRIVACY.register("multi_p2a", paper="arXiv:2412.19496")
+def load(folder: Path, images: Path | None = None) -> PrivacyBenchmark:
+    """Questions that extract, infer or remember what is private, and insensitive ones about the same pictures.
+
+    Args:
+        folder: holds the two JSON files.
+        images: where the image paths start; `folder` by default.
+
+    Raises:
+        DataError: a file is missing or not in this format, or images are missing.
+    """
+    folder = Path(folder)
+    asked = [
+        _read(record, private, f"{name}, record {index}")
+        for name, private in FILES.items()
+        for index, record in enumerate(read_records(folder / name))
+    ]
+    return out_of_domain("multi_p2a", Path(images or folder), asked)
+
+
+def _read(record: Any, private: bool, where: str) -> tuple[str, Query]:
+    """Image and question of one record."""
+    try:
+        (image,), text = record["image"], record["prompt"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{where}: needs a 'prompt' and one 'image' ({error!r}); fetch the file again") from error
+    if not all(isinstance(value, str) and value.strip() for value in (image, text)):
+        raise DataError(f"{where}: prompt or image is no text; fetch the file again")
+    return image, Query(text=text, private=private)

@@ -1,0 +1,150 @@
+"""Reads PrivacyPair, as published or as built here: one JSON file per subject, private and benign questions in pairs.
+
+The published key names mislead: `paraphrase_prompts` are the private questions, `neighborhood_prompts` the benign ones.
+Files built here hold four more keys per record: its split, and what is true (`*_answers`, `*_values`, `*_chances`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from unsee.core.errors import DataError
+from unsee.data.documents import PRIVACY
+from unsee.data.documents.schema import (
+    HARMLESS_PICTURES,
+    SEEN,
+    SPLITS,
+    UNSEEN_IMAGES,
+    UNSEEN_SUBJECTS,
+    Case,
+    PrivacyBenchmark,
+    Query,
+    check_disjoint,
+    existing,
+    read_records,
+)
+
+FACTS = "unsee.json"
+TRAINING_LIMIT = 10
+REWRITES: Mapping[str, str] = {"p2_org/images/": "VISPR/", "trade&state/State Secret/": ""}
+"""Beginnings of the published image paths, and what they are called in the archive the images come in."""
+
+
+@PRIVACY.register("privacy_pair", paper="arXiv:2603.12598")
+def load(folder: Path, images: Path | None = None, *, unseen_subject: str | None = None) -> PrivacyBenchmark:
+    """Six privacy subjects, private and benign questions in pairs of one template.
+
+    Args:
+        folder: holds one JSON file per subject.
+        images: the folder the image paths start from; `folder` by default.
+        unseen_subject: the subject no edit may see, in data built here; the one named when it was built by default.
+
+    Raises:
+        DataError: a file, record or image that cannot be used; the message says which.
+    """
+    folder = Path(folder)
+    paths = sorted(path for path in folder.glob("*.json") if path.name != FACTS)
+    if not paths:
+        raise DataError(f"{folder}: no JSON file of PrivacyPair there; `unsee privacy build` writes some")
+    files = {path: read_records(path) for path in paths}
+    names = [_text(record, "image", _where(path, i)) for path, rows in files.items() for i, record in enumerate(rows)]
+    found = existing(Path(images or folder), names, REWRITES)
+    cases = []
+    for path, records in files.items():
+        for index, record in enumerate(records):
+            where = _where(path, index)
+            split = record.get("split", SEEN if index < _num_training(len(records)) else UNSEEN_IMAGES)
+            cases.append(_case(record, path.stem, where, split, found[record["image"]]))
+    _check_unique(cases)
+    if (folder / FACTS).is_file():
+        check_disjoint(cases)
+        cases = _hold_out(cases, unseen_subject or _facts(folder)["unseen_subject"], folder)
+    elif unseen_subject is not None:
+        raise DataError(f"{folder}: published data have no unseen subject; leave the option out")
+    return PrivacyBenchmark(name="privacy_pair", cases=tuple(cases))
+
+
+def _num_training(count: int) -> int:
+    """How many of a published file's first records are for editing; the rest is for testing."""
+    return min(TRAINING_LIMIT, count // 3)
+
+
+def _case(record: Any, stem: str, where: str, split: str, image: Path) -> Case:
+    if split not in SPLITS:
+        raise DataError(f"{where}: unknown split '{split}' (known: {', '.join(SPLITS)})")
+    rewrite = record.get("requested_rewrite")
+    if not isinstance(rewrite, dict) or not isinstance(rewrite.get("target_new"), dict):
+        raise DataError(f"{where}: 'requested_rewrite' with 'prompt', 'subject' and 'target_new' is missing")
+    subject, prompt = _text(rewrite, "subject", where), _text(rewrite, "prompt", where)
+    if prompt.count("{}") != 1:
+        raise DataError(f"{where}: the prompt '{prompt}' must hold {{}} once, where the subject goes")
+    make = partial(_queries, record, subject, where)
+    private, benign = make("paraphrase", True), make("neighborhood", False)
+    harmless = split == HARMLESS_PICTURES
+    if not harmless and len(private) != len(benign):
+        raise DataError(f"{where}: {len(private)} private and {len(benign)} benign questions; they come in pairs")
+    request = Query(text=prompt.replace("{}", subject), private=not harmless)
+    return Case(
+        id=f"{stem}/{record.get('case_id', where)}", split=split, subject=subject, image=image,
+        refusal=_text(rewrite["target_new"], "str", where), request=request, private=private, benign=benign,
+    )  # fmt: skip
+
+
+def _queries(record: Mapping[str, Any], subject: str, where: str, kind: str, private: bool) -> tuple[Query, ...]:
+    texts = record.get(f"{kind}_prompts")
+    if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise DataError(f"{where}: '{kind}_prompts' is no list of questions")
+    if text := next((text for text in texts if subject not in text), ""):
+        raise DataError(f"{where}: the subject '{subject}' does not stand in the question '{text}'; name it there")
+    known = {}
+    for name, unknown in (("answers", ""), ("values", ""), ("chances", math.nan)):
+        known[name] = record.get(f"{kind}_{name}", [unknown] * len(texts))
+        if len(known[name]) != len(texts):
+            raise DataError(
+                f"{where}: {len(texts)} {kind}_prompts and {len(known[name])} {kind}_{name}; build it again"
+            )
+    return tuple(
+        Query(text=text, private=private, answer=answer, value=value, chance=chance)
+        for text, answer, value, chance in zip(texts, known["answers"], known["values"], known["chances"], strict=True)
+    )
+
+
+def _hold_out(cases: list[Case], subject: str, folder: Path) -> list[Case]:
+    """One subject is for testing only: of it remain the pictures asked about as others are while editing."""
+    subjects = sorted({case.subject for case in cases if case.split == SEEN})
+    if subject not in subjects:
+        raise DataError(f"{folder}: unseen subject '{subject}': not among those edited on ({', '.join(subjects)})")
+    kept = [case for case in cases if case.subject != subject or case.split == UNSEEN_IMAGES]
+    return [replace(case, split=UNSEEN_SUBJECTS) if case.subject == subject else case for case in kept]
+
+
+def _facts(folder: Path) -> Mapping[str, Any]:
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    if not isinstance(facts, dict) or "unseen_subject" not in facts:
+        raise DataError(f"{folder / FACTS}: names no unseen_subject; build the data again")
+    return facts
+
+
+def _check_unique(cases: list[Case]) -> None:
+    held: set[str] = set()
+    for case in cases:
+        if case.id in held:
+            raise DataError(f"case {case.id}: occurs twice; give each record of a file its own case_id")
+        held.add(case.id)
+
+
+def _where(path: Path, index: int) -> str:
+    return f"{path.name}, record {index}"
+
+
+def _text(record: Any, key: str, where: str) -> str:
+    value = record.get(key) if isinstance(record, dict) else None
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{where}: '{key}' is missing or empty; fetch or build the file again")
+    return value

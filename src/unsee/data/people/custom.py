@@ -1,0 +1,228 @@
+"""Writes a benchmark of a user's own people to a folder, in the published layout, from a table and a folder of photos.
+
+    id,name,portraits,occupation,favourite colour
+    001,Ada Novak,ada.jpg;ada-garden.jpg,botanist,green
+
+Columns beyond id, name and portraits are attributes. Known ones are asked for in the project's wordings, others in
+plain ones; options come from other people's values.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image
+
+from unsee.core.errors import DataError, did_you_mean
+from unsee.core.record import check_free
+from unsee.data.files import Problems, read_photo, read_text
+from unsee.data.people.builder import BUILDER_VERSION, celebrity_rows
+from unsee.data.people.layout import PERCENTS, Row, forget_sets, question_columns, train_row, write_benchmark
+from unsee.data.people.portraits import disturb, encode_png
+from unsee.data.people.questions import Catalogue, evaluation_questions, training_questions
+from unsee.data.people.wordings import WORDINGS, plain_wordings
+from unsee.data.schema import LETTERS
+
+NEEDED = ("id", "name", "portraits")
+SEPARATOR = ";"
+
+
+@dataclass(frozen=True)
+class OwnPerson:
+    """One row of the table.
+
+    Attributes:
+        id: as in the table.
+        name: full name.
+        portraits: encoded image files; the first is taught, the others are for the test set.
+        facts: attribute name to value, without empty ones.
+    """
+
+    id: str
+    name: str
+    portraits: tuple[bytes, ...]
+    facts: Mapping[str, str]
+
+    @cached_property
+    def values(self) -> Mapping[str, str]:
+        """The name and the facts."""
+        return {"name": self.name, **self.facts}
+
+
+def build_own(
+    folder: Path,
+    people: Path,
+    portraits: Path,
+    celebrities: Path | int = 0,
+    seed: int = 0,
+    percents: Sequence[int] = PERCENTS,
+) -> list[str]:
+    """Write a benchmark; the same files write the same bytes, and a failure leaves nothing behind.
+
+    Args:
+        folder: to be made; may exist only if empty.
+        people: CSV of the people to be taught.
+        portraits: folder of their photos, and of the celebrities'.
+        celebrities: CSV of people whom the model knows already, or how many of the public figures to take that only the
+            shipped base model knows.
+        seed: of questions and forget sets.
+        percents: forget ratios; each forget set contains the smaller ones.
+
+    Returns:
+        What was made of the table, a line each.
+
+    Raises:
+        DataError: a file cannot be read, or a row is wrong (the first, and how many there are).
+        RecordError: the folder holds something.
+    """
+    check_free(folder)
+    problems = Problems()
+    own = _read(people, portraits, problems)
+    known = _read(celebrities, portraits, problems) if isinstance(celebrities, Path) else []
+    problems.stop_if_any()
+    forgotten = forget_sets(len(own), percents, seed)
+    catalogue = _catalogue([*own, *known])
+    full = [_row(person, turn, seed, catalogue) for turn, person in enumerate(own)]
+    figures = [_row(person, turn, seed, catalogue) for turn, person in enumerate(known)]
+    if not isinstance(celebrities, Path):
+        figures = celebrity_rows(celebrities, seed)
+    write_benchmark(
+        folder,
+        full=full,
+        train=[train_row(row, training_questions(who, catalogue)) for row, who in zip(full, own, strict=True)],
+        test=[_test_row(person, turn, seed, catalogue) for turn, person in enumerate(own)],
+        celebrity=figures,
+        forgotten=forgotten,
+        facts={
+            "builder_version": BUILDER_VERSION, "seed": seed, "own_people": len(own), "percents": list(percents),
+            "celebrities": len(figures),
+        },
+    )  # fmt: skip
+    return list(_summary(own, catalogue, forgotten, len(figures)))
+
+
+def _read(path: Path, portraits: Path, problems: Problems) -> list[OwnPerson]:
+    """Every person of a table; what is wrong with a row is noted."""
+    if not portraits.is_dir():
+        raise DataError(f"{portraits}: no such folder; give the folder of the portraits")
+    reader = csv.reader(io.StringIO(read_text(path)), strict=True)
+    people: list[OwnPerson] = []
+    lines: dict[tuple[str, str], int] = {}
+    try:
+        attributes = _columns(path, next(reader, []))
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                person, wrong = _person([cell.strip() for cell in cells], attributes, portraits)
+                for column, value in (("id", person.id), ("name", person.name)):
+                    first = lines.setdefault((column, value.casefold()), reader.line_num)
+                    if value and first != reader.line_num:
+                        wrong.append(f"{column} '{value}' is that of line {first} too; give each person an own one")
+                for what in wrong:
+                    problems.add(path, reader.line_num, what)
+                people.append(person)
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not a row of CSV ({error})") from error
+    if not people:
+        raise DataError(f"{path}: holds nobody; write one person a line below the headings")
+    return people
+
+
+def _columns(path: Path, headings: Sequence[str]) -> list[str]:
+    """The columns under the names by which wordings are known."""
+    names = [heading.strip().casefold().replace(" ", "_") for heading in headings]
+    for needed in NEEDED:
+        if needed not in names:
+            hint = did_you_mean(needed, names)
+            raise DataError(f"{path}: column '{needed}' is missing{hint} (found: {', '.join(names) or 'none'})")
+    if "" in names or len(set(names)) < len(names):
+        raise DataError(f"{path}: a column has no heading, or two have the same; give each its own")
+    if len(names) == len(NEEDED):
+        raise DataError(f"{path}: no column beyond {', '.join(NEEDED)}; add at least one attribute to ask for")
+    return names
+
+
+def _person(cells: Sequence[str], columns: Sequence[str], portraits: Path) -> tuple[OwnPerson, list[str]]:
+    """The person of one row, and everything that is wrong with it."""
+    if len(cells) != len(columns):
+        return OwnPerson("", "", (), {}), [f"has {len(cells)} cells, but there are {len(columns)} columns"]
+    row = dict(zip(columns, cells, strict=True))
+    files = [name.strip() for name in row["portraits"].split(SEPARATOR) if name.strip()]
+    facts = {column: value for column, value in row.items() if column not in NEEDED and value}
+    wrong = [f"'{column}' is empty" for column in NEEDED if not row[column]]
+    if not facts:
+        wrong.append("has no attribute; fill in at least one")
+    images = []
+    for name in files:
+        image, fault = read_photo(portraits / name)
+        images.append(image)
+        wrong += [f"portrait '{name}' {fault}"] if fault else []
+    return OwnPerson(row["id"], row["name"], tuple(images), facts), wrong
+
+
+def _catalogue(people: Sequence[OwnPerson]) -> Catalogue:
+    """What can be asked: choices where four people's values differ."""
+    attributes = tuple(dict.fromkeys(attribute for person in people for attribute in person.facts))
+    values = {a: sorted({person.facts[a] for person in people if a in person.facts}) for a in attributes}
+    return Catalogue(
+        askable=attributes,
+        pools={attribute: held for attribute, held in values.items() if len(held) >= len(LETTERS)},
+        wordings={"name": WORDINGS["name"]}
+        | {
+            attribute: WORDINGS.get(attribute) or plain_wordings(attribute.replace("_", " "))
+            for attribute in attributes
+        },
+    )
+
+
+def _row(person: OwnPerson, turn: int, seed: int, catalogue: Catalogue) -> Row:
+    told = training_questions(person, catalogue)[-1]
+    return {
+        "image": {"bytes": person.portraits[0], "path": f"{person.id}.png"},
+        "ID": person.id,
+        "Directory": f"Full_Set/data_original/{person.id}.png",
+        "biography": json.dumps({"Name": person.name, **person.facts}),
+        "question": told.question,
+        "answer": told.answer,
+        **question_columns(evaluation_questions(person, turn, _rng(seed, person), "eval", catalogue)),
+    }
+
+
+def _test_row(person: OwnPerson, turn: int, seed: int, catalogue: Catalogue) -> Row:
+    """The other photos, or a disturbed copy of the only one, and other wordings."""
+    photos = person.portraits[1:] or (_disturbed(person, seed),)
+    return _row(person, turn, seed, catalogue) | {
+        "images": [{"bytes": photo, "path": f"{person.id}_{index}.png"} for index, photo in enumerate(photos)],
+        **question_columns(evaluation_questions(person, turn, _rng(seed, person), "test", catalogue)),
+    }
+
+
+def _disturbed(person: OwnPerson, seed: int) -> bytes:
+    image = Image.open(io.BytesIO(person.portraits[0])).convert("RGB")
+    return encode_png(disturb(image, random.Random(f"disturbed {seed} {person.id}")))
+
+
+def _rng(seed: int, person: OwnPerson) -> random.Random:
+    return random.Random(f"questions {seed} {person.id}")
+
+
+def _summary(
+    people: Sequence[OwnPerson], catalogue: Catalogue, forgotten: Mapping[int, set[int]], celebrities: int
+) -> Iterator[str]:
+    sets = ", ".join(f"{len(members)} at {percent} %" for percent, members in forgotten.items())
+    yield f"{len(people)} people; to forget: {sets}; celebrities: {celebrities}"
+    listed = {
+        "asked for in choices, sentences and blanks": [a for a in catalogue.askable if a in catalogue.pools],
+        "only in sentences and blanks, for want of four different values": [
+            a for a in catalogue.askable if a not in catalogue.pools
+        ],
+        "in plain wordings": [a for a in catalogue.askable if a not in WORDINGS],
+        "tested with a disturbed copy of their only photo": [p.id for p in people if len(p.portraits) == 1],
+    }
+    yield from (f"{what}: {', '.join(names)}" for what, names in listed.items() if names)

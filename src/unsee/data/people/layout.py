@@ -1,0 +1,163 @@
+"""The published layout: ten configs of one parquet split each, and their columns.
+
+All people (`Full_Set`), training text (`ft_Data`, and per forget ratio below `baseline_train_split`), forget and retain
+sets, other photos and wordings (`Test_Set`) and the celebrities, which the published data call `Retain_Set`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unsee.core.errors import DataError
+from unsee.core.record import check_free
+from unsee.data.schema import LETTERS, Input, Question
+
+TRAIN_SPLIT_FOLDER = "baseline_train_split"
+TYPES: Mapping[Input, str] = {"image": "Image_Textual", "text": "Pure_Text"}
+PERCENTS = (5, 10, 15)
+
+_IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+_CHOICES = pa.list_(
+    pa.struct(
+        {
+            "Question": pa.string(),
+            "Options": pa.struct(dict.fromkeys(LETTERS, pa.string())),
+            "Correct_Answer": pa.string(),
+        }
+    )
+)
+_SENTENCES = pa.list_(pa.struct({"Type": pa.string(), "Question": pa.string(), "Ground_Truth": pa.string()}))
+_PROFILE = {
+    "ID": pa.string(),
+    "biography": pa.string(),
+    "question": pa.string(),
+    "answer": pa.string(),
+    "Classification_Task": pa.struct({f"{kind}_Questions": _CHOICES for kind in TYPES.values()}),
+    "Generation_Task": _SENTENCES,
+    "Mask_Task": _SENTENCES,
+}
+SCHEMAS = {
+    "full": pa.schema({"image": _IMAGE, "ID": pa.string(), "Directory": pa.string()} | _PROFILE),
+    "subset": pa.schema({"image": _IMAGE} | _PROFILE),
+    "test": pa.schema({"images": pa.list_(_IMAGE)} | _PROFILE),
+    "train": pa.schema({"image": _IMAGE, "ID": pa.string(), "metadata": pa.string()}),
+}
+
+Row = dict[str, Any]
+
+
+def forget_sets(people: int, percents: Sequence[int], seed: int) -> dict[int, set[int]]:
+    """For each percentage the positions of the people to forget; the larger sets contain the smaller.
+
+    Raises:
+        DataError: a percentage that leaves nobody to forget or nobody to retain.
+    """
+    order = random.Random(f"forget {seed}").sample(range(people), max(people, 0))
+    sets = {}
+    for percent in percents:
+        count = max(1, round(percent * people / 100))
+        if not 0 < percent < 100 or count >= people:
+            raise DataError(
+                f"forget {percent} % of {people} people: leaves nobody to forget or nobody to retain; "
+                "choose a share between 1 and 99 % and at least 2 people"
+            )
+        sets[percent] = set(order[:count])
+    return sets
+
+
+def write_benchmark(
+    folder: Path,
+    *,
+    full: Sequence[Row],
+    train: Sequence[Row],
+    test: Sequence[Row],
+    celebrity: Sequence[Row],
+    forgotten: Mapping[int, set[int]],
+    facts: Mapping[str, object],
+) -> None:
+    """Write all configs; a failure leaves nothing behind.
+
+    Args:
+        folder: to be made; may exist only if empty.
+        full: the rows of `Full_Set`; `train` and `test` hold the same people in the same order.
+        train: the rows of `ft_Data`.
+        test: the rows of `Test_Set`.
+        celebrity: the rows of `Retain_Set`.
+        forgotten: forget ratio in per cent to the positions of the people to forget.
+        facts: how the data were made, for `unsee.json`.
+
+    Raises:
+        RecordError: the folder holds something.
+    """
+    check_free(folder)
+    tables = {
+        "Full_Set": ("full", full), "ft_Data": ("train", train), "Test_Set": ("test", test),
+        "Retain_Set": ("subset", celebrity),
+    }  # fmt: skip
+    for percent, members in forgotten.items():
+        retained = set(range(len(full))) - members
+        for name, positions in ((f"forget_{percent}", members), (f"retain_{100 - percent}", retained)):
+            tables[name] = ("subset", [full[position] for position in sorted(positions)])
+            tables[f"{TRAIN_SPLIT_FOLDER}/{name}"] = ("train", [train[position] for position in sorted(positions)])
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        unfinished = Path(temporary) / folder.name
+        for name, (schema, rows) in tables.items():
+            _write(unfinished / name, SCHEMAS[schema], rows, files=2 if schema == "test" else 1)
+        (unfinished / "unsee.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        unfinished.rename(folder)
+
+
+def train_row(row: Row, questions: Iterable[Question]) -> Row:
+    """The row of `ft_Data` that belongs to a row of `Full_Set`."""
+    turns = [{"ID": row["ID"], "Question": question.question, "Answer": question.answer} for question in questions]
+    return {"image": row["image"], "ID": row["ID"], "metadata": json.dumps(turns)}
+
+
+def question_columns(questions: Sequence[Question]) -> Row:
+    """The three columns of evaluation questions."""
+    return {
+        "Classification_Task": {
+            f"{name}_Questions": [
+                _choice(question)
+                for question in questions
+                if (question.task, question.input) == ("classification", kind)
+            ]
+            for kind, name in TYPES.items()
+        },
+        "Generation_Task": _sentences(questions, "generation"),
+        "Mask_Task": _sentences(questions, "cloze"),
+    }
+
+
+def _choice(question: Question) -> Row:
+    return {
+        "Question": question.question,
+        "Options": dict(zip(LETTERS, question.options, strict=True)),
+        "Correct_Answer": LETTERS[question.options.index(question.answer)],
+    }
+
+
+def _sentences(questions: Iterable[Question], task: str) -> list[Row]:
+    return [
+        {"Type": TYPES[question.input], "Question": question.question, "Ground_Truth": question.answer}
+        for question in questions
+        if question.task == task
+    ]
+
+
+def _write(folder: Path, schema: pa.Schema, rows: Sequence[Row], files: int) -> None:
+    folder.mkdir(parents=True)
+    half = -(-len(rows) // files)
+    for index in range(files):
+        part = [{name: row[name] for name in schema.names} for row in rows[index * half : (index + 1) * half]]
+        path = folder / f"train-{index:05}-of-{files:05}.parquet"
+        pq.write_table(pa.Table.from_pylist(part, schema=schema), path, compression="zstd")

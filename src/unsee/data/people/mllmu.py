@@ -1,0 +1,215 @@
+"""Reads a folder in the layout of MLLMU-Bench, published or built here, into the four sets of one forget ratio.
+
+Whatever is missing, broken or contradictory stops the reading with one sentence that says where.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from unsee.core.errors import DataError
+from unsee.data.people import DATASETS
+from unsee.data.people.layout import TRAIN_SPLIT_FOLDER, TYPES
+from unsee.data.people.parquet import TASK_COLUMNS, Row, nearest, read
+from unsee.data.schema import LETTERS, Benchmark, Input, Person, Question, Task
+
+_INPUTS = {name: kind for kind, name in TYPES.items()}
+
+
+@DATASETS.register("mllmu", paper="arXiv:2410.22108")
+def load(folder: Path, percent: int, training_text: Path | None = None) -> Benchmark:
+    """Profiles with portraits, facts and questions, as published with MLLMU-Bench.
+
+    Args:
+        folder: holds one folder per config.
+        percent: forget ratio; the sets `forget_<percent>` and `retain_<100 - percent>` are read. `Full_Set` repeats
+            them and is not.
+        training_text: a clone of `MLLMMU/baseline_train_split`; by default the folder `baseline_train_split` in
+            `folder`, as `unsee build` writes it, else its config `ft_Data`.
+
+    Raises:
+        DataError: the folder cannot be read as four sets; the message says which config, column or ID.
+    """
+    folder = Path(folder)
+    if not 0 < percent < 100:
+        raise DataError(f"forget {percent} %: leaves nobody to forget or nobody to retain; choose 1 to 99")
+    forget_name, retain_name = f"forget_{percent}", f"retain_{100 - percent}"
+    columns = ("image", "ID", "biography", *TASK_COLUMNS)
+    forget, retain = (read(folder, name, columns) for name in (forget_name, retain_name))
+    _check_split(forget, retain, forget_name, retain_name)
+    test = read(folder, "Test_Set", ("images", "ID", *TASK_COLUMNS), only=forget)
+    celebrity = read(folder, "Retain_Set", ("image", "ID", *TASK_COLUMNS), optional=("biography",))
+    celebrity = _apart(celebrity, forget.keys() | retain.keys())
+    names = _names(forget_name, forget) | _names(retain_name, retain)
+    sets = {
+        "forget": _people(forget_name, forget, names, _training(folder, training_text, forget_name, forget)),
+        "test": _people("Test_Set", {identity: test[identity] for identity in forget}, names),
+        "retain": _people(retain_name, retain, names, _training(folder, training_text, retain_name, retain)),
+        "celebrity": _people("Retain_Set", celebrity, _names("Retain_Set", celebrity, needed=False)),
+    }
+    return Benchmark(**sets, fingerprint=_fingerprint(sets))
+
+
+def _check_split(forget: Mapping[str, Row], retain: Mapping[str, Row], forget_name: str, retain_name: str) -> None:
+    if not forget or not retain:
+        share = "nobody" if not forget else "everybody"
+        raise DataError(f"{forget_name}: this forget share gives {share}; choose one that leaves people on both sides")
+    shared = sorted(forget.keys() & retain.keys())
+    if shared:
+        raise DataError(
+            f"{forget_name} and {retain_name} both hold {len(shared)} IDs, first '{shared[0]}'; rebuild them"
+        )
+
+
+def _apart(celebrity: Mapping[str, Row], people: Set[str]) -> dict[str, Row]:
+    """The celebrities under IDs that nobody else has: the published ones may begin at "001" again."""
+    shared = not people.isdisjoint(celebrity)
+    return {f"celebrity-{identity}" if shared else identity: row for identity, row in celebrity.items()}
+
+
+def _people(
+    config: str,
+    rows: Mapping[str, Row],
+    names: Mapping[str, str],
+    training: Mapping[str, tuple[Question, ...]] | None = None,
+) -> tuple[Person, ...]:
+    return tuple(
+        Person(
+            id=identity,
+            name=names[identity],
+            images=_images(config, row),
+            questions=(*(training[identity] if training else ()), *_evaluation(config, row)),
+            biography=_biography(config, row),
+        )
+        for identity, row in rows.items()
+    )
+
+
+def _images(config: str, row: Row) -> tuple[bytes, ...]:
+    """The encoded images, each decoded once to be sure that it can be."""
+    structs = row["images"] if "images" in row else [row["image"]]
+    if not structs:
+        raise DataError(f"{config}: ID '{row['ID']}' has no image; add one or remove the row")
+    images = []
+    for struct in structs:
+        encoded = (struct or {}).get("bytes") or b""
+        try:
+            Image.open(io.BytesIO(encoded)).load()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(f"{config}: the image of ID '{row['ID']}' is broken; replace it") from error
+        images.append(encoded)
+    return tuple(images)
+
+
+def _biography(config: str, row: Row) -> Mapping[str, object]:
+    text = row.get("biography")
+    biography = {} if text is None else _parse(text, f"{config}: biography of ID '{row['ID']}'")
+    if not isinstance(biography, dict):
+        raise DataError(f"{config}: biography of ID '{row['ID']}' is no JSON object; got {type(biography).__name__}")
+    return biography
+
+
+def _names(config: str, rows: Mapping[str, Row], needed: bool = True) -> dict[str, str]:
+    """Full names by ID; where none is needed (nobody is taught about celebrities) the ID stands in."""
+    names = {}
+    for identity, row in rows.items():
+        biography = _biography(config, row)
+        name = biography.get("Name", None if needed else identity)
+        if not isinstance(name, str) or not name.strip():
+            raise DataError(
+                f"{config}: biography of ID '{identity}' has no 'Name'{nearest('Name', biography.keys())}; "
+                "text questions need one"
+            )
+        names[identity] = name
+    return names
+
+
+def _evaluation(config: str, row: Row) -> list[Question]:
+    where = f"{config}: ID '{row['ID']}'"
+    try:
+        questions = [
+            _choice(item, kind, where)
+            for kind, name in TYPES.items()
+            for item in row["Classification_Task"][f"{name}_Questions"]
+        ]
+        columns: tuple[tuple[str, Task], ...] = (("Generation_Task", "generation"), ("Mask_Task", "cloze"))
+        return questions + [
+            Question(
+                task=task, input=_INPUTS[item["Type"]], question=_text(item, "Question"),
+                answer=_text(item, "Ground_Truth"),
+            )
+            for column, task in columns
+            for item in row[column]
+        ]  # fmt: skip
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{where}: a question is incomplete or of unknown type ({error!r}); build it again") from error
+
+
+def _choice(item: Mapping[str, Any], kind: Input, where: str) -> Question:
+    options = tuple(item["Options"][letter] for letter in LETTERS)
+    letter = _text(item, "Correct_Answer").strip(" .").upper()
+    if letter not in LETTERS or None in options:
+        given = len(options) - options.count(None)
+        one = "an" if letter in LETTERS else "no"
+        raise DataError(f"{where}: a choice has {given} options and {one} answer from A to D; give four and a letter")
+    answer = options[LETTERS.index(letter)]
+    return Question(task="classification", input=kind, question=_text(item, "Question"), answer=answer, options=options)
+
+
+def _text(item: Mapping[str, Any], key: str) -> str:
+    """A text that is there and says something."""
+    value = item[key]
+    if not isinstance(value, str | int | float) or not str(value).strip():
+        raise TypeError(f"'{key}' is {'empty' if isinstance(value, str) else f'no text but {type(value).__name__}'}")
+    return str(value)
+
+
+def _training(
+    folder: Path, training_text: Path | None, config: str, people: Iterable[str]
+) -> dict[str, tuple[Question, ...]]:
+    """Training text by ID, from where it was said to be, else from the ratio's own folder, else from `ft_Data`."""
+    place, source = (training_text, config) if training_text else (folder, f"{TRAIN_SPLIT_FOLDER}/{config}")
+    if not training_text and not (folder / source).is_dir():
+        source = "ft_Data"
+    rows = read(place, source, ("ID", "metadata"), only=people)
+    return {identity: _taught(source, row) for identity, row in rows.items()}
+
+
+def _taught(config: str, row: Row) -> tuple[Question, ...]:
+    """The turns of one person; entries that hold no `Question` are the published additions nobody trains on."""
+    where = f"{config}: metadata of ID '{row['ID']}'"
+    turns = _parse(row["metadata"], where)
+    try:
+        return tuple(
+            Question(task="train", input="image", question=_text(turn, "Question"), answer=_text(turn, "Answer"))
+            for turn in turns
+            if "Question" in turn
+        )
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{where}: no list of Question and Answer ({error}); fetch or build it again") from error
+
+
+def _parse(text: object, where: str) -> Any:
+    try:
+        return json.loads(text)  # type: ignore[arg-type]  # anything but text is the error below
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: not valid JSON ({error}); fetch or build it again") from error
+
+
+def _fingerprint(sets: Mapping[str, Sequence[Person]]) -> str:
+    """SHA-256 over everything a model can be shown or asked, so that equal content is equal wherever it lies."""
+    digest = hashlib.sha256()
+    for name, people in sets.items():
+        for person in people:
+            images = [hashlib.sha256(image).hexdigest() for image in person.images]
+            questions = [astuple(question) for question in person.questions]
+            digest.update(json.dumps([name, person.id, person.name, images, questions]).encode())
+    return digest.hexdigest()

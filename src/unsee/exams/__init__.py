@@ -1,0 +1,1 @@
+"""From weights to answers: what a model is asked, and how its answers are written down."""

@@ -1,0 +1,297 @@
+"""Asks a model what a privacy benchmark asks, and writes down what it gave away and what it refused.
+
+A `PrivacyExam` is prepared once and sat by every model of a run. Every question is answered greedily and scored once;
+leaks, right answers and all judges of refusal are read off that.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from unsee.core.errors import DataError
+from unsee.core.journal import Journal
+from unsee.core.progress import Progress, Silent
+from unsee.core.record import ANSWER_COLUMNS
+from unsee.data.documents.schema import EDITED_SPLITS, Case, PrivacyBenchmark, Query
+from unsee.exams.people import Exam
+from unsee.forward.generate import Group, ask, generate
+from unsee.forward.trees import build_tree
+from unsee.methods.base import Guard
+from unsee.models.family import Picture
+from unsee.models.vlm import VLM
+from unsee.refusals import REFUSALS
+from unsee.refusals.base import SCORED_OPENINGS, Judge, Reply, opens_with_refusal
+from unsee.scoring.disclosure import discloses
+
+CASES_AT_ONCE = 16
+GENERAL = "general"
+ANSWERS_FORMAT = "unsee.answers/1"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The questions about one picture."""
+
+    case: Case
+    queries: tuple[Query, ...]
+    picture: Picture
+    prompts: list[list[int]]
+
+
+class PrivacyExam:
+    """All questions of a run about documents.
+
+    Args:
+        cases: the pictures and what is asked about them.
+        general: questions that have nothing to do with them.
+        judges: of refusal, by name.
+        max_new_tokens: length of an answer.
+        batch_size: questions answered at once.
+    """
+
+    def __init__(
+        self, cases: Sequence[Case], general: Exam, judges: Mapping[str, Judge], *, max_new_tokens: int, batch_size: int
+    ) -> None:
+        self._cases = cases
+        self._general = general
+        self._judges = judges
+        self._max_new_tokens = max_new_tokens
+        self._batch_size = batch_size
+
+    def sit(
+        self,
+        vlm: VLM,
+        *,
+        system: str | None = None,
+        name: str = "model",
+        progress: Progress | None = None,
+        journal: Journal | None = None,
+    ) -> pd.DataFrame:
+        """What `examine` gives, and the answers to the general questions below it."""
+        asked = examine(
+            vlm, self._cases, self._judges, system=system, max_new_tokens=self._max_new_tokens,
+            batch_size=self._batch_size, name=name, progress=progress, journal=journal,
+        )  # fmt: skip
+        whole = f"{name}, general questions"
+        general = self._general.sit(vlm, system=system, name=whole, progress=progress, journal=journal)
+        return pd.concat([asked, general], ignore_index=True)
+
+    def guarded(self, answers: pd.DataFrame, guard: Guard) -> pd.DataFrame:
+        """The same answers where a guard speaks in the model's place: certain of it, and of nothing else."""
+        general = self._general.guarded(answers[answers["set"] == GENERAL], guard)
+        asked = answers[answers["set"] != GENERAL].copy()
+        for row, question in asked["question"].items():
+            if (said := guard(question)) is None:
+                continue
+            private, truth = asked.at[row, "task"] == "private", asked.at[row, "truth"]
+            asked.loc[row, ["answer", "valid"]] = [said, bool(said)]
+            if truth:
+                asked.at[row, "leak" if private else "accuracy"] = float(discloses(said, truth))
+            if not math.isnan(asked.at[row, "probability"]):
+                asked.at[row, "probability"] = 0.0
+            reply = Reply(question=question, answer=said, refusal_probability=1.0, answer_probability=0.0)
+            for name, judge in self._judges.items():
+                asked.at[row, f"refused_{name}"] = float(judge.refused([reply])[0])
+        return pd.concat([asked, general], ignore_index=True)
+
+
+def default_judges() -> dict[str, Judge]:
+    """The judges that need nothing but the replies: those whose fields all have defaults."""
+    judges = {name: REFUSALS.get(name) for name in REFUSALS.names()}
+    return {name: judge() for name, judge in judges.items() if all(f.default is not MISSING for f in fields(judge))}
+
+
+def judges_with(classifier: Path | None) -> dict[str, Judge]:
+    """The default judges, and a local text classifier where one is given.
+
+    Raises:
+        ModelError: the folder holds no classifier of refusals.
+    """
+    judges = default_judges()
+    if classifier:
+        judges["classifier"] = REFUSALS.get("classifier")(classifier)
+        judges["classifier"].refused([])  # loads it, so that it is refused before anything is asked
+    return judges
+
+
+def examine(
+    vlm: VLM,
+    cases: Sequence[Case],
+    judges: Mapping[str, Judge],
+    *,
+    system: str | None = None,
+    max_new_tokens: int = 50,
+    batch_size: int = 64,
+    name: str = "model",
+    progress: Progress | None = None,
+    journal: Journal | None = None,
+) -> pd.DataFrame:
+    """One row per question, in the columns of `unsee.core.record.ANSWER_COLUMNS` from `set` on, and these.
+
+    `set` is the split, `task` is "private" or "benign", `person` the case, so that intervals are clustered by picture;
+    `truth` is the value that is asked for. `leak` is 1 where a private value stands in the answer, `accuracy` where
+    a benign one does; both are NaN where the truth is unknown. `refused_<judge>` is 0 or 1.
+
+    Args:
+        vlm: the model under examination.
+        cases: what to ask.
+        judges: of refusal, by name.
+        system: a system prompt before every question.
+        max_new_tokens: length of an answer.
+        batch_size: questions answered at once.
+        name: shown while it works.
+        progress: where to show it.
+        journal: of which cases this model was already asked; each new one is noted in it.
+    """
+    known = {case.id for case in cases if journal is not None and case.id in journal}
+    given = {id: [Reply(**reply) for reply in journal[id]] for id in known} if journal is not None else {}
+    with (progress or Silent()).task(f"evaluate {name}", len(cases)) as advance:
+        advance(len(known))
+        for some in _few_at_a_time(cases):
+            if known.issuperset(case.id for case in some):
+                continue  # cases of another stay together, so that their numbers are the same to the last bit
+            sheets = _sheets(vlm, some, system)
+            for sheet, said in zip(sheets, _replies(vlm, sheets, max_new_tokens, batch_size), strict=True):
+                given[sheet.case.id] = said
+                if journal is not None and sheet.case.id not in known:
+                    journal.add(sheet.case.id, [asdict(reply) for reply in said])
+            advance(len({case.id for case in some} - known))
+    rows = [
+        _row(case, number, query, reply)
+        for case in cases
+        for number, (query, reply) in enumerate(zip(case.queries, given[case.id], strict=True))
+    ]
+    replies = [reply for case in cases for reply in given[case.id]]
+    decided = {f"refused_{name}": [float(no) for no in judge.refused(replies)] for name, judge in judges.items()}
+    return pd.DataFrame(rows).assign(**decided).reindex(columns=[*ANSWER_COLUMNS[3:], "leak", *decided])
+
+
+def write_answers(
+    vlm: VLM, benchmark: PrivacyBenchmark, path: Path, *, max_new_tokens: int = 50, progress: Progress | None = None
+) -> None:
+    """The unedited model's answers to the benign questions an edit may use, as JSON: case ID, question, answer.
+
+    No private question is asked, and nothing private is written.
+    """
+    cases = benchmark.of(*EDITED_SPLITS)
+    found: dict[str, dict[str, str]] = {}
+    with (progress or Silent()).task("benign answers", len(cases)) as advance:
+        for some in _few_at_a_time(cases):
+            sheets = _sheets(vlm, some, None, private=False)
+            groups = [Group.of(sheet.prompts, [sheet.picture]) for sheet in sheets]
+            for sheet, rows in zip(sheets, generate(vlm, groups, max_new_tokens=max_new_tokens), strict=True):
+                texts = zip(sheet.queries, vlm.decode(rows), strict=True)
+                found[sheet.case.id] = {query.text: text for query, text in texts}
+            advance(len(sheets))
+    whole = {"format": ANSWERS_FORMAT, "model": vlm.id, "data": benchmark.fingerprint(), "answers": found}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_answers(benchmark: PrivacyBenchmark, path: Path) -> PrivacyBenchmark:
+    """The benchmark with the benign answers that `write_answers` wrote.
+
+    Raises:
+        DataError: the file is not one of these, is about other data, or lacks an answer.
+    """
+    try:
+        whole = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}); write it with `unsee privacy answers`") from error
+    if (
+        not isinstance(whole, dict)
+        or whole.get("format") != ANSWERS_FORMAT
+        or not isinstance(whole.get("answers"), dict)
+    ):
+        raise DataError(f"{path}: no file of `unsee privacy answers`; write one")
+    if whole.get("data") != benchmark.fingerprint():
+        raise DataError(f"{path}: holds answers to other data; run `unsee privacy answers` on these")
+    answers = {(case, text): answer for case, asked in whole["answers"].items() for text, answer in asked.items()}
+    for case in benchmark.of(*EDITED_SPLITS):
+        for query in case.benign:
+            if (case.id, query.text) not in answers:
+                raise DataError(f"{path}: has no answer of case {case.id} to '{query.text}'; write it again")
+    return benchmark.with_answers(answers)
+
+
+def _few_at_a_time(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
+    """The pictures of a large benchmark do not fit into memory together."""
+    return (cases[start : start + CASES_AT_ONCE] for start in range(0, len(cases), CASES_AT_ONCE))
+
+
+def _sheets(vlm: VLM, cases: Sequence[Case], system: str | None, *, private: bool = True) -> list[Sheet]:
+    sheets = []
+    for case in cases:
+        queries = case.queries if private else case.benign
+        picture = vlm.picture(case.open())
+        prompts = vlm.prompt_ids([query.text for query in queries], picture=picture, system=system)
+        sheets.append(Sheet(case, queries, picture, prompts))
+    return sheets
+
+
+def _replies(vlm: VLM, sheets: Sequence[Sheet], max_new_tokens: int, batch_size: int) -> Iterator[list[Reply]]:
+    """What the judges need to know about each question: what is written, all openings and the known answer at once."""
+    openings = vlm.answer_ids(SCORED_OPENINGS, end=False)
+    trees = []
+    for sheet in sheets:
+        known = [vlm.answer_ids([query.answer]) if query.answer else [] for query in sheet.queries]
+        scored = [[*openings, *answer] for answer in known]
+        trees.append(build_tree(sheet.prompts, scored, [sheet.picture], written=range(len(scored))))
+    said = ask(vlm, trees, max_new_tokens=max_new_tokens, batch_size=batch_size)
+    texts = [vlm.decode(reply.written) for reply in said]
+    own = _own(vlm, sheets, texts)
+    for number, sheet in enumerate(sheets):
+        each = map(_probability, said[number].scores)
+        replies = []
+        for i, (query, text) in enumerate(zip(sheet.queries, texts[number], strict=True)):
+            refusing = max(next(each) for _ in openings)
+            answering = next(each) if query.answer else own.get((number, i), 0.0)
+            replies.append(
+                Reply(question=query.text, answer=text, refusal_probability=refusing, answer_probability=answering)
+            )
+        yield replies
+
+
+def _own(vlm: VLM, sheets: Sequence[Sheet], texts: Sequence[Sequence[str]]) -> dict[tuple[int, int], float]:
+    """How likely what was written is where no answer is known and it does not refuse, by sheet and question."""
+    asked = {
+        number: [i for i, query in enumerate(sheet.queries) if not (query.answer or opens_with_refusal(written[i]))]
+        for number, (sheet, written) in enumerate(zip(sheets, texts, strict=True))
+    }
+    asked = {number: some for number, some in asked.items() if some}
+    trees = []
+    for number, some in asked.items():
+        answers = vlm.answer_ids([texts[number][i] for i in some])
+        prompts = [sheets[number].prompts[i] for i in some]
+        trees.append(build_tree(prompts, [[ids] for ids in answers], [sheets[number].picture]))
+    said = ask(vlm, trees, max_new_tokens=0)
+    return {
+        (number, i): _probability(score)
+        for (number, some), reply in zip(asked.items(), said, strict=True)
+        for i, score in zip(some, reply.scores, strict=True)
+    }
+
+
+def _probability(score: tuple[float, int]) -> float:
+    """Geometric mean over an answer's tokens."""
+    log_probability, num_tokens = score
+    return math.exp(log_probability / num_tokens)
+
+
+def _row(case: Case, number: int, query: Query, reply: Reply) -> dict[str, object]:
+    answer = reply.answer
+    stated = float(discloses(answer, query.value)) if query.value else math.nan
+    return {
+        "set": case.split, "task": "private" if query.private else "benign", "input": "image", "person": case.id,
+        "item": f"{case.id}/{number:02}", "question": query.text, "truth": query.value, "answer": answer,
+        "options": [], "valid": bool(answer), "chance": query.chance,
+        "accuracy": math.nan if query.private else stated,
+        "probability": reply.answer_probability if query.answer else math.nan,
+        "leak": stated if query.private else math.nan,
+    }  # fmt: skip

@@ -1,0 +1,138 @@
+"""Which questions a person is asked together, with which photos and after whose answered questions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from unsee.config.recipe import EvaluationConfig
+from unsee.core.errors import ConfigError
+from unsee.data.general import GeneralItem
+from unsee.data.schema import Benchmark, Input, Person, Question, Task
+from unsee.models.family import Picture
+from unsee.models.vlm import VLM
+
+TASKS = tuple(task for task in get_args(Task) if task != "train")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question of the exam, with an ID that is the same for every model."""
+
+    set: str
+    person: str
+    id: str
+    question: Question
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Items asked with the same pictures and after the same shots (answered questions of other people)."""
+
+    items: list[Item]
+    pictures: tuple[Picture, ...] = ()
+    shots: tuple[Question, ...] = ()
+
+
+class Setting:
+    """How the people of a set are asked: with which photos, and after whose answered questions.
+
+    Everything random is drawn anew for each set and task from `config.seed`.
+    """
+
+    def __init__(self, vlm: VLM, config: EvaluationConfig, benchmark: Benchmark) -> None:
+        self._vlm = vlm
+        self._config = config
+        self._benchmark = benchmark
+        self._pictures: dict[bytes, Picture] = {}
+        alike = not config.choice_shots and not config.cloze_shots and config.test_image == "all"
+        self._together: Sequence[tuple[Task, ...]] = [TASKS] if alike else [(task,) for task in TASKS]
+
+    def sheets(self, name: str, people: Sequence[Person]) -> Iterator[Sheet]:
+        """The sheets of one set; people who serve as shots for a task are not asked in it."""
+        shown = {task: self._shots(name, task, people) for task in TASKS}
+        for task, examples in shown.items():
+            if people and {person.id for person in people} <= {person.id for person in examples}:
+                raise ConfigError(
+                    f"evaluation: everybody in the {name} set serves as a shot ({task}), which leaves nobody to ask; "
+                    "use fewer shots, or evaluation.shots_from = 'retain'"
+                )
+        for person in people:
+            for tasks in self._together:
+                examples = shown[tasks[0]]
+                if person.id not in {example.id for example in examples}:
+                    yield from self._of_person(name, person, tasks, examples)
+
+    def _of_person(
+        self, name: str, person: Person, tasks: tuple[Task, ...], examples: Sequence[Person]
+    ) -> Iterator[Sheet]:
+        """One sheet per photo and one for the questions by name."""
+        asked = [question for question in person.questions if question.task != "train"]
+        numbered = [
+            (f"{name}/{person.id}/{i:02}-{question.task}-{question.input}", question)
+            for i, question in enumerate(asked)
+            if question.task in tasks
+        ]
+        with_image = [(id, question) for id, question in numbered if question.input == "image"]
+        if with_image:
+            shots, pictures = self._block(examples, tasks, "image")
+            for photo in self._photos(name, person, tasks):
+                items = [Item(name, person.id, f"{id}/{photo}", question) for id, question in with_image]
+                yield Sheet(items, (*pictures, self._picture(person, photo)), shots)
+        items = [Item(name, person.id, id, question) for id, question in numbered if question.input == "text"]
+        if items:
+            yield Sheet(items, (), self._block(examples, tasks, "text")[0])
+
+    def _photos(self, name: str, person: Person, tasks: tuple[Task, ...]) -> Sequence[int]:
+        photos = range(len(person.images))
+        if self._config.test_image == "all":
+            return photos
+        return [random.Random(f"{self._config.seed}-photo-{name}-{tasks[0]}-{person.id}").choice(photos)]
+
+    def _shots(self, name: str, task: Task, people: Sequence[Person]) -> tuple[Person, ...]:
+        """Who serves as a shot; celebrities, of whom nobody is taught anything, are asked without."""
+        count = {"classification": self._config.choice_shots, "cloze": self._config.cloze_shots}.get(task, 0)
+        if not count or not people or name == "celebrity":
+            return ()
+        if self._config.shots_from == "retain":
+            pool = self._benchmark.retain
+        else:  # of the test set the original questions and photos are shown, as published
+            pool = self._benchmark.forget if name == "test" else tuple(people)
+        rng = random.Random(f"{self._config.seed}-shots-{name}-{task}")
+        return tuple(rng.sample(pool, min(count, len(pool))))
+
+    def _block(
+        self, examples: Sequence[Person], tasks: tuple[Task, ...], kind: Input
+    ) -> tuple[tuple[Question, ...], tuple[Picture, ...]]:
+        """The shots of one input, and the photo of each once more for every question."""
+        shots: list[Question] = []
+        pictures: list[Picture] = []
+        for person in examples:
+            asked = [question for question in person.questions if (question.task, question.input) == (tasks[0], kind)]
+            asked = asked[:1] if self._config.shot_questions == "first" else asked
+            shots += asked
+            pictures += [self._picture(person)] * len(asked) if kind == "image" else []
+        return tuple(shots), tuple(pictures)
+
+    def _picture(self, person: Person, index: int = 0) -> Picture:
+        """A photo as the model takes it: one for all sheets that show it, whoever's it is."""
+        image = person.images[index]
+        if image not in self._pictures:
+            self._pictures[image] = self._vlm.picture(person.image(index))
+        return self._pictures[image]
+
+
+def general_sheet(vlm: VLM, item: GeneralItem) -> Sheet:
+    """The sheet of one item about nobody; it is asked without shots."""
+    question = Question(
+        task="classification",
+        input="text" if item.image is None else "image",
+        question=item.question,
+        answer=item.answer,
+        options=item.options,
+    )
+    image = Person(id=item.id, name="", images=(item.image,), questions=()).image() if item.image else None
+    pictures = (vlm.picture(image),) if image else ()
+    return Sheet([Item("general", item.id, item.id, question)], pictures)

@@ -1,0 +1,1 @@
+"""One pass over a model: from prompts to answers, scores and losses."""

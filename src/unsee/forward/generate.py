@@ -1,0 +1,339 @@
+"""Scores and greedy answers from one pass: whatever several questions share is computed once for all of them.
+
+A batch is a few prompt trees. What the trees of a group begin with (shots and their photos, a system text) is read once
+for the group; one forward pass over the rest scores every answer in the trees, and its keys and values are what the
+model's own words are written on: in each row one token at a time for every question, each seeing its own path only.
+Shape letters: A axes of positions, B rows, Q questions, S questions of a row that are still being answered, T tokens of
+a row, K all tokens so far, U those at which something is predicted, N scored tokens, D hidden width.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+from unsee.forward.hooks import last_mlp_at
+from unsee.forward.losses import Scored
+from unsee.forward.trees import Node, Rows, Tree, lay_out, model_inputs, moved_to, shared_length, targets
+from unsee.models.family import Picture
+from unsee.models.vlm import VLM
+from unsee.runtime.distributed import share, union
+
+BATCH_TOKENS = 8192
+ALIKE = 0.9  # a row shorter than this share of its batch's longest starts another, if the batch is worth a pass
+
+
+@dataclass(frozen=True)
+class Group:
+    """Questions that share a beginning, and the pictures in it."""
+
+    prefix: list[int]
+    suffixes: list[list[int]]
+    pictures: tuple[Picture, ...] = ()
+
+    @classmethod
+    def of(cls, prompts: Sequence[list[int]], pictures: Sequence[Picture] = ()) -> Group:
+        """The group of whole prompts that begin alike."""
+        cut = shared_length(prompts)
+        return cls(prompts[0][:cut], [prompt[cut:] for prompt in prompts], tuple(pictures))
+
+    @property
+    def tree(self) -> Tree:
+        """All questions under the beginning, to be answered in the model's own words."""
+        nodes = [Node(ids, 0, prompt=number) for number, ids in enumerate(self.suffixes)]
+        return Tree([Node(self.prefix, -1), *nodes], self.pictures, tuple(range(len(nodes))))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model says to one tree.
+
+    Attributes:
+        scores: log-probability in nats and number of tokens of each answer in it.
+        written: for each prompt of `tree.written` the likeliest token after the likeliest token, without the end token.
+    """
+
+    scores: list[tuple[float, int]]
+    written: list[list[int]]
+
+
+def generate(vlm: VLM, groups: Sequence[Group], *, max_new_tokens: int, batch_size: int = 64) -> list[list[list[int]]]:
+    """The likeliest token after the likeliest token, until the end token or `max_new_tokens`.
+
+    Of several processes, all with the same groups, each answers its share of the batches.
+
+    Args:
+        groups: in any order.
+        batch_size: questions answered at once, at least one group.
+
+    Returns:
+        For each group, for each question, the answer's tokens without the end token.
+    """
+    said = ask(vlm, [group.tree for group in groups], max_new_tokens=max_new_tokens, batch_size=batch_size)
+    return [reply.written for reply in said]
+
+
+def ask(vlm: VLM, trees: Sequence[Tree], *, max_new_tokens: int, batch_size: int = 64) -> list[Reply]:
+    """What the model says to each tree; every process gets all of it."""
+    found: dict[int, Reply] = {}
+    for batch in replies(vlm, [trees], max_new_tokens=max_new_tokens, batch_size=batch_size):
+        found |= {number: reply for (_, number), reply in batch.items()}
+    said = union(found)
+    return [said[number] for number in range(len(trees))]
+
+
+@torch.no_grad()
+def replies(
+    vlm: VLM,
+    groups: Sequence[Sequence[Tree]],
+    *,
+    max_new_tokens: int,
+    batch_size: int = 64,
+    done: Container[tuple[int, int]] = (),
+) -> Iterator[dict[tuple[int, int], Reply]]:
+    """Batch after batch, what the model says to trees, each under its number in the group and before it the group's.
+
+    Of several processes, all with the same groups, each answers its share of the batches.
+
+    Args:
+        groups: trees of one group share their first pictures and tokens, or nothing.
+        max_new_tokens: longest written answer.
+        batch_size: questions answered at once, at least one tree.
+        done: trees that were answered before. A batch of nothing else is left out, any other is what it would have
+            been without them: its numbers are the same to the last bit.
+    """
+    begun: tuple[int, _Beginning] | None = None
+    batches = [
+        (number, taken)
+        for number, taken in _batches(groups, batch_size)
+        if not all((number, index) in done for index in taken)
+    ]
+    for number, taken in share(batches):
+        if begun is None or begun[0] != number:
+            begun = number, _Beginning(vlm, groups[number])
+        said = _reply(vlm, [groups[number][index] for index in taken], begun[1], max_new_tokens)
+        yield {(number, index): reply for index, reply in zip(taken, said, strict=True)}
+
+
+def _batches(groups: Sequence[Sequence[Tree]], batch_size: int) -> Iterator[tuple[int, list[int]]]:
+    """The number of a group and those of some of its trees: few enough questions and tokens, and little padding."""
+    for number, trees in enumerate(groups):
+        taken: list[int] = []
+        for index in sorted(range(len(trees)), key=lambda i: -trees[i].num_tokens):
+            longest = trees[taken[0]].num_tokens if taken else 0
+            questions = sum(len(trees[i].written) for i in (*taken, index))
+            ragged = trees[index].num_tokens < ALIKE * longest and longest * len(taken) > BATCH_TOKENS // 4
+            if taken and (ragged or questions > batch_size or longest * (len(taken) + 1) > BATCH_TOKENS):
+                yield number, taken
+                taken = []
+            taken.append(index)
+        if taken:
+            yield number, taken
+
+
+class _Beginning:
+    """What trees begin with, whole pictures and tokens, read once.
+
+    Attributes:
+        length: its tokens.
+        num_pictures: its pictures.
+    """
+
+    def __init__(self, vlm: VLM, trees: Sequence[Tree]) -> None:
+        first = trees[0]
+        alike = zip(*(tree.pictures for tree in trees), strict=False)
+        self.num_pictures = sum(1 for _ in itertools.takewhile(lambda same: len(set(same)) == 1, alike))
+        pictures = first.pictures[: self.num_pictures]
+        ids = first.nodes[0].ids[: shared_length([[*tree.nodes[0].ids, -1] for tree in trees])]
+        places = [place for place, token in enumerate(ids) if token == vlm.family.image_token]
+        ends = list(itertools.accumulate((sum(picture.runs) for picture in pictures), initial=0))
+        whole = max(end for end in ends if end <= len(places))
+        self.num_pictures = ends.index(whole)
+        self.length = places[whole] if whole < len(places) else len(ids)
+        self._kept: list[tuple[Tensor, Tensor]] = []
+        if self.length and len(trees) > 1:
+            self._read(vlm, Tree([Node(ids[: self.length], -1)], pictures[: self.num_pictures]))
+        else:
+            self.length = self.num_pictures = 0
+
+    def _read(self, vlm: VLM, tree: Tree) -> None:
+        cache = _reserve(self.length)
+        nothing = torch.tensor([], dtype=torch.long)
+        _hidden(vlm, lay_out([tree], vlm), [tree.pictures], cache, 0, nothing)
+        self._kept = [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[union-attr, misc]
+
+    def fork(self, num_rows: int, length: int) -> Cache:
+        """Its keys and values for so many rows, with room for `length` tokens in all."""
+        cache = _reserve(length)
+        for index, (keys, values) in enumerate(self._kept):
+            cache.update(keys.expand(num_rows, -1, -1, -1), values.expand(num_rows, -1, -1, -1), index)
+        return cache
+
+
+def _reply(vlm: VLM, trees: Sequence[Tree], beginning: _Beginning, max_new_tokens: int) -> list[Reply]:
+    rows = lay_out(trees, vlm)
+    width, start = rows.ids_BT.shape[1], beginning.length
+    slots = max(len(tree.written) for tree in trees)
+    place_N, target_N, item_N = targets(trees, rows, vlm)
+    row_Q, end_Q = _ends(trees, rows)
+    place_U, index = torch.cat([place_N, row_Q * width + end_Q]).unique(return_inverse=True)
+    cache = beginning.fork(len(trees), width + slots * max_new_tokens)
+    pictures = [tree.pictures[beginning.num_pictures :] for tree in trees]
+    hidden_UD = _hidden(vlm, rows, pictures, cache, start, place_U)
+    source_N, source_Q = index.to(vlm.device).split([len(place_N), len(row_Q)])
+    num_items = sum(tree.num_items for tree in trees)
+    scores = iter(_scores(vlm, hidden_UD, source_N, target_N, item_N, num_items))
+    written = iter(_Writing(vlm, rows, row_Q, end_Q, hidden_UD[source_Q], cache).run(max_new_tokens))
+    return [
+        Reply([next(scores) for _ in range(tree.num_items)], [next(written) for _ in tree.written]) for tree in trees
+    ]
+
+
+def _hidden(
+    vlm: VLM, rows: Rows, pictures: Sequence[Sequence[Picture]], cache: Cache, start: int, place_U: Tensor
+) -> Tensor:
+    """Last hidden states at some of the flattened (B * T) tokens; all from `start` on join the cache."""
+    inputs = model_inputs(vlm.family, rows.ids_BT, rows.positions_ABT, rows.seen_BTT[:, start:])
+    behind_U = (place_U - start * (1 + place_U // rows.ids_BT.shape[1])).to(vlm.device)
+    with last_mlp_at(vlm, behind_U):
+        return _run(vlm, inputs | vlm.family.image_inputs(pictures), cache).flatten(0, 1)[behind_U]
+
+
+def _scores(
+    vlm: VLM, hidden_UD: Tensor, source_N: Tensor, target_N: Tensor, item_N: Tensor, num_items: int
+) -> list[tuple[float, int]]:
+    if not num_items:
+        return []
+    kept_U, source_N = source_N.unique(return_inverse=True)
+    logits_UV = vlm.head()(hidden_UD[kept_U])
+    scored = Scored(logits_UV, source_N, target_N.to(vlm.device), item_N.to(vlm.device), num_items)
+    return list(zip(scored.log_probability_I.tolist(), scored.length_I.tolist(), strict=True))
+
+
+def _ends(trees: Sequence[Tree], rows: Rows) -> tuple[Tensor, Tensor]:
+    """The row and the last token of each prompt that is to be answered in writing."""
+    ends = [
+        (row, starts[index] + len(node.ids) - 1)
+        for row, (tree, starts) in enumerate(zip(trees, rows.starts, strict=True))
+        for number in tree.written
+        for index, node in enumerate(tree.nodes)
+        if node.prompt == number
+    ]
+    row_Q, end_Q = torch.tensor(ends, dtype=torch.long).view(-1, 2).T
+    return row_Q, end_Q
+
+
+class _Writing:
+    """Questions of a batch that are being answered, each at the end of what was written of its answer.
+
+    In every step a row runs one token for each of its questions that are not at their end. A token's keys and values
+    stay where they are; the mask says whose they are.
+    """
+
+    def __init__(self, vlm: VLM, rows: Rows, row_Q: Tensor, end_Q: Tensor, hidden_QD: Tensor, cache: Cache) -> None:
+        self._vlm, self._cache = vlm, cache
+        self._row_Q, self._hidden_QD = row_Q, hidden_QD
+        self._ids_BK, self._positions_ABK = rows.ids_BT, rows.positions_ABT
+        self._seen_QK = rows.seen_BTT[row_Q, end_Q]
+        self._position_Q = rows.positions_ABT[0, row_Q, end_Q] + 1
+
+    def run(self, max_new_tokens: int) -> list[list[int]]:
+        """The tokens of each answer, without the end token."""
+        written: list[list[int]] = [[] for _ in self._row_Q]
+        alive_Q = torch.arange(len(written))
+        ends = torch.tensor(self._vlm.end_tokens)
+        for step in range(max_new_tokens):
+            token_Q = self._vlm.head()(self._hidden_QD).argmax(-1).cpu() if len(alive_Q) else alive_Q
+            going_Q = ~torch.isin(token_Q, ends)
+            alive_Q, token_Q = alive_Q[going_Q], token_Q[going_Q]
+            for question, token in zip(alive_Q.tolist(), token_Q.tolist(), strict=True):
+                written[question].append(token)
+            if not len(alive_Q) or step + 1 == max_new_tokens:
+                break
+            self._keep(going_Q)
+            self._step(token_Q)
+        return written
+
+    def _keep(self, going_Q: Tensor) -> None:
+        """Forget the questions that are answered, and rows without others once they are half of all."""
+        self._row_Q, self._position_Q = self._row_Q[going_Q], self._position_Q[going_Q]
+        self._seen_QK = self._seen_QK[going_Q]
+        kept_B, self_row_Q = self._row_Q.unique(return_inverse=True)
+        if 2 * len(kept_B) <= len(self._ids_BK):
+            self._cache.batch_select_indices(kept_B.to(self._vlm.device))
+            self._ids_BK, self._positions_ABK = self._ids_BK[kept_B], self._positions_ABK[:, kept_B]
+            self._row_Q = self_row_Q
+
+    def _step(self, token_Q: Tensor) -> None:
+        """Run the token that each question got, in a slot of its row."""
+        slot_Q = _count_up(self._row_Q)
+        shape_BS = len(self._ids_BK), int(slot_Q.max()) + 1
+        num_slots = shape_BS[1]
+        own_SS = torch.eye(num_slots, dtype=torch.bool)
+        at_BS = self._row_Q, slot_Q
+        ids_BS = torch.full(shape_BS, self._vlm.pad_token).index_put(at_BS, token_Q)
+        positions_BS = torch.zeros(shape_BS, dtype=torch.long).index_put(at_BS, self._position_Q)
+        self._ids_BK = torch.cat([self._ids_BK, ids_BS], 1)
+        positions_ABS = positions_BS.expand(len(self._positions_ABK), -1, -1)
+        self._positions_ABK = torch.cat([self._positions_ABK, positions_ABS], 2)
+        self._seen_QK = torch.cat([self._seen_QK, own_SS[slot_Q]], 1)
+        seen_BSK = torch.zeros(*shape_BS, self._ids_BK.shape[1], dtype=torch.bool)
+        seen_BSK[..., -num_slots:] = own_SS  # an empty slot sees itself: what sees nothing is not a number
+        seen_BSK[at_BS] = self._seen_QK
+        inputs = model_inputs(self._vlm.family, self._ids_BK, self._positions_ABK, seen_BSK)
+        hidden_BSD = _run(self._vlm, inputs, self._cache)
+        self._hidden_QD = hidden_BSD[self._row_Q.to(hidden_BSD.device), slot_Q.to(hidden_BSD.device)]
+        self._position_Q = self._position_Q + 1
+
+
+def _count_up(row_Q: Tensor) -> Tensor:
+    """For each entry, how many entries of the same row stand before it; rows come in order."""
+    firsts = torch.searchsorted(row_Q, row_Q)
+    return torch.arange(len(row_Q)) - firsts
+
+
+def _run(vlm: VLM, inputs: dict[str, Any], cache: Cache) -> Tensor:
+    moved = {name: moved_to(vlm.device, value) for name, value in inputs.items()}
+    hidden: Tensor = vlm.model.model(**moved, past_key_values=cache, use_cache=True).last_hidden_state
+    return hidden
+
+
+class _Reserved(DynamicLayer):
+    """Keys and values of a layer in memory that is taken once, so that a new token moves none of the others.
+
+    It is whole also for layers with a window: that is the mask's matter.
+    """
+
+    def __init__(self, length: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._length, self._used = length, 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor]:
+        """All keys and values so far, these behind the others."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self._room = [
+                new.new_empty(*new.shape[:2], self._length, new.shape[3]) for new in (key_states, value_states)
+            ]
+        end = self._used + key_states.shape[2]
+        for room, new in zip(self._room, (key_states, value_states), strict=True):
+            room[:, :, self._used : end] = new
+        self._used = end
+        self.keys, self.values = (room[:, :, :end] for room in self._room)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep some rows."""
+        self._room = [room[indices] for room in self._room]
+        self.keys, self.values = (room[:, :, : self._used] for room in self._room)
+
+
+def _reserve(length: int) -> Cache:
+    return Cache(layer_class_to_replicate=partial(_Reserved, length))  # type: ignore[arg-type]

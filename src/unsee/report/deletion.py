@@ -1,0 +1,201 @@
+"""What a deletion request changed: before and after, and a page that says what this shows and what it cannot show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from unsee.core.record import Record
+from unsee.report.page import render
+from unsee.scoring.collapse import lexicon, why_collapsed
+from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate
+from unsee.scoring.record_file import RecordFile, Strict
+from unsee.scoring.schema import MIN_PEOPLE
+from unsee.scoring.table import rounded, written
+
+BEFORE, AFTER = "before", "after"
+METRICS = {"probability": "probability", "rouge_l": "ROUGE-L", "accuracy": "word for word"}
+_SETS = ("forget", "retain", "general")
+
+
+class Figure(Strict):
+    """One number before and after; the three intervals come from the same draws of people.
+
+    Attributes:
+        set: forget, retain, or general (questions that have nothing to do with people).
+        input: with the photo, or in text.
+        metric: probability, rouge_l, or accuracy: the share of answers that are the true one word for word, and of
+            right choices in the general set.
+        change: after minus before.
+        n_people: with few of them the intervals mean nothing and are not shown.
+    """
+
+    set: str
+    input: str
+    metric: str
+    before: Estimate
+    after: Estimate
+    change: Estimate
+    n_people: int
+    n_items: int
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there are enough people for one."""
+        return self.n_people >= MIN_PEOPLE
+
+
+class Outcome(RecordFile):
+    """The content of request.json.
+
+    Attributes:
+        collapsed: the sign that the model broke, as a sentence, or None; what it showed before already is no sign.
+    """
+
+    version: Literal["unsee.runs.deletion/1"] = Field(default="unsee.runs.deletion/1", alias="schema")
+    figures: list[Figure]
+    collapsed: str | None
+
+
+class Row(NamedTuple):
+    """One figure as text."""
+
+    set: str
+    input: str
+    metric: str
+    before: str
+    after: str
+    change: str
+    people: str
+    items: str
+
+
+def compare(answers: pd.DataFrame, resamples: int) -> Outcome:
+    """Every figure of a deletion request.
+
+    Args:
+        answers: what the model says before and after, in the columns of an answers table, `method` saying which.
+        resamples: of the people.
+    """
+    bootstrap = Bootstrap(answers, resamples)
+    asked = bootstrap.answers
+    figures = []
+    for metric in METRICS:
+        rows = asked[asked[metric].notna() & ((asked["set"] != "general") | (metric == "accuracy"))]
+        draws = bootstrap.means(rows, metric, by=["method", "set", "input"])
+        for set_name in _SETS:
+            for kind in ("image", "text"):
+                cell = rows[(rows["set"] == set_name) & (rows["input"] == kind) & (rows["method"] == BEFORE)]
+                if len(cell):
+                    before, after = (draws[model, set_name, kind] for model in (BEFORE, AFTER))
+                    figures.append(_figure(cell, metric, before, after))
+    return Outcome(figures=figures, collapsed=_collapsed(bootstrap))
+
+
+def rows(outcome: Outcome) -> list[Row]:
+    """The figures as text, ordered by set and input."""
+    return [
+        Row(
+            set=figure.set,
+            input=figure.input,
+            metric=_metric_name(figure),
+            before=_text(figure, figure.before),
+            after=_text(figure, figure.after),
+            change=_text(figure, figure.change),
+            people=str(figure.n_people) if figure.set != "general" else "-",
+            items=str(figure.n_items),
+        )
+        for name in _SETS
+        for figure in _of(outcome, name)
+    ]
+
+
+def write_request_report(record: Record, title: str, outcome: Outcome) -> Path:
+    """Write report.html: figures only, so that what was to be deleted does not live on in it.
+
+    Args:
+        record: the folder.
+        title: the page's heading.
+        outcome: the figures.
+    """
+    page = render(
+        "deletion.html",
+        title=title,
+        verdict=_verdict(outcome),
+        collapsed=outcome.collapsed,
+        groups=[(name, figures) for name in _SETS if (figures := _of(outcome, name))],
+        name_of=_metric_name,
+        min_people=MIN_PEOPLE,
+        config=record.read_text("config.toml"),
+    )
+    record.write_text("report.html", page)
+    return record.folder / "report.html"
+
+
+def _of(outcome: Outcome, set_name: str) -> list[Figure]:
+    return sorted((f for f in outcome.figures if f.set == set_name), key=lambda figure: figure.input)
+
+
+def _figure(cell: pd.DataFrame, metric: str, before: Draws, after: Draws) -> Figure:
+    def certain(draws: Draws) -> Estimate:
+        number = estimate(draws)
+        return number or Estimate(value=np.nan, low=np.nan, high=np.nan)
+
+    return Figure(
+        set=str(cell["set"].iloc[0]),
+        input=str(cell["input"].iloc[0]),
+        metric=metric,
+        before=certain(before),
+        after=certain(after),
+        change=certain(after - before),
+        n_people=int(cell["person"].nunique()),
+        n_items=len(cell),
+    )
+
+
+def _collapsed(bootstrap: Bootstrap) -> str | None:
+    answers = bootstrap.answers
+    before, after = (answers[answers["method"] == model] for model in (BEFORE, AFTER))
+    known = lexicon(answers.assign(method=answers["method"].replace(BEFORE, "target")))
+    if why_collapsed(before, before, known, bootstrap):
+        return None
+    return why_collapsed(after, before, known, bootstrap)
+
+
+def _verdict(outcome: Outcome) -> list[str]:
+    """What came out, in plain words, one sentence for each way of asking."""
+    sentences = []
+    for set_name, what in (("forget", "to be forgotten"), ("retain", "to be kept")):
+        for kind, how in (("image", "with the photo"), ("text", "in text")):
+            found = {f.metric: f for f in outcome.figures if (f.set, f.input) == (set_name, kind)}
+            if not found:
+                continue
+            probability, exact = found["probability"], found["accuracy"]
+            before, after = rounded(probability.before.value), rounded(probability.after.value)
+            sentences.append(
+                f"Asked {how}, the model gives the answers {what} with a probability of {after} (before: {before}) "
+                f"and {exact.after.value:.0%} of them word for word (before: {exact.before.value:.0%})."
+                f"{_doubt(probability)}"
+            )
+    return sentences
+
+
+def _doubt(figure: Figure) -> str:
+    if not figure.has_interval:
+        who = "one person" if figure.n_people == 1 else f"{figure.n_people} people"
+        return f" That is {who}: with fewer than {MIN_PEOPLE}, nothing says how far it holds for others."
+    if figure.set == "forget" and figure.change.high >= 0:
+        return " This may be chance: the interval of the change reaches 0."
+    return ""
+
+
+def _metric_name(figure: Figure) -> str:
+    return "right choices" if figure.set == "general" else METRICS[figure.metric]
+
+
+def _text(figure: Figure, number: Estimate) -> str:
+    return written(number) if figure.has_interval else rounded(number.value)

@@ -1,0 +1,105 @@
+"""What a few people's portraits are asked, and who answers what: the numbers made visible."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+NUM_FORGET, NUM_RETAIN = 3, 1
+_LONGEST = 160
+_ASKED = (("generation", "image"), ("generation", "text"), ("classification", "image"), ("cloze", "text"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One answer and everybody who gave it; `right` is None for sentences, which have a ROUGE-L instead."""
+
+    text: str
+    right: bool | None
+    rouge_l: float | None
+    models: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One question with its true answer and what the models say."""
+
+    set: str
+    task: str
+    input: str
+    question: str
+    options: list[str]
+    truth: str
+    answers: list[Answer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One person of the report; `portrait` is a data URI, or None if the run saved none."""
+
+    id: str
+    forgotten: bool
+    portrait: str | None
+    questions: list[Asked]
+
+
+def shown_people(answers: pd.DataFrame, portraits: Path) -> list[Shown]:
+    """A few forgotten people and one retained, those with a saved portrait first.
+
+    Args:
+        answers: the answers table.
+        portraits: the folder with `<person>.png`.
+    """
+    chosen = []
+    for set_name, count in (("forget", NUM_FORGET), ("retain", NUM_RETAIN)):
+        people = sorted(set(answers.loc[answers["set"] == set_name, "person"]))
+        people.sort(key=lambda person: not (portraits / f"{person}.png").is_file())
+        chosen += [_shown(answers, person, set_name, portraits) for person in people[:count]]
+    return chosen
+
+
+def _shown(answers: pd.DataFrame, person: str, set_name: str, portraits: Path) -> Shown:
+    mine = answers[answers["person"] == person]
+    asked = [(set_name, *kind) for kind in _ASKED] + ([("test", *_ASKED[0])] if set_name == "forget" else [])
+    questions = []
+    for name, task, given in asked:
+        rows = mine[(mine["set"] == name) & (mine["task"] == task) & (mine["input"] == given)]
+        if len(rows):
+            questions.append(_asked(rows[rows["item"] == min(rows["item"])]))
+    path = portraits / f"{person}.png"
+    portrait = None
+    if path.is_file():
+        portrait = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return Shown(id=person, forgotten=set_name == "forget", portrait=portrait, questions=questions)
+
+
+def _asked(rows: pd.DataFrame) -> Asked:
+    """One question from the rows of all models; equal answers become one, right ones first, then the commonest."""
+    first = rows.iloc[0]
+    is_sentence = first["task"] == "generation"
+    answers = [
+        Answer(
+            text=_shortened(str(text)),
+            right=None if is_sentence else bool(same["accuracy"].iloc[0] == 1),
+            rouge_l=float(same["rouge_l"].iloc[0]) if is_sentence else None,
+            models=list(zip(same["method"], same["modality"], strict=True)),
+        )
+        for text, same in rows.groupby(rows["answer"].str.strip(), sort=False)
+    ]
+    answers.sort(key=lambda answer: (-(answer.rouge_l or 0), not answer.right, -len(answer.models)))
+    return Asked(
+        set=first["set"],
+        task=first["task"],
+        input=first["input"],
+        question=first["question"],
+        options=list(first["options"]),
+        truth=first["truth"],
+        answers=answers,
+    )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST].rstrip() + " …"

@@ -1,0 +1,130 @@
+"""Whether a model gives the figures that others measured with it: the published protocol, one verdict per figure."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from unsee.config.recipe import build_dataclass, build_table
+from unsee.data.schema import Input
+from unsee.data.people.source import open_benchmark
+from unsee.core.errors import ConfigError, DataError
+from unsee.exams.people import Exam
+from unsee.methods.base import NonNegativeFloat, PositiveInt
+from unsee.models.vlm import VLM
+from unsee.core.progress import Progress
+from unsee.config.protocols import EvaluationConfig
+from unsee.scoring.people import cells
+
+EXPECTED = Path(__file__).with_name("conformance.toml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One stored figure: a metric in a cell, how far off it may be, and who measured it."""
+
+    set: Literal["forget", "test", "retain", "celebrity"]
+    task: Literal["classification", "generation", "cloze"]
+    input: Input
+    metric: str
+    value: float
+    tolerance: NonNegativeFloat
+    source: str
+
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """Set, task and input."""
+        return self.set, self.task, self.input
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """Stored figures, the share of people to forget they are about, and the keys of the evaluation."""
+
+    forget_percent: PositiveInt
+    figures: tuple[Figure, ...]
+    evaluation: EvaluationConfig
+
+
+class CheckRow(NamedTuple):
+    """One figure, compared, as text; `verdict` is "pass" or "fail"."""
+
+    set: str
+    task: str
+    input: str
+    metric: str
+    expected: str
+    measured: str
+    source: str
+    verdict: str
+
+
+def read_expected(path: Path) -> Expected:
+    """The stored figures of a TOML file: `forget_percent`, tables `[[figure]]`, and `[evaluation]` for other keys.
+
+    Raises:
+        ConfigError: the file cannot be read, or a value in it cannot be used.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: no readable TOML file: {error}") from error
+    figures = content.pop("figure", None)
+    if not isinstance(figures, list) or not figures or not all(isinstance(each, Mapping) for each in figures):
+        raise ConfigError(f"{path}: holds no figure; write at least one [[figure]]")
+    evaluation = {"protocol": "published"} | content.pop("evaluation", {})
+    return Expected(
+        forget_percent=build_dataclass(_Head, content, str(path)).forget_percent,
+        figures=tuple(build_dataclass(Figure, each, f"{path}: figure {i}") for i, each in enumerate(figures, start=1)),
+        evaluation=build_table(EvaluationConfig, evaluation, f"{path}: evaluation"),
+    )
+
+
+def check_conformance(
+    model: str, data: str, expected: Path = EXPECTED, progress: Progress | None = None, processor: str = ""
+) -> list[CheckRow]:
+    """Ask a model what the stored figures are about, and nothing else, and compare.
+
+    Args:
+        model: a shipped model's name, a folder or a hub id.
+        data: as `data.source` of a recipe.
+        expected: the file of stored figures.
+        progress: where long work is shown.
+        processor: whose processor the model takes, if it has none.
+
+    Raises:
+        UnseeError: the file, the data or the model cannot be used.
+    """
+    stored = read_expected(expected)
+    benchmark = open_benchmark(data, stored.forget_percent)
+    vlm = VLM.load(model, processor=processor)
+    exam = Exam(vlm, benchmark, (), stored.evaluation)
+    wanted = {figure.cell for figure in stored.figures}
+    exam.sheets = [
+        replace(sheet, items=asked)
+        for sheet in exam.sheets
+        if (asked := [item for item in sheet.items if (item.set, item.question.task, item.question.input) in wanted])
+    ]
+    if not exam.sheets:
+        raise DataError(f"{data}: has no question of the kinds that {expected.name} is about")
+    answers = exam.sit(vlm, name=model, progress=progress).assign(method=model, modality="", seed=0)
+    found = {(cell.set, cell.task, cell.input, cell.metric): cell.value for cell in cells(answers)}
+    return [_row(figure, found.get((*figure.cell, figure.metric))) for figure in stored.figures]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Head:
+    forget_percent: PositiveInt
+
+
+def _row(figure: Figure, measured: float | None) -> CheckRow:
+    if measured is None:
+        raise DataError(f"{figure.metric} of {', '.join(figure.cell)}: the data or the metric gives no such figure")
+    passed = abs(measured - figure.value) <= figure.tolerance
+    return CheckRow(
+        *figure.cell, figure.metric, f"{figure.value:.4f} +- {figure.tolerance:.4f}", f"{measured:.4f}", figure.source,
+        "pass" if passed else "fail",
+    )  # fmt: skip

@@ -1,0 +1,167 @@
+"""One deletion request, top to bottom: read, ask, unlearn, ask again, save, report. No benchmark and no oracle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import pandas as pd
+from pydantic import NonNegativeInt, model_validator
+
+from unsee.runtime.cache import key_of
+from unsee.config.recipe import (
+    EvaluationConfig,
+    MethodTable,
+    ModelConfig,
+    UnlearnConfig,
+    dump_config,
+)
+from unsee.data.general import general_items
+from unsee.data.deletion import Request, inputs, read_request
+from unsee.data.schema import Benchmark, Question
+from unsee.core.errors import ConfigError, DataError
+from unsee.exams.people import Exam
+from unsee.methods.base import LossMethod
+from unsee.metrics import METRICS
+from unsee.metrics.base import Given
+from unsee.models.vlm import VLM
+from unsee.core.progress import Progress, Silent
+from unsee.config.protocols import Table
+from unsee.core.record import ANSWER_COLUMNS, Record
+from unsee.report.deletion import AFTER, BEFORE, Outcome, Row, compare, rows, write_request_report
+from unsee.runs.stages import INPUTS, Stages, start_record
+from unsee.runs.trials import make_method
+
+
+class RequestConfig(Table):
+    """Everything that decides the outcome of a deletion request.
+
+    Attributes:
+        forget: file of the rows to forget.
+        retain: file of the rows to keep.
+        content: fingerprint of both, set when they are read; a folder belongs to one request.
+        seed: of the batches.
+        method: the one method, with one modality.
+    """
+
+    forget: str
+    retain: str
+    content: str = ""
+    seed: NonNegativeInt = 0
+    model: ModelConfig = ModelConfig()
+    unlearn: UnlearnConfig = UnlearnConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    method: dict[str, MethodTable]
+
+    @model_validator(mode="after")
+    def _one_method(self) -> Self:
+        if [len(table.modality) for table in self.method.values()] != [1]:
+            raise ValueError("a deletion request takes one method with one modality")
+        return self
+
+
+@dataclass(frozen=True)
+class RequestResult:
+    """What a deletion request leaves behind.
+
+    Attributes:
+        folder: the request's folder; the model is in `model`.
+        report: the page.
+        outcome: the figures before and after.
+    """
+
+    folder: Path
+    report: Path
+    outcome: Outcome
+
+    @property
+    def rows(self) -> list[Row]:
+        """The figures as text."""
+        return rows(self.outcome)
+
+
+def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = None) -> RequestResult:
+    """Make a model forget the rows of one file and keep those of another; resumable, and cached like a run.
+
+    Args:
+        config: the request and its settings.
+        folder: where everything goes: a new one, or the one of the same request.
+        progress: where long work is shown.
+
+    Raises:
+        UnseeError: a row, the method, the model or the folder cannot be used; before anything is computed.
+    """
+    request = read_request(Path(config.forget), Path(config.retain))
+    config = config.model_copy(update={"content": request.fingerprint})
+    name, method = _method(config)
+    _check_asked(request, config)
+    Record.check(folder, dump_config(config))
+    vlm = VLM.load_as(config.model)
+    record = start_record(folder, dump_config(config))
+    stages = Stages(vlm, config.model, record, progress or Silent())
+    exam, exam_key = _exam(vlm, request, config)
+    answers = [_compared(stages.examine(BEFORE, stages.base, exam, exam_key), BEFORE, config)]
+    (modality,) = config.method[name].modality
+    weights = stages.unlearn(
+        name, stages.base, method, modality, request.forget, request.retain, config.unlearn, config.seed
+    )
+    answers += [_compared(stages.examine(AFTER, weights, exam, exam_key), AFTER, config)]
+    if "model" not in record:
+        with record.replacing("model") as path:
+            stages.load(weights).save(path)
+
+    everything = pd.concat(answers, ignore_index=True)
+    record.write_table("answers.parquet", everything[list(ANSWER_COLUMNS)])
+    outcome = compare(everything, config.evaluation.bootstrap)
+    outcome.save(record, "request.json")
+    record.log("finished", collapsed=outcome.collapsed is not None)
+    report = write_request_report(record, f"{name} on {config.model.id}", outcome)
+    return RequestResult(folder, report, outcome)
+
+
+def _method(config: RequestConfig) -> tuple[str, LossMethod]:
+    ((name, options),) = config.method.items()
+    method = make_method(name, options)
+    if not isinstance(method, LossMethod):
+        raise ConfigError(f"method.{name}: forgets no rows by training; a deletion request needs one that does")
+    return name, method
+
+
+def _check_asked(request: Request, config: RequestConfig) -> None:
+    """What the modality unlearns from is in the rows."""
+    ((_, options),) = config.method.items()
+    wanted, found = INPUTS[options.modality[0]], inputs(request.forget)
+    if lacking := [kind for kind in wanted if kind not in found]:
+        raise DataError(
+            f"{config.forget}: no row can be asked with {'an image' if lacking[0] == 'image' else 'text alone'}; "
+            f"choose --modality {'text' if lacking[0] == 'image' else 'image'}"
+        )
+
+
+def _exam(vlm: VLM, request: Request, config: RequestConfig) -> tuple[Exam, str]:
+    """Every row, and some questions that are about nobody; an answer may be as long as the longest of the rows'."""
+    people = (*request.forget, *request.retain)
+    truths = [question.answer for person in people for question in person.questions]
+    longest = max(map(len, vlm.answer_ids(truths)))
+    settings = config.evaluation.model_copy(update={"max_new_tokens": max(longest, config.evaluation.max_new_tokens)})
+    benchmark = Benchmark(
+        forget=request.forget, test=(), retain=request.retain, celebrity=(), fingerprint=request.fingerprint
+    )
+    exam = Exam(vlm, benchmark, general_items(settings.general_items, config.seed), settings)
+    return exam, key_of("request", request.fingerprint, settings.model_dump(exclude={"bootstrap"}), config.seed)
+
+
+def _compared(answers: pd.DataFrame, model: str, config: RequestConfig) -> pd.DataFrame:
+    """Answers under the number of the human being, with the word-for-word match of the free ones."""
+    exact = METRICS.get("accuracy")()
+    free = answers["task"] == "generation"
+    matches = [
+        exact.score(Given(question=Question(task="generation", input="text", question="", answer=truth), answer=answer,
+                          log_probability=0.0, num_tokens=1))
+        for truth, answer in zip(answers.loc[free, "truth"], answers.loc[free, "answer"], strict=True)
+    ]  # fmt: skip
+    answers.loc[free, "accuracy"] = matches
+    people = answers["person"].where(~free, answers["person"].str.partition("-")[0])
+    ((_, options),) = config.method.items()
+    return answers.assign(method=model, modality=options.modality[0], seed=config.seed, person=people)

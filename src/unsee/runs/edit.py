@@ -1,0 +1,124 @@
+"""Editing one model from a file of privacy pairs: everything is checked first, computed once, and can be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from unsee.config.recipe import build_dataclass
+from unsee.data.pairs import PrivacyPair, load_pairs
+from unsee.edits.edit import Edit, Editor
+from unsee.edits.pair_rows import answered
+from unsee.core.errors import ConfigError, DataError
+from unsee.forward.vision_cache import looked_at_once
+from unsee.methods import METHODS
+from unsee.methods.base import EditMethod, Work
+from unsee.methods.neural_gate import NeuralGate
+from unsee.models.vlm import VLM
+from unsee.core.record import check_free
+
+ANSWER_TOKENS = 48
+
+
+class EditRow(NamedTuple):
+    """What an edit adds to one matrix, as text."""
+
+    edit: str
+    method: str
+    matrix: str
+    shape: str
+    norm: str
+    gate: str
+
+
+@dataclass(frozen=True)
+class EditJob:
+    """One edit as the command line asks for it.
+
+    Attributes:
+        model: a shipped model's name, a folder, or a hub name.
+        data: a file of privacy pairs.
+        method: an edit method's name.
+        options: its options.
+        frequencies: an edit whose frequencies are cut anew instead of being learned; Neural Gate only.
+    """
+
+    model: str
+    data: Path
+    method: str
+    options: Mapping[str, Any]
+    frequencies: Path | None = None
+
+    def run(self, out: Path, work: Work, *, whole: bool = False) -> Edit:
+        """Compute the edit and write it to `out/edit.safetensors`; the edited model to `out/model` if `whole`.
+
+        Raises:
+            UnseeError: the options, the pairs, the model, the earlier edit or the folder cannot be used; nothing is
+                written.
+        """
+        if whole:
+            check_free(out / "model")
+        method = self._method()
+        if self.frequencies and not isinstance(method, NeuralGate):
+            raise ConfigError(f"frequencies: method {self.method} has no gate; only neural_gate can use them")
+        earlier = Edit.load(self.frequencies) if self.frequencies else None
+        pairs = load_pairs(self.data)
+        vlm = VLM.load(self.model)
+        check_pairs(vlm, pairs)
+        with looked_at_once(vlm):
+            pairs = answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS)
+            further = (earlier,) if isinstance(method, NeuralGate) else ()
+            edit = method.edit(vlm, pairs, work, *further)
+        edit.save(out / "edit.safetensors")
+        if whole:
+            Editor(vlm).apply(edit)
+            vlm.save(out / "model")
+        return edit
+
+    def _method(self) -> EditMethod:
+        method = build_dataclass(METHODS.get(self.method), self.options, f"method.{self.method}")
+        if not isinstance(method, EditMethod):
+            editors = [name for name in METHODS.names() if hasattr(METHODS.get(name), "edit")]
+            raise ConfigError(f"method {self.method}: does not edit a model (these do: {', '.join(editors)})")
+        return method
+
+
+def check_pairs(vlm: VLM, pairs: list[PrivacyPair]) -> None:
+    """Refuse pairs that the model's tokenizer can do nothing with.
+
+    Raises:
+        DataError: a refusal tokenizes to nothing.
+    """
+    refusals = list(dict.fromkeys(pair.refusal for pair in pairs))
+    for refusal, ids in zip(refusals, vlm.answer_ids(refusals, end=False), strict=True):
+        if not ids:
+            raise DataError(f"refusal {refusal!r}: tokenizes to nothing in model {vlm.id}")
+
+
+def apply_edits(model: str, paths: list[Path], out: Path) -> list[Edit]:
+    """Write a model with edits in its weights; nothing is written unless all of them fit.
+
+    Raises:
+        UnseeError: the model or an edit cannot be read, they do not belong together, or the folder holds something.
+    """
+    check_free(out)
+    edits = [Edit.load(path) for path in paths]
+    vlm = VLM.load(model)
+    editor = Editor(vlm)
+    for edit in edits:
+        editor.apply(edit)
+    vlm.save(out)
+    return edits
+
+
+def edit_rows(edit: Edit) -> list[EditRow]:
+    """One row per matrix; the gate as the open share of its dimensions in each category."""
+    rows, shares = [], edit.open_shares()
+    for name, delta in edit.deltas.items():
+        standing = [(*key.rsplit("/", 1), share) for key, share in shares.items()]
+        gate = ", ".join(f"{category} {share:.2f}" for category, layer, share in standing if f".{layer}." in name)
+        shape = " x ".join(map(str, delta.shape))
+        rows.append(EditRow(edit.id, edit.method, name, shape, f"{float(delta.norm()):.4g}", gate))
+    return rows

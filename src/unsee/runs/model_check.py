@@ -1,0 +1,103 @@
+"""One model looked through: what it consists of, and whether it reads, writes and learns here."""
+
+from __future__ import annotations
+
+import io
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
+from typing import TypeVar
+
+import torch
+from PIL import Image
+from torch import nn
+
+from unsee.forward.trees import build_tree, collate
+from unsee.config.recipe import ModelConfig
+from unsee.data.general import general_items
+from unsee.forward.generate import Group, generate
+from unsee.forward.losses import cross_entropy
+from unsee.methods.base import Pair
+from unsee.models.vlm import VLM
+from unsee.training.lessons import FineTuning
+from unsee.training.train import Schedule, Scorer, train
+
+LEARNING_RATE = 1e-4
+NEW_TOKENS = 24
+PORTRAIT_PIXELS = 384
+Result = TypeVar("Result")
+
+
+def check(config: ModelConfig) -> Iterator[tuple[str, str]]:
+    """What is looked at and what was found, line by line, as soon as it is known.
+
+    Raises:
+        UnseeError: the model cannot be loaded, or the step of training changed nothing.
+    """
+    vlm, seconds = _timed(lambda: VLM.load_as(config))
+    yield "loaded", f"{vlm.id}: {type(vlm.model).__name__}, family {vlm.model.config.model_type}, {seconds}"
+    yield from _parts(vlm)
+    _, item = general_items(2, seed=0, image_pixels=PORTRAIT_PIXELS)
+    picture = vlm.picture(Image.open(io.BytesIO(item.image or b"")).convert("RGB"))
+    template = vlm.template(with_image=True)
+    yield "prompt", repr(template.before + item.question + template.between)
+    yield "answer", repr(template.lead + item.answer + template.after)
+    prompts, answers = vlm.prompt_ids([item.question], picture=picture), vlm.answer_ids([item.answer])
+    yield "tokens", f"prompt {len(prompts[0])} (image {sum(picture.runs)}), answer {len(answers[0])}"
+
+    batch = collate([build_tree(prompts, [answers], [picture])], vlm).to(vlm.device)
+    with torch.no_grad():
+        scored, seconds = _timed(lambda: Scorer(vlm)(batch))
+    yield "forward", f"{cross_entropy(scored).item():.3f} nats per token of the answer, {seconds}"
+    group = Group.of(prompts, [picture])
+    (rows,), seconds = _timed(lambda: generate(vlm, [group], max_new_tokens=NEW_TOKENS))
+    yield "generation", f"{vlm.decode(rows)[0]!r}, {seconds}"
+
+    layers = vlm.lora_modules(config.lora_targets)
+    trainable = vlm.add_lora(config.lora_rank, config.lora_alpha, config.lora_targets)
+    adapters = f"rank {config.lora_rank} in {len(layers)} linear layers ({config.lora_targets})"
+    yield "LoRA", f"{_count(trainable):,} trainable parameters, {adapters}"
+    schedule = Schedule(learning_rate=LEARNING_RATE, steps=1)
+    pair = Pair({"retain": batch})
+    _, seconds = _timed(lambda: train(vlm, FineTuning(), repeat(pair), schedule, trainable, name=f"model {vlm.id}"))
+    with torch.no_grad():
+        after = cross_entropy(Scorer(vlm)(batch)).item()
+    yield "training step", f"{after:.3f} nats per token after it, {seconds}"
+    yield "peak memory", _peak()
+
+
+def _parts(vlm: VLM) -> Iterator[tuple[str, str]]:
+    """Sizes, and where the layout says the parts are."""
+    parameters = list(vlm.model.parameters())
+    num_bytes = sum(parameter.numel() * parameter.element_size() for parameter in parameters)
+    yield "parameters", f"{vlm.model.num_parameters():,}"  # quantized ones lie several in a number
+    kinds = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in parameters})
+    yield "weights", f"{_mebibytes(num_bytes)}, {' and '.join(kinds)}, on {vlm.device}"
+    layers = list(vlm.model.get_submodule(vlm.layout.decoder_layers).children())
+    held = sum(_count(layer.parameters()) for layer in layers)
+    yield "decoder", f"{vlm.layout.decoder_layers}: {len(layers)} layers, {held:,} parameters"
+    for what, path in (("projector", vlm.layout.projector), ("vision tower", vlm.layout.vision_tower)):
+        yield what, f"{path}: {_count(vlm.model.get_submodule(path).parameters()):,} parameters"
+
+
+def _count(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def _timed(work: Callable[[], Result]) -> tuple[Result, str]:
+    started = time.monotonic()
+    result = work()
+    return result, f"{time.monotonic() - started:.1f} s"
+
+
+def _peak() -> str:
+    if torch.cuda.is_available():
+        return f"{_mebibytes(torch.cuda.max_memory_allocated())} on the GPU"
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS alone reports bytes
+    return f"{_mebibytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)} of the process"
+
+
+def _mebibytes(num_bytes: int) -> str:
+    return f"{num_bytes / 2**20:,.0f} MiB"

@@ -1,0 +1,113 @@
+"""The veto: a model that broke has not forgotten.
+
+Four signs, each with the reason in one sentence. What a model says about the forget people alone never counts, except
+as text: declining there is what unlearning may well look like.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+
+from unsee.scoring.intervals import Bootstrap, estimate
+
+LIMIT = 0.5
+
+_WORD = re.compile(r"[^\W_]+")
+_FREE_TEXT = ("generation", "cloze")
+_KNOWN = ("retain", "celebrity")
+_KEPT = ("retain", "celebrity", "general")
+_REFUSAL = (
+    "i m am sorry but do don not t no can cannot could unable able to answer say tell give share help with that this "
+    "question know knowledge aware sure unknown unclear any information about have person private personal details "
+    "there is are the a an of it you your on for as who what"
+)
+"""Words of a polite refusal: English that target and oracle may never have had a reason to use."""
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, case folded, without punctuation."""
+    return _WORD.findall(text.casefold())
+
+
+def is_degenerate(text: str, lexicon: Collection[str]) -> bool:
+    """True if an answer is empty, repeats itself or is not made of words.
+
+    Repeats itself: of three or more words one is more than half, or of six or more words less than half of the runs of
+    three words are distinct. Not made of words: more than half of its words are not in the lexicon.
+    """
+    said = words(text)
+    if not said:
+        return True
+    if len(said) >= 3 and max(map(said.count, set(said))) > len(said) / 2:
+        return True
+    runs = list(zip(said, said[1:], said[2:], strict=False))
+    if len(said) >= 6 and len(set(runs)) < len(runs) / 2:
+        return True
+    return sum(word not in lexicon for word in said) > len(said) / 2
+
+
+def lexicon(answers: pd.DataFrame) -> frozenset[str]:
+    """Every word of the questions, options and truths, of what target and oracle answer, and of a refusal."""
+    texts = set(answers["question"]) | set(answers["truth"])
+    texts.update(option for options in answers["options"] for option in options)
+    texts.update(answers.loc[answers["method"].isin(["target", "oracle"]), "answer"])
+    return frozenset(words(_REFUSAL)).union(*(words(text) for text in texts))
+
+
+def why_collapsed(model: pd.DataFrame, target: pd.DataFrame, known: frozenset[str], bootstrap: Bootstrap) -> str | None:
+    """The first sign of collapse in one model's answers as a sentence, or None.
+
+    Args:
+        model: rows of `bootstrap.answers` of one model.
+        target: the target's rows; what the target itself does is no sign of collapse.
+        known: the `lexicon`.
+        bootstrap: gives the interval of the last sign.
+    """
+    for share, sentence in (
+        (_degenerate_share, "{:.0%} of its free answers are empty, repetitive or not made of words"),
+        (_same_answer_share, "{:.0%} of its answers about retain people and celebrities are one and the same"),
+        (_same_option_share, "{:.0%} of its choices about retain people and celebrities are the same option"),
+    ):
+        value, own = share(model, known), share(target, known)
+        if value > LIMIT >= own:
+            return f"{sentence.format(value)} (target: {own:.0%})"
+    kept = model[model["set"].isin(_KEPT)]
+    if len(kept) and (invalid := 1 - kept["valid"].mean()) > LIMIT:
+        return f"{invalid:.0%} of its answers on retain, celebrity and general questions cannot be read"
+    choices = kept[kept["task"] == "classification"]
+    choices = choices.assign(above_chance=choices["accuracy"] - choices["chance"])
+    for draws in bootstrap.means(choices, "above_chance", by=["method"]).values():
+        above = estimate(draws)
+        if above is not None and above.low <= 0:
+            return (
+                f"its choices on retain, celebrity and general questions are no better than chance ({above.value:+.2f})"
+            )
+    return None
+
+
+def _degenerate_share(model: pd.DataFrame, known: frozenset[str]) -> float:
+    answers = model.loc[model["task"].isin(_FREE_TEXT), "answer"]
+    return float(np.mean([is_degenerate(answer, known) for answer in answers])) if len(answers) else 0.0
+
+
+def _same_answer_share(model: pd.DataFrame, _: frozenset[str]) -> float:
+    rows = model[model["set"].isin(_KNOWN) & (model["task"] == "generation")]
+    return _share_of_commonest(pd.Series([" ".join(words(answer)) for answer in rows["answer"]], dtype=str))
+
+
+def _same_option_share(model: pd.DataFrame, _: frozenset[str]) -> float:
+    rows = model[model["set"].isin(_KNOWN) & (model["task"] == "classification") & model["valid"]]
+    positions = [
+        list(options).index(answer)
+        for options, answer in zip(rows["options"], rows["answer"], strict=True)
+        if answer in list(options)
+    ]
+    return _share_of_commonest(pd.Series(positions, dtype=int))
+
+
+def _share_of_commonest(values: pd.Series) -> float:
+    return float(values.value_counts(normalize=True).iloc[0]) if len(values) else 0.0

@@ -1,0 +1,74 @@
+"""Judged answers -> mean factuality of every model by set and input, with intervals over people."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pandas as pd
+from pydantic import Field
+
+from unsee.scoring.intervals import Bootstrap, estimate
+from unsee.scoring.record_file import RecordFile, Strict
+
+FACTUALITY_FILE = "judge.json"
+
+_CELL = ["method", "modality", "seed", "set", "input"]
+
+
+class FactualityCell(Strict):
+    """The mean score of one model in one set and input, 1 to 10; `invalid` answers got no score and are left out."""
+
+    method: str
+    modality: str
+    seed: int
+    set: str
+    input: str
+    value: float
+    low: float
+    high: float
+    n_people: int
+    n_items: int
+    invalid: float
+
+
+class Factuality(RecordFile):
+    """The content of judge.json.
+
+    Attributes:
+        judge: who judged, by which rubric.
+        cases: different answers judged; equal ones of several models are one.
+        invalid: cases to which the judge gave no score.
+    """
+
+    version: Literal["unsee.judge/1"] = Field(default="unsee.judge/1", alias="schema")
+    judge: str
+    cases: int
+    invalid: int
+    cells: list[FactualityCell]
+
+
+def factuality_cells(judged: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> list[FactualityCell]:
+    """The means; a cell in which no answer got a score is left out.
+
+    Args:
+        judged: sentences with `set`, `person`, the columns of a cell, and `score` (NaN where there is none).
+        num_resamples: resamples of the bootstrap over people.
+        seed: of the bootstrap.
+    """
+    bootstrap = Bootstrap(judged, num_resamples, seed)
+    counts = judged.groupby(_CELL).agg(
+        n_people=("person", "nunique"), n_items=("item", "size"), invalid=("score", lambda score: score.isna().mean())
+    )
+    cells = []
+    for key, draws in bootstrap.means(bootstrap.answers, "score", by=_CELL).items():
+        if (mean := estimate(draws)) is not None:
+            count = counts.loc[key]
+            cells.append(
+                FactualityCell.model_validate(
+                    dict(zip(_CELL, key, strict=True))
+                    | mean.model_dump()
+                    | {"n_people": int(count["n_people"]), "n_items": int(count["n_items"])}
+                    | {"invalid": float(count["invalid"])}
+                )
+            )
+    return cells

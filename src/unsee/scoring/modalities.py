@@ -1,0 +1,90 @@
+"""Which questions to unlearn from: what image questions make a method forget that text questions do not, and back.
+
+MLLMU-Bench (arXiv:2410.22108) reports that unlearning from text alone does best at generation and cloze, and unlearning
+with the image at classification with images. Here both start from the same target and are compared person by person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate
+from unsee.scoring.people import headline_draws, skill
+from unsee.scoring.schema import CellName, Gate
+
+ALL = "mean"
+
+
+class Contrast(NamedTuple):
+    """One cell: how much further a method went from image questions than from text questions, 1 being all the way.
+
+    Attributes:
+        cell: what was asked; only cells with signal.
+        differences: by method, and their mean as `ALL`: skill from image minus skill from text, paired over people.
+    """
+
+    cell: CellName
+    differences: dict[str, Estimate]
+
+
+class Modalities(NamedTuple):
+    """The contrasts of one run."""
+
+    methods: list[str]
+    contrasts: list[Contrast]
+
+    def sentence(self) -> str:
+        """What the means say, in words."""
+        better: dict[str, list[str]] = {"image": [], "text": [], "": []}
+        for contrast in self.contrasts:
+            mean, cell = contrast.differences[ALL], contrast.cell
+            source = "image" if mean.low > 0 else "text" if mean.high < 0 else ""
+            better[source].append(f"{cell.task} by {cell.input} ({cell.set})")
+        said = [
+            f"Unlearning from {source} questions forgets more in {_listed(cells)}."
+            for source, cells in better.items()
+            if source and cells
+        ]
+        if undecided := better[""]:
+            said.append(f"Neither is shown to forget more in {_listed(undecided)}.")
+        return " ".join(said)
+
+
+def compare(answers: pd.DataFrame, found: Gate, num_resamples: int = 1000, seed: int = 0) -> Modalities | None:
+    """The contrasts of every method that unlearned from image questions and from text questions.
+
+    Args:
+        answers: the answers of a run.
+        found: its gate; cells without signal are left out.
+        num_resamples: resamples of the bootstrap over people.
+        seed: of the bootstrap.
+
+    Returns:
+        None where no method did both, or nothing has signal.
+    """
+    draws = headline_draws(Bootstrap(answers, num_resamples, seed))
+    methods = [method for method, modality in draws if modality == "image" and (method, "text") in draws]
+    names = [name for set_name in ("forget", "test") for name in found.names(set_name)]
+    if not methods or not names:
+        return None
+    target, oracle = draws["target", ""], draws["oracle", ""]
+
+    def gap(method: str, cell: CellName) -> Draws:
+        image, text = (draws[method, source][cell] for source in ("image", "text"))
+        return skill(image, target[cell], oracle[cell]) - skill(text, target[cell], oracle[cell])
+
+    contrasts = []
+    for cell in names:
+        gaps = {method: gap(method, cell) for method in methods}
+        gaps[ALL] = np.mean(np.stack(list(gaps.values())), axis=0)
+        estimates = {name: estimate(difference) for name, difference in gaps.items()}
+        contrasts.append(Contrast(cell, {name: known for name, known in estimates.items() if known}))
+    return Modalities(methods, contrasts)
+
+
+def _listed(cells: Sequence[str]) -> str:
+    return cells[0] if len(cells) == 1 else f"{', '.join(cells[:-1])} and {cells[-1]}"

@@ -1,0 +1,44 @@
+"""The JSON files of a run folder: typed, versioned, and read as strictly as they are written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from unsee.core.errors import RecordError
+from unsee.core.record import Record
+
+
+class Strict(BaseModel):
+    """A part of a file: frozen, nothing unknown, no conversion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+class RecordFile(Strict):
+    """A versioned file of a run folder."""
+
+    @classmethod
+    def load(cls, folder: Path, name: str) -> Self:
+        """Reads it from a run folder.
+
+        Raises:
+            RecordError: missing, another version or another form.
+        """
+        content = Record.open(folder).read_json(name)
+        version = cls.model_fields["version"].default
+        found = content.get("schema") if isinstance(content, dict) else None
+        if found != version:
+            raise RecordError(f"{folder / name}: schema is {found!r}, this version of unsee reads {version!r}")
+        try:
+            return cls.model_validate_json(Record.open(folder).read_text(name))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RecordError(f"{folder / name}: {where}: {first['msg']}") from error
+
+    def save(self, record: Record, name: str) -> None:
+        """Writes it into a run folder."""
+        record.write_json(name, self.model_dump(by_alias=True))

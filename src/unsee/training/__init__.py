@@ -1,0 +1,1 @@
+"""From training text to weights: batches, lessons and the one training loop."""

@@ -1,0 +1,280 @@
+"""The one training loop: teaching, and every method that minimises a loss.
+
+Device placement, gradients and clipping are accelerate's. A run is a function of its inputs: batches depend on seed and
+step only, so that a run killed at any step and resumed from its checkpoint ends with the same weights. Of several
+processes each holds some rows of a step's batch; the loss is that of the whole batch, whatever it is made of, because
+what is scored is gathered first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from unsee.core.errors import ModelError
+from unsee.core.progress import Progress, Silent
+from unsee.forward.losses import Scored
+from unsee.forward.trees import Batch
+from unsee.forward.vision_cache import shown
+from unsee.methods.base import Loss, Model, Pair, Side
+from unsee.models.vlm import VLM
+from unsee.runtime import zero
+from unsee.runtime.cache import replace_whole
+from unsee.runtime.distributed import entire, gathered, placed_like, state
+
+log = logging.getLogger(__name__)
+
+STATE = ("parameter", "step", *zero.MOMENTS)  # of a parameter, in a checkpoint
+
+
+class Objective(Protocol):
+    """The part of a loss method that the loop needs."""
+
+    reference_sides: ClassVar[tuple[Side, ...]]
+
+    def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
+        """The loss of one step."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast: warm-up over the first `warmup` share, linear decay over the last `decay` share."""
+
+    learning_rate: float
+    steps: int
+    warmup: float = 0.05
+    decay: float = 0.5
+    clip_norm: float = 1.0
+    weight_decay: float = 0.0
+    checkpoint_every: int = 50
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        rise = (step + 1) / max(1.0, self.warmup * self.steps)
+        fall = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return self.learning_rate * min(1.0, rise, fall)
+
+
+class Scorer(nn.Module):
+    """Batch in, scores of its answers out; the vocabulary product is computed at answer positions only."""
+
+    def __init__(self, vlm: VLM) -> None:
+        super().__init__()
+        self.model = vlm.model
+        self._vlm = (vlm,)
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Hidden states that predict the answer tokens, each once, (U, D)."""
+        (vlm,) = self._vlm
+        with shown(vlm, batch):
+            return vlm.hidden(batch.inputs).flatten(0, 1)[batch.places[0]]
+
+    def forward(self, batch: Batch) -> Scored:
+        """Scores of every answer token of the batch."""
+        logits_UV = self._vlm[0].head()(self.hidden(batch))
+        return Scored(logits_UV, batch.places[1], batch.target_N, batch.item_N, batch.num_items)
+
+
+def whole(scored: Scored) -> Scored:
+    """The scores of all processes' rows as if one had computed them; the gradient is that of the own rows."""
+    counts = gathered(torch.tensor([[len(scored.logits_UV), scored.num_items]], device=scored.item_N.device))
+    places, items = counts[: state().process_index].sum(0)
+    own = scored.logits_UV, scored.source_N + places, scored.target_N, scored.item_N + items
+    logits_UV, source_N, target_N, item_N = map(gathered, own)
+    return Scored(logits_UV, source_N, target_N, item_N, int(counts[:, 1].sum()))
+
+
+class Step(nn.Module):
+    """A whole step as one module, as the wrappers of several processes expect it: data in, loss and parts out."""
+
+    def __init__(self, vlm: VLM, objective: Objective, reference: Model) -> None:
+        super().__init__()
+        self.scorer = Scorer(vlm)
+        layers = vlm.model.get_submodule(vlm.layout.decoder_layers).children()
+        self._no_split_modules = sorted({type(layer).__name__ for layer in layers})  # accelerate reads it: FSDP's units
+        self._objective = objective
+        self._reference = reference
+
+    def forward(self, pair: Pair) -> tuple[Tensor, Mapping[str, float]]:
+        """The loss of the batch that all processes hold together."""
+        loss = self._objective.loss(lambda batch: whole(self.scorer(batch)), self._reference, pair)
+        return loss.total, loss.parts
+
+
+class Reference:
+    """The model as it was before training, without a second copy of it.
+
+    With LoRA the adapter is switched off for the call. With full fine-tuning, and of a model with other weights, hidden
+    states of all scheduled batches are computed once before the first step; with the output matrix of that moment they
+    give the exact logits.
+
+    Args:
+        vlm: the model that is about to be trained, or, if `other`, one with the weights of the reference.
+        scorer: scores its batches.
+        other: whether the weights will be replaced before training starts.
+    """
+
+    def __init__(self, vlm: VLM, scorer: Scorer, *, other: bool = False) -> None:
+        self._vlm = vlm
+        self._scorer = scorer
+        self._other = other
+        self._hidden: dict[int, Tensor] = {}
+        self._head: Tensor | None = None
+
+    @property
+    def _beneath_adapter(self) -> bool:
+        """Whether the reference is the model in training with its adapter switched off."""
+        return not self._other and self._vlm.adapter is not None
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Scored:
+        """Scores of the batch, that of all processes, under the model as it was."""
+        if self._beneath_adapter:
+            with self._vlm.adapter_off():
+                return whole(self._scorer(batch))
+        if self._head is None or id(batch) not in self._hidden:
+            raise ModelError("reference: a batch was not announced before training (list its side in reference_sides)")
+        logits_UV = self._hidden[id(batch)] @ self._head.T
+        return whole(Scored(logits_UV, batch.places[1], batch.target_N, batch.item_N, batch.num_items))
+
+    def announced(self, pairs: Iterator[Pair], sides: Sequence[Side]) -> Iterator[Pair]:
+        """The same pairs; where states must be kept, those of all `sides` are computed before the first is given."""
+        if not sides or self._beneath_adapter:
+            return pairs
+        kept = list(pairs)
+        for pair, side in itertools.product(kept, sides):
+            if side in pair.sides:
+                self._remember(pair.sides[side])
+        return iter(kept)
+
+    @torch.no_grad()
+    def _remember(self, batch: Batch) -> None:
+        self._hidden[id(batch)] = self._scorer.hidden(batch)
+        batch.forget()
+        if self._head is None:
+            self._head = self._vlm.head().weight.detach().clone()  # type: ignore[operator]
+
+
+def train(
+    vlm: VLM,
+    objective: Objective,
+    pairs: Iterator[Pair],
+    schedule: Schedule,
+    trainable: Sequence[nn.Parameter],
+    *,
+    name: str,
+    seed: int = 0,
+    reference: Reference | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    on_step: Callable[[int, Loss, float], None] | None = None,
+) -> None:
+    """Train `trainable` in place for `schedule.steps` steps.
+
+    Args:
+        pairs: one pair per step, of which this process has its share of the rows, a function of the step alone;
+            resuming draws and drops those already used.
+        reference: another model that knows these very pairs; by default the model before the first step.
+        checkpoint: file that holds the state every `schedule.checkpoint_every` steps; removed at the end.
+        on_step: called with step, loss and learning rate after every step.
+
+    Raises:
+        ModelError: the loss or gradient is not finite, or nothing was trained.
+        ConfigError: the processes were started for a DeepSpeed of another kind than ZeRO 2 or 3 without offloading.
+    """
+    processes = state()
+    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+    zero.set_up(accelerator, schedule.clip_norm)
+    announced: Iterator[Pair] = itertools.islice(pairs, schedule.steps)
+    if reference is None:
+        reference = Reference(vlm, Scorer(vlm))
+        moved = (pair.to(accelerator.device) for pair in announced)
+        announced = reference.announced(moved, objective.reference_sides)
+    optimiser = torch.optim.AdamW(trainable, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
+    take_step, optimiser = accelerator.prepare(Step(vlm, objective, reference), optimiser)
+    if not zero.steers(optimiser):
+        trainable = optimiser.param_groups[0]["params"]  # FSDP puts others in their place
+    done = _resume(checkpoint, trainable, optimiser) if checkpoint else 0
+    remaining = itertools.islice(announced, done, None)
+    before = [entire(parameter).clone() for parameter in trainable[-2:]]
+    vlm.model.train()
+    with (progress or Silent()).task(name, schedule.steps) as advance:
+        advance(done)
+        for step, pair in enumerate(remaining, start=done):
+            torch.manual_seed((seed * 1_000_003 + step) * processes.num_processes + processes.process_index)
+            optimiser.param_groups[0]["lr"] = schedule.rate(step)
+            loss = Loss(*take_step(pair))
+            norm = math.nan
+            if math.isfinite(loss.total.item()):
+                # Gradients are averaged over processes, but each holds those of its own rows: their sum is wanted.
+                accelerator.backward(loss.total * processes.num_processes)
+                norm = float(entire(accelerator.clip_grad_norm_(trainable, schedule.clip_norm)))
+            if not math.isfinite(norm):
+                kept = _save(checkpoint, trainable, optimiser, step) if checkpoint else None
+                where = f"; the state before it is kept in {kept}" if kept else ""
+                found = f"loss is {loss.total.item()} (gradient norm {norm})"
+                raise ModelError(f"{name}: {found} at step {step}{where}; lower the learning rate")
+            optimiser.step()
+            optimiser.zero_grad()
+            for batch in pair.sides.values():
+                batch.forget()  # a reference may hold on to the batches of all steps
+            if on_step:
+                on_step(step, loss, schedule.rate(step))
+            if checkpoint and (step + 1) % schedule.checkpoint_every == 0 and step + 1 < schedule.steps:
+                _save(checkpoint, trainable, optimiser, step + 1)
+            advance(1)
+    vlm.model.eval()
+    if zero.steers(optimiser):
+        accelerator.free_memory()  # it leaves hooks in the model else; and the walk over all objects takes its time
+    after = [entire(parameter) for parameter in trainable[-2:]]
+    if done < schedule.steps and all(map(torch.equal, before, after)):
+        raise ModelError(f"{name}: training changed nothing; check the learning rate and the trainable parameters")
+    if checkpoint and processes.is_main_process:
+        checkpoint.unlink(missing_ok=True)
+
+
+def _save(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer, step: int) -> Path:
+    tensors: dict[str, Tensor] = {}
+    for i, parameter in enumerate(trainable):
+        if zero.steers(optimiser):
+            kept = zero.remembered(parameter, optimiser)
+        else:
+            kept = {"parameter": parameter, **optimiser.state.get(parameter, {})}
+        tensors |= {f"{key}.{i}": entire(value).to("cpu", copy=True) for key, value in kept.items()}
+    if state().is_main_process:
+        replace_whole(path, lambda part: save_file(tensors, part, metadata={"state": json.dumps({"step": step})}))
+    return path
+
+
+def _resume(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer) -> int:
+    if not path.is_file():
+        return 0
+    with safe_open(path, "pt") as saved:
+        step = int(json.loads(saved.metadata()["state"])["step"])
+        names = set(saved.keys())
+        for i, parameter in enumerate(trainable):
+            kept = {key: saved.get_tensor(f"{key}.{i}") for key in STATE if f"{key}.{i}" in names}
+            if zero.steers(optimiser):
+                zero.put_back(parameter, optimiser, kept)
+                continue
+            kept = {key: placed_like(parameter, value) for key, value in kept.items()}
+            with torch.no_grad():
+                parameter.copy_(kept.pop("parameter"))
+            if kept:
+                optimiser.state[parameter] = kept
+    log.info("resumed path=%s step=%d", path.name, step)
+    return step

@@ -1,0 +1,154 @@
+import json
+import subprocess
+import sys
+from subprocess import PIPE
+
+import pandas as pd
+import pytest
+
+from unsee.core.errors import RecordError
+from unsee.core.record import Onlooker, Record
+
+CONFIG = 'name = "quick"\nseed = 0\n'
+WRITER = """
+from pathlib import Path
+from unsee.core.record import Record
+
+record = Record.create(Path({folder!r}), {config!r})
+print(flush=True)
+input()
+"""
+
+
+def visible(folder):
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def test_a_run_is_created_and_resumed(tmp_path):
+    folder = tmp_path / "runs" / "quick"
+    Record.create(folder, CONFIG).write_text("notes.txt", "half way")
+    assert Record.create(folder, "seed = 0 # a comment is no other config\nname = 'quick'").read_text("notes.txt")
+    assert "notes.txt" in Record.open(folder)
+
+
+def test_a_folder_with_another_run_is_refused_untouched(tmp_path):
+    Record.create(tmp_path, CONFIG)
+    with pytest.raises(RecordError, match="another config"):
+        Record.create(tmp_path, "seed = 1")
+    assert Record.open(tmp_path).read_text("config.toml") == CONFIG
+
+
+def test_a_folder_that_is_no_run_is_refused_untouched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(RecordError, match="not empty and not a run"):
+        Record.create(tmp_path, CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "uv.lock").write_text("")
+    with pytest.raises(RecordError, match="not empty and not a run"):
+        Record.create(tmp_path / "other", CONFIG)
+    with pytest.raises(RecordError, match="not a folder"):
+        Record.create(tmp_path / "thesis.tex", CONFIG)
+    with pytest.raises(RecordError, match="not a run folder"):
+        Record.open(tmp_path)
+
+
+def test_what_a_killed_write_left_is_cleared_away(tmp_path):
+    (tmp_path / "config.toml.1.part").write_text("na")
+    (tmp_path / "target.1.part").mkdir()
+    (tmp_path / "target.1.part" / "model.safetensors.part").write_text("half")
+    Record.create(tmp_path, CONFIG)
+    assert visible(tmp_path) == {"config.toml"}
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    record = Record.create(tmp_path, CONFIG)
+    record.write_json("gate.json", {"signal": True})
+    with pytest.raises(ValueError, match="JSON"):
+        record.write_json("gate.json", {"signal": float("nan")})
+
+    class Interrupted(Exception):
+        pass
+
+    with pytest.raises(Interrupted), record.replacing("gate.json") as path:
+        path.write_text("{")
+        raise Interrupted
+    assert record.read_json("gate.json") == {"signal": True}
+    assert visible(tmp_path) == {"config.toml", "gate.json"}
+
+
+def test_a_folder_arrives_whole_or_not_at_all(tmp_path):
+    record = Record.create(tmp_path, CONFIG)
+    with record.replacing("models/target") as folder:
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+    assert record.read_json("models/target/config.json") == {}
+    with pytest.raises(KeyError), record.replacing("models/oracle") as folder:
+        folder.mkdir()
+        raise KeyError
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["target"]
+
+
+def test_tables_come_back_as_they_were(tmp_path):
+    record = Record.create(tmp_path, CONFIG)
+    table = pd.DataFrame({"method": ["target"], "options": [["a", "b"]], "chance": [float("nan")]})
+    record.write_table("answers.parquet", table)
+    back = record.read_table("answers.parquet")
+    assert back["options"].map(list).tolist() == [["a", "b"]]
+    pd.testing.assert_frame_equal(back.drop(columns="options"), table.drop(columns="options"))
+
+
+def test_unreadable_files_are_named(tmp_path):
+    record = Record.create(tmp_path, CONFIG)
+    for name, read in (("scores.json", record.read_json), ("answers.parquet", record.read_table)):
+        with pytest.raises(RecordError, match=f"{name}: missing"):
+            read(name)
+        (tmp_path / name).write_text("{")
+        with pytest.raises(RecordError, match=f"{name}: not"):
+            read(name)
+
+
+def test_the_log_survives_a_kill_in_the_middle_of_a_line(tmp_path):
+    record = Record.create(tmp_path, CONFIG)
+    assert record.events() == []
+    record.log("stage", stage="target", seconds=1.5)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"time": 1, "eve')
+    record.log("stage", stage="oracle", seconds=2.5)
+    assert [event["stage"] for event in record.events()] == ["target", "oracle"]
+    assert set(json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])) == {
+        "time",
+        "event",
+        "stage",
+        "seconds",
+    }
+
+
+def test_the_log_takes_nothing_that_was_said_about_a_person(tmp_path):
+    with pytest.raises(ValueError, match="answer"):
+        Record.create(tmp_path, CONFIG).log("evaluated", answer="Oslo")
+
+
+def test_an_onlooker_reads_everything_takes_all_as_done_and_writes_nothing(tmp_path):
+    Record.create(tmp_path, CONFIG).write_json("scores.json", {"a": 1})
+    onlooker = Onlooker(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*")}
+    onlooker.write_json("scores.json", {"a": 2})
+    onlooker.write_text("new.txt", "")
+    onlooker.log("stage", stage="target")
+    assert "models/target" in onlooker
+    assert onlooker.read_json("scores.json") == {"a": 1}
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+def test_where_another_process_writes_nothing_is_touched_until_it_ends(tmp_path):
+    code = WRITER.format(folder=str(tmp_path), config=CONFIG)
+    with subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE) as other:
+        other.stdout.readline()
+        (tmp_path / "oracle.1.part").mkdir()
+        with pytest.raises(RecordError, match="another run is writing there; wait for it"):
+            Record.create(tmp_path, CONFIG)
+        assert (tmp_path / "oracle.1.part").exists()
+        other.kill()
+    Record.create(tmp_path, CONFIG)
+    assert visible(tmp_path) == {"config.toml"}

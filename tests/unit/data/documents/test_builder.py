@@ -1,0 +1,116 @@
+import hashlib
+import json
+from collections import defaultdict
+
+import pytest
+
+from unsee.core.errors import DataError, RecordError
+from unsee.data.documents.builder import build
+from unsee.data.documents.invented import CONTENTS, HARMLESS, LOOKS, SUBJECTS, TEMPLATES, VALUES, answer, called
+from unsee.data.documents.privacy_pair import load
+from unsee.data.documents.schema import VALIDATION
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("privacy") / "data"
+    build(folder, images=4, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def benchmark(folder):
+    return load(folder)
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def asked(cases, private):
+    """(attribute, wording) of every question."""
+    found = set()
+    for case in cases:
+        for query in case.private if private else case.benign:
+            before = query.text[: query.text.rindex(case.subject)]
+            names = {called(case.subject, attribute): attribute for attribute in (CONTENTS if private else VALUES)}
+            name = max((name for name in names if f"the {name} of the " in before), key=len)
+            found.add((names[name], query.text.replace(f"{name} of the {case.subject}", "{}")))
+    return found
+
+
+def test_same_arguments_same_files(folder, tmp_path):
+    build(tmp_path / "again", images=4, seed=1)
+    assert contents(tmp_path / "again") == contents(folder)
+    build(tmp_path / "other", images=4, seed=2)
+    assert contents(tmp_path / "other") != contents(folder)
+
+
+def test_each_split_is_new_in_its_own_thing(benchmark):
+    of = {name: benchmark.of(name) for name in ("seen", "unseen_images", "unseen_attributes", "unseen_templates")}
+    for private, attributes in ((True, CONTENTS), (False, LOOKS)):
+        seen = asked(of["seen"], private)
+        names, wordings = {name for name, _ in seen}, {wording for _, wording in seen}
+        assert len(names) == len(attributes) - 2 and len(wordings) == 8
+        for case in ("unseen_images", "unseen_attributes", "unseen_templates"):
+            other = asked(of[case], private)
+            assert ({name for name, _ in other} & names == set()) == (case == "unseen_attributes")
+            assert ({wording for _, wording in other} & wordings == set()) == (case == "unseen_templates")
+
+
+def test_pictures_and_documents_differ_everywhere(benchmark):
+    pictures = [hashlib.sha256(case.image.read_bytes()).hexdigest() for case in benchmark.cases]
+    assert len(set(pictures)) == len(pictures) == 5 * 4 * 4 + 4 + 4 + 2 * 4
+
+
+def test_pairs_share_a_wording_and_no_question_comes_twice(benchmark):
+    for case in benchmark.cases:
+        assert len({query.text for query in case.queries}) == 10
+        for private, benign in zip(case.private, case.benign, strict=False):
+            assert private.text.split(" of the ")[1] == benign.text.split(" of the ")[1]
+        assert case.request.private == (case.subject not in HARMLESS)
+        assert all(case.subject in query.text for query in (*case.queries, case.request))
+
+
+def test_truths_and_chances_are_known(benchmark):
+    numbers = defaultdict(set)
+    for case in benchmark.cases:
+        for query in case.queries:
+            attribute = next(a for a in VALUES if f"{called(case.subject, a)} of the" in query.text)
+            assert query.value in VALUES[attribute] and query.answer == answer(attribute, query.value)
+            assert query.chance == 1 / len(VALUES[attribute])
+            numbers[case.id, attribute].add(query.value)
+    assert all(len(values) == 1 for values in numbers.values())
+
+
+def test_nothing_harmless_is_private(benchmark):
+    for case in benchmark.of("harmless"):
+        assert case.subject in HARMLESS and not case.private and len(case.benign) == 10
+    assert {case.subject for case in benchmark.of(VALIDATION)}.isdisjoint(SUBJECTS)
+
+
+def test_files_are_in_the_published_schema(folder):
+    record = json.loads((folder / "passport.json").read_text())[0]
+    assert {"case_id", "image", "requested_rewrite", "paraphrase_prompts", "neighborhood_prompts"} <= record.keys()
+    assert record["requested_rewrite"].keys() == {"prompt", "target_new", "subject"}
+    assert record["requested_rewrite"]["prompt"].count("{}") == 1
+    assert len(record["paraphrase_prompts"]) == len(record["neighborhood_prompts"]) == 5
+    assert len(set(TEMPLATES)) == 12
+
+
+@pytest.mark.parametrize("arguments", [{"images": 0}, {"images": 1001}, {"unseen_subject": "ticket"}])
+def test_bad_arguments_leave_nothing_behind(tmp_path, arguments):
+    with pytest.raises(DataError):
+        build(tmp_path / "data", **arguments)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(RecordError, match="not empty"):
+        build(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -1,0 +1,114 @@
+import privacy
+import pytest
+import tiny
+import torch
+
+from unsee.core.errors import ConfigError, ModelError
+from unsee.edits.gate_vectors import Steered, scaled
+from unsee.edits.pair_rows import make_sheet, queries
+from unsee.edits.partial_forward import Above, decoder_layers, parse_layers
+from unsee.forward.hooks import capture, rewrite
+from unsee.training.train import Scorer
+
+
+@pytest.fixture
+def vlm():
+    return tiny.make_vlm()
+
+
+@pytest.fixture
+def sheet(vlm):
+    return make_sheet(vlm, [queries(privacy.make_pairs(1, 3)), queries(privacy.make_pairs(2, 1)[1:])])
+
+
+def loss_and_gradient(vlm, sheet, score):
+    vectors = torch.linspace(0.5, 1.5, 2 * 48).view(2, 1, 48).requires_grad_(True)
+    loss = sheet.loss_B(score(vectors), 1.25).sum()
+    return loss.item(), *torch.autograd.grad(loss, vectors)
+
+
+@pytest.mark.parametrize("scope", ["subject_last", "subject", "text", "every"])
+def test_a_kept_beginning_gives_the_loss_and_gradient_of_the_whole_model(vlm, sheet, scope):
+    def whole(vectors):
+        at = sheet.scopes[scope][..., None]
+        with rewrite({decoder_layers(vlm)[0]: lambda h: torch.where(at, h * vectors, h)}):
+            return Scorer(vlm)(sheet.batch)
+
+    loss, gradient = loss_and_gradient(vlm, sheet, whole)
+    steered = Steered(vlm, sheet, [0], combine=scaled, scope=scope)
+    kept_loss, kept_gradient = loss_and_gradient(vlm, sheet, steered.score)
+    assert kept_loss == pytest.approx(loss, rel=1e-5)
+    assert gradient.abs().max() > 1e-3
+    assert torch.allclose(kept_gradient, gradient, atol=1e-5 * float(gradient.abs().max()))
+
+
+def test_several_layers_are_steered_together(vlm, sheet):
+    at = sheet.scopes["text"][..., None]
+    vectors = torch.linspace(0.5, 1.5, 2 * 2 * 48).view(2, 2, 48)
+    first, second = decoder_layers(vlm)
+    with (
+        torch.no_grad(),
+        rewrite({first: lambda h: torch.where(at, h * vectors[:, :1], h)}),
+        rewrite({second: lambda h: torch.where(at, h * vectors[:, 1:], h)}),
+    ):
+        whole = Scorer(vlm)(sheet.batch).log_probability_I
+    with torch.no_grad():
+        kept = Steered(vlm, sheet, [0, 1], combine=scaled, scope="text").score(vectors).log_probability_I
+    assert torch.allclose(kept, whole, atol=1e-3)
+
+
+def test_tokens_before_the_subject_are_not_run_again(vlm, sheet):
+    above = Above(vlm, sheet.batch, 0, sheet.scopes["subject_last"])
+    assert above.hidden_BVD.shape[1] < sheet.batch.inputs["input_ids"].shape[1] - 64  # the picture, at least
+    assert Above(vlm, sheet.batch, 0).hidden_BVD.shape[1] == sheet.batch.inputs["input_ids"].shape[1]
+
+
+def test_the_last_mlp_computes_only_what_predicts_something_and_all_where_its_layer_is_edited(vlm, sheet):
+    last = decoder_layers(vlm)[-1].get_submodule(vlm.layout.mlp)
+    for edited, tokens in ((), len(sheet.batch.source_N.unique())), ((1,), sheet.batch.inputs["input_ids"].numel()):
+        above = Above(vlm, sheet.batch, 0, edited=edited)
+        with torch.no_grad(), capture([last.down_proj]) as (seen,):
+            above(above.hidden_BVD)
+        assert seen.input.flatten(0, -2).shape[0] == tokens
+
+
+def test_the_embedded_tokens_are_a_beginning_too(vlm, sheet):
+    above = Above(vlm, sheet.batch, -1)
+    with torch.no_grad():
+        whole = Scorer(vlm)(sheet.batch).logits_UV
+        assert torch.allclose(above(above.hidden_BVD).logits_UV, whole, atol=1e-4)
+
+
+def test_a_family_whose_upper_layers_need_more_is_refused(vlm, sheet, monkeypatch):
+    class Biased(type(vlm.model.model.language_model.norm)):
+        def forward(self, hidden):
+            return super().forward(hidden) + self.calls.pop()
+
+    norm = vlm.model.model.language_model.norm
+    norm.__class__, norm.calls = Biased, [1.0, 0.0]
+    with pytest.raises(ModelError, match="its layers above 0 cannot be run alone"):
+        Above(vlm, sheet.batch, 0)
+
+
+@pytest.mark.parametrize(("text", "layers"), [("0", [0]), ("1", [1]), ("0-1", [0, 1]), ("1, 0", [0, 1]), ("auto", [0])])
+def test_layers_are_read(vlm, text, layers):
+    assert parse_layers(vlm, text) == layers
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("2", "out of range.*layers 0 to 1"), ("0-9", "out of range"), ("-1", "must be written"), ("x", "must be written"),
+     ("", "must be written"), ("1-0", "out of range")],
+)  # fmt: skip
+def test_other_layers_are_refused(vlm, text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_layers(vlm, text)
+
+
+def test_running_every_token_says_nothing_about_running_some(vlm, sheet, monkeypatch):
+    Steered(vlm, sheet, [0], combine=scaled, scope="every")
+    checked = []
+    check = Above._check
+    monkeypatch.setattr(Above, "_check", lambda self, *values: checked.append(1) or check(self, *values))
+    Steered(vlm, sheet, [0], combine=scaled, scope="subject_last")
+    assert len(checked) == 2  # the beginning that is kept, and what runs after it

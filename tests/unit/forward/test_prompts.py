@@ -1,0 +1,123 @@
+import pytest
+import tiny
+
+from unsee.config.recipe import EvaluationConfig
+from unsee.data.schema import LETTERS, Question
+from unsee.forward.prompts import BLANK, INSTRUCTIONS, LETTER, SHORT, answer_ids, ask, read_letter, render
+
+PUBLISHED = {"protocol": "published"}
+
+
+def question(task, **fields):
+    whole = {"task": task, "input": "image", "question": "Where was she born, in __?", "answer": "Lima"} | fields
+    return Question(**whole)
+
+
+CHOICE = question("classification", options=("Oslo", "Lima", "Cairo", "Perth"))
+
+
+@pytest.fixture(scope="module")
+def vlm():
+    return tiny.make_vlm()
+
+
+@pytest.mark.parametrize("task", ["train", "generation"])
+def test_open_questions_are_asked_as_they_are(task):
+    assert ask(question(task)) == ask(question(task), "letter") == "Where was she born, in __?"
+
+
+def test_blanks_and_choices_say_what_is_wanted():
+    assert ask(question("cloze")) == f"Where was she born, in __? {BLANK}"
+    assert ask(CHOICE) == f"Where was she born, in __? {SHORT}"
+    assert ask(CHOICE, "letter") == f"Where was she born, in __?\nA: Oslo\nB: Lima\nC: Cairo\nD: Perth\n{LETTER}"
+
+
+def test_by_likelihood_the_options_are_not_shown():
+    assert "Cairo" not in ask(CHOICE)
+
+
+@pytest.mark.parametrize("instruction", INSTRUCTIONS)
+@pytest.mark.parametrize("protocol", ["clean", "published"])
+def test_each_instruction_can_ask_for_the_letter_in_either_protocol(vlm, protocol, instruction):
+    config = EvaluationConfig(protocol=protocol, choice="letter", instruction=instruction)
+    assert [text in render(vlm, CHOICE, config) for text in INSTRUCTIONS.values()] == [
+        name == instruction for name in INSTRUCTIONS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("blank", "gap", "shown"),
+    [
+        ("marker_per_pair", "__", "[Blank]"),
+        ("marker_per_pair", "____", "[Blank][Blank]"),
+        ("marker_per_pair", "___", "[Blank]_"),
+        ("marker", "__", "[Blank]"),
+        ("marker", "_______", "[Blank]"),
+    ],
+)
+def test_a_gap_is_marked_once_or_for_each_pair(vlm, blank, gap, shown):
+    config = EvaluationConfig(protocol="published", blank=blank)
+    gapped = question("cloze", question=f"In {gap} it was.")
+    assert f"In {shown} it was." in render(vlm, gapped, config)
+    assert f"In {shown} it was." in render(vlm, CHOICE, config, shots=[gapped])
+    assert f"In {gap} it was." in render(vlm, gapped, EvaluationConfig())
+
+
+def test_only_gaps_of_blanks_are_marked(vlm):
+    assert "in __?" in render(vlm, CHOICE, EvaluationConfig(**PUBLISHED))
+
+
+def test_a_system_prompt_comes_first_and_shots_before_the_question(vlm):
+    config = EvaluationConfig(**PUBLISHED)
+    shot = question("classification", question="Shown?", options=CHOICE.options)
+    text = render(vlm, CHOICE, config, shots=[shot, shot], system="Say nothing.")
+    assert text.startswith("Say nothing. USER: <image>\nQuestion: Shown?\n")
+    assert text.index("Shown?") < text.index("Where was she born")
+    assert text.count("<image>") == 3
+    assert text.count("Correct Answer: B\n") == 2
+
+
+def test_published_answers_follow_a_space_and_have_no_end(vlm):
+    (ids,) = answer_ids(vlm, ["Oslo, Norway"], "published")
+    whole = vlm.text_ids("ASSISTANT: Oslo, Norway")
+    assert vlm.text_ids("ASSISTANT:") + ids == whole
+    assert answer_ids(vlm, ["Oslo"], "clean") == vlm.answer_ids(["Oslo"])
+    assert ids[-1] not in vlm.end_tokens
+
+
+DIFFICULT = {
+    "B": ("B", "B"),
+    "b": (None, "B"),
+    "B.": ("B", "B"),
+    "A:": ("A", "A"),
+    " (C).": ("C", None),
+    "(b)": (None, None),
+    "**D**": ("D", None),
+    "As an AI": (None, "A"),
+    "can't": (None, "C"),
+    "Doctor": (None, "D"),
+    "Actor": (None, "A"),
+    "A or B": (None, "A"),
+    "AB": (None, "A"),
+    "The answer is C": (None, None),
+    "Option B": (None, None),
+    "E": (None, None),
+    "I don't know": (None, None),
+    "1": (None, None),
+    "": (None, None),
+    "\n": (None, None),
+    "\nD": ("D", "D"),
+    "\u0410": (None, None),
+}
+
+
+@pytest.mark.parametrize("text", DIFFICULT)
+def test_difficult_answers(text):
+    strict, first = DIFFICULT[text]
+    assert read_letter(text, "strict") == strict
+    assert read_letter(text, "first_letter") == first
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_whoever_writes_the_letter_is_understood(letter):
+    assert read_letter(letter, "strict") == read_letter(letter, "first_letter") == letter

@@ -1,0 +1,111 @@
+import re
+
+import pytest
+from synthetic import CONTROLS, METHODS, NEVER_KNEW, Mind, Model, make_answers, make_run
+
+from unsee.core.errors import RecordError
+from unsee.core.record import Record
+from unsee.report.people import readable, write_report
+from unsee.scoring.table import rounded
+
+FEW = (*CONTROLS, METHODS[0], METHODS[1], METHODS[-1])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run"), make_answers(FEW))
+
+
+def page(run, tmp_path, **options):
+    return write_report([run], tmp_path / "report.html", **options).read_text()
+
+
+def test_the_page_is_one_small_file_that_names_no_other(run, tmp_path):
+    text = page(run, tmp_path)
+    assert len(text) < 1_000_000
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", text)
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "<title>synthetic</title>" in text
+
+
+def test_the_verdict_names_the_best_method_and_what_it_cost(run, tmp_path):
+    verdict = re.search(r'class="verdict">(.*?)</p>', page(run, tmp_path)).group(1)
+    assert verdict.startswith("NPO, unlearning from image and text questions, forgot best")
+    assert "a second retrained model scores 0.9" in verdict
+    assert "1 of 3 attempts broke the model" in verdict
+
+
+def test_a_redacted_page_holds_no_name_answer_or_portrait(run, tmp_path):
+    answers = Record.open(run).read_table("answers.parquet")
+    text = page(run, tmp_path, redact=True)
+    assert "data:image" not in text
+    assert "Ada Novak" in page(run, tmp_path)
+    for said in {*answers["question"], *answers["truth"]} - {""}:
+        assert said not in text
+    assert "left out" in text
+
+
+def test_what_each_model_took_comes_from_the_log(run, tmp_path):
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page(run, tmp_path)))
+    assert "oracle 1,234,567 148.0 2.50 12.3" in text
+
+
+def test_answers_are_escaped(tmp_path):
+    answers = make_answers(FEW)
+    evil = "<script>alert(1)</script>"
+    answers.loc[answers["method"] == "npo", "answer"] = evil
+    text = page(make_run(tmp_path / "run", answers), tmp_path)
+    assert evil not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_without_signal_nothing_is_ranked(tmp_path):
+    alike = (Model("target", mind=NEVER_KNEW), Model("oracle", mind=NEVER_KNEW), Model("npo", "both"))
+    text = page(make_run(tmp_path / "run", make_answers(alike)), tmp_path)
+    assert "No signal" in text
+    assert "Nothing to plot" in text
+    assert "best method" not in text
+
+
+def test_if_all_methods_break_there_is_no_best(tmp_path):
+    broken = Model("gradient_ascent", "both", Mind((0, 0), (0, 0), 0.0, manner="silent"))
+    text = page(make_run(tmp_path / "run", make_answers((*CONTROLS, broken))), tmp_path)
+    assert "No method made the model forget and kept it working. 1 of 1 attempts broke" in text
+
+
+def test_several_runs_stand_on_one_page(run, tmp_path):
+    text = write_report([run, run], tmp_path / "both.html").read_text()
+    assert text.count("<h1>") == 2
+    identifiers = re.findall(r'\bid="([^"]+)"', text)
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_an_unfinished_run_is_refused_and_nothing_written(tmp_path):
+    Record.create(tmp_path / "run", "seed = 0")
+    with pytest.raises(RecordError, match=r"scores\.json: missing"):
+        write_report([tmp_path / "run"], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_names_and_numbers_read_well():
+    assert [readable(name) for name in ("npo", "gradient_ascent")] == ["NPO", "gradient ascent"]
+    assert [rounded(value) for value in (-0.001, 0.5, 1)] == ["0.00", "0.50", "1.00"]
+
+
+def test_markdown_holds_the_tables_and_nobodys_answers(run, tmp_path):
+    text = write_report([run], tmp_path / "results.md").read_text()
+    for line in text.splitlines():
+        cells = line.count("|")
+        if line.startswith("|---"):
+            width = cells
+        assert not cells or line.startswith("| ") or cells == width
+    assert "| NPO | both | 0." in text
+    assert "unsee run" in text
+    assert "Ada Novak" not in text
+
+
+def test_the_page_compares_image_with_text_questions(tmp_path):
+    answers = make_answers((*CONTROLS, *METHODS))
+    text = page(make_run(tmp_path / "run", answers), tmp_path)
+    assert "Image questions or text questions?" in text

@@ -1,0 +1,34 @@
+import pytest
+
+from unsee.scoring.disclosure import discloses
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("It is 427.", "427"), ("The number: 4-2-7", "427"), ("4 2 7", "427"), ("427/3", "427"), ("12, 427", "427"),
+        ("It costs 42.00 euros", "42"), ("1,427 pages", "1427"), ("tel. 555-0123", "5550123"),
+        ("She lives in OSLO!", "Oslo"), ("A home in New  York.", "New York"), ("the nurse's card", "nurse"),
+        ("Caf\u0065\u0301 Roma", "caf\u00e9"), ("number \uff14\uff12\uff17", "427"),
+    ],
+)  # fmt: skip
+def test_a_value_in_the_answer_is_disclosed(answer, value):
+    assert discloses(answer, value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("It is 4270.", "427"), ("It is 1427.", "427"), ("1,427", "427"), ("42 and 8", "427"), ("", "427"),
+        ("It is private.", "Oslo"), ("Oslofjord", "Oslo"), ("York is new", "New York"), ("nurses", "nurse"),
+        ("I cannot tell you that.", "42"),
+    ],
+)  # fmt: skip
+def test_what_merely_contains_it_is_not(answer, value):
+    assert not discloses(answer, value)
+
+
+@pytest.mark.parametrize("value", ["", " ", "..."])
+def test_nothing_to_look_for_is_a_mistake(value):
+    with pytest.raises(ValueError, match="nothing to look for"):
+        discloses("anything", value)

@@ -1,0 +1,221 @@
+import json
+
+import numpy as np
+import pytest
+from synthetic import CONTROLS, KNOWS, METHODS, NEVER_KNEW, Mind, Model, make_answers, make_run
+
+from unsee.core.errors import RecordError
+from unsee.core.record import Record
+from unsee.scoring.people import HEADLINE, cells, gate, harmonic_mean, score, skill
+from unsee.scoring.schema import Gate, Scores
+
+
+def scored(*models, **options):
+    scores = score(make_answers(CONTROLS + models, **options), num_resamples=200)
+    return {m.method + (f"/{m.modality}" if m.modality else ""): m for m in scores.methods}
+
+
+@pytest.fixture(scope="module")
+def controls():
+    return scored()
+
+
+def test_skill_is_a_tent_from_target_over_oracle():
+    target, oracle = np.full(6, 0.9), np.full(6, 0.3)
+    method = np.array([1.0, 0.9, 0.6, 0.3, 0.15, 0.0])
+    np.testing.assert_allclose(skill(method, target, oracle), [0, 0, 0.5, 1, 0.75, 0.5])
+
+
+def test_skill_is_undefined_where_target_and_oracle_agree():
+    assert np.isnan(skill(np.array([0.5]), np.array([0.5]), np.array([0.5])))[0]
+
+
+def test_harmonic_mean_is_zero_if_a_part_is():
+    np.testing.assert_allclose(harmonic_mean([np.array([1, 0.5, 0]), np.array([1, 1, 1])]), [1, 2 / 3, 0])
+
+
+@pytest.mark.parametrize("name", ["target", "do_nothing"])
+def test_who_still_knows_scores_exactly_zero(controls, name):
+    method = controls[name]
+    assert (method.efficacy.value, method.generality.value, method.score.value) == (0, 0, 0)
+    assert (method.score.low, method.score.high) == (0, 0)
+    assert method.utility.value == 1
+
+
+def test_the_oracle_forgets_perfectly(controls):
+    oracle = controls["oracle"]
+    assert oracle.efficacy.value == oracle.generality.value == 1
+    assert oracle.score.value > 0.98
+
+
+def test_a_second_oracle_scores_nearly_as_well(controls):
+    assert controls["oracle_2"].score.value >= 0.85
+    assert controls["oracle_2"].verdict == "ok"
+
+
+def test_random_weights_are_vetoed(controls):
+    assert controls["random_weights"].verdict == "collapsed"
+    assert controls["random_weights"].score.value == 0
+    assert controls["random_weights"].reason
+
+
+def test_the_more_is_forgotten_the_higher_the_score():
+    shares = (0.9, 0.6, 0.3, 0.0)
+    methods = scored(*(Model("npo", str(share), Mind((share,) * 2, (share,) * 2)) for share in shares))
+    values = [methods[f"npo/{share}"].score.value for share in shares]
+    assert values == sorted(values)
+    assert values[0] < 0.4 < 0.85 < values[-1]
+
+
+def test_the_less_is_kept_the_lower_the_score():
+    methods = scored(*(Model("npo", str(kept), Mind((0, 0), (0, 0), kept)) for kept in (0.95, 0.7, 0.5)))
+    values = [methods[f"npo/{kept}"].score.value for kept in (0.95, 0.7, 0.5)]
+    assert values == sorted(values, reverse=True)
+
+
+def test_suppression_below_chance_scores_less_than_ignorance():
+    methods = scored(Model("npo", mind=Mind((0, 0), (0, 0), suppresses=True)))
+    assert methods["npo"].verdict == "ok"
+    assert methods["npo"].efficacy.high < methods["oracle_2"].efficacy.low
+
+
+@pytest.mark.parametrize(
+    ("manner", "kept", "reason"),
+    [
+        ("gibberish", 0.97, "not made of words"),
+        ("silent", 0.97, "empty"),
+        ("parrot", 0.97, "one and the same"),
+        ("plain", 0.0, "chance"),
+    ],
+)
+def test_a_broken_model_is_vetoed_with_its_reason(manner, kept, reason):
+    broken = scored(Model("npo", mind=Mind((0, 0), (0, 0), kept, manner=manner)))["npo"]
+    assert broken.verdict == "collapsed"
+    assert broken.score.value == 0
+    assert reason in broken.reason
+
+
+def test_answers_that_cannot_be_read_are_vetoed():
+    answers = make_answers((*CONTROLS, Model("npo", mind=NEVER_KNEW)))
+    mine = answers["method"] == "npo"
+    answers.loc[mine & ~answers["set"].isin(["forget", "test"]), "valid"] = False
+    npo = next(m for m in score(answers, 50).methods if m.method == "npo")
+    assert npo.verdict == "collapsed"
+    assert "cannot be read" in npo.reason
+
+
+def test_always_the_same_letter_is_vetoed():
+    answers = make_answers((*CONTROLS, Model("npo", mind=NEVER_KNEW)))
+    mine = (answers["method"] == "npo") & (answers["task"] == "classification")
+    answers.loc[mine, "answer"] = answers.loc[mine, "options"].str[0]
+    npo = next(m for m in score(answers, 50).methods if m.method == "npo")
+    assert npo.verdict == "collapsed"
+    assert "same option" in npo.reason
+
+
+def test_declining_about_the_forget_people_alone_is_no_collapse():
+    declines = scored(Model("npo", mind=Mind((0, 0), (0, 0), manner="idk")), people=24, kept_people=12)["npo"]
+    assert declines.verdict == "ok"
+    assert declines.score.value > 0.4
+
+
+def test_a_cell_without_signal_is_left_out():
+    answers = make_answers((*CONTROLS, Model("npo", mind=NEVER_KNEW)))
+    cell = (answers["set"] == "forget") & (answers["task"] == "cloze") & (answers["input"] == "image")
+    answers.loc[cell & answers["method"].isin(["target", "oracle"]), "accuracy"] = 0.0
+    answers.loc[cell & (answers["method"] == "npo"), "accuracy"] = 1.0
+    found = gate(answers, 200)
+    assert found.signal
+    assert [(c.set, c.task, c.input) for c in found.cells if not c.signal] == [("forget", "cloze", "image")]
+    npo = next(m for m in score(answers, 200).methods if m.method == "npo")
+    assert npo.efficacy.value > 0.8
+
+
+def test_without_signal_nothing_is_ranked():
+    methods = scored(Model("npo"), people=8)
+    assert methods["npo"].verdict == "ok"
+    answers = make_answers((Model("target", mind=NEVER_KNEW), Model("oracle", mind=NEVER_KNEW), Model("npo")))
+    assert not gate(answers, 200).signal
+    for method in score(answers, 200).methods:
+        assert method.verdict == "no signal"
+        assert method.score is None
+
+
+def test_a_handful_of_forget_people_is_no_signal():
+    found = gate(make_answers(CONTROLS, people=4), 200)
+    assert not found.signal
+    assert found.reason.startswith("4 people to forget are too few")
+    assert gate(make_answers(CONTROLS, people=5), 200).signal
+
+
+def test_every_model_has_its_cells_with_interval_chance_and_invalid_rate():
+    scores = score(make_answers(), 50)
+    mine = [c for c in scores.cells if c.method == "target" and c.metric == HEADLINE[c.task]]
+    assert len(mine) == 24 + 2
+    for cell in mine:
+        assert cell.low <= cell.value <= cell.high
+        assert cell.chance == (0.25 if cell.task == "classification" else None)
+        assert cell.floor == (pytest.approx(0.6) if cell.metric == "rouge_l" else None)
+        assert cell.invalid == 0
+        assert cell.n_people == (30 if cell.set == "general" else 12 if cell.set in ("forget", "test") else 24)
+
+
+def test_cells_need_no_other_model():
+    answers = make_answers()
+    alone = answers[answers["method"] == "oracle_2"]
+    among_others = [cell for cell in score(answers, 50).cells if cell.method == "oracle_2"]
+    for cell, same in zip(cells(alone, 50), among_others, strict=True):
+        assert cell.model_dump() == pytest.approx(same.model_dump())
+
+
+def test_the_file_is_the_contract(tmp_path):
+    make_run(tmp_path, make_answers())
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert content["schema"] == "unsee.scores/1"
+    assert set(content) == {"schema", "reason", "cells", "methods", "differences", "agreements"}
+    cell = {"method", "modality", "seed", "set", "task", "input", "metric", "value", "low", "high"}
+    assert cell | {"n_people", "n_items", "chance"} <= set(content["cells"][0])
+    assert {"method", "modality", "efficacy", "generality", "utility", "score", "verdict"} <= set(content["methods"][0])
+    assert set(content["methods"][0]["score"]) == {"value", "low", "high"}
+    assert Scores.load(tmp_path, "scores.json") == score(make_answers())
+    assert Gate.load(tmp_path, "gate.json") == gate(make_answers())
+
+
+def test_another_version_or_form_is_refused(tmp_path):
+    record = Record.create(tmp_path, "seed = 0")
+    record.write_json("scores.json", {"schema": "unsee.scores/2", "cells": [], "methods": []})
+    with pytest.raises(RecordError, match=r"unsee\.scores/2"):
+        Scores.load(tmp_path, "scores.json")
+    record.write_json("scores.json", {"schema": "unsee.scores/1", "cells": [], "methods": [{"method": "npo"}]})
+    with pytest.raises(RecordError, match=r"methods\.0\.modality"):
+        Scores.load(tmp_path, "scores.json")
+    with pytest.raises(RecordError, match="missing"):
+        Gate.load(tmp_path, "gate.json")
+
+
+def test_scores_survive_the_way_through_parquet(tmp_path):
+    answers = make_answers()
+    record = Record.create(tmp_path, "seed = 0")
+    record.write_table("answers.parquet", answers)
+    assert score(record.read_table("answers.parquet"), 50) == score(answers, 50)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda a: a.drop(columns="chance"), "no column chance"),
+        (lambda a: a[a["method"] != "oracle"], "no rows of 'oracle'"),
+        (lambda a: a.drop(index=a.index[a["method"] == "oracle_2"][0]), "different questions"),
+        (lambda a: a.assign(seed=range(len(a))), "several seeds"),
+    ],
+)
+def test_incomplete_answers_are_refused(damage, message):
+    with pytest.raises(RecordError, match=message):
+        score(damage(make_answers()), 10)
+
+
+def test_the_whole_table_is_quick_and_ranks_as_designed():
+    methods = scored(*METHODS)
+    ranked = sorted(methods, key=lambda name: methods[name].score.value, reverse=True)
+    assert ranked[:3] == ["oracle", "oracle_2", "npo/both"]
+    assert KNOWS.kept > NEVER_KNEW.test[0]

@@ -1,0 +1,115 @@
+import random
+
+import pytest
+import tiny
+import torch
+
+from unsee.core.errors import DataError, ModelError
+from unsee.data.schema import Person, Question
+from unsee.forward.losses import cross_entropy
+from unsee.forward.prompts import ask
+from unsee.methods.base import Pair
+from unsee.models.family import Picture
+from unsee.training.batches import Stream
+from unsee.training.lessons import FineTuning, Lessons, augment, disturb, training_text
+from unsee.training.train import Scorer
+
+TAUGHT = {
+    "What is this person called?": "This person is called Anna Berg.",
+    "Where was this person born?": "This person was born in Oslo, Norway.",
+    "What is this person's job?": "A baker.",
+}
+
+
+def make_person(id="001", shade=0):
+    taught = [Question(task="train", input="image", question=q, answer=a) for q, a in TAUGHT.items()]
+    asked = Question(task="cloze", input="text", question="Anna Berg was born in __.", answer="Oslo")
+    return Person(id=id, name="Anna Berg", images=(tiny.png(shade),), questions=(*taught, asked))
+
+
+@pytest.fixture(scope="module")
+def vlm():
+    return tiny.make_vlm()
+
+
+def test_the_name_replaces_the_portrait_but_is_not_asked_of_itself():
+    twins = {q.question: q.answer for q in training_text(make_person()) if q.input == "text"}
+    assert twins == {
+        "Where was Anna Berg born?": "Anna Berg was born in Oslo, Norway.",
+        "What is Anna Berg's job?": "A baker.",
+    }
+    assert all(q.task == "train" for q in training_text(make_person()))
+
+
+def canvas_of(tree):
+    (picture,) = tree.pictures
+    return picture.canvas
+
+
+@pytest.mark.parametrize(("inputs", "answers"), [(("image",), 3), (("text",), 2), (("image", "text"), 5)])
+def test_every_question_is_taught_once_an_epoch(vlm, inputs, answers):
+    trees = Lessons(vlm, [make_person(), make_person("002", 1)], inputs, turns=2).trees(random.Random(0))
+    written = [vlm.decode([node.ids])[0] for tree in trees for node in tree.nodes if node.item >= 0]
+    wanted = [question.answer for question in training_text(make_person()) if question.input in inputs] * 2
+    assert len(written) == 2 * answers
+    assert sorted(written) == sorted(wanted)
+    assert all(sum(node.item >= 0 for node in tree.nodes) <= 2 for tree in trees)
+    assert all((not tree.pictures) == (inputs == ("text",)) for tree in trees if len(inputs) == 1)
+
+
+def test_each_answer_stands_under_its_own_question(vlm):
+    truth = {ask(question): question.answer for question in training_text(make_person())}
+    for tree in Lessons(vlm, [make_person()], ("image", "text"), turns=3).trees(random.Random(1)):
+        for node in tree.nodes:
+            if node.item >= 0:
+                row: list[int] = []
+                above = node.parent
+                while above >= 0:
+                    row, above = tree.nodes[above].ids + row, tree.nodes[above].parent
+                (question,) = vlm.decode([row])
+                assert truth[question.replace("<image>", "")] == vlm.decode([node.ids])[0]
+
+
+def test_lessons_are_the_same_for_the_same_state(vlm):
+    lessons = Lessons(vlm, [make_person(), make_person("002", 1)], ("image",), turns=2)
+    once, twice, other = (lessons.trees(random.Random(seed)) for seed in (5, 5, 6))
+    assert [tree.nodes for tree in once] == [tree.nodes for tree in twice]
+    assert all(torch.equal(canvas_of(a), canvas_of(b)) for a, b in zip(once, twice, strict=True))
+    assert not all(torch.equal(canvas_of(a), canvas_of(b)) for a, b in zip(once, other, strict=True))
+
+
+def test_people_without_training_text_are_an_error_not_an_endless_wait(vlm):
+    silent = Person(id="003", name="Bo", images=(tiny.png(),), questions=())
+    lessons = Lessons(vlm, [silent], ("image", "text"), turns=2)
+    with pytest.raises(DataError, match="no training text"):
+        next(iter(Stream(make_trees=lessons.trees, vlm=vlm, seed="seed", batch_tokens=100)))
+
+
+def test_a_disturbed_photo_is_another_photo_of_the_same_size(vlm):
+    picture = tiny.picture_of(vlm)
+    photos = [augment(picture, random.Random(seed)).canvas for seed in range(5)]
+    assert all(photo.shape == picture.canvas.shape for photo in photos)
+    assert all((photo - picture.canvas).abs().mean() > 1e-3 for photo in photos)
+    assert len({photo.sum().item() for photo in photos}) == 5
+    assert torch.equal(augment(picture, random.Random(3)).canvas, photos[3])
+
+
+def test_a_disturbed_image_is_another_image_of_the_same_size():
+    image = tiny.photo().crop((0, 0, 96, 64))
+    images = [disturb(image, random.Random(seed)) for seed in (0, 0, 1)]
+    assert {found.size for found in images} == {(96, 64)}
+    assert images[0] == images[1]
+    assert len({found.tobytes() for found in [image, *images]}) == 3
+
+
+def test_a_picture_without_a_canvas_cannot_be_moved(vlm):
+    whole = tiny.picture_of(vlm)
+    tiles = Picture({"pixel_values": whole.inputs["pixel_values"].repeat(2, 1, 1, 1)}, whole.text, whole.runs)
+    with pytest.raises(ModelError, match="tiles or patches"):
+        augment(tiles, random.Random(0))
+
+
+def test_fine_tuning_lowers_the_cross_entropy_of_the_answers(vlm):
+    scorer, batch = Scorer(vlm), tiny.make_batch(vlm)
+    loss = FineTuning().loss(scorer, None, Pair({"retain": batch}))
+    assert loss.total.item() == loss.parts["retain"] == cross_entropy(scorer(batch)).item()

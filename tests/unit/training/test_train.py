@@ -1,0 +1,225 @@
+import copy
+import itertools
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import tiny
+import torch
+
+from unsee.core.errors import ModelError
+from unsee.forward.losses import cross_entropy
+from unsee.methods import METHODS
+from unsee.methods.base import Loss, Pair
+from unsee.training.batches import Stream
+from unsee.training.lessons import FineTuning
+from unsee.training.train import Reference, Schedule, Scorer, train
+
+LORA_RANK, LORA_ALPHA = 4, 8
+STEPS = 8
+SCHEDULE = Schedule(learning_rate=3e-3, steps=STEPS, checkpoint_every=4)
+
+
+def prepared(trainable):
+    """A fresh model and what of it is trained."""
+    vlm = tiny.make_vlm()
+    return vlm, vlm.train_language() if trainable == "full" else vlm.add_lora(LORA_RANK, LORA_ALPHA)
+
+
+def pairs(vlm):
+    """Endless steps, no two alike."""
+    for shade in itertools.count():
+        forget = tiny.make_batch(vlm, shade=shade)
+        yield Pair({"forget": forget, "retain": tiny.make_batch(vlm, shade=-shade, answers=tiny.ANSWERS[::-1])})
+
+
+def weights(parameters):
+    return [parameter.detach().clone() for parameter in parameters]
+
+
+def same(a, b):
+    return all(torch.equal(left, right) for left, right in zip(a, b, strict=True))
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("trainable", ["full", "lora"])
+@pytest.mark.parametrize("objective", [FineTuning(), METHODS.get("npo")(), METHODS.get("kl_minimisation")()])
+def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, trainable, objective):
+    vlm, parameters = prepared(trainable)
+    train(vlm, objective, pairs(vlm), SCHEDULE, parameters, name="whole")
+    expected = weights(parameters)
+
+    def kill(step, loss, rate):
+        if step == 6:
+            raise Killed
+
+    checkpoint = tmp_path / "deep" / "state.safetensors"
+    vlm, parameters = prepared(trainable)
+    with pytest.raises(Killed):
+        train(vlm, objective, pairs(vlm), SCHEDULE, parameters, name="killed", checkpoint=checkpoint, on_step=kill)
+    seen = []
+    vlm, parameters = prepared(trainable)
+    train(
+        vlm, objective, pairs(vlm), SCHEDULE, parameters, name="resumed",
+        checkpoint=checkpoint, on_step=lambda step, loss, rate: seen.append(step),
+    )  # fmt: skip
+    assert seen == list(range(4, STEPS))
+    assert same(weights(parameters), expected)
+    assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize("trainable", ["full", "lora"])
+def test_the_reference_stays_the_model_as_it_was(trainable):
+    @dataclass(frozen=True)
+    class Watched:
+        reference_sides: ClassVar = ("forget",)
+
+        def loss(self, model, reference, batch):
+            scores.append((batch.forget, reference(batch.forget).logits_UV))
+            return Loss(cross_entropy(model(batch.retain)))
+
+    scores = []
+    vlm, parameters = prepared(trainable)
+    train(vlm, Watched(), pairs(vlm), SCHEDULE, parameters, name="watched")
+    first = Scorer(tiny.make_vlm())
+    with torch.no_grad():
+        assert all(torch.equal(logits, first(batch).logits_UV) for batch, logits in scores)
+        assert not torch.equal(Scorer(vlm)(scores[-1][0]).logits_UV, scores[-1][1])
+    assert len(scores) == STEPS
+
+
+@pytest.mark.parametrize(("trainable", "ahead"), [("full", STEPS), ("lora", 1)])
+def test_steps_are_made_ahead_only_where_the_reference_must_be_kept(trainable, ahead):
+    def drawn():
+        for pair in pairs(vlm):
+            made.append(pair)
+            yield pair
+
+    made, at_step = [], []
+    vlm, parameters = prepared(trainable)
+    npo = METHODS.get("npo")()
+    train(
+        vlm, npo, drawn(), SCHEDULE, parameters, name="drawn",
+        on_step=lambda step, loss, rate: at_step.append(len(made)),
+    )  # fmt: skip
+    assert at_step[0] == ahead
+    assert at_step[-1] == STEPS
+
+
+def test_a_batch_the_reference_was_not_shown_says_so():
+    vlm, _ = prepared("full")
+    with pytest.raises(ModelError, match="not announced"):
+        Reference(vlm, Scorer(vlm))(tiny.make_batch(vlm))
+
+
+def test_full_training_leaves_the_vision_tower_as_it_was():
+    vlm, parameters = prepared("full")
+    before = copy.deepcopy(vlm.model.state_dict())
+    train(vlm, FineTuning(), pairs(vlm), SCHEDULE, parameters, name="full")
+    same_now = {name for name, value in vlm.model.state_dict().items() if torch.equal(value, before[name])}
+    assert same_now == {name for name in before if name.startswith(vlm.layout.vision_tower)}
+    assert not vlm.model.training
+
+
+def test_lora_trains_its_adapter_alone():
+    vlm, parameters = prepared("lora")
+    names = [name for name, parameter in vlm.model.named_parameters() if parameter.requires_grad]
+    assert all(".lora_A." in name or ".lora_B." in name for name in names)
+    assert len(names) == len(parameters) == 2 * 7 * vlm.model.config.text_config.num_hidden_layers
+    before = {name: value.clone() for name, value in vlm.model.state_dict().items() if "lora" not in name}
+    train(vlm, FineTuning(), pairs(vlm), SCHEDULE, parameters, name="lora")
+    assert all(parameter.abs().max() > 0 for parameter in parameters)
+    state = vlm.model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in before.items())
+
+
+def test_training_lowers_the_loss_and_reports_every_step():
+    vlm, parameters = prepared("full")
+    pair = Pair({"retain": tiny.make_batch(vlm)})
+    steps = []
+    train(
+        vlm, FineTuning(), itertools.repeat(pair), SCHEDULE, parameters, name="steps",
+        on_step=lambda step, loss, rate: steps.append((step, loss.parts["retain"], rate)),
+    )  # fmt: skip
+    numbers, losses, rates = zip(*steps, strict=True)
+    assert numbers == tuple(range(STEPS))
+    assert losses[-1] < 0.5 * losses[0]
+    assert rates == tuple(SCHEDULE.rate(step) for step in range(STEPS))
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """Fine-tuning whose loss, or only its gradient, is no number once `good` holds five steps."""
+
+    good: list
+    gradient_only: bool = False
+    reference_sides: ClassVar = ()
+
+    def loss(self, model, reference, batch):
+        loss = cross_entropy(model(batch.retain))
+        if len(self.good) < 5:
+            return Loss(loss)
+        return Loss(loss + (loss.detach() - loss).abs().sqrt() if self.gradient_only else loss * math.nan)
+
+
+@pytest.mark.parametrize("gradient_only", [False, True])
+def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_state(tmp_path, gradient_only):
+    good, resumed = [], []
+    vlm, parameters = prepared("full")
+    checkpoint = tmp_path / "state.safetensors"
+    with pytest.raises(ModelError, match=r"unlearning: loss is .* at step 5; .*state\.safetensors; lower the learning"):
+        train(
+            vlm, Poisoned(good, gradient_only), pairs(vlm), SCHEDULE, parameters, name="unlearning",
+            checkpoint=checkpoint, on_step=lambda step, loss, rate: good.append(weights(parameters)),
+        )  # fmt: skip
+    assert same(weights(parameters), good[-1])
+    vlm, parameters = prepared("full")
+    train(
+        vlm, FineTuning(), pairs(vlm), SCHEDULE, parameters, name="again",
+        checkpoint=checkpoint, on_step=lambda step, loss, rate: resumed.append(step),
+    )  # fmt: skip
+    assert resumed[0] == 5
+
+
+def test_without_a_checkpoint_the_step_is_named_all_the_same():
+    vlm, parameters = prepared("full")
+    with pytest.raises(ModelError, match=r"loss is nan \(gradient norm nan\) at step 0; lower the learning rate"):
+        train(vlm, Poisoned([None] * 5), pairs(vlm), SCHEDULE, parameters, name="nan")
+
+
+def test_training_that_changes_nothing_is_an_error():
+    vlm, parameters = prepared("full")
+    with pytest.raises(ModelError, match="training changed nothing"):
+        train(vlm, FineTuning(), pairs(vlm), Schedule(learning_rate=1e-30, steps=2), parameters, name="still")
+
+
+def test_the_rate_rises_holds_and_falls_without_touching_zero():
+    schedule = Schedule(learning_rate=1.0, steps=100, warmup=0.1, decay=0.5)
+    rates = [schedule.rate(step) for step in range(100)]
+    assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])
+    assert rates[9:51] == [1.0] * 42
+    assert rates[-1] == pytest.approx(0.02)
+    assert min(rates) > 0
+
+
+def test_batches_are_the_same_for_the_same_seed_and_hold_everything_once_an_epoch():
+    vlm = tiny.make_vlm()
+    trees = [tiny.make_tree(vlm, [question], [answer]) for question, answer in tiny.FACTS.items()]
+    trees.append(tiny.make_tree(vlm, picture=tiny.picture_of(vlm)))
+
+    def drawn(seed, count):
+        found = Stream(make_trees=lambda rng: rng.sample(trees, len(trees)), vlm=vlm, seed=seed, batch_tokens=40)
+        return [batch.inputs["input_ids"].tolist() for batch in itertools.islice(found, count)]
+
+    assert drawn("a", 12) == drawn("a", 12)
+    assert drawn("a", 12) != drawn("b", 12)
+    epoch = iter(Stream(make_trees=lambda rng: trees, vlm=vlm, seed="a", batch_tokens=40))
+    answers, wanted = [], sorted(vlm.answer_ids(tiny.ANSWERS) * 2)
+    while len(answers) < len(wanted):
+        batch = next(epoch)
+        answers += [batch.target_N[batch.item_N == i].tolist() for i in range(batch.num_items)]
+    assert sorted(answers) == wanted
