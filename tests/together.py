@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import multiprocessing
 import os
 import socket
@@ -13,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import tiny
-from accelerate import Accelerator, PartialState
+from accelerate import PartialState
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
@@ -23,7 +22,6 @@ from unsee.data.schema import Benchmark, Person, Question
 from unsee.exams import people as evaluate
 from unsee.forward import generate
 from unsee.methods import METHODS
-from unsee.runtime import zero
 from unsee.runtime.distributed import state
 from unsee.training.batches import Stream, pairs
 from unsee.training.lessons import FineTuning
@@ -85,25 +83,6 @@ def divided(work: Callable[..., Any], *arguments: Any) -> Any:
     found = work(*arguments)
     if AcceleratorState().distributed_type != DistributedType.FSDP:
         raise AssertionError("the weights were not divided")
-    return found
-
-
-def divided_by_deepspeed(stage: int, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function whose trainings DeepSpeed divides, here on the CPU and without what it would compile for it."""
-    content = load_config_from_file(str(RECIPES / "accelerate" / "deepspeed.yaml")).deepspeed_config
-    os.environ.update(DS_ACCELERATOR="cpu", ACCELERATE_USE_DEEPSPEED="true")
-    os.environ.update(
-        ACCELERATE_DEEPSPEED_ZERO_STAGE=str(stage), ACCELERATE_DEEPSPEED_ZERO3_INIT=str(content["zero3_init_flag"])
-    )
-    importlib.import_module("deepspeed.comm.torch").build_shm_op = lambda: None
-    state()
-    accelerator = Accelerator()
-    zero.set_up(accelerator, clip_norm=1.0)  # so that the models are built whole
-    config = accelerator.state.deepspeed_plugin.deepspeed_config
-    config["zero_optimization"]["stage3_param_persistence_threshold"] = 0  # small parameters are divided too
-    found = work(*arguments)
-    if AcceleratorState().distributed_type != DistributedType.DEEPSPEED:
-        raise AssertionError("DeepSpeed did not take part")
     return found
 
 

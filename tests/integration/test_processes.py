@@ -6,11 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import pandas as pd
 import pytest
-from together import divided, divided_by_deepspeed, together
+from together import divided, together
 
 from unsee.cli import main
 from unsee.core.record import Record
@@ -75,7 +74,3 @@ def test_a_request_started_by_accelerate_and_with_divided_weights(model, data, t
     apart = together(2, divided, command, [*words, str(tmp_path / "apart")], tmp_path / "third")
     assert apart == [0, 0]
     check_same(tmp_path / "apart", tmp_path / "alone")
-    if find_spec("deepspeed"):
-        deep = together(2, divided_by_deepspeed, 3, command, [*words, str(tmp_path / "deep")], tmp_path / "fourth")
-        assert deep == [0, 0]
-        check_same(tmp_path / "deep", tmp_path / "alone")

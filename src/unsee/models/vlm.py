@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import (
     AutoModelForImageTextToText,
     BitsAndBytesConfig,
@@ -34,7 +35,7 @@ from unsee.models import MODELS, shipped
 from unsee.models.family import Family, Layout, Picture
 from unsee.models.files import ANOTHERS, check_folder, loading
 from unsee.models.processor import load_processor
-from unsee.runtime.distributed import entire, is_divided, state
+from unsee.runtime.distributed import entire, state
 
 log = logging.getLogger(__name__)
 
@@ -318,8 +319,8 @@ class VLM:
 
     @property
     def divided(self) -> bool:
-        """Whether training has divided the weights over processes, so that only `reload` makes them usable."""
-        return any(map(is_divided, self.model.parameters()))
+        """True if FSDP divided the weights over processes; then only `reload` makes them usable again."""
+        return any(isinstance(parameter, DTensor) for parameter in self.model.parameters())
 
     def trained(self) -> dict[str, Tensor]:
         """The trainable parameters by name, whole and on the CPU; every process must ask."""

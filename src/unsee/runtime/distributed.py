@@ -1,10 +1,11 @@
-"""Several processes as one, started by `accelerate launch`: each takes its share of the work and all know the whole.
+"""Share work between the processes that `accelerate launch` starts, and gather their results.
 
-With one process every function here gives back what it was given.
+With one process every function returns its argument.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TypeVar
@@ -15,30 +16,40 @@ from accelerate.utils import gather, gather_object, pad_across_processes
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-LONGEST_WAIT = timedelta(hours=4)  # while the main process fetches or makes data, the others wait
+from unsee.core.errors import ConfigError
+
+LONGEST_WAIT = timedelta(hours=4)  # the other processes wait while the main process downloads or builds data
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
 def state() -> PartialState:
-    """The processes, their devices and which of them this is; on a machine without accelerators they share the CPU."""
+    """Return accelerate's state: number of processes, index and device of this one; the CPU if no accelerator is found.
+
+    Raises:
+        ConfigError: `accelerate launch` was told to use DeepSpeed.
+    """
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":  # set by `accelerate launch`
+        raise ConfigError(
+            "DeepSpeed is not supported; use FSDP: accelerate launch --config_file fsdp.yaml -m unsee ..."
+        )
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
 
 
 def share(work: Sequence[Value]) -> Sequence[Value]:
-    """The part of the work that is this process's: every n-th piece, so that pieces sorted by size go round evenly."""
+    """Return this process's part of the work: every n-th piece, so that pieces sorted by size are spread evenly."""
     return work[state().process_index :: state().num_processes]
 
 
 def union(found: dict[Key, Value]) -> dict[Key, Value]:
-    """What all processes found, each under keys of its own."""
+    """Merge the dictionaries of all processes; no key may occur in two of them."""
     parts: list[dict[Key, Value]] = gather_object([found])
     return {key: value for part in parts for key, value in part.items()}
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """The rows of all processes, of which each may have any number; only the own ones carry a gradient."""
+    """Concatenate the rows of all processes, which may differ in number; only this process's rows carry a gradient."""
     here = state()
     if here.num_processes == 1:
         return rows
@@ -50,26 +61,14 @@ def gathered(rows: Tensor) -> Tensor:
 
 
 def entire(values: Tensor | float) -> Tensor:
-    """The values themselves, or all of a tensor that lies divided over the processes (FSDP, ZeRO 3); all must ask."""
+    """Return the values as a tensor, gathered whole if FSDP divided it; every process must call this."""
     if not isinstance(values, Tensor):
         return torch.tensor(values)
-    if isinstance(values, DTensor):
-        return values.full_tensor().detach()
-    if not is_divided(values):
-        return values.detach()
-    from deepspeed.runtime.zero import GatheredParameters
-
-    with GatheredParameters([values]):
-        return values.detach().clone()
-
-
-def is_divided(tensor: Tensor) -> bool:
-    """Whether each process has a part of it only."""
-    return isinstance(tensor, DTensor) or hasattr(tensor, "ds_id")
+    return (values.full_tensor() if isinstance(values, DTensor) else values).detach()
 
 
 def placed_like(other: Tensor, tensor: Tensor) -> Tensor:
-    """A tensor on the device of another and, where that is divided and of the same shape, divided as it is."""
+    """Move a tensor to the device of another, and divide it in the same way if FSDP divided that one."""
     if isinstance(other, DTensor) and tensor.shape == other.shape:
         return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)
     return tensor.to(other.device)

@@ -31,13 +31,12 @@ from unsee.forward.trees import Batch
 from unsee.forward.vision_cache import shown
 from unsee.methods.base import Loss, Model, Pair, Side
 from unsee.models.vlm import VLM
-from unsee.runtime import zero
 from unsee.runtime.cache import replace_whole
 from unsee.runtime.distributed import entire, gathered, placed_like, state
 
 log = logging.getLogger(__name__)
 
-STATE = ("parameter", "step", *zero.MOMENTS)  # of a parameter, in a checkpoint
+STATE = ("parameter", "step", "exp_avg", "exp_avg_sq")  # what a checkpoint holds of each parameter
 
 
 class Objective(Protocol):
@@ -194,11 +193,10 @@ def train(
 
     Raises:
         ModelError: the loss or gradient is not finite, or nothing was trained.
-        ConfigError: the processes were started for a DeepSpeed of another kind than ZeRO 2 or 3 without offloading.
+        ConfigError: `accelerate launch` was told to use DeepSpeed.
     """
     processes = state()
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
-    zero.set_up(accelerator, schedule.clip_norm)
     announced: Iterator[Pair] = itertools.islice(pairs, schedule.steps)
     if reference is None:
         reference = Reference(vlm, Scorer(vlm))
@@ -206,8 +204,7 @@ def train(
         announced = reference.announced(moved, objective.reference_sides)
     optimiser = torch.optim.AdamW(trainable, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
     take_step, optimiser = accelerator.prepare(Step(vlm, objective, reference), optimiser)
-    if not zero.steers(optimiser):
-        trainable = optimiser.param_groups[0]["params"]  # FSDP puts others in their place
+    trainable = optimiser.param_groups[0]["params"]  # FSDP puts others in their place
     done = _resume(checkpoint, trainable, optimiser) if checkpoint else 0
     remaining = itertools.islice(announced, done, None)
     before = [entire(parameter).clone() for parameter in trainable[-2:]]
@@ -238,8 +235,6 @@ def train(
                 _save(checkpoint, trainable, optimiser, step + 1)
             advance(1)
     vlm.model.eval()
-    if zero.steers(optimiser):
-        accelerator.free_memory()  # it leaves hooks in the model else; and the walk over all objects takes its time
     after = [entire(parameter) for parameter in trainable[-2:]]
     if done < schedule.steps and all(map(torch.equal, before, after)):
         raise ModelError(f"{name}: training changed nothing; check the learning rate and the trainable parameters")
@@ -250,10 +245,7 @@ def train(
 def _save(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer, step: int) -> Path:
     tensors: dict[str, Tensor] = {}
     for i, parameter in enumerate(trainable):
-        if zero.steers(optimiser):
-            kept = zero.remembered(parameter, optimiser)
-        else:
-            kept = {"parameter": parameter, **optimiser.state.get(parameter, {})}
+        kept = {"parameter": parameter, **optimiser.state.get(parameter, {})}
         tensors |= {f"{key}.{i}": entire(value).to("cpu", copy=True) for key, value in kept.items()}
     if state().is_main_process:
         replace_whole(path, lambda part: save_file(tensors, part, metadata={"state": json.dumps({"step": step})}))
@@ -267,11 +259,8 @@ def _resume(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.opti
         step = int(json.loads(saved.metadata()["state"])["step"])
         names = set(saved.keys())
         for i, parameter in enumerate(trainable):
-            kept = {key: saved.get_tensor(f"{key}.{i}") for key in STATE if f"{key}.{i}" in names}
-            if zero.steers(optimiser):
-                zero.put_back(parameter, optimiser, kept)
-                continue
-            kept = {key: placed_like(parameter, value) for key, value in kept.items()}
+            saved_keys = [key for key in STATE if f"{key}.{i}" in names]
+            kept = {key: placed_like(parameter, saved.get_tensor(f"{key}.{i}")) for key in saved_keys}
             with torch.no_grad():
                 parameter.copy_(kept.pop("parameter"))
             if kept:

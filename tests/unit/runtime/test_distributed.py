@@ -1,12 +1,10 @@
 """What two processes do together is what one does alone."""
 
-import shutil
-from importlib.util import find_spec
-
 import pandas as pd
 import pytest
 import together
 
+from unsee.core.errors import ConfigError
 from unsee.runtime import distributed as processes
 
 CLOSE = 1e-5
@@ -20,6 +18,12 @@ def test_one_process_has_everything():
     assert processes.share([1, 2, 3]) == [1, 2, 3]
     assert processes.union({"a": 1}) == {"a": 1}
     assert processes.state().is_main_process
+
+
+def test_a_training_that_is_launched_with_deepspeed_is_refused(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(ConfigError, match=r"^DeepSpeed is not supported; use FSDP: "):
+        together.curve("npo", "lora")
 
 
 @pytest.mark.parametrize("trainable", ["full", "lora"])
@@ -41,20 +45,6 @@ def test_nor_does_it_matter_that_the_weights_are_divided(tmp_path, objective, tr
     assert started == [close(alone[:3])] * 2
     resumed = together.together(2, together.divided, together.curve, objective, trainable, 5, checkpoint)
     assert resumed == [close(alone[2:])] * 2
-
-
-@pytest.mark.skipif(not find_spec("deepspeed"), reason="needs DeepSpeed (unsee[deepspeed])")
-@pytest.mark.parametrize(
-    ("stage", "objective", "trainable"), [(2, "npo", "lora"), (2, "kl_minimisation", "full"), (3, "npo", "full")]
-)
-def test_nor_that_deepspeed_divides_them(tmp_path, stage, objective, trainable):
-    alone = together.curve(objective, trainable)
-    checkpoint, copy = tmp_path / "state.safetensors", tmp_path / "copy.safetensors"
-    work = (together.divided_by_deepspeed, stage, together.curve, objective, trainable, 5)
-    assert together.together(2, *work, checkpoint, 3) == [close(alone[:3])] * 2
-    shutil.copy(checkpoint, copy)
-    assert together.together(2, *work, checkpoint) == [close(alone[2:])] * 2
-    assert together.curve(objective, trainable, 5, copy) == close(alone[2:])
 
 
 def test_a_process_without_a_row_of_its_own_changes_nothing():
