@@ -10,7 +10,7 @@ import ast
 import importlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -30,12 +30,17 @@ class Leaf:
         module: the module that registers it.
         summary: the first line of its docstring.
         paper: its source, as given to `register`, or "".
+        label: the name as a reader would write it; by default with spaces for underscores.
     """
 
     name: str
     module: str
     summary: str
     paper: str = ""
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.label or self.name.replace("_", " "))
 
 
 class Registry:
@@ -53,17 +58,18 @@ class Registry:
         self.group = group
         self._entries: dict[str, Callable[..., Any]] = {}
 
-    def register(self, name: str, *, paper: str = "") -> Callable[[Entry], Entry]:
+    def register(self, name: str, *, paper: str = "", label: str = "") -> Callable[[Entry], Entry]:
         """Decorate the class or function that is the leaf `name`.
 
         Args:
             name: the leaf's name; in the registry's own package also its file's name.
             paper: where it was published, for listings ("arXiv:2404.05868").
+            label: the name as a reader would write it, for tables and pages ("NPO").
 
         Raises:
             ConfigError: the name differs from the file's, or something else holds it.
         """
-        del paper  # read from the source text by `leaves`, which imports nothing
+        del paper, label  # read from the source text by `leaves`, which imports nothing
 
         def hold(entry: Entry) -> Entry:
             package, _, file = entry.__module__.rpartition(".")
@@ -106,10 +112,14 @@ class Registry:
             raise ConfigError(f"{self.kind} '{name}': {first.module} was imported but does not register this name")
         return self._entries[name]
 
+    def name_of(self, entry: Callable[..., Any]) -> str:
+        """Return the name under which something is registered, or its place in the code if it is not."""
+        return next((name for name, held in self._entries.items() if held is entry), _origin(entry))
+
     @cached_property
     def _leaves(self) -> dict[str, list[Leaf]]:
         """Every leaf under its name; more than one under a name is an error of that name alone."""
-        found = [leaf for path in self._files() if (leaf := _read_leaf(path, self.package))]
+        found = [leaf for path in self._files() if (leaf := _read_leaf(path, path.stem, f"{self.package}.{path.stem}"))]
         found += [_entry_point_leaf(point) for point in metadata.entry_points(group=self.group)]
         leaves: dict[str, list[Leaf]] = {}
         for leaf in found:
@@ -127,33 +137,41 @@ def _origin(entry: Callable[..., Any]) -> str:
 
 
 def _entry_point_leaf(point: metadata.EntryPoint) -> Leaf:
-    summary = point.dist.metadata["Summary"] if point.dist else ""
-    return Leaf(name=point.name, module=point.module, summary=summary or "")
+    """Return the leaf of another distribution: its summary is the distribution's, the rest is read from the file."""
+    if point.dist is None:
+        return Leaf(name=point.name, module=point.module, summary="")
+    path = Path(str(point.dist.locate_file(f"{point.module.replace('.', '/')}.py")))
+    read = _read_leaf(path, point.name, point.module) if path.is_file() else None
+    leaf = read or Leaf(name=point.name, module=point.module, summary="")
+    return replace(leaf, summary=point.dist.metadata["Summary"] or leaf.summary)
 
 
-def _read_leaf(path: Path, package: str) -> Leaf | None:
-    """Read a file as a leaf: one that registers something under the file's own name; None for any other file."""
+def _read_leaf(path: Path, name: str, module: str) -> Leaf | None:
+    """Read a file as a leaf: one that registers something under the name; None for any other file."""
     text = path.read_text(encoding="utf-8")
     if ".register(" not in text:
         return None
-    module = f"{package}.{path.stem}"
     try:
         tree = ast.parse(text)
     except SyntaxError as error:
-        return Leaf(name=path.stem, module=module, summary=f"cannot be read: {error.msg}, line {error.lineno}")
+        return Leaf(name=name, module=module, summary=f"cannot be read: {error.msg}, line {error.lineno}")
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             for decorator in node.decorator_list:
                 match decorator:
-                    case ast.Call(ast.Attribute(attr="register"), [ast.Constant(path.stem)], keywords):
+                    case ast.Call(ast.Attribute(attr="register"), [ast.Constant(str(found))], keywords) if (
+                        found == name
+                    ):
                         summary = (ast.get_docstring(node) or "").partition("\n")[0]
-                        return Leaf(name=path.stem, module=module, summary=summary, paper=_paper(keywords))
+                        paper, label = (_text(keywords, key) for key in ("paper", "label"))
+                        return Leaf(name=name, module=module, summary=summary, paper=paper, label=label)
     return None
 
 
-def _paper(keywords: list[ast.keyword]) -> str:
+def _text(keywords: list[ast.keyword], key: str) -> str:
+    """Return a keyword's text, or "" where it is not given as one."""
     for keyword in keywords:
         match keyword:
-            case ast.keyword("paper", ast.Constant(str(paper))):
-                return paper
+            case ast.keyword(str(found), ast.Constant(str(text))) if found == key:
+                return text
     return ""

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
 from unsee.data.pairs import PrivacyPair, to_refuse
 from unsee.data.texts import GENERAL, load_texts
-from unsee.edits.edit import Edit
 from unsee.edits.keys import free_space, projected_least_squares, second_moment, spread
 from unsee.edits.pair_rows import make_sheets
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
 from unsee.methods import METHODS
-from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Share, Work
+from unsee.methods.base import Deltas, EditMethod, Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Share, Work
 from unsee.models.vlm import VLM
 
 
 @METHODS.register("alphaedit", paper="arXiv:2410.02355")
 @dataclass(frozen=True, kw_only=True)
-class AlphaEdit:
+class AlphaEdit(EditMethod):
     """Write the refusal like MEMIT, but only where the usual keys have nothing, so that they keep their values.
 
     Deviations: values are found with the refusal objective; keys are means over the picture's questions; the null space
@@ -49,7 +48,7 @@ class AlphaEdit:
     ridge: PositiveFloat = 0.1
     pictures: PositiveInt = 8
 
-    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+    def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
         """Values first, then one projected solve per layer, each on the model with the lower layers' changes in it."""
         layers = parse_layers(vlm, self.layers)
         texts = load_texts(self.texts)
@@ -64,7 +63,4 @@ class AlphaEdit:
             benign_weight=self.benign_weight, rate=self.value_rate, steps=self.value_steps, reach=self.reach,
             progress=work.progress,
         )  # fmt: skip
-        named = {down_name(vlm, layer): delta for layer, delta in deltas.items()}
-        return Edit(
-            method="alphaedit", settings={**asdict(self), "seed": work.seed}, model=vlm.fingerprint(), deltas=named
-        )
+        return Deltas(deltas={down_name(vlm, layer): delta for layer, delta in deltas.items()})

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from unsee.data.pairs import PrivacyPair, to_refuse
-from unsee.edits.edit import Edit
 from unsee.edits.pair_rows import Query, Sheet, make_sheet, make_sheets, speak
 from unsee.edits.partial_forward import decoder_layers, down_name
 from unsee.edits.tune import Course, tune
 from unsee.forward.hooks import capture
 from unsee.forward.losses import Scored, kl_divergence
 from unsee.methods import METHODS
-from unsee.methods.base import NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.methods.base import Deltas, EditMethod, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
 @METHODS.register("dinm", paper="arXiv:2403.14472")
 @dataclass(frozen=True, kw_only=True)
-class DINM:
+class DINM(EditMethod):
     """Find the layer where refusing and answering a private question lie furthest apart, and tune its down projection.
 
     Deviations: the unsafe answer is the model's own greedy one; the general questions that are held are the benign
@@ -42,7 +41,7 @@ class DINM:
     pictures: PositiveInt = 1
     answer_tokens: PositiveInt = 24
 
-    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+    def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
         """`CE(refusal) + keep_weight * KL(unedited || edited)` on the layer that is furthest apart."""
         distances = self.distances(vlm, pairs)
         name = down_name(vlm, int(distances.argmax()))
@@ -51,8 +50,7 @@ class DINM:
         deltas = tune(
             vlm, sheets, [name], course, self._objective, compares=True, seed=work.seed, progress=work.progress
         )
-        settings = {**asdict(self), "layer": int(distances.argmax()), "seed": work.seed}
-        return Edit(method="dinm", settings=settings, model=vlm.fingerprint(), deltas=deltas)
+        return Deltas(deltas=deltas, settings={"layer": int(distances.argmax())})
 
     def distances(self, vlm: VLM, pairs: Sequence[PrivacyPair]) -> Tensor:
         """Mean distance, at each layer, of the last state of the refusal from that of the model's own answer."""

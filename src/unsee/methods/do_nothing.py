@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unsee.methods import METHODS
+from unsee.methods.base import PromptMethod
 
 
 @METHODS.register("do_nothing", paper="control")
 @dataclass(frozen=True, kw_only=True)
-class DoNothing:
+class DoNothing(PromptMethod):
     """Leave the target as it is; every honest score gives it 0."""
 
     def system_prompt(self, names: tuple[str, ...]) -> str | None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.edit import Edit
 from unsee.edits.pair_rows import make_sheets
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
 from unsee.edits.tune import Course, refuse, tune
 from unsee.methods import METHODS
-from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.methods.base import Deltas, EditMethod, Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
 @METHODS.register("ft_l", paper="arXiv:2012.00363")
 @dataclass(frozen=True, kw_only=True)
-class FTL:
+class FTL(EditMethod):
     """Fine-tune the same down projections while no weight may move further than a bound.
 
     Deviation: the bound is a share of the matrix's root mean square; published bounds are absolute and chosen for each
@@ -41,7 +40,7 @@ class FTL:
     epochs: PositiveInt = 2
     pictures: PositiveInt = 1
 
-    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+    def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
         """Adam with the refusal objective, projected onto the box after every step."""
         names = [down_name(vlm, layer) for layer in parse_layers(vlm, self.layers)]
         sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed)
@@ -50,8 +49,7 @@ class FTL:
             vlm, sheets, names, course, refuse(self.benign_weight),
             constrain=self.nearest, seed=work.seed, progress=work.progress,
         )  # fmt: skip
-        settings = {**asdict(self), "seed": work.seed}
-        return Edit(method="ft_l", settings=settings, model=vlm.fingerprint(), deltas=deltas)
+        return Deltas(deltas=deltas)
 
     def nearest(self, name: str, start_DF: Tensor, matrix_DF: Tensor) -> Tensor:
         """The nearest matrix inside the box around the unedited one."""

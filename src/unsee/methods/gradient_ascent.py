@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from unsee.forward.losses import cross_entropy
 from unsee.methods import METHODS
-from unsee.methods.base import Loss, Model, NonNegativeInt, Pair, PositiveFloat, Side, Trained
+from unsee.methods.base import Loss, LossMethod, Model, NonNegativeInt, PositiveFloat, Side, StepBatch
 
 
 @METHODS.register("gradient_ascent", paper="arXiv:2410.22108")
 @dataclass(frozen=True, kw_only=True)
-class GradientAscent(Trained):
+class GradientAscent(LossMethod):
     """Raise the cross-entropy of the forget answers; nothing holds the rest.
 
     Source: arXiv:2410.22108. Its code takes the mean over the whole text of a batch: `unlearn.labels = "full"`.
@@ -23,12 +22,15 @@ class GradientAscent(Trained):
         epochs: passes over the data; 0 where steps count.
     """
 
-    sides: ClassVar[tuple[Side, ...]] = ("forget",)
-    reference_sides: ClassVar[tuple[Side, ...]] = ()
     learning_rate: PositiveFloat = 1e-4
     steps: NonNegativeInt = 20
 
-    def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The forget side alone."""
+        return ("forget",)
+
+    def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
         """`-CE(forget)`."""
         forget = cross_entropy(model(batch.forget))
         return Loss(-forget, {"forget": forget.item()})

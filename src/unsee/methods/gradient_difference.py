@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
@@ -11,20 +10,19 @@ from unsee.forward.losses import cross_entropy
 from unsee.methods import METHODS
 from unsee.methods.base import (
     Loss,
+    LossMethod,
     Model,
     NonNegativeFloat,
     NonNegativeInt,
     Order,
-    Pair,
     PositiveFloat,
-    Side,
-    Trained,
+    StepBatch,
 )
 
 
 @METHODS.register("gradient_difference", paper="arXiv:2203.12817")
 @dataclass(frozen=True, kw_only=True)
-class GradientDifference(Trained):
+class GradientDifference(LossMethod):
     """Raise the cross-entropy of the forget answers while lowering that of the retain answers.
 
     Source: arXiv:2203.12817; arXiv:2401.06121, Section 4 (`-CE(forget) + CE(retain)` in one step). The code published
@@ -38,14 +36,12 @@ class GradientDifference(Trained):
         schedule: "joint" as in the papers, or "alternating" as in the published code.
     """
 
-    sides: ClassVar[tuple[Side, ...]] = ("forget", "retain")
-    reference_sides: ClassVar[tuple[Side, ...]] = ()
     learning_rate: PositiveFloat = 1e-4
     steps: NonNegativeInt = 30
     retain_weight: NonNegativeFloat = 1.0
     schedule: Order = "joint"
 
-    def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
+    def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
         """`-CE(forget) + retain_weight * CE(retain)`, or the one of the two whose pass it is."""
         factors = {"forget": -1.0, "retain": self.retain_weight}
         terms = {side: cross_entropy(model(rows)) for side, rows in batch.sides.items()}

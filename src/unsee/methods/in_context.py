@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unsee.methods import METHODS
+from unsee.methods.base import PromptMethod
 
 
 @METHODS.register("in_context", paper="arXiv:2603.12598")
 @dataclass(frozen=True, kw_only=True)
-class InContext:
+class InContext(PromptMethod):
     """Tell the model in a system prompt which questions to refuse and which to answer; the weights stay.
 
     The text is ours.

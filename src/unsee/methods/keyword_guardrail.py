@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from unsee.data.pairs import PrivacyPair
 from unsee.methods import METHODS
-from unsee.methods.base import Guard
+from unsee.methods.base import Guard, GuardMethod
 
 
 @METHODS.register("keyword_guardrail", paper="arXiv:2603.12598")
 @dataclass(frozen=True, kw_only=True)
-class KeywordGuardrail:
+class KeywordGuardrail(GuardMethod):
     """Refuse, without asking the model, every question with a word that only private questions of the pairs hold.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
@@ -11,20 +11,20 @@ from unsee.forward.losses import cross_entropy, kl_divergence
 from unsee.methods import METHODS
 from unsee.methods.base import (
     Loss,
+    LossMethod,
     Model,
     NonNegativeFloat,
     NonNegativeInt,
     Order,
-    Pair,
     PositiveFloat,
     Side,
-    Trained,
+    StepBatch,
 )
 
 
 @METHODS.register("kl_minimisation", paper="arXiv:2401.06121")
 @dataclass(frozen=True, kw_only=True)
-class KLMinimisation(Trained):
+class KLMinimisation(LossMethod):
     """Raise the cross-entropy of the forget answers while staying the target's twin on the retain answers.
 
     Source: arXiv:2401.06121, Section 4 (`-CE(forget) + KL(target || model)` in one step, the divergence a mean over
@@ -42,8 +42,6 @@ class KLMinimisation(Trained):
         schedule: "joint" as in the paper, or "alternating" as in the published code.
     """
 
-    sides: ClassVar[tuple[Side, ...]] = ("forget", "retain")
-    reference_sides: ClassVar[tuple[Side, ...]] = ("retain",)
     learning_rate: PositiveFloat = 1e-4
     steps: NonNegativeInt = 30
     retain_weight: NonNegativeFloat = 1.0
@@ -51,7 +49,12 @@ class KLMinimisation(Trained):
     reduction: Literal["token_mean", "batchmean"] = "token_mean"
     schedule: Order = "joint"
 
-    def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
+    @property
+    def reference_sides(self) -> tuple[Side, ...]:
+        """The target is asked about the retain side."""
+        return ("retain",)
+
+    def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
         """`-CE(forget) + retain_weight * KL(target || model) + cross_entropy_weight * CE(retain)`, or one side."""
         terms, parts = [], {}
         if "forget" in batch.sides:

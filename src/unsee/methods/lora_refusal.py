@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from torch import nn
 
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.edit import Edit
 from unsee.edits.pair_rows import make_sheets
 from unsee.edits.partial_forward import decoder_layers, down_name
 from unsee.edits.tune import Course, linear, refuse, tune
 from unsee.methods import METHODS
-from unsee.methods.base import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Work
+from unsee.methods.base import Deltas, EditMethod, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 QUERY_AND_VALUE = ("q_proj", "v_proj")
@@ -21,7 +20,7 @@ QUERY_AND_VALUE = ("q_proj", "v_proj")
 
 @METHODS.register("lora_refusal", paper="arXiv:2106.09685")
 @dataclass(frozen=True, kw_only=True)
-class LoraRefusal:
+class LoraRefusal(EditMethod):
     """Train low-rank changes of the query and value matrices of all layers to refuse.
 
     Deviation: the rank follows from the number of parameters that the other editors have, which is that of one down
@@ -41,7 +40,7 @@ class LoraRefusal:
     epochs: PositiveInt = 2
     pictures: PositiveInt = 1
 
-    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+    def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
         """Adam on the factors with the refusal objective; the edit holds their products."""
         names = [
             f"{vlm.layout.decoder_layers}.{index}.{name}"
@@ -53,8 +52,7 @@ class LoraRefusal:
         rank = self.rank or _affordable(vlm, names)
         course = Course(learning_rate=self.learning_rate, epochs=self.epochs, rank=rank)
         deltas = tune(vlm, sheets, names, course, refuse(self.benign_weight), seed=work.seed, progress=work.progress)
-        settings = {**asdict(self), "rank": rank, "seed": work.seed}
-        return Edit(method="lora_refusal", settings=settings, model=vlm.fingerprint(), deltas=deltas)
+        return Deltas(deltas=deltas, settings={"rank": rank})
 
 
 def _affordable(vlm: VLM, names: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -13,19 +13,18 @@ from torch import nn
 
 from unsee.core.errors import ModelError
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.edit import Edit
 from unsee.edits.pair_rows import Sheet, make_sheets
 from unsee.edits.partial_forward import AUTO, decoder_layers, down_name, parse_layers
 from unsee.edits.tune import Course, Tunable, Weights, linear, matrices, refuse, tune
 from unsee.forward.hooks import frozen
 from unsee.methods import METHODS
-from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.methods.base import Deltas, EditMethod, Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
 @METHODS.register("memflex", paper="arXiv:2407.01920")
 @dataclass(frozen=True, kw_only=True)
-class MemFlex:
+class MemFlex(EditMethod):
     """Tune those matrices whose gradient for refusing is large and points elsewhere than the one for answering.
 
     Deviations: refusals in place of gradient ascent; matrices below the cosine limit are taken in the order of the
@@ -47,14 +46,13 @@ class MemFlex:
     epochs: PositiveInt = 2
     pictures: PositiveInt = 1
 
-    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+    def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
         """Localise, then tune with the refusal objective."""
         sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed)
         names = self.localise(vlm, sheets)
         course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
         deltas = tune(vlm, sheets, names, course, refuse(self.benign_weight), seed=work.seed, progress=work.progress)
-        settings = {**asdict(self), "matrices": names, "seed": work.seed}
-        return Edit(method="memflex", settings=settings, model=vlm.fingerprint(), deltas=deltas)
+        return Deltas(deltas=deltas, settings={"matrices": names})
 
     def localise(self, vlm: VLM, sheets: Sequence[Sheet]) -> list[str]:
         """The matrices to tune, by name.

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
 from unsee.data.pairs import PrivacyPair, to_refuse
 from unsee.data.texts import GENERAL, load_texts
-from unsee.edits.edit import Edit
 from unsee.edits.keys import least_squares, ridged, second_moment, spread
 from unsee.edits.pair_rows import make_sheets
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
 from unsee.methods import METHODS
-from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.methods.base import Deltas, EditMethod, Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
 @METHODS.register("memit", paper="arXiv:2210.07229")
 @dataclass(frozen=True, kw_only=True)
-class MEMIT:
+class MEMIT(EditMethod):
     """Write the refusal of all pictures at once into several matrices by regularised least squares.
 
     Deviations: values are found with the refusal objective; keys are means over the picture's questions; the weight of
@@ -49,7 +48,7 @@ class MEMIT:
     ridge: PositiveFloat = 1e-3
     pictures: PositiveInt = 8
 
-    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+    def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
         """Values first, then one solve per layer, each on the model with the lower layers' changes in it."""
         layers = parse_layers(vlm, self.layers)
         texts = load_texts(self.texts)
@@ -63,5 +62,4 @@ class MEMIT:
             benign_weight=self.benign_weight, rate=self.value_rate, steps=self.value_steps, reach=self.reach,
             progress=work.progress,
         )  # fmt: skip
-        named = {down_name(vlm, layer): delta for layer, delta in deltas.items()}
-        return Edit(method="memit", settings={**asdict(self), "seed": work.seed}, model=vlm.fingerprint(), deltas=named)
+        return Deltas(deltas={down_name(vlm, layer): delta for layer, delta in deltas.items()})

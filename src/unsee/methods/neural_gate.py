@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -30,7 +30,17 @@ from unsee.edits.partial_forward import AUTO, decoder_layers, down_name, parse_l
 from unsee.edits.tune import Course, Weights, matrices, refuse, tune, tune_as_published, working_with
 from unsee.forward.hooks import Gate, frozen
 from unsee.methods import METHODS
-from unsee.methods.base import Layers, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share, Work
+from unsee.methods.base import (
+    Deltas,
+    EditMethod,
+    Layers,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    Work,
+)
 from unsee.models.vlm import VLM
 
 CONTEXTS = (
@@ -51,7 +61,7 @@ Where = Literal["auto", "subject_last", "subject", "text", "every"]  # a union w
 
 @METHODS.register("neural_gate", paper="arXiv:2603.12598")
 @dataclass(frozen=True, kw_only=True)
-class NeuralGate:
+class NeuralGate(EditMethod):
     """Refuse private questions by editing down projections through a gate of the neurons that carry the refusal.
 
     `clean`: sparse factors, float32 masters, one optimiser, shuffled epochs over batches of pictures, gates that are
@@ -84,6 +94,8 @@ class NeuralGate:
         pictures: clean: pictures per step.
     """
 
+    reuses_frequencies: ClassVar[bool] = True
+
     mode: Literal["clean", "reference"] = "clean"
     layers: Layers = AUTO
     gate: Literal["learned", "random", "none"] = "learned"
@@ -103,29 +115,23 @@ class NeuralGate:
     epochs: PositiveInt = 2
     pictures: PositiveInt = 1
 
-    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work, earlier: Edit | None = None) -> Edit:
-        """The edit for these pairs.
-
-        Args:
-            earlier: an edit of the same model and mode, whose frequencies are cut anew instead of being learned.
+    def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
+        """Compute the edit, from the frequencies of `work.earlier` if there is one.
 
         Raises:
             ConfigError: the earlier edit is of another mode or vector scope, or lacks frequencies that are needed.
             ModelError: it was made for another model, or no dimension changes at a layer (clean).
         """
-        if earlier:
-            self._check(vlm, earlier)
-        known = earlier.frequencies if earlier else None
+        if work.earlier:
+            self._check(vlm, work.earlier)
+        known = work.earlier.frequencies if work.earlier else None
         layers = self._layers(vlm, pairs, known)
         if self.mode == "reference":
             deltas, gates, frequencies = self._as_published(vlm, pairs, layers, known, work.seed)
         else:
             deltas, gates, frequencies = self._cleanly(vlm, pairs, layers, known, work)
-        found = {"layers": ",".join(map(str, layers)), "vector_scope": self._vector_scope, "seed": work.seed}
-        return Edit(
-            method="neural_gate", settings=asdict(self) | found, model=vlm.fingerprint(), deltas=deltas, gates=gates,
-            frequencies=frequencies,
-        )  # fmt: skip
+        chosen = {"layers": ",".join(map(str, layers)), "vector_scope": self._vector_scope}
+        return Deltas(deltas=deltas, settings=chosen, gates=gates, frequencies=frequencies)
 
     def locate(self, vlm: VLM, pairs: Sequence[PrivacyPair]) -> dict[int, float]:
         """What speaks against each layer from a tenth to six tenths of the depth, as published; the lowest is best.

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
 from unsee.forward.losses import Scored, cross_entropy, negative_preference
 from unsee.methods import METHODS
-from unsee.methods.base import Loss, Model, NonNegativeFloat, NonNegativeInt, Pair, PositiveFloat, Side, Trained
+from unsee.methods.base import Loss, LossMethod, Model, NonNegativeFloat, NonNegativeInt, PositiveFloat, Side, StepBatch
 
 
 @METHODS.register("npo", paper="arXiv:2404.05868")
 @dataclass(frozen=True, kw_only=True)
-class NPO(Trained):
+class NPO(LossMethod):
     """Make forget answers less likely than under the frozen target, then stop; optionally hold the retain answers.
 
     Source: arXiv:2404.05868, Eq. 3 (one ratio per answer, summed over its tokens; the reference is the model before
@@ -33,7 +33,6 @@ class NPO(Trained):
         reference: the "target" as in the paper, or the "oracle" as in the published code.
     """
 
-    reference_sides: ClassVar[tuple[Side, ...]] = ("forget",)
     learning_rate: PositiveFloat = 3e-4
     steps: NonNegativeInt = 30
     beta: PositiveFloat = 0.1
@@ -43,10 +42,15 @@ class NPO(Trained):
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """Without a weight the retain side is not looked at."""
+        """Both sides, or the forget side alone where the retain weight is 0."""
         return ("forget", "retain") if self.retain_weight else ("forget",)
 
-    def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
+    @property
+    def reference_sides(self) -> tuple[Side, ...]:
+        """The reference is asked about the forget side."""
+        return ("forget",)
+
+    def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
         """`-(2 / beta) E log sigmoid(-beta log(p / p_reference))` on forget plus `retain_weight * CE(retain)`."""
         scored = model(batch.forget)
         log_ratio = self._log_probability(scored) - self._log_probability(reference(batch.forget))

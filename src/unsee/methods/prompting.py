@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unsee.methods import METHODS
+from unsee.methods.base import PromptMethod
 
 
 @METHODS.register("prompting", paper="arXiv:2410.22108")
 @dataclass(frozen=True, kw_only=True)
-class Prompting:
+class Prompting(PromptMethod):
     """Ask the target, in a system prompt, not to tell anything about the people; the weights still know.
 
     The authors publish no prompt text; this one is ours.

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
 from unsee.data.pairs import PrivacyPair, by_case, to_refuse
 from unsee.data.texts import GENERAL, load_texts
-from unsee.edits.edit import Edit
 from unsee.edits.keys import keys_BF, rank_one, ridged, second_moment, shifts_BD, states_BD
 from unsee.edits.pair_rows import make_sheet, queries
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
 from unsee.edits.tune import matrices, working_with
 from unsee.methods import METHODS
-from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.methods.base import Deltas, EditMethod, Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
 @METHODS.register("rome", paper="arXiv:2202.05262")
 @dataclass(frozen=True, kw_only=True)
-class ROME:
+class ROME(EditMethod):
     """Write the refusal into one matrix by one rank-one update after another, one for each picture.
 
     Deviations: the value is found with the refusal objective; the key is the mean over the picture's questions, not
@@ -50,7 +49,7 @@ class ROME:
         if self.layers != AUTO and not self.layers.isdecimal():
             raise ValueError(f"layers: must be one layer, got '{self.layers}'")
 
-    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+    def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
         """Each update is computed on the model with the earlier ones in it."""
         (layer,) = parse_layers(vlm, self.layers)
         (name,) = names = [down_name(vlm, layer)]
@@ -71,5 +70,4 @@ class ROME:
                 weight_DF = weight_DF + rank_one(weight_DF, key_F, weight_DF @ key_F + shift_D, moment_FF)
                 advance(1)
         delta = weight_DF.sub(start.double()).to(torch.float32)
-        settings = {**asdict(self), "seed": work.seed}
-        return Edit(method="rome", settings=settings, model=vlm.fingerprint(), deltas={name: delta})
+        return Deltas(deltas={name: delta})

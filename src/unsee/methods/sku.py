@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.edit import Edit
 from unsee.edits.pair_rows import Sheet, make_sheets
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
 from unsee.edits.tune import Course, tune
 from unsee.forward.losses import Scored, kl_divergence
 from unsee.methods import METHODS
-from unsee.methods.base import Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
+from unsee.methods.base import Deltas, EditMethod, Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
 @METHODS.register("sku", paper="arXiv:2402.10058")
 @dataclass(frozen=True, kw_only=True)
-class SKU:
+class SKU(EditMethod):
     """Learn a refusing direction from guided, random and preserving terms, then walk along it from the unedited model.
 
     The published method learns a harmful model and subtracts the difference. With refusals as targets, as the Neural
@@ -46,7 +45,7 @@ class SKU:
     epochs: PositiveInt = 1
     pictures: PositiveInt = 1
 
-    def edit(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Edit:
+    def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
         """Tune on the pairs and on the pairs with each other's refusals, then scale the difference."""
         names = [down_name(vlm, layer) for layer in parse_layers(vlm, self.layers)]
         refusals = [pair.refusal for pair in pairs]
@@ -76,5 +75,4 @@ class SKU:
             progress=work.progress,
         )
         deltas = {name: self.strength * delta for name, delta in learned.items()}
-        settings = {**asdict(self), "seed": work.seed}
-        return Edit(method="sku", settings=settings, model=vlm.fingerprint(), deltas=deltas)
+        return Deltas(deltas=deltas)

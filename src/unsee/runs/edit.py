@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from unsee.config.recipe import build_dataclass
+from unsee.core.errors import ConfigError, DataError
+from unsee.core.record import check_free
 from unsee.data.pairs import PrivacyPair, load_pairs
 from unsee.edits.edit import Edit, Editor
 from unsee.edits.pair_rows import answered
-from unsee.core.errors import ConfigError, DataError
 from unsee.forward.vision_cache import looked_at_once
 from unsee.methods import METHODS
 from unsee.methods.base import EditMethod, Work
-from unsee.methods.neural_gate import NeuralGate
 from unsee.models.vlm import VLM
-from unsee.core.record import check_free
 
 ANSWER_TOKENS = 48
 
@@ -61,16 +60,15 @@ class EditJob:
         if whole:
             check_free(out / "model")
         method = self._method()
-        if self.frequencies and not isinstance(method, NeuralGate):
-            raise ConfigError(f"frequencies: method {self.method} has no gate; only neural_gate can use them")
+        if self.frequencies and not method.reuses_frequencies:
+            raise ConfigError(f"frequencies: method {self.method} has no gate that could be cut from them")
         earlier = Edit.load(self.frequencies) if self.frequencies else None
         pairs = load_pairs(self.data)
         vlm = VLM.load(self.model)
         check_pairs(vlm, pairs)
         with looked_at_once(vlm):
             pairs = answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS)
-            further = (earlier,) if isinstance(method, NeuralGate) else ()
-            edit = method.edit(vlm, pairs, work, *further)
+            edit = method.edit(vlm, pairs, replace(work, earlier=earlier))
         edit.save(out / "edit.safetensors")
         if whole:
             Editor(vlm).apply(edit)
@@ -80,7 +78,7 @@ class EditJob:
     def _method(self) -> EditMethod:
         method = build_dataclass(METHODS.get(self.method), self.options, f"method.{self.method}")
         if not isinstance(method, EditMethod):
-            editors = [name for name in METHODS.names() if hasattr(METHODS.get(name), "edit")]
+            editors = [name for name in METHODS.names() if issubclass(METHODS.get(name), EditMethod)]
             raise ConfigError(f"method {self.method}: does not edit a model (these do: {', '.join(editors)})")
         return method
 

@@ -294,29 +294,29 @@ def test_the_widest_picture_says_how_many_are_learned_at_once(vlm, folder, monke
 def test_frequencies_of_an_earlier_edit_are_not_learned_again_and_name_the_layers(vlm, folder, monkeypatch):
     earlier = do_edit(vlm, "neural_gate", folder, layers="0")
     monkeypatch.setattr(NeuralGate, "_frequencies", None)
-    again = make_method("neural_gate", folder, share=0.3).edit(vlm, PAIRS, Work(), earlier)
+    again = make_method("neural_gate", folder, share=0.3).edit(vlm, PAIRS, Work(earlier=earlier))
     assert again.settings["layers"] == "0"
     assert torch.equal(again.gates["person 0/0"], earlier.regated(share=0.3).gates["person 0/0"])
     with pytest.raises(ConfigError, match="frequencies: there are none of person 0/1"):
-        make_method("neural_gate", folder, layers="1").edit(vlm, PAIRS, Work(), earlier)
+        make_method("neural_gate", folder, layers="1").edit(vlm, PAIRS, Work(earlier=earlier))
 
 
 def test_an_edit_that_does_not_say_where_its_vectors_stood_learned_them_at_the_subjects_last_token(vlm, folder):
     earlier = do_edit(vlm, "neural_gate", folder, layers="0", epochs=1, vector_scope="subject_last")
     earlier.settings.pop("vector_scope")
     method = make_method("neural_gate", folder, vector_scope="subject_last", epochs=1)
-    assert method.edit(vlm, PAIRS, Work(), earlier).gates.keys() == earlier.gates.keys()
+    assert method.edit(vlm, PAIRS, Work(earlier=earlier)).gates.keys() == earlier.gates.keys()
 
 
 def test_frequencies_of_another_model_or_mode_are_refused(vlm, folder):
     earlier = do_edit(vlm, "neural_gate", folder, layers="0", epochs=1)
     method = make_method("neural_gate", folder)
     with pytest.raises(ModelError, match=r"frequencies: edit \w+ was made for another model than tiny"):
-        method.edit(tiny.make_vlm(seed=1), PAIRS, Work(), earlier)
+        method.edit(tiny.make_vlm(seed=1), PAIRS, Work(earlier=earlier))
     with pytest.raises(ConfigError, match="is of mode 'clean', and 'reference' is asked for"):
-        replace(method, mode="reference").edit(vlm, PAIRS, Work(), earlier)
+        replace(method, mode="reference").edit(vlm, PAIRS, Work(earlier=earlier))
     with pytest.raises(ConfigError, match="is of vector_scope 'every', and 'text' is asked for"):
-        replace(method, vector_scope="text").edit(vlm, PAIRS, Work(), earlier)
+        replace(method, vector_scope="text").edit(vlm, PAIRS, Work(earlier=earlier))
     with pytest.raises(ConfigError, match="keeps none"):
         method.edit(vlm, PAIRS, Work(), replace(earlier, frequencies={}))
 
