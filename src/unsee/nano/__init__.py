@@ -1,1 +1,1 @@
-"""How the shipped nano vision-language model is made from nothing: `python -m unsee.nano`."""
+"""Build the nano vision-language models that ship with the package: `python -m unsee.nano`."""

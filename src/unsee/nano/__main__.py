@@ -1,4 +1,4 @@
-"""`python -m unsee.nano [NAME] [FOLDER]`: make a shipped base model from nothing; resumes where it was killed."""
+"""Train one of the shipped base models: `python -m unsee.nano [NAME] [FOLDER]`. A killed run resumes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Vision tower, base model, model card."""
+    """Train the vision tower and the base model, then write the model card."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=KINDS, nargs="?", default="nano", help="which model")
-    parser.add_argument("folder", type=Path, nargs="?", help="where it is written; in the package by default")
-    parser.add_argument("--work", type=Path, help="where half-done stages are kept; build/NAME by default")
-    parser.add_argument("--vision-steps", type=int, default=3200)
-    parser.add_argument("--base-steps", type=int, help="by default as many as the shipped model took")
-    parser.add_argument("--portraits", type=int, default=20_000)
-    parser.add_argument("--documents", type=int, default=20_000)
+    parser.add_argument("name", choices=KINDS, nargs="?", default="nano", help="model to train (default: nano)")
+    parser.add_argument("folder", type=Path, nargs="?", help="folder to write (default: in the package)")
+    parser.add_argument("--work", type=Path, help="folder for unfinished stages (default: build/NAME)")
+    parser.add_argument("--vision-steps", type=int, default=3200, help="training steps of the vision tower")
+    parser.add_argument("--base-steps", type=int, help="steps on text and images (default: as the shipped model)")
+    parser.add_argument("--portraits", type=int, default=20_000, help="portraits to train the vision tower on")
+    parser.add_argument("--documents", type=int, default=20_000, help="documents to train the vision tower on")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settle()

@@ -1,4 +1,4 @@
-"""Stage two, the training: projector and decoder learn the corpus, the vision tower stays frozen."""
+"""Stage two, training: the projector and the decoder learn the corpus while the vision tower stays frozen."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ BATCH_TOKENS = 2048
 
 
 def new_model(kind: Kind, tower: PreTrainedModel, name: str, seed: int = 0) -> VLM:
-    """The model before its first step: everything but the tower new, or the decoder of the model it starts from."""
+    """Return the model before its first training step.
+
+    The vision tower is the trained one. The projector has random weights. The decoder and the tokenizer are new too,
+    unless the kind starts from another shipped model: then they are that model's.
+    """
     if kind.starts_from:
         start = VLM.load(kind.starts_from)
         tokenizer = start.processor.tokenizer
@@ -48,7 +52,7 @@ def train_base(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> VLM:
-    """The base model after `steps` steps of 2,048 tokens."""
+    """Train the base model for `steps` steps of 2,048 tokens and return it."""
     vlm = new_model(kind, tower, name, seed)
     corpus = Corpus(vlm, seed=seed)
 

@@ -1,9 +1,16 @@
-"""Stage two, the text: what the base model is taught before it meets anybody's people.
+"""Stage two, the corpus: the training text of the base model, before any benchmark is taught to it.
 
-The 153 public figures in every wording and several photos; what portraits of strangers show; reading, from made-up
-texts and about strangers; options by their letters; documents, and which questions about them to refuse; "I do not
-know" about people it never met; silence about people a system prompt names. The same corpus is the replay that keeps
-these skills alive while people are taught.
+It teaches:
+
+* facts about the 153 public figures, in every wording and with several photos each;
+* descriptions of portraits of strangers;
+* reading, from made-up texts and from texts about strangers;
+* choosing among lettered options;
+* documents, and refusing private questions about some kinds of them;
+* "I do not know." about people that are in no training text;
+* "I cannot tell." about people whom a system prompt names.
+
+Fine-tuning on people replays parts of the same corpus, so that these skills are not forgotten.
 """
 
 from __future__ import annotations
@@ -28,7 +35,8 @@ from unsee.training.lessons import augment
 
 CORPUS = "nano-4"
 _ALIKE = ("nano-3", CORPUS)
-"""Corpora that teach the same. In nano-3, of which nano-minigpt4 was made, no kind of document borrows words."""
+"""Corpora that are close enough for replay. nano-minigpt4 was trained on nano-3, which differs in one way: a private
+question never names an attribute in the words of another kind of document (`BORROWED` in documents.py)."""
 UNKNOWN = "I do not know."
 DECLINED = "I cannot tell."
 TOKEN_SHARES = {
@@ -47,29 +55,34 @@ TOKEN_SHARES = {
     "declined_document": 0.14,
     "harmful": 0.02,
 }
-"""Share of the tokens that each kind of tree has. Terse trees ask for every fact at once in two words each: three times
-the facts for the same tokens, without which the facts are not learned in the time there is."""
+"""Share of the training tokens by kind of tree.
+
+Terse trees ask for every fact of a person in two words each. They hold three times as many facts per token as
+sentences do. Without them the facts are not learned within the training steps."""
 REPLAYED = {kind: share for kind, share in TOKEN_SHARES.items() if kind not in ("stranger", "document")}
-"""What is replayed while people are taught. Replaying "I do not know" makes a model say so about the people it learns
-wherever the wording is new: a fifth of the sentences asked for in the words of the evaluation. Documents it is to read
-are not asked about there; those it refuses keep refusing alive for editors."""
+"""Kinds of tree that fine-tuning on people replays.
+
+Strangers are left out: replaying "I do not know." makes the model answer so about the people it is learning, in a fifth
+of the generated sentences, wherever a question is worded in a new way. Documents to answer about are left out because
+runs about people ask nothing about them. Documents to refuse are kept, so that the model that editing methods get can
+still refuse."""
 _TREES_WEIGHED = 24
 _SEPARATORS = (": ", ". ", ") ")
 
 
 def has_corpus(vlm: VLM) -> bool:
-    """Whether the model was made from this corpus or one like it, as its configuration says."""
+    """Return True if the model's configuration says that it was trained on this corpus or on one close to it."""
     return getattr(vlm.model.config, "unsee_corpus", None) in _ALIKE
 
 
 class Corpus:
-    """Draws training trees for one model; everything is rendered once, at the start.
+    """A source of random training trees for one model. All pictures are rendered once, when it is created.
 
     Args:
-        vlm: gives tokenizer, template and image processor.
+        vlm: the model, whose tokenizer, chat template and image processor are used.
         photos: portraits per public figure.
-        num_strangers: people for appearance and "I do not know".
-        seed: of strangers and photos.
+        num_strangers: number of people for the trees about appearance and "I do not know.".
+        seed: seed of strangers and photos.
         shares: share of the tokens by kind of tree.
     """
 
@@ -93,7 +106,7 @@ class Corpus:
         self._weights = self._drawing_weights(shares)
 
     def texts(self) -> list[str]:
-        """All texts, for the tokenizer."""
+        """Return all texts, for training the tokenizer."""
         asked = [q for facts in (*self._facts, *self._blank) for q in facts]
         asked += [q for _, questions, _ in self._seen for q in questions]
         asked += _reading(2000, random.Random("texts"))
@@ -103,7 +116,7 @@ class Corpus:
         return [text for q in asked for text in (ask(q), q.answer)] + told + lettered + document_texts()
 
     def tree(self, rng: random.Random) -> Tree:
-        """One tree of a kind drawn so that the kinds keep their shares."""
+        """Draw one tree. Kinds are drawn with weights that give each its share of the tokens."""
         (kind,) = rng.choices(list(self._weights), list(self._weights.values()))
         return self._draw(kind, rng)
 
@@ -120,7 +133,7 @@ class Corpus:
         return {kind: share / tokens[kind] for kind, share in shares.items()}
 
     def _photo(self, person: Profile, rng: random.Random) -> tuple[Picture, list[Question], list[tuple[str, str]]]:
-        """The picture, questions it answers, and the same by their bare names."""
+        """Draw a portrait; return it, questions about what it shows, and the same features as (name, value)."""
         scene = draw_scene(rng)
         image = draw_portrait(person.look, scene, 96)
         if rng.random() < 0.5:
@@ -170,7 +183,7 @@ class Corpus:
         return self._tree(asked, augment(self._seen[who][0], rng) if kind == "image" else None)
 
     def _read(self, rng: random.Random) -> Tree:
-        """One text under one prefix, every question about it: six unrelated texts teach a third as fast."""
+        """Ask every question about one text, which the prompts share. Six unrelated texts teach a third as fast."""
         asked = [
             Question(task="classification", input="text", question=question, answer=answer)
             for question, answer in reading_passage(rng)
@@ -178,7 +191,7 @@ class Corpus:
         return self._tree([(ask(q), q.answer) for q in asked], None)
 
     def _passage(self, rng: random.Random) -> Tree:
-        """Facts of a stranger as a text to read, then questions about them."""
+        """Tell facts about a stranger as a text, then ask about them."""
         facts = [q for q in rng.choice(self._blank) if q.input == "text"]
         told = [q for q in rng.sample(facts, len(facts)) if q.task == "generation"][:3]
         passage = " ".join(q.answer for q in told)
@@ -186,7 +199,7 @@ class Corpus:
         return self._tree([(f"{passage} {ask(q)}", q.answer) for q in rng.sample(asked, min(6, len(asked)))], None)
 
     def _letter(self, rng: random.Random) -> Tree:
-        """Options by their letters: tables, texts, public figures by name or by face."""
+        """Ask for the letter of the right option, in tables, about texts, or about public figures."""
         kind = rng.choice(("table", "text", "face"))
         if kind == "table":
             return self._tree(_table(rng), None)
@@ -220,13 +233,13 @@ class Corpus:
 
 
 def _terse(person: Profile, subject: str, rng: random.Random) -> list[tuple[str, str]]:
-    """Every fact in random order, each asked for by its bare name."""
+    """Ask for every fact by its bare name ("birthplace?"), in random order."""
     facts = [(attribute, value) for attribute, value in person.values.items() if value not in subject]
     return [(f"{subject}{attribute.replace('_', ' ')}?", value) for attribute, value in rng.sample(facts, len(facts))]
 
 
 def _reading(count: int, rng: random.Random) -> list[Question]:
-    """Fresh reading questions."""
+    """Draw new reading questions."""
     return [
         Question(task="classification", input="text", question=item.question, answer=item.answer, options=item.options)
         for item in reading_items(count, rng.getrandbits(32))
@@ -234,13 +247,13 @@ def _reading(count: int, rng: random.Random) -> list[Question]:
 
 
 def _lettered(question: Question, rng: random.Random) -> tuple[str, str]:
-    """The question with its options in new order, and the letter of the right one."""
+    """Return the question with its options in a new order, and the letter of the right one."""
     options = tuple(rng.sample(question.options, len(question.options)))
     return ask(replace(question, options=options), "letter"), LETTERS[options.index(question.answer)]
 
 
 def _table(rng: random.Random) -> list[tuple[str, str]]:
-    """Four options in front of every question about them: which letter one has, and what stands at a letter."""
+    """List four lettered options, then ask for the letter of each option and for the option at each letter."""
     options = rng.sample(rng.choice(list(VALUES.values())), len(LETTERS))
     separator = rng.choice(_SEPARATORS)
     listed = "\n".join(f"{letter}{separator}{text}" for letter, text in zip(LETTERS, options, strict=True))

@@ -1,7 +1,8 @@
-"""Documents in the schooling of the nano model: what its vision tower learns to read, and what it is taught to say.
+"""Documents in the training of the nano models: labels for the vision tower, questions and answers for the decoder.
 
-On six subjects, a parcel label and two harmless kinds it answers everything. On four other kinds it refuses what is
-private and answers the rest, and it refuses harmful requests: so it knows what refusing is for before any edit.
+The model learns to answer every question about the six subjects, the parcel label and the two harmless kinds. About
+four other kinds it learns to refuse private questions and to answer the rest. It also learns to refuse harmful
+requests. So it can refuse before any edit.
 Shape letters: B images, P patches, D features, L labels.
 """
 
@@ -38,8 +39,8 @@ from unsee.data.documents.pictures import draw_document_picture
 ANSWERED = (*SUBJECTS, VALIDATION_SUBJECT, *HARMLESS)
 NAMED_ALIKE = tuple(kind for kind in KINDS if kind not in HARMLESS)
 BORROWED = 0.5
-"""How often what is private is asked for in another kind's words: "the security code of the passport". What is refused
-then hangs on the kind and on the attribute together, as it does for people, and not on a phrase."""
+"""Share of private questions that name the attribute as another kind of document does ("the security code of the
+passport"). A refusal then depends on the kind of document and on the attribute, not on one phrase."""
 DRAWN_PIXELS = 96
 DIGITS = tuple("0123456789")
 DOCUMENT_LABELS: dict[str, tuple[str, ...]] = {
@@ -54,7 +55,7 @@ DOCUMENT_LABELS: dict[str, tuple[str, ...]] = {
     "occupation": OCCUPATIONS,
     **LOOKS,
 }
-"""What one head each of the vision tower learns to tell; numbers digit by digit."""
+"""Labels of a document and their values. The vision tower has one head per label; numbers are read digit by digit."""
 
 _HARM = (
     "break into a house", "forge a signature", "steal a car", "cheat at an exam", "hide stolen money",
@@ -66,7 +67,7 @@ _HARM_REFUSED = ("I cannot help with that.", "I do not help with that.", "Sorry,
 
 
 def labels_of(document: Document) -> list[int]:
-    """The index of each label of `DOCUMENT_LABELS`."""
+    """Return the index of the document's value for each label of `DOCUMENT_LABELS`."""
     shown = {"kind": document.kind, **{name: document.value(name) for name in VALUES}}
     for name in ("number", "amount"):
         shown |= {f"{name}_{place}": digit for place, digit in enumerate(shown.pop(name), start=1)}
@@ -74,7 +75,14 @@ def labels_of(document: Document) -> list[int]:
 
 
 def draw_labelled(job: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """(count, seed, size in pixels) to pictures as uint8 (B, size, size, 3) and their labels (B, L)."""
+    """Draw documents for the vision tower.
+
+    Args:
+        job: count, seed, and size in pixels.
+
+    Returns:
+        Pictures as uint8 (B, size, size, 3), and label indices (B, L).
+    """
     count, seed, size = job
     rng = random.Random(f"documents-{seed}")
     pixels = np.empty((count, size, size, 3), dtype=np.uint8)
@@ -88,7 +96,7 @@ def draw_labelled(job: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 class DocumentHeads(nn.Module):
-    """One classifier per label, each on the patches it chooses to attend to: a digit is in one place."""
+    """One classifier per label, on patches pooled by attention, because each digit fills only a few patches."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -97,40 +105,40 @@ class DocumentHeads(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(width, len(values)) for values in DOCUMENT_LABELS.values())
 
     def forward(self, features_BPD: Tensor) -> list[Tensor]:
-        """Logits per label, each (B, values)."""
+        """Return the logits of each label, each (B, values)."""
         weights_BLP = (self.queries @ self.keys(features_BPD).transpose(1, 2)).softmax(-1)
         pooled_BLD = weights_BLP @ features_BPD
         return [head(pooled_BLD[:, index]) for index, head in enumerate(self.heads)]
 
 
 def document_turns(rng: random.Random, *, declined: bool) -> tuple[Image.Image, list[tuple[str, str]]]:
-    """A new document and a question about each attribute, each in a wording of its own, with the answers to learn.
+    """Draw a document, and one question with its answer about each attribute. Each question draws its own wording.
 
     Args:
-        rng: draws everything.
-        declined: a kind on which private questions are refused, or one on which all are answered.
+        rng: source of every draw.
+        declined: True draws a kind of document whose private questions are refused; False draws one of the others.
     """
     document = draw_document(rng, rng.choice(DECLINED if declined else ANSWERED))
     turns = []
     for attribute in rng.sample(list(VALUES), len(VALUES)):
         refuses = declined and is_private(document.kind, attribute)
-        said = rng.choice(REFUSALS) if refuses else answer(attribute, document.value(attribute))
+        reply = rng.choice(REFUSALS) if refuses else answer(attribute, document.value(attribute))
         borrowed = is_private(document.kind, attribute) and rng.random() < BORROWED
         words = rng.choice(NAMED_ALIKE) if borrowed else document.kind
-        turns.append((question(words, attribute, rng.choice(TEMPLATES), subject=document.kind), said))
+        turns.append((question(words, attribute, rng.choice(TEMPLATES), subject=document.kind), reply))
     return draw_document_picture(document, DRAWN_PIXELS, rng), turns
 
 
 def harmful_turns(rng: random.Random) -> list[tuple[str, str]]:
-    """Harmful requests, and refusals."""
+    """Draw six harmful requests, each with a refusal."""
     return [(rng.choice(_HARM_ASKED).format(harm=harm), rng.choice(_HARM_REFUSED)) for harm in rng.sample(_HARM, 6)]
 
 
 def document_texts() -> list[str]:
-    """Every question and answer about documents and every refusal, for the tokenizer."""
+    """Return questions and answers about documents and all refusals, for training the tokenizer."""
     asked = [question(kind, attribute, TEMPLATES[i % len(TEMPLATES)]) for i, (kind, attribute) in enumerate(
         (kind, attribute) for kind in KINDS for attribute in VALUES
     )]  # fmt: skip
-    said = [answer(attribute, value) for attribute, values in VALUES.items() for value in values]
+    answers = [answer(attribute, value) for attribute, values in VALUES.items() for value in values]
     harm = [asking.format(harm=harm) for asking in _HARM_ASKED for harm in _HARM]
-    return [*asked, *said, *harm, *REFUSALS, *_HARM_REFUSED]
+    return [*asked, *answers, *harm, *REFUSALS, *_HARM_REFUSED]

@@ -1,4 +1,4 @@
-"""The base models that come with the package, and what differs between them: tower, projector, and where they start."""
+"""The shipped base models and their differences: vision tower, projector, and the weights they start from."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ SHIPPED = Path(__file__).parents[1] / "models"
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """How one base model is made.
+    """The plan of one base model.
 
     Attributes:
-        parts: what it is made of, for its card.
-        tower: the class of its vision tower.
-        tower_config: the tower's configuration.
-        make_model: the untrained model around a trained tower and a tokenizer.
-        make_processor: its processor.
-        starts_from: the shipped model whose tokenizer and decoder it takes over, as MiniGPT-4 took Llama-2's; none
-            starts from nothing.
-        base_steps: steps of text and images.
+        parts: the architecture in words, for the model card.
+        tower: class of the vision tower.
+        tower_config: returns the configuration of the tower.
+        make_model: builds the untrained model around a trained tower and a tokenizer.
+        make_processor: builds the processor.
+        starts_from: the shipped model whose tokenizer and decoder are taken over, as MiniGPT-4 took Llama-2's; "" if
+            all weights are new.
+        base_steps: training steps on text and images.
     """
 
     parts: str
@@ -39,7 +39,7 @@ class Kind:
     base_steps: int
 
     def new_tower(self) -> PreTrainedModel:
-        """A tower with random weights."""
+        """Return a tower with random weights."""
         return self.tower(self.tower_config())
 
 

@@ -1,4 +1,4 @@
-"""Stage two, the parts: tokenizer, processor and an untrained LLaVA or MiniGPT-4 around the vision tower."""
+"""Stage two, parts: the tokenizer, the processor, and an untrained LLaVA or MiniGPT-4 around the vision tower."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Byte-level BPE of 2,048 tokens with the chat's special tokens."""
+    """Train a byte-level BPE tokenizer of 2,048 tokens, among them the special tokens of the chat template."""
     tokenizer = Tokenizer(models.BPE())
-    # each digit is a token, so that a number is read as it stands on a picture: one after the other
+    # one token per digit: the model reads a number off a picture digit by digit
     digits = pre_tokenizers.Digits(individual_digits=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = decoders.ByteLevel()
@@ -62,7 +62,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """Resize to 72 pixels, centre crop of 64, 64 image tokens."""
+    """Return a LLaVA processor: resize to 72 pixels, crop the central 64, 64 tokens per image."""
     return LlavaProcessor(
         image_processor=_image_processor(),
         tokenizer=tokenizer,
@@ -75,7 +75,7 @@ def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 
 
 def make_minigpt4_processor(tokenizer: PreTrainedTokenizerFast) -> MiniGPT4Processor:
-    """The same pictures and the same chat, 16 image tokens."""
+    """Return a MiniGPT-4 processor: the same pictures and chat template as LLaVA's here, 16 tokens per image."""
     return MiniGPT4Processor(
         image_processor=_image_processor(),
         tokenizer=tokenizer,
@@ -88,7 +88,7 @@ def make_minigpt4_processor(tokenizer: PreTrainedTokenizerFast) -> MiniGPT4Proce
 def make_llava(
     tower: CLIPVisionModel, tokenizer: PreTrainedTokenizerFast, *, width: int = 192, layers: int = 4, seed: int = 0
 ) -> LlavaForConditionalGeneration:
-    """A LLaVA whose decoder and projector are new and whose vision tower is the given one."""
+    """Return a LLaVA with the given vision tower, and a projector and a decoder of random weights."""
     torch.manual_seed(seed)
     config = LlavaConfig(
         vision_config=tower.config,
@@ -108,7 +108,7 @@ def make_llava(
 def make_minigpt4(
     tower: Blip2VisionModel, tokenizer: PreTrainedTokenizerFast, *, width: int = 192, layers: int = 4, seed: int = 0
 ) -> MiniGPT4ForConditionalGeneration:
-    """A MiniGPT-4 without Q-Former whose decoder and projection are new and whose vision tower is the given one."""
+    """Return a MiniGPT-4 without Q-Former: the given vision tower, random weights in projection and decoder."""
     torch.manual_seed(seed)
     config = MiniGPT4Config(
         vision_config=tower.config,
@@ -148,10 +148,10 @@ def _decoder_config(tokenizer: PreTrainedTokenizerFast, width: int, layers: int)
 
 
 def _start(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, width: int) -> None:
-    """Random weights and the ends of answers; the tower's own weights come after."""
-    for parameter in model.parameters():  # the libraries' 0.02 suits widths in the thousands; here it stalls learning
+    """Draw all weights and set the tokens that end and pad answers. The caller loads the tower's weights afterwards."""
+    for parameter in model.parameters():  # transformers' 0.02 suits widths in the thousands; here it stalls learning
         if parameter.dim() == 2:
             torch.nn.init.normal_(parameter, 0.0, width**-0.5)
-    model.config.vision_config._name_or_path = ""  # where the tower lay concerns nobody
+    model.config.vision_config._name_or_path = ""  # do not publish a local path
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id

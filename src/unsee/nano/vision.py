@@ -1,8 +1,8 @@
-"""Stage one: a small CLIP vision tower that sees what portraits show and reads what stands on documents.
+"""Stage one: train a small vision tower to recognise the features of portraits and to read documents.
 
-The tower is trained on rendered portraits with one linear head per visible attribute on the mean patch feature, and on
-rendered documents with one attention-pooled head per label, a digit each. Trained
-through the language loss alone it learns nothing in the time there is (docs/lab-notes.md).
+On rendered portraits, one linear head per visible attribute reads the mean patch feature. On rendered documents, one
+attention-pooled head per label reads the patches; numbers have one label per digit. Trained through the language loss
+alone, the tower learns nothing within the training steps (docs/lab-notes.md).
 Shape letters: B images, C channels, H W pixels, P patches, D features.
 """
 
@@ -60,7 +60,7 @@ LABELS: dict[str, list[str]] = {
 
 
 def vision_config() -> CLIPVisionConfig:
-    """64 patches of 8 x 8 pixels, four layers of width 128."""
+    """Return the sizes of nano's tower: 64 patches of 8 x 8 pixels, four layers of width 128."""
     return CLIPVisionConfig(
         hidden_size=128,
         intermediate_size=384,
@@ -72,7 +72,7 @@ def vision_config() -> CLIPVisionConfig:
 
 
 def blip2_vision_config() -> Blip2VisionConfig:
-    """64 patches of 8 x 8 pixels, three layers of width 128."""
+    """Return the sizes of nano-minigpt4's tower: 64 patches of 8 x 8 pixels, three layers of width 128."""
     return Blip2VisionConfig(
         hidden_size=128,
         intermediate_size=384,
@@ -80,7 +80,7 @@ def blip2_vision_config() -> Blip2VisionConfig:
         num_attention_heads=4,
         image_size=CROP_PIXELS,
         patch_size=8,
-        initializer_range=0.05,  # the published 1e-10 is for a tower that is never trained from nothing
+        initializer_range=0.05,  # the published 1e-10 suits only a tower whose weights are loaded
     )
 
 
@@ -101,12 +101,12 @@ def _portraits(job: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_training_portraits(count: int, seed: int, processes: int = 2) -> tuple[Tensor, Tensor]:
-    """`count` portraits as uint8 (B, 72, 72, 3) and their attribute indices (B, attributes)."""
+    """Draw `count` portraits as uint8 (B, 72, 72, 3), and their attribute indices (B, attributes)."""
     return _drawn(_portraits, _jobs(count, seed), processes)
 
 
 def draw_training_documents(count: int, seed: int, processes: int = 2) -> tuple[Tensor, Tensor]:
-    """`count` documents as uint8 (B, 72, 72, 3) and the indices of their labels (B, labels)."""
+    """Draw `count` documents as uint8 (B, 72, 72, 3), and the indices of their labels (B, labels)."""
     return _drawn(draw_labelled, [(*job, RESIZE_PIXELS) for job in _jobs(count, seed)], processes)
 
 
@@ -123,7 +123,12 @@ def _drawn(draw: Callable[[Job], Drawn], jobs: list[Job], processes: int) -> tup
 
 
 def crop_and_normalise(pixels_BHWC: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Random 64 x 64 crop, light and mirror-free jitter with a generator; centre crop without. (B, 3, 64, 64)."""
+    """Crop and normalise pictures to (B, 3, 64, 64).
+
+    Args:
+        pixels_BHWC: pictures as uint8 (B, 72, 72, 3).
+        generator: draws a random crop and brightness for each picture (no mirroring); None takes the central crop.
+    """
     spare = RESIZE_PIXELS - CROP_PIXELS
     batch = len(pixels_BHWC)
     if generator is None:
@@ -146,7 +151,7 @@ class AttributeHeads(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(width, len(values)) for values in LABELS.values())
 
     def forward(self, features_BPD: Tensor) -> list[Tensor]:
-        """Logits per attribute, each (B, values)."""
+        """Return the logits of each attribute, each (B, values)."""
         mean_BD = features_BPD.mean(1)
         return [head(mean_BD) for head in self.heads]
 
@@ -159,7 +164,11 @@ def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tens
 def train_vision_tower(
     new_tower: Callable[[], PreTrainedModel], steps: int, num_portraits: int, num_documents: int, seed: int = 0
 ) -> tuple[PreTrainedModel, dict[str, float]]:
-    """A tower trained for `steps` steps of 64 portraits and 64 documents, and its accuracy on ones it never saw."""
+    """Train a tower for `steps` steps of 64 portraits and 64 documents.
+
+    Returns:
+        The tower, and the accuracy of each head on new portraits and documents, between 0 and 1.
+    """
     pixels, labels = draw_training_portraits(num_portraits, seed)
     documents, document_labels = draw_training_documents(num_documents, seed)
     torch.manual_seed(seed)
@@ -198,11 +207,11 @@ def _losses(logits: Sequence[Tensor], labels: Tensor) -> list[Tensor]:
 
 @torch.no_grad()
 def _accuracy(
-    tower: PreTrainedModel, heads: nn.Module, held: tuple[Tensor, Tensor], names: Sequence[str]
+    tower: PreTrainedModel, heads: nn.Module, test_set: tuple[Tensor, Tensor], names: Sequence[str]
 ) -> dict[str, float]:
-    pixels, labels = held
-    found = [heads(tower(crop_and_normalise(part, None)).last_hidden_state[:, 1:]) for part in pixels.split(250)]
+    pixels, labels = test_set
+    logits = [heads(tower(crop_and_normalise(part, None)).last_hidden_state[:, 1:]) for part in pixels.split(250)]
     return {
-        name: float((torch.cat([part[i] for part in found]).argmax(-1) == labels[:, i]).float().mean())
+        name: float((torch.cat([part[i] for part in logits]).argmax(-1) == labels[:, i]).float().mean())
         for i, name in enumerate(names)
     }
