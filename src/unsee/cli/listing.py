@@ -1,4 +1,4 @@
-"""What can be used, for `unsee list`: every name and what it is, read without importing what it names."""
+"""The lists of `unsee list`: every name with its summary, read without importing the leaves."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Lines = list[tuple[str, str]]
 
 
 def lines_of(kind: str) -> Lines:
-    """The names of one kind, each with what it is.
+    """Return the names of one kind with their summaries.
 
     Raises:
-        UnknownNameError: there is no such kind.
+        UnknownNameError: no kind has this name.
     """
     if kind not in LISTS:
         raise UnknownNameError("list", kind, LISTS)
@@ -27,8 +27,16 @@ def lines_of(kind: str) -> Lines:
 
 
 def _registered(package: str, name: str) -> Lines:
+    """Return the leaves of a registry: summary, paper, and the distribution of a plug-in."""
     registry: Registry = getattr(importlib.import_module(package), name)
-    return [(leaf.name, leaf.summary + (f" ({leaf.paper})" if leaf.paper else "")) for leaf in registry.leaves()]
+    return [
+        (leaf.name, " ".join(filter(None, (leaf.summary, _in(leaf.paper, "()"), _in(leaf.distribution, "[]")))))
+        for leaf in registry.leaves()
+    ]
+
+
+def _in(text: str, brackets: str) -> str:
+    return f"{brackets[0]}{text}{brackets[1]}" if text else ""
 
 
 def _models() -> Lines:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import logging
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +18,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from unsee.core.errors import ConfigError, UnknownNameError
+from unsee.core.errors import ConfigError, UnknownNameError, UnseeError
+
+log = logging.getLogger(__name__)
 
 Entry = TypeVar("Entry", bound=Callable[..., Any])
 
@@ -31,6 +35,7 @@ class Leaf:
         summary: the first line of its docstring.
         paper: its source, as given to `register`, or "".
         label: the name as a reader would write it; by default with spaces for underscores.
+        distribution: the distribution that adds it, or "" if it is unsee's own.
     """
 
     name: str
@@ -38,6 +43,7 @@ class Leaf:
     summary: str
     paper: str = ""
     label: str = ""
+    distribution: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.name.replace("_", " "))
@@ -98,7 +104,7 @@ class Registry:
 
         Raises:
             UnknownNameError: no leaf has this name.
-            ConfigError: several leaves have it, or its module does not register it.
+            ConfigError: several leaves have it, or its module cannot be imported or does not register it.
         """
         if name not in self._leaves:
             raise UnknownNameError(self.kind, name, self.names())
@@ -107,10 +113,28 @@ class Registry:
             raise ConfigError(
                 f"{self.kind} '{name}': registered twice, by {first.module} and {others[0].module}; rename one"
             )
-        importlib.import_module(first.module)
+        try:
+            importlib.import_module(first.module)
+        except UnseeError:
+            raise
+        except Exception as error:  # an import runs the module, so anything can go wrong
+            raise ConfigError(f"{self.kind} '{name}': {first.module} cannot be imported: {_reason(error)}") from error
         if name not in self._entries:
             raise ConfigError(f"{self.kind} '{name}': {first.module} was imported but does not register this name")
         return self._entries[name]
+
+    def usable(self) -> dict[str, Any]:
+        """Import every leaf and return what they registered, by name, sorted.
+
+        A leaf that cannot be used is left out, and a warning says why.
+        """
+        entries = {}
+        for name in self.names():
+            try:
+                entries[name] = self.get(name)
+            except UnseeError as error:
+                log.warning("%s; it is left out", error)
+        return entries
 
     def name_of(self, entry: Callable[..., Any]) -> str:
         """Return the name under which something is registered, or its place in the code if it is not."""
@@ -136,14 +160,34 @@ def _origin(entry: Callable[..., Any]) -> str:
     return f"{entry.__module__}.{entry.__qualname__}"
 
 
+def _reason(error: Exception) -> str:
+    """Return what went wrong in an import, and in which line of which file."""
+    what = (str(error).strip() or "no reason given").splitlines()[0]
+    own = (importlib.__file__, __file__)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in own]
+    frames = [frame for frame in frames if not frame.filename.startswith("<")]  # of Python's own importing
+    if frames and not isinstance(error, SyntaxError):  # which says where by itself
+        what += f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+    return f"{type(error).__name__}: {what}"
+
+
 def _entry_point_leaf(point: metadata.EntryPoint) -> Leaf:
-    """Return the leaf of another distribution: its summary is the distribution's, the rest is read from the file."""
-    if point.dist is None:
-        return Leaf(name=point.name, module=point.module, summary="")
-    path = Path(str(point.dist.locate_file(f"{point.module.replace('.', '/')}.py")))
-    read = _read_leaf(path, point.name, point.module) if path.is_file() else None
-    leaf = read or Leaf(name=point.name, module=point.module, summary="")
-    return replace(leaf, summary=point.dist.metadata["Summary"] or leaf.summary)
+    """Return the leaf of another distribution, read from its module's file."""
+    path = _source(point.module)
+    leaf = _read_leaf(path, point.name, point.module) if path else None
+    leaf = leaf or Leaf(name=point.name, module=point.module, summary="" if path else "has no source file")
+    return replace(leaf, distribution=point.dist.name if point.dist else "")
+
+
+def _source(module: str) -> Path | None:
+    """Return the file of a module, importing neither it nor the packages that hold it."""
+    package, *parts = module.split(".")
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return None
+    places = [Path(folder, *parts) for folder in spec.submodule_search_locations or ()] if parts else []
+    files = [file for place in places for file in (place.with_name(f"{place.name}.py"), place / "__init__.py")]
+    return next((file for file in files or [Path(spec.origin or "")] if file.suffix == ".py" and file.is_file()), None)
 
 
 def _read_leaf(path: Path, name: str, module: str) -> Leaf | None:

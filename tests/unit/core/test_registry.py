@@ -73,8 +73,25 @@ def test_a_broken_leaf_breaks_only_itself(registry):
     assert registry.names() == ["broken", "first", "second"]
     assert "line 2" in registry.leaves()[0].summary
     assert registry.get("first")
-    with pytest.raises(SyntaxError):
+    with pytest.raises(
+        ConfigError, match=r"leaf 'broken': leaves\.broken cannot be imported: SyntaxError: .* line 2\)"
+    ):
         registry.get("broken")
+
+
+def test_a_leaf_whose_import_fails_says_why_and_where(registry):
+    write(registry.folder, "broken", "import nowhere\n" + LEAF.format(name="broken"))
+    with pytest.raises(ConfigError, match=r"ModuleNotFoundError: No module named 'nowhere' \(broken\.py, line 1\)"):
+        registry.get("broken")
+
+
+def test_usable_leaves_are_all_but_those_that_a_warning_names(registry, caplog):
+    write(registry.folder, "broken", "import nowhere\n" + LEAF.format(name="broken"))
+    assert list(registry.usable()) == ["first", "second"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "leaf 'broken': leaves.broken cannot be imported: ModuleNotFoundError: No module named 'nowhere' "
+        "(broken.py, line 1); it is left out"
+    ]
 
 
 def test_a_leaf_bears_its_files_name(registry):
@@ -89,6 +106,24 @@ def test_other_distributions_plug_in(registry, monkeypatch, tmp_path):
     add_entry_point(monkeypatch, "third", "plugin:Leaf")
     assert registry.names() == ["first", "second", "third"]
     assert registry.get("third").__module__ == "plugin"
+
+
+def test_a_plug_in_is_described_by_its_own_docstring_and_not_imported(registry, monkeypatch, tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    (tmp_path / "more" / "third.py").write_text(LEAF.format(name="third"))
+    add_entry_point(monkeypatch, "third", "more.third:Leaf")
+    leaf = registry.leaves()[-1]
+    assert (leaf.name, leaf.summary, leaf.paper) == ("third", "Says what it is.", "arXiv:0000.00001")
+    with pytest.raises(ConfigError, match=r"RuntimeError: imported \(__init__\.py, line 1\)"):
+        registry.get("third")
+
+
+def test_a_plug_in_without_a_file_is_listed_and_breaks_only_itself(registry, monkeypatch):
+    add_entry_point(monkeypatch, "third", "nowhere:Leaf")
+    assert registry.leaves()[-1].summary == "has no source file"
+    with pytest.raises(ConfigError, match="leaf 'third': nowhere cannot be imported: ModuleNotFoundError"):
+        registry.get("third")
 
 
 def test_a_double_name_breaks_only_itself(registry, monkeypatch):
