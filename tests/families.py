@@ -21,7 +21,7 @@ from transformers.models.smolvlm import processing_smolvlm
 
 from unsee.models.minigpt4_model import MiniGPT4Config, MiniGPT4ForConditionalGeneration
 from unsee.models.minigpt4_processor import LLAMA2, MiniGPT4ImageProcessor, MiniGPT4Processor, llama_tokenizer
-from unsee.models.processor import still
+from unsee.models.processor import without_video
 from unsee.models.vlm import VLM
 
 CHATML = (
@@ -130,7 +130,7 @@ def make_llava() -> tuple[hf.PreTrainedModel, hf.ProcessorMixin]:
 def make_llava_onevision() -> tuple[hf.PreTrainedModel, hf.ProcessorMixin]:
     tokenizer = byte_tokenizer("<|im_start|>", "<image>", "<video>")
     pinpoints = [[32, 32], [32, 64], [64, 32], [64, 64]]
-    processor = still(hf.LlavaOnevisionProcessor)(
+    processor = without_video(hf.LlavaOnevisionProcessor)(
         hf.LlavaOnevisionImageProcessorPil(size={"height": 32, "width": 32}, image_grid_pinpoints=pinpoints),
         tokenizer, None, num_image_tokens=16, vision_feature_select_strategy="full",
         chat_template=TEMPLATES["onevision"],
@@ -177,7 +177,7 @@ def make_idefics3() -> tuple[hf.PreTrainedModel, hf.ProcessorMixin]:
 
 
 def make_smolvlm() -> tuple[hf.PreTrainedModel, hf.ProcessorMixin]:
-    processor = still(hf.SmolVLMProcessor)(
+    processor = without_video(hf.SmolVLMProcessor)(
         hf.SmolVLMImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32}),
         byte_tokenizer("<|im_start|>", "<image>", "<fake_token_around_image>", "<end_of_utterance>", *_tiles()),
         None, image_seq_len=4, chat_template=TEMPLATES["smolvlm"],
@@ -208,7 +208,7 @@ def _qwen_parts() -> tuple:
 
 def make_qwen2_5_vl() -> tuple[hf.PreTrainedModel, hf.ProcessorMixin]:
     tokenizer, images, tokens = _qwen_parts()
-    processor = still(hf.Qwen2_5_VLProcessor)(images, tokenizer, None, chat_template=TEMPLATES["qwen"])
+    processor = without_video(hf.Qwen2_5_VLProcessor)(images, tokenizer, None, chat_template=TEMPLATES["qwen"])
     vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "patch_size": 8}
     vision |= {"out_hidden_size": 48, "window_size": 32, "fullatt_block_indexes": [1]}
     rope = {"rope_type": "default", "mrope_section": [2, 2, 2], "rope_theta": 10000.0}
@@ -219,7 +219,7 @@ def make_qwen2_5_vl() -> tuple[hf.PreTrainedModel, hf.ProcessorMixin]:
 
 def make_qwen3_vl() -> tuple[hf.PreTrainedModel, hf.ProcessorMixin]:
     tokenizer, images, tokens = _qwen_parts()
-    processor = still(hf.Qwen3VLProcessor)(images, tokenizer, None, chat_template=TEMPLATES["qwen"])
+    processor = without_video(hf.Qwen3VLProcessor)(images, tokenizer, None, chat_template=TEMPLATES["qwen"])
     vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "patch_size": 8}
     vision |= {"out_hidden_size": 48, "num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
     rope = {"rope_type": "default", "mrope_section": [2, 2, 2], "rope_theta": 10000.0}
@@ -231,7 +231,7 @@ def make_qwen3_vl() -> tuple[hf.PreTrainedModel, hf.ProcessorMixin]:
 def make_internvl() -> tuple[hf.PreTrainedModel, hf.ProcessorMixin]:
     named = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>"}
     tokenizer = byte_tokenizer("<|im_start|>", **named, video_token="<video>")
-    processor = still(hf.InternVLProcessor)(
+    processor = without_video(hf.InternVLProcessor)(
         hf.GotOcr2ImageProcessorPil(size={"height": 32, "width": 32}, max_patches=4, crop_to_patches=True),
         tokenizer, None, image_seq_length=4, chat_template=TEMPLATES["internvl"],
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Gemma 3: SigLIP vision tower, pooling projector, Gemma decoder of layers with and without a window."""
+"""Gemma 3: SigLIP vision tower, pooling projector, Gemma decoder with full and sliding-window layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unsee.models.family import Family, Layout, within
 
 @MODELS.register("gemma3", paper="arXiv:2503.19786")
 class Gemma3(Family):
-    """256 tokens of an image that all see each other, for a decoder in which most layers look back a window only."""
+    """256 image tokens that attend to each other, and a Gemma decoder with mostly sliding-window layers."""
 
     layout: ClassVar[Layout] = Layout(
         decoder_layers="model.language_model.layers",
@@ -22,7 +22,7 @@ class Gemma3(Family):
     )
 
     def mask(self, seen_BQK: Tensor, ids_BK: Tensor, positions_BK: Tensor) -> dict[str, Tensor]:
-        """Causal attention, with and without the window; the tokens of one image see each other in both."""
+        """Return causal masks for full and sliding-window layers; in both, tokens of one image see each other."""
         image_BK = ids_BK == self.image_token
         number_BK = (image_BK & ~image_BK.roll(1, 1)).cumsum(1) * image_BK
         number_BQ = number_BK[:, -seen_BQK.shape[1] :]

@@ -1,4 +1,4 @@
-"""Idefics2: SigLIP vision tower at the image's own shape, perceiver, Mistral decoder."""
+"""Idefics2: SigLIP vision tower at the image's aspect ratio, perceiver, Mistral decoder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unsee.models.family import Family, Layout, Picture, in_one_row, within
 
 @MODELS.register("idefics2", paper="arXiv:2405.02246")
 class Idefics2(Family):
-    """A perceiver that makes 64 tokens of an image of any shape, for a Mistral decoder; images are not split."""
+    """A perceiver turns an image of any aspect ratio, unsplit, into 64 tokens for a Mistral decoder."""
 
     layout: ClassVar[Layout] = Layout(
         decoder_layers="model.text_model.layers",
@@ -29,16 +29,19 @@ class Idefics2(Family):
         processor.image_processor.do_image_splitting = False
 
     def write_out(self, text: str, pictures: Sequence[Picture]) -> str:
-        """As the processor does: images side by side share the token between them, words keep a space from it."""
+        """Return the text as the processor writes it.
+
+        Adjacent images share one border token, and a space separates a border token from a word after it.
+        """
         border = str(self.processor.fake_image_token)  # type: ignore[attr-defined]
         written = super().write_out(text, pictures).replace(border * 2, border)
         return re.sub(rf"{re.escape(border)}(?=[^\s<])", f"{border} ", written)
 
     def image_inputs(self, rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
-        """All images in one row; the model takes them in order, whichever row they are for."""
+        """Return all images in one row: the model assigns them to the prompts in order."""
         return in_one_row(rows)
 
     def mask(self, seen_BQK: Tensor, ids_BK: Tensor, positions_BK: Tensor) -> Tensor:
-        """Causal attention within Mistral's window, if it has one."""
+        """Return the causal mask, limited to Mistral's sliding window if the model has one."""
         window = self.model.config.get_text_config().sliding_window
         return (within(window, seen_BQK, positions_BK) if window else seen_BQK)[:, None]

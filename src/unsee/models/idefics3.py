@@ -13,7 +13,7 @@ from unsee.models.family import Family, Layout, Picture, in_one_row
 
 @MODELS.register("idefics3", paper="arXiv:2408.12637")
 class Idefics3(Family):
-    """An image as rows of tiles and a view of the whole, for a Llama decoder."""
+    """Rows of image tiles and a downscaled view of the whole image, for a Llama decoder."""
 
     layout: ClassVar[Layout] = Layout(
         decoder_layers="model.text_model.layers",
@@ -23,5 +23,5 @@ class Idefics3(Family):
     )
 
     def image_inputs(self, rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
-        """All tiles in one row; the model takes them in order, whichever row they are for."""
+        """Return all tiles in one row: the model assigns them to the prompts in order."""
         return in_one_row(rows)

@@ -10,7 +10,7 @@ from unsee.models.family import Family, Layout
 
 @MODELS.register("internvl", paper="arXiv:2504.10479")
 class InternVL(Family):
-    """An image as tiles and a view of the whole, for a Qwen decoder."""
+    """Image tiles and a downscaled view of the whole image, for a Qwen decoder."""
 
     layout: ClassVar[Layout] = Layout(
         decoder_layers="model.language_model.layers",

@@ -10,9 +10,9 @@ from unsee.models.family import Family, Layout
 
 @MODELS.register("llava_onevision", paper="arXiv:2408.03326")
 class LlavaOnevision(Family):
-    """An image at any resolution as tiles and a view of the whole, for a Qwen2 decoder.
+    """Image tiles at any resolution and a downscaled view of the whole image, for a Qwen2 decoder.
 
-    Deviation from the processor: of several images in one prompt each keeps its tiles.
+    Deviation from the processor: if a prompt holds several images, each of them keeps its tiles.
     """
 
     layout: ClassVar[Layout] = Layout(

@@ -1,4 +1,4 @@
-"""Whole models of adapters: what a run keeps of a LoRA training is the adapter alone, on top of those before it."""
+"""Merging adapters into a model. A run saves only the LoRA adapters that it trained, one on top of the other."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from peft import PeftModel
 from unsee.config.recipe import ModelConfig
 from unsee.core.errors import ModelError
 from unsee.core.record import check_free
-from unsee.models.files import loading
+from unsee.models.load_errors import loading
 from unsee.models.vlm import VLM
 
 
 def merge(config: ModelConfig, adapters: Sequence[Path], out: Path) -> None:
-    """Write a model with adapters added to its weights, in the hub's format.
+    """Write a model with adapters merged into its weights, in the hub's format.
 
     Args:
-        config: the model they were trained on.
-        adapters: their folders in the order in which they were trained.
+        config: the model that the adapters were trained on.
+        adapters: folders of the adapters, in the order of their training.
         out: the folder to write.
 
     Raises:
         ModelError: a folder holds no adapter of this model.
-        RecordError: the folder to write holds something.
+        RecordError: the folder to write is not empty.
     """
     check_free(out)
     for folder in adapters:

@@ -1,10 +1,10 @@
-"""MiniGPT-4: EVA vision tower, packed patches or a Q-Former, one projection, Llama or Vicuna decoder."""
+"""MiniGPT-4: EVA vision tower, joined patches or a Q-Former, one linear projection, Llama or Vicuna decoder."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-import unsee.models.minigpt4_processor  # noqa: F401  (makes the classes known to transformers)
+import unsee.models.minigpt4_processor  # noqa: F401  (registers the classes with transformers)
 from unsee.models import MODELS
 from unsee.models.family import Family, Layout
 

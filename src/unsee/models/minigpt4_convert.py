@@ -1,7 +1,8 @@
-"""The published checkpoints of MiniGPT-4 as one folder in the hub's format.
+"""Converting the published checkpoints of MiniGPT-4 to one folder in the hub's format.
 
-Three files meet here: the EVA tower, MiniGPT-4's projection, and for the Vicuna variant BLIP-2's Q-Former with the norm
-behind the tower; the decoder is a folder of transformers. The files are pickles: they are read as tensors only.
+The weights come from up to three files: the EVA tower, MiniGPT-4's projection, and for the Vicuna variant BLIP-2's
+Q-Former with the final norm of the tower. The decoder comes from a folder of transformers. The files are pickles, and
+only tensors are read from them.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from unsee.models.minigpt4_processor import (
 
 log = logging.getLogger(__name__)
 
-VICUNA_ENDS = ("###", f"{WORD_START}###", "##")  # what an answer's closing ### may begin with
+VICUNA_ENDS = ("###", f"{WORD_START}###", "##")  # tokens that can begin the closing ### of an answer
 _TOWER = "model.vision_tower.vision_model."
 _NORM = _TOWER + "post_layernorm."
 _Q_FORMER = "model.vision_tower.qformer."
@@ -62,40 +63,40 @@ _Q_FORMER_KEYS = {"layernorm.": "embeddings.LayerNorm.", "attention.attention.":
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of one published file."""
+    """Tensors of one published file, by name."""
 
     path: Path
     tensors: Mapping[str, Tensor]
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
-        """Read tensors and nothing else.
+        """Read the tensors of a file and nothing else.
 
         Raises:
-            ModelError: there is no such file, it cannot be read, or it holds something other than plain tensors.
+            ModelError: the file does not exist, cannot be read, or holds something other than plain tensors.
         """
         if not path.is_file():
             raise ModelError(f"checkpoint {path}: no such file")
         try:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise ModelError(
                 f"checkpoint {path}: holds more than tensors, and nothing that could run code is read"
             ) from error
-        except Exception as error:  # zip, pickle and torch have one of their own for every way a file can be broken
+        except Exception as error:  # zip, pickle and torch each raise types of their own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(f"checkpoint {path}: cannot be read: {reason}") from error
-        if isinstance(found, dict) and isinstance(found.get("model"), dict):
-            found = found["model"]
-        if not isinstance(found, dict) or not any(isinstance(value, Tensor) for value in found.values()):
+        if isinstance(content, dict) and isinstance(content.get("model"), dict):
+            content = content["model"]
+        if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
             raise ModelError(f"checkpoint {path}: holds no tensors by name")
-        return cls(path, {name: value for name, value in found.items() if isinstance(value, Tensor)})
+        return cls(path, {name: value for name, value in content.items() if isinstance(value, Tensor)})
 
     def take(self, key: str, shape: torch.Size) -> Tensor:
-        """The tensor of this name.
+        """Return the tensor of a name.
 
         Raises:
-            ModelError: there is none, or it has another shape.
+            ModelError: no tensor has this name, or it has another shape.
         """
         if key not in self.tensors:
             near = difflib.get_close_matches(key, self.tensors, n=1, cutoff=0.0)
@@ -109,7 +110,14 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the weights come from: the published files, and the decoder's weights by their own names."""
+    """Sources of the weights.
+
+    Attributes:
+        vit: the file of the EVA tower.
+        minigpt4: the file of the projection.
+        q_former: BLIP-2's file, for the Vicuna variant.
+        decoder: weights of the decoder by their names in transformers.
+    """
 
     vit: Checkpoint
     minigpt4: Checkpoint
@@ -117,16 +125,18 @@ class Sources:
     decoder: Mapping[str, Tensor]
 
     def weight(self, name: str, shape: torch.Size) -> Tensor:
-        """The tensor for one of our names.
+        """Return the tensor for a weight's name in `MiniGPT4ForConditionalGeneration`.
 
         Raises:
-            ModelError: its file has none, or one of another shape.
+            ModelError: its file lacks the tensor, or holds one of another shape.
         """
         if name.startswith(_NORM):
             kind = name.removeprefix(_NORM)
             if self.q_former:
                 return self.q_former.take(f"ln_vision.{kind}", shape)
-            return torch.ones(shape) if kind == "weight" else torch.zeros(shape)  # in no published file: never trained
+            return (
+                torch.ones(shape) if kind == "weight" else torch.zeros(shape)
+            )  # never trained, so in no published file
         if name.startswith(_TOWER):
             key = _renamed(name.removeprefix(_TOWER), _TOWER_KEYS)
             return self._qkv_bias(key, shape) if key.endswith("qkv.bias") else self.vit.take(key, shape)
@@ -139,7 +149,7 @@ class Sources:
         return self.decoder[name.replace("model.language_model.", "model.")]
 
     def _qkv_bias(self, key: str, shape: torch.Size) -> Tensor:
-        """Queries and values have one; that of the keys is zero."""
+        """Return the joined bias of queries, keys and values. The published file has none for the keys: it is zero."""
         third, stem = torch.Size([shape[0] // 3]), key.removesuffix("qkv.bias")
         query, value = (self.vit.take(f"{stem}{letter}_bias", third) for letter in "qv")
         return torch.cat([query, torch.zeros_like(value), value])
@@ -155,20 +165,20 @@ def convert(
     vision_config: Blip2VisionConfig | None = None,
     qformer_config: Blip2QFormerConfig | None = None,
 ) -> None:
-    """Write MiniGPT-4 to a new folder, weights as they are in the files.
+    """Write MiniGPT-4 to a new folder. The weights keep the values and the precision of the files.
 
     Args:
-        vit: the EVA tower, published as eva_vit_g.pth; blocks beyond those of `vision_config` are left out.
+        vit: file of the EVA tower, published as eva_vit_g.pth; blocks beyond those of `vision_config` are left out.
         checkpoint: MiniGPT-4's own file, with the projection.
-        language_model: the folder of Llama-2-7b-chat, or of Vicuna.
-        out: the folder to write; must be new or empty.
-        q_former: BLIP-2's file, published as blip2_pretrained_flant5xxl.pth; with it the model is the Vicuna variant.
+        language_model: folder of Llama-2-7b-chat or of Vicuna.
+        out: folder to write; must be new or empty.
+        q_former: BLIP-2's file, published as blip2_pretrained_flant5xxl.pth; gives the Vicuna variant.
         vision_config: sizes of the tower; the published ones by default.
         qformer_config: sizes of the Q-Former; the published ones by default.
 
     Raises:
         ModelError: a file cannot be read, lacks a tensor, or holds one of another shape; nothing is written.
-        RecordError: the folder to write holds something.
+        RecordError: the folder to write is not empty.
     """
     check_free(out)
     published = Checkpoint.read(vit), Checkpoint.read(checkpoint), Checkpoint.read(q_former) if q_former else None
@@ -206,7 +216,7 @@ def _read_decoder(folder: Path, chat: Chat) -> tuple[PreTrainedModel, PreTrained
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype="auto", output_loading_info=True)
         tokenizer: Any = AutoTokenizer.from_pretrained(str(folder))
-    except Exception as error:  # transformers, tokenizers and safetensors have one of their own for every file
+    except Exception as error:  # transformers, tokenizers and safetensors each raise types of their own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"language model {folder}: cannot be loaded: {reason}") from error
     decoder, report = loaded
@@ -214,12 +224,12 @@ def _read_decoder(folder: Path, chat: Chat) -> tuple[PreTrainedModel, PreTrained
         raise ModelError(f"language model {folder}: is of the family '{decoder.config.model_type}', not 'llama'")
     if lacking := sorted(report["missing_keys"]):
         raise ModelError(f"language model {folder}: {len(lacking)} of its weights are in no file, such as {lacking[0]}")
-    decoder.config.name_or_path = ""  # where it lay concerns nobody
+    decoder.config.name_or_path = ""  # do not publish a local path
     return decoder, llama_tokenizer(tokenizer, chat.answer_mark)
 
 
 def _check_variant(checkpoint: Checkpoint, config: MiniGPT4Config) -> None:
-    """Say which file is wanted, or is not, where the projection belongs to the other variant."""
+    """Raise a `ModelError` that says what to do if the projection belongs to the other variant."""
     weight = checkpoint.tensors.get("llama_proj.weight")
     if weight is None or weight.shape[-1] == config.image_token_size:
         return
@@ -238,7 +248,7 @@ def _renamed(name: str, keys: Mapping[str, str]) -> str:
 
 
 def _endings(tokenizer: PreTrainedTokenizerFast, chat: Chat) -> GenerationConfig:
-    """Where answers end: Llama-2 was taught the end token, Vicuna ###, which is written in two ways."""
+    """Return the tokens that end an answer: the end token, and for Vicuna every token that ### can begin with."""
     vocabulary = tokenizer.get_vocab()
     marks = [vocabulary[mark] for mark in VICUNA_ENDS if mark in vocabulary] if chat is VICUNA else []
     ends = [tokenizer.eos_token_id, *marks]

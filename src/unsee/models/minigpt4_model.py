@@ -1,7 +1,8 @@
 """MiniGPT-4 in the classes of transformers: EVA vision tower, one linear projection, Llama decoder.
 
-Two variants, told apart by `qformer_config`. Without a Q-Former (Llama-2) four neighbouring patches become one token;
-with it (Vicuna) a fixed number of learnt queries read the patches. Source: arXiv:2304.10592 and its published code.
+There are two variants, and `qformer_config` tells them apart. Without a Q-Former (Llama-2), four neighbouring patches
+become one token. With it (Vicuna), a fixed number of learnt queries read the patches.
+Source: arXiv:2304.10592 and its published code.
 Shape letters: B images, P patches, F width of an image token before the projection, D width of the decoder.
 """
 
@@ -34,13 +35,13 @@ class MiniGPT4Config(PreTrainedConfig):
     """Sizes of a MiniGPT-4.
 
     Attributes:
-        vision_config: the tower; the published one is the default.
-        qformer_config: the Q-Former, or None for the variant that joins neighbouring patches.
-        text_config: the decoder.
+        vision_config: sizes of the tower; the published ones by default.
+        qformer_config: sizes of the Q-Former, or None for the variant that joins neighbouring patches.
+        text_config: sizes of the decoder.
         num_query_tokens: image tokens of a Q-Former.
         patches_per_token: neighbouring patches joined into one image token, without a Q-Former.
-        vision_norm_eps: of the norm behind the tower alone; the tower's blocks have their own, a tenth of it.
-        image_token_id: the placeholder's, which the decoder never sees; it may lie outside the vocabulary.
+        vision_norm_eps: epsilon of the final norm of the tower; that of the tower's blocks is a tenth of it.
+        image_token_id: id of the image placeholder. The decoder never sees it, so it may lie outside the vocabulary.
     """
 
     model_type = "minigpt4"
@@ -60,7 +61,7 @@ class MiniGPT4Config(PreTrainedConfig):
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Fill in the parts and see that they fit.
+        """Fill in the configurations of the parts and check that they fit.
 
         Raises:
             ValueError: the patches cannot be joined evenly, or the Q-Former reads another width than the tower writes.
@@ -75,12 +76,12 @@ class MiniGPT4Config(PreTrainedConfig):
 
     @property
     def num_patches(self) -> int:
-        """Patches of an image."""
+        """Number of patches of an image."""
         return int(self.vision_config.image_size // self.vision_config.patch_size) ** 2
 
     @property
     def num_image_tokens(self) -> int:
-        """Places that an image takes in a prompt."""
+        """Number of tokens that an image takes in a prompt."""
         return self.num_query_tokens if self.qformer_config else self.num_patches // self.patches_per_token
 
     @property
@@ -92,7 +93,7 @@ class MiniGPT4Config(PreTrainedConfig):
 
 
 class MiniGPT4VisionTower(nn.Module):
-    """Everything of the image side that MiniGPT-4 never trains: pixels in, image tokens (B, tokens, F) out."""
+    """The frozen vision part of MiniGPT-4: pixels in, image tokens (B, tokens, F) out."""
 
     def __init__(self, config: MiniGPT4Config) -> None:
         super().__init__()
@@ -106,7 +107,7 @@ class MiniGPT4VisionTower(nn.Module):
             self.query_tokens = nn.Parameter(torch.zeros(1, config.num_query_tokens, config.image_token_size))
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """Image tokens before the projection."""
+        """Return image tokens before the projection, (B, tokens, F)."""
         patches_BPF: Tensor = self.vision_model(pixel_values=pixel_values).last_hidden_state
         if self.qformer is None or self.query_tokens is None:
             batch, num_with_class, width = patches_BPF.shape
@@ -118,11 +119,11 @@ class MiniGPT4VisionTower(nn.Module):
 
 
 class MiniGPT4PreTrainedModel(PreTrainedModel):
-    """What both models of the family share."""
+    """Settings and initialisation that both classes of the family share."""
 
     config_class = MiniGPT4Config
     base_model_prefix = "model"
-    input_modalities = ["image", "text"]  # noqa: RUF012  (transformers declares it so, here and below)
+    input_modalities = ["image", "text"]  # noqa: RUF012  (as transformers declares it, here and below)
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -147,7 +148,7 @@ class MiniGPT4Model(MiniGPT4PreTrainedModel):
         self.post_init()  # type: ignore[no-untyped-call]
 
     def get_image_features(self, pixel_values: Tensor) -> BaseModelOutputWithPooling:
-        """Image tokens before the projection (`last_hidden_state`) and as the decoder takes them (`pooler_output`)."""
+        """Return image tokens before the projection (`last_hidden_state`) and after it (`pooler_output`)."""
         tokens_BTF = self.vision_tower(pixel_values)
         return BaseModelOutputWithPooling(tokens_BTF, self.language_projection(tokens_BTF))
 
@@ -161,11 +162,11 @@ class MiniGPT4Model(MiniGPT4PreTrainedModel):
         inputs_embeds: Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
-        """Hidden states of the decoder.
+        """Return the hidden states of the decoder.
 
         Raises:
-            ValueError: not exactly one of ids and embeddings is given, or the ids hold another number of placeholders
-                than the images fill.
+            ValueError: not exactly one of ids and embeddings is given, or the number of placeholders in the ids differs
+                from the number of image tokens.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
@@ -183,21 +184,21 @@ class MiniGPT4Model(MiniGPT4PreTrainedModel):
         return output
 
     def _embed(self, input_ids: Tensor, pixel_values: Tensor | None) -> Tensor:
-        """Text through the embedding, images into the places of their tokens, in order."""
+        """Return the embedded text, with image tokens in place of the placeholders, in order."""
         is_image = input_ids == self.config.image_token_id
         embeds: Tensor = self.get_input_embeddings()(input_ids.masked_fill(is_image, 0))
-        wanted = int(is_image.sum())
+        num_placeholders = int(is_image.sum())
         if pixel_values is None:
             images = embeds.new_empty(0, embeds.shape[-1])
         else:
             images = self.get_image_features(pixel_values).pooler_output.flatten(0, 1).to(embeds.device, embeds.dtype)  # type: ignore[union-attr]
-        if wanted != len(images):
-            raise ValueError(f"the prompts hold {wanted} image tokens, the images fill {len(images)}")
+        if num_placeholders != len(images):
+            raise ValueError(f"the prompts hold {num_placeholders} image tokens, the images fill {len(images)}")
         return embeds.masked_scatter(is_image[..., None], images)
 
 
 class MiniGPT4ForConditionalGeneration(MiniGPT4PreTrainedModel, GenerationMixin):
-    """MiniGPT-4 as it answers."""
+    """MiniGPT-4 with the language model head."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}  # noqa: RUF012
 
@@ -208,12 +209,12 @@ class MiniGPT4ForConditionalGeneration(MiniGPT4PreTrainedModel, GenerationMixin)
         self.post_init()  # type: ignore[no-untyped-call]
 
     def get_output_embeddings(self) -> nn.Module:
-        """The head."""
+        """Return the head."""
         head: nn.Module = self.lm_head
         return head
 
     def get_image_features(self, pixel_values: Tensor) -> BaseModelOutputWithPooling:
-        """As `MiniGPT4Model.get_image_features`."""
+        """Return the same as `MiniGPT4Model.get_image_features`."""
         features: BaseModelOutputWithPooling = self.model.get_image_features(pixel_values)
         return features
 
@@ -229,7 +230,7 @@ class MiniGPT4ForConditionalGeneration(MiniGPT4PreTrainedModel, GenerationMixin)
         logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
-        """Logits of the next token, and the mean loss where `labels` are given (-100: not a target)."""
+        """Return the logits of the next token, and the mean loss if `labels` are given (-100: not a target)."""
         output = self.model(
             input_ids=input_ids,
             pixel_values=pixel_values,

@@ -1,8 +1,9 @@
-"""What MiniGPT-4 makes of pictures and conversations before they reach the model.
+"""MiniGPT-4's processor: pictures to pixels, conversations to tokens.
 
-The published code cuts a conversation at images and answers and gives every piece to the tokenizer alone, so that each
-begins with the tokenizer's own space. `llama_tokenizer` rebuilds a Llama tokenizer so that one call on the whole gives
-the same tokens: placeholder, start token and the mark before an answer cut the text, and every piece is prefixed.
+The published code splits a conversation at images and answers and tokenizes each piece on its own, so every piece
+starts with the tokenizer's word-start space. `llama_tokenizer` rebuilds a Llama tokenizer that gives the same tokens in
+one call: the image placeholder, the start token and the mark before an answer split the text, and each piece gets the
+space.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from unsee.core.errors import ModelError
 from unsee.models.minigpt4_model import MiniGPT4Config
 
 IMAGE_TOKEN = "<ImageHere>"
-WORD_START = "\u2581"  # how a sentencepiece vocabulary writes a space
+WORD_START = "\u2581"  # a space in a sentencepiece vocabulary
 IMAGE_SYSTEM = (
     "Give the following image: <Img>ImageContent</Img>. "
     "You will be able to see the image once I provide it to you. Please answer my questions."
@@ -52,7 +53,12 @@ _TURNS = (
 
 @dataclass(frozen=True)
 class Chat:
-    """How a decoder was taught to converse: a template, and the last of it before an answer."""
+    """The chat format of a decoder.
+
+    Attributes:
+        template: the Jinja template of a conversation.
+        answer_mark: the text right before every answer.
+    """
 
     template: str
     answer_mark: str
@@ -77,12 +83,15 @@ VICUNA = Chat(
 
 
 class MiniGPT4ImageProcessor(BlipImageProcessorPil):
-    """The whole picture squeezed into a square, before it becomes RGB, so that palettes are not blended."""
+    """Image processor that resizes the whole picture to a square and then converts it to RGB.
 
-    size = {"height": 224, "width": 224}  # noqa: RUF012  (transformers reads it so)
+    In this order the colours of a palette are not blended.
+    """
+
+    size = {"height": 224, "width": 224}  # noqa: RUF012  (transformers expects a plain class attribute)
 
     def process_image(self, image: Any, *args: Any, **kwargs: Any) -> np.ndarray:
-        """The picture as an array (C, H, W), 0 to 255."""
+        """Return the picture as an array (C, H, W), 0 to 255."""
         if isinstance(image, Image.Image):
             square = image.resize((self.size["width"], self.size["height"]), self.resample)
             image = square.convert("RGB")
@@ -91,7 +100,7 @@ class MiniGPT4ImageProcessor(BlipImageProcessorPil):
 
 
 class MiniGPT4Processor(ProcessorMixin):
-    """Pictures to pixels, conversations to tokens; every picture takes the same number of tokens."""
+    """Processor of pictures and conversations in which every picture takes the same number of tokens."""
 
     def __init__(
         self,
@@ -107,18 +116,18 @@ class MiniGPT4Processor(ProcessorMixin):
         super().__init__(image_processor, tokenizer, chat_template=chat_template)  # type: ignore[no-untyped-call]
 
     def replace_image_token(self, image_inputs: Mapping[str, Any], image_idx: int, **kwargs: Any) -> str:
-        """The text of one picture's places."""
+        """Return the placeholders of one picture."""
         return self.image_token * self.num_image_tokens
 
 
 def llama_tokenizer(tokenizer: PreTrainedTokenizerFast, answer_mark: str) -> PreTrainedTokenizerFast:
-    """A Llama tokenizer as the published code uses it, with a placeholder for images.
+    """Return a Llama tokenizer that tokenizes as the published code does, with a placeholder for images.
 
-    It adds no start token: the chat templates write theirs.
+    It adds no start token, because the chat templates write it.
 
     Args:
-        tokenizer: the language model's own.
-        answer_mark: what stands before every answer, with the space that ends it.
+        tokenizer: the tokenizer of the language model.
+        answer_mark: the text before every answer, with its final space.
 
     Raises:
         ModelError: it is not a sentencepiece tokenizer, or has no start or end token.

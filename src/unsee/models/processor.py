@@ -1,4 +1,4 @@
-"""Processors for pictures alone: the parts that take videos need libraries that nothing here uses."""
+"""Loading processors without their video parts, which need libraries that nothing here uses."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ VIDEO = "video_processor"
 
 
 def load_processor(source: str, config: PreTrainedConfig) -> ProcessorMixin:
-    """The processor in a folder or of a hub id, without its video part."""
+    """Load the processor of a folder or a hub id, without its video part."""
     kind: Any = PROCESSOR_MAPPING.get(type(config), ProcessorMixin)
     if VIDEO in kind.get_attributes():
-        return still(kind).from_pretrained(source)
+        return without_video(kind).from_pretrained(source)
     processor: ProcessorMixin = AutoProcessor.from_pretrained(source)
     return processor
 
 
-def still(kind: type[ProcessorMixin]) -> type[ProcessorMixin]:
-    """The kind of processor that does the same to pictures and knows no videos; saved, it is of the same kind."""
+def without_video(kind: type[ProcessorMixin]) -> type[ProcessorMixin]:
+    """Return a subclass that treats pictures the same and takes no videos. It is saved under the original name."""
 
-    class Still(kind):  # type: ignore[misc, valid-type]
+    class WithoutVideo(kind):  # type: ignore[misc, valid-type]
         @classmethod
         def get_attributes(cls) -> list[str]:
             return [name for name in super().get_attributes() if name != VIDEO]
@@ -39,5 +39,9 @@ def still(kind: type[ProcessorMixin]) -> type[ProcessorMixin]:
         def apply_chat_template(self, *args: Any, **kwargs: Any) -> Any:
             return ProcessorMixin.apply_chat_template(self, *args, **kwargs)
 
-    Still.__name__, Still.__qualname__, Still.__module__ = kind.__name__, kind.__qualname__, kind.__module__
-    return Still
+    WithoutVideo.__name__, WithoutVideo.__qualname__, WithoutVideo.__module__ = (
+        kind.__name__,
+        kind.__qualname__,
+        kind.__module__,
+    )
+    return WithoutVideo

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL: window-attention vision tower at the image's own shape, merger, Qwen2.5 decoder with m-rope."""
+"""Qwen2.5-VL: window-attention vision tower at the image's aspect ratio, merger, Qwen2.5 decoder with m-rope."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unsee.models.family import Family, Layout, Picture
 
 @MODELS.register("qwen2_5_vl", paper="arXiv:2502.13923")
 class Qwen25VL(Family):
-    """Patches of the image's own shape and positions on three axes (time, height, width), for a Qwen2.5 decoder."""
+    """Patches at the image's aspect ratio and positions on three axes (time, height, width), for a Qwen2.5 decoder."""
 
     layout: ClassVar[Layout] = Layout(
         decoder_layers="model.language_model.layers",
@@ -24,7 +24,7 @@ class Qwen25VL(Family):
     )
 
     def positions(self, ids: list[int], pictures: Sequence[Picture]) -> Tensor:
-        """Positions (3, T) by the model's own rule: text counts, an image spans height and width."""
+        """Return positions (3, T) as the model computes them: text counts up, an image spans height and width."""
         if not pictures:
             return super().positions(ids, pictures).expand(3, -1)
         row = torch.tensor([ids])

@@ -1,4 +1,4 @@
-"""Qwen3-VL: Qwen2.5-VL's patches and positions, seen at several depths of a Qwen3 decoder."""
+"""Qwen3-VL: Qwen2.5-VL's patches and positions; image features also enter several layers of a Qwen3 decoder."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from unsee.models.qwen2_5_vl import Qwen25VL
 
 @MODELS.register("qwen3_vl", paper="arXiv:2511.21631")
 class Qwen3VL(Qwen25VL):
-    """Patches of the image's own shape that enter the first layers of a Qwen3 decoder too."""
+    """Patches at the image's aspect ratio, whose features also enter the first layers of a Qwen3 decoder."""

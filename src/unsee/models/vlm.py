@@ -33,7 +33,7 @@ from unsee.core.allocator import settle
 from unsee.core.errors import ModelError, UnknownNameError
 from unsee.models import MODELS, shipped
 from unsee.models.family import Family, Layout, Picture
-from unsee.models.files import ANOTHERS, check_folder, loading
+from unsee.models.load_errors import PROCESSOR_ADVICE, check_folder, loading
 from unsee.models.processor import load_processor
 from unsee.runtime.distributed import entire, state
 
@@ -121,7 +121,7 @@ class VLM:
         model, report = loaded
         model.eval().requires_grad_(False)  # nothing learns until it is to
         whose = config.processor or id
-        with loading(f"model {id}: the processor of {whose}", "" if config.processor else f"; {ANOTHERS}"):
+        with loading(f"model {id}: the processor of {whose}", "" if config.processor else f"; {PROCESSOR_ADVICE}"):
             processor = load_processor(str(shipped().get(whose) or whose), model.config)
         vlm = cls(model if four_bit else model.to(device), processor, id)
         vlm.config = config

@@ -241,7 +241,9 @@ def test_a_model_without_a_processor_takes_that_of_another(vlm, folder, tmp_path
     other = tiny.save_model(tmp_path / "other")
     for name in PROCESSOR_FILES:
         (folder / name).unlink()
-    with pytest.raises(ModelError, match=r"holds no processor .*; model\.processor names whose it takes, such as"):
+    with pytest.raises(
+        ModelError, match=r"holds no processor .*; set model\.processor to a model whose processor fits, such as"
+    ):
         VLM.load(str(folder))
     loaded = VLM.load(str(folder), processor=str(other))
     assert torch.equal(scores(loaded), scores(vlm))

@@ -63,7 +63,7 @@ def test_a_model_that_comes_without_a_processor_takes_that_of_another(
     shutil.copytree(model, bare, ignore=shutil.ignore_patterns("processor_config.json", "tokenizer*", "chat_template*"))
     words = ["conformance", str(bare), "--data", str(data), "--expected", str(write(own_figures))]
     assert main(words) == 2
-    assert "model.processor names whose it takes" in capsys.readouterr().err
+    assert "set model.processor to a model whose processor fits" in capsys.readouterr().err
     assert main([*words, "--processor", str(model)]) == 0
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a model's files, each in one sentence."""
+"""One-sentence errors for model files that are missing or cannot be loaded."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from pathlib import Path
 from unsee.config.recipe import ModelConfig
 from unsee.core.errors import ModelError
 
-ANOTHERS = "model.processor names whose it takes, such as 'llava-hf/llava-1.5-7b-hf'"
+PROCESSOR_ADVICE = "set model.processor to a model whose processor fits, such as 'llava-hf/llava-1.5-7b-hf'"
 
 
 @contextmanager
 def loading(what: str, advice: str = "") -> Iterator[None]:
-    """Turn whatever goes wrong in the block into one sentence about it.
+    """Turn every exception of the block into a `ModelError` of one sentence.
 
     Args:
-        what: what is being loaded.
-        advice: what to do, after the reason.
+        what: name of the thing that is being loaded, for the message.
+        advice: text after the reason that says what to do.
 
     Raises:
-        ModelError: something went wrong.
+        ModelError: the block raised.
     """
     try:
         yield
-    except Exception as error:  # transformers, tokenizers and safetensors have one of their own for every file
+    except Exception as error:  # transformers, tokenizers and safetensors each raise types of their own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{what} cannot be loaded: {reason}{advice}") from error
 
 
 def check_folder(config: ModelConfig, folder: Path) -> None:
-    """Refuse a folder that lacks a part of a model.
+    """Check that a folder holds every part of a model.
 
     Raises:
         ModelError: a file is missing, or the configuration is not JSON.
     """
-    needed: dict[str, tuple[str, ...]] = {
+    model_files: dict[str, tuple[str, ...]] = {
         "model configuration": ("config.json",),
         "weights (safetensors)": ("model.safetensors", "model.safetensors.index.json"),
     }
-    beside: dict[str, tuple[str, ...]] = {
+    processor_files: dict[str, tuple[str, ...]] = {
         "processor": ("processor_config.json", "preprocessor_config.json"),
         "tokenizer": ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
     }
-    for what, names in (needed if config.processor else needed | beside).items():
+    for what, names in (model_files if config.processor else model_files | processor_files).items():
         if not any((folder / name).is_file() for name in names):
-            advice = f"; {ANOTHERS}" if what in beside else ""
-            looked = f"looked for {' or '.join(names)} in {folder}"
-            raise ModelError(f"model {config.id}: the folder holds no {what} ({looked}){advice}")
+            advice = f"; {PROCESSOR_ADVICE}" if what in processor_files else ""
+            searched = f"looked for {' or '.join(names)} in {folder}"
+            raise ModelError(f"model {config.id}: the folder holds no {what} ({searched}){advice}")
     try:
         json.loads((folder / "config.json").read_text())
     except ValueError as error:
