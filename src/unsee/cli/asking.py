@@ -21,6 +21,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Send without asking; answers l
 def evaluate(
     model: ModelName,
     data: DataName,
+    format: Annotated[str, typer.Option(help="The format of the data: a name of `unsee list datasets`.")] = "mllmu",
     forget_percent: Annotated[int, typer.Option(help="Which forget set: 5, 10 or 15.")] = 15,
     protocol: Annotated[str, typer.Option(help="How it is asked: clean or published.")] = "clean",
     processor: Processor = "",
@@ -32,7 +33,7 @@ def evaluate(
     with show_progress() as progress:
         from unsee.runs.people import evaluate_model
 
-        rows = evaluate_model(model, data, forget_percent, progress, config, processor)
+        rows = evaluate_model(model, data, forget_percent, progress, config, processor, format)
     print_table(rows)
 
 

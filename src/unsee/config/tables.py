@@ -47,6 +47,7 @@ class DataConfig(Table):
         source: "generated", or where data in the published layout are: a folder, the hub's cache of them, or a name on
             the hub ("MLLMMU/MLLMU-Bench", with "@" and a revision where it is not the newest); they decide how many
             people there are.
+        format: the format of a source, a name of `unsee list datasets`.
         training_text: where the training text is, if not beside the questions: a clone or the name of
             "MLLMMU/baseline_train_split".
         people: fictitious people, generated.
@@ -58,6 +59,7 @@ class DataConfig(Table):
     """
 
     source: str = GENERATED
+    format: str = "mllmu"
     training_text: str = ""
     people: int = Field(default=60, ge=2, le=500)
     celebrities: int = Field(default=153, ge=1, le=153)
@@ -70,6 +72,8 @@ class DataConfig(Table):
     def _somebody_is_forgotten(self) -> Self:
         if self.source == GENERATED and self.training_text:
             raise ValueError("training_text belongs to a source; generated people come with their own")
+        if self.source == GENERATED and self.format != "mllmu":
+            raise ValueError(f"format = '{self.format}' belongs to a source; generated people are in 'mllmu'")
         if self.source == GENERATED and round(self.people * self.forget_percent / 100) < 1:
             raise ValueError(
                 f"forgetting {self.forget_percent} % of {self.people} people forgets nobody; raise one of them"

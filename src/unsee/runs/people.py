@@ -136,6 +136,7 @@ def evaluate_model(
     progress: Progress | None = None,
     config: EvaluationConfig | None = None,
     processor: str = "",
+    format: str = "mllmu",
 ) -> list[CellRow]:
     """Ask one model all questions of a data folder; the rows are its cells, intervals over people.
 
@@ -146,11 +147,12 @@ def evaluate_model(
         progress: where long work is shown.
         config: how it is asked; by default the clean protocol.
         processor: whose processor the model takes, if it has none.
+        format: as `data.format` of a recipe.
 
     Raises:
         UnseeError: the model or the data cannot be used.
     """
-    benchmark = open_benchmark(data, forget_percent)
+    benchmark = open_benchmark(data, forget_percent, format=format)
     vlm = VLM.load(model, processor=processor)
     config = config or EvaluationConfig()
     exam = Exam(vlm, benchmark, general_items(config.general_items, 0), config)
@@ -177,7 +179,7 @@ def _material(benchmark: Benchmark, config: RunConfig, oracle: Weights) -> Mater
 
 def _data(config: DataConfig, progress: Progress) -> Benchmark:
     if config.source != GENERATED:
-        return open_benchmark(config.source, config.forget_percent, config.training_text)
+        return open_benchmark(config.source, config.forget_percent, config.training_text, config.format)
     folder = cache_folder() / "data" / key_of("data", BUILDER_VERSION, config.people, config.celebrities, config.seed)
     if not folder.is_dir():
         with progress.task("data", 1) as advance:

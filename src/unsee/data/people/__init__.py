@@ -1,7 +1,8 @@
 """Datasets about people: invented ones, a user's own, and MLLMU-Bench, read into the four sets of one forget ratio.
 
-How to add a dataset: write `data/people/<name>.py` with one function under `@DATASETS.register("<name>")` that reads a
-folder into a `Benchmark` (see `data/schema.py`). Nothing else needs an edit.
+How to add a dataset: write `data/people/<name>.py` with one subclass of `Dataset` (`base.py`) under
+`@DATASETS.register("<name>")`. Its `load` reads a folder into a `Benchmark`. Nothing else needs an edit:
+`unsee run --set data.format=<name> --set data.source=DIR` and `unsee eval --format <name> --data DIR` use it.
 """
 
 from __future__ import annotations

@@ -5,28 +5,48 @@ Whatever is missing, broken or contradictory stops the reading with one sentence
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import astuple
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from PIL import Image
 
 from unsee.core.errors import DataError
 from unsee.data.people import DATASETS
+from unsee.data.people.base import Dataset, make_benchmark
 from unsee.data.people.layout import TRAIN_SPLIT_FOLDER, TYPES
-from unsee.data.people.parquet import TASK_COLUMNS, Row, nearest, read
+from unsee.data.people.parquet import BENCHMARK, TASK_COLUMNS, TRAINING_TEXT, Row, nearest, read
 from unsee.data.schema import LETTERS, Benchmark, Input, Person, Question, Task
 
 _INPUTS = {name: kind for kind, name in TYPES.items()}
 
 
 @DATASETS.register("mllmu", paper="arXiv:2410.22108")
+class MLLMUBench(Dataset):
+    """Profiles with portraits, facts and questions, as published with MLLMU-Bench."""
+
+    hub: ClassVar[str] = BENCHMARK
+    training_hub: ClassVar[str] = TRAINING_TEXT
+    training_kind: ClassVar[Literal["dataset", "model"]] = "model"
+
+    def files(self, percent: int, *, with_training_text: bool) -> list[str]:
+        """Return the configs of the ratio, of the test set and of the celebrities, without `Full_Set`."""
+        configs = ["Test_Set/*", "Retain_Set/*", *(["ft_Data/*"] if with_training_text else [])]
+        return self.training_files(percent) + configs
+
+    def training_files(self, percent: int) -> list[str]:
+        """Return the two configs of the ratio."""
+        return [f"forget_{percent}/*", f"retain_{100 - percent}/*"]
+
+    def load(self, folder: Path, percent: int, training_text: Path | None = None) -> Benchmark:
+        """Read a folder, as `load` of this module."""
+        return load(folder, percent, training_text)
+
+
 def load(folder: Path, percent: int, training_text: Path | None = None) -> Benchmark:
-    """Profiles with portraits, facts and questions, as published with MLLMU-Bench.
+    """Read the four sets of one forget ratio.
 
     Args:
         folder: holds one folder per config.
@@ -49,13 +69,12 @@ def load(folder: Path, percent: int, training_text: Path | None = None) -> Bench
     celebrity = read(folder, "Retain_Set", ("image", "ID", *TASK_COLUMNS), optional=("biography",))
     celebrity = _apart(celebrity, forget.keys() | retain.keys())
     names = _names(forget_name, forget) | _names(retain_name, retain)
-    sets = {
-        "forget": _people(forget_name, forget, names, _training(folder, training_text, forget_name, forget)),
-        "test": _people("Test_Set", {identity: test[identity] for identity in forget}, names),
-        "retain": _people(retain_name, retain, names, _training(folder, training_text, retain_name, retain)),
-        "celebrity": _people("Retain_Set", celebrity, _names("Retain_Set", celebrity, needed=False)),
-    }
-    return Benchmark(**sets, fingerprint=_fingerprint(sets))
+    return make_benchmark(
+        forget=_people(forget_name, forget, names, _training(folder, training_text, forget_name, forget)),
+        test=_people("Test_Set", {identity: test[identity] for identity in forget}, names),
+        retain=_people(retain_name, retain, names, _training(folder, training_text, retain_name, retain)),
+        celebrity=_people("Retain_Set", celebrity, _names("Retain_Set", celebrity, needed=False)),
+    )
 
 
 def _check_split(forget: Mapping[str, Row], retain: Mapping[str, Row], forget_name: str, retain_name: str) -> None:
@@ -202,14 +221,3 @@ def _parse(text: object, where: str) -> Any:
         return json.loads(text)  # type: ignore[arg-type]  # anything but text is the error below
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: not valid JSON ({error}); fetch or build it again") from error
-
-
-def _fingerprint(sets: Mapping[str, Sequence[Person]]) -> str:
-    """SHA-256 over everything a model can be shown or asked, so that equal content is equal wherever it lies."""
-    digest = hashlib.sha256()
-    for name, people in sets.items():
-        for person in people:
-            images = [hashlib.sha256(image).hexdigest() for image in person.images]
-            questions = [astuple(question) for question in person.questions]
-            digest.update(json.dumps([name, person.id, person.name, images, questions]).encode())
-    return digest.hexdigest()

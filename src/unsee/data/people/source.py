@@ -1,58 +1,68 @@
-"""From `data.source` and `data.training_text` of a recipe to the four sets; hub names are bound to a commit."""
+"""From `data.source`, `data.format` and `data.training_text` of a recipe to the four sets."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from unsee.config.recipe import GENERATED, DataConfig
+from unsee.core.errors import DataError
 from unsee.data.hub import find_folder
-from unsee.data.people.mllmu import load
-from unsee.data.people.parquet import BENCHMARK, TRAINING_TEXT
+from unsee.data.people import DATASETS
+from unsee.data.people.base import Dataset
 from unsee.data.schema import Benchmark
+
+SOME_HUB_NAME = "owner/name"
 
 
 def pin(config: DataConfig) -> DataConfig:
-    """The same data settings with hub names fetched and bound to the commit they stand for now.
+    """Return the same data settings with hub names fetched and bound to their current commit.
 
     Raises:
-        DataError: nothing is called so, here or on the hub.
+        UnknownNameError: no dataset has the name of the format.
+        DataError: a name is found neither here nor on the hub.
     """
     if config.source == GENERATED:
         return config
-    percent, text = config.forget_percent, config.training_text
-    changes = {"source": _pinned(config.source, _benchmark_folder(config.source, percent, text))}
+    folder, text = _find(_dataset(config.format), config.source, config.forget_percent, config.training_text)
+    changes = {"source": _pinned(config.source, folder)}
     if text:
-        changes["training_text"] = _pinned(text, _training_folder(text, percent))
+        changes["training_text"] = _pinned(config.training_text, text)
     return config.model_copy(update=changes)
 
 
-def open_benchmark(source: str, percent: int, training_text: str = "") -> Benchmark:
-    """The four sets of one forget ratio.
+def open_benchmark(source: str, percent: int, training_text: str = "", format: str = "mllmu") -> Benchmark:
+    """Return the four sets of one forget ratio.
 
     Args:
         source: as `data.source` of a recipe, but not "generated".
         percent: forget ratio.
         training_text: as `data.training_text`.
+        format: as `data.format`.
 
     Raises:
-        DataError: they cannot be found or read.
+        UnknownNameError: no dataset has the name of the format.
+        DataError: the data cannot be found or read.
     """
-    text = _training_folder(training_text, percent) if training_text else None
-    return load(_benchmark_folder(source, percent, training_text), percent, text)
+    dataset = _dataset(format)
+    folder, text = _find(dataset, source, percent, training_text)
+    return dataset.load(folder, percent, text)
 
 
-def _benchmark_folder(source: str, percent: int, training_text: str) -> Path:
-    """The folder of the questions, and of the training text where it does not come from elsewhere."""
-    configs = [*_split(percent), "Test_Set/*", "Retain_Set/*", *(() if training_text else ("ft_Data/*",))]
-    return find_folder(source, configs, BENCHMARK, "dataset")
+def _dataset(format: str) -> Dataset:
+    dataset: Dataset = DATASETS.get(format)()
+    return dataset
 
 
-def _training_folder(training_text: str, percent: int) -> Path:
-    return find_folder(training_text, _split(percent), TRAINING_TEXT, "model")
-
-
-def _split(percent: int) -> list[str]:
-    return [f"forget_{percent}/*", f"retain_{100 - percent}/*"]
+def _find(dataset: Dataset, source: str, percent: int, training_text: str) -> tuple[Path, Path | None]:
+    """Return the folder of the questions, and that of the training text if it is apart from them."""
+    files = dataset.files(percent, with_training_text=not training_text)
+    folder = find_folder(source, files, dataset.hub or SOME_HUB_NAME, "dataset")
+    if not training_text:
+        return folder, None
+    if not dataset.training_hub:
+        raise DataError(f"data.training_text: data of this format hold their training text; leave out {training_text}")
+    hub, kind = dataset.training_hub, dataset.training_kind
+    return folder, find_folder(training_text, dataset.training_files(percent), hub, kind)
 
 
 def _pinned(source: str, folder: Path) -> str:

@@ -42,8 +42,9 @@ def test_four_sets_of_one_ratio(small_data):
     assert benchmark.test[0].name == benchmark.forget[0].name
 
 
-def test_the_registry_knows_it():
-    assert DATASETS.get("mllmu") is load
+def test_the_registry_knows_it(small_data):
+    assert DATASETS.names() == ["mllmu"]
+    assert DATASETS.get("mllmu")().load(small_data, 15) == load(small_data, 15)
 
 
 def test_the_fingerprint_follows_the_content(small_data, data):
