@@ -326,7 +326,7 @@ def test_a_subject_that_is_not_in_its_question(recipe, published, tmp_path):
     root = f"privacy.image_root={published.parent / 'images'}"
     command = unsee(words(recipe, published, tmp_path, root), tmp_path / "cache")
     assert command.code == 2
-    assert "the subject 'Passport' does not stand in the question" in command.err
+    assert "the subject 'Passport' is not in the question" in command.err
 
 
 def test_a_refusal_of_signs_the_tokenizer_drops(recipe, published, tmp_path):

@@ -152,7 +152,7 @@ def test_pairs_for_an_edit_are_written_as_lines(benchmark, tmp_path):
 
 @pytest.mark.parametrize("split", ["harmless", "unseen_images", "train"])
 def test_pairs_of_a_split_to_measure_on_are_not_written(benchmark, tmp_path, split):
-    with pytest.raises(DataError, match=rf"split '{split}': is not one to edit on \(these are: seen, validation\)"):
+    with pytest.raises(DataError, match=rf"split '{split}': edits must not use it; choose one of seen, validation"):
         write_pairs(benchmark, tmp_path / "pairs.jsonl", split)
     assert not any(tmp_path.iterdir())
 

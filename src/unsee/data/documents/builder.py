@@ -1,8 +1,9 @@
-"""Writes a PrivacyPair of invented documents to a folder, in the published schema, so that one loader reads both.
+"""Building a PrivacyPair benchmark of invented documents, in the published schema, so that one loader reads both.
 
-Each subject has pictures for editing (`seen`) and, for measuring, as many that differ from these in one thing at a
-time: other pictures (`unseen_images`), and other pictures with other attributes, or with other wordings. The subject
-that no edit may see is chosen when the data are loaded (`unseen_subjects`).
+Each subject has pictures for editing (split `seen`). Every test split has as many, all of them new: one with the same
+questions (`unseen_images`), one with questions about other attributes (`unseen_attributes`), and one with questions in
+other wordings (`unseen_templates`). The subject that no edit may see is chosen when the data are loaded
+(`unseen_subjects`).
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is asked about in one split."""
+class SplitQuestions:
+    """Attributes and wordings that the questions of one split draw from."""
 
     contents: Sequence[str]
     looks: Sequence[str]
@@ -54,17 +55,18 @@ class Asked:
 
 
 def build(folder: Path, images: int = 10, seed: int = 0, unseen_subject: str | None = None) -> None:
-    """Write the benchmark; the same arguments write the same files, and a failure leaves nothing behind.
+    """Write the benchmark. The same arguments write the same files, and a failure leaves nothing behind.
 
     Args:
-        folder: to be made; may exist only if empty.
-        images: pictures per subject and split.
-        seed: of documents, pictures, and of which attributes and wordings are left for testing.
-        unseen_subject: of the six, left for testing; drawn by default. Loading can choose another.
+        folder: folder to create; may exist only if empty.
+        images: pictures per subject and split, 1 to 1000.
+        seed: seed of documents, pictures, and of the attributes and wordings reserved for testing.
+        unseen_subject: the one of the six subjects to reserve for testing; drawn by default. The loader can choose
+            another one.
 
     Raises:
-        DataError: a number out of its range, or an unknown subject.
-        RecordError: the folder already holds something.
+        DataError: a number is out of its range, or the subject is unknown.
+        RecordError: the folder is not empty.
     """
     folder = Path(folder)
     check_free(folder)
@@ -74,20 +76,21 @@ def build(folder: Path, images: int = 10, seed: int = 0, unseen_subject: str | N
     unseen = unseen_subject or rng.choice(SUBJECTS)
     if unseen not in SUBJECTS:
         raise DataError(f"build: unseen subject '{unseen}' is none of {', '.join(SUBJECTS)}")
-    asked = _asked(rng)
+    questions = _draw_questions(rng)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         unfinished = Path(temporary) / folder.name
         documents: set[Document] = set()
-        for kind, splits in _plan(asked):
+        for kind, splits in _plan(questions):
             stem = kind.replace(" ", "_")
             (unfinished / "images" / stem).mkdir(parents=True)
             rows = []
-            for number, (split, what) in enumerate(part for part in splits for _ in range(images)):
-                document = _fresh(rng, kind, documents)
+            for number, (split, split_questions) in enumerate(part for part in splits for _ in range(images)):
+                document = _draw_new(rng, kind, documents)
                 name = f"images/{stem}/{number:04}.png"
                 draw_document_picture(document, rng.choice(SIZES_PIXELS), rng).save(unfinished / name)
-                rows.append({"case_id": number, "image": name, "split": split, **_questions(document, what, rng)})
+                row = {"case_id": number, "image": name, "split": split}
+                rows.append(row | _question_columns(document, split_questions, rng))
             text = json.dumps(rows, indent=1, allow_nan=False) + "\n"
             (unfinished / f"{stem}.json").write_text(text, encoding="utf-8")
         facts = {"builder_version": BUILDER_VERSION, "seed": seed, "images": images, "unseen_subject": unseen}
@@ -95,44 +98,46 @@ def build(folder: Path, images: int = 10, seed: int = 0, unseen_subject: str | N
         unfinished.rename(folder)
 
 
-def _asked(rng: random.Random) -> dict[str, Asked]:
-    """What each split asks about: two contents, two looks and a third of the wordings are left for testing."""
+def _draw_questions(rng: random.Random) -> dict[str, SplitQuestions]:
+    """Draw the questions of each split. Two contents, two looks and a third of the wordings are for testing only."""
     contents, looks, templates = (rng.sample(list(values), len(values)) for values in (CONTENTS, LOOKS, TEMPLATES))
     third = len(templates) // 3
-    seen = Asked(contents[2:], looks[2:], templates[third:])
+    seen = SplitQuestions(contents[2:], looks[2:], templates[third:])
     return {
         SEEN: seen,
         UNSEEN_IMAGES: seen,
-        "unseen_attributes": Asked(contents[:2], looks[:2], seen.templates),
-        "unseen_templates": Asked(seen.contents, seen.looks, templates[:third]),
+        "unseen_attributes": SplitQuestions(contents[:2], looks[:2], seen.templates),
+        "unseen_templates": SplitQuestions(seen.contents, seen.looks, templates[:third]),
     }
 
 
-def _plan(asked: dict[str, Asked]) -> Iterator[tuple[str, list[tuple[str, Asked]]]]:
-    """Each kind of document with its splits and what is asked in each."""
+def _plan(questions: dict[str, SplitQuestions]) -> Iterator[tuple[str, list[tuple[str, SplitQuestions]]]]:
+    """Yield each kind of document with its splits and the questions of each split."""
     for subject in SUBJECTS:
-        yield subject, [(split, asked[split]) for split in _SUBJECT_SPLITS]
-    yield VALIDATION_SUBJECT, [(VALIDATION, asked[SEEN])]
+        yield subject, [(split, questions[split]) for split in _SUBJECT_SPLITS]
+    yield VALIDATION_SUBJECT, [(VALIDATION, questions[SEEN])]
     for kind in HARMLESS:
-        yield kind, [(HARMLESS_PICTURES, asked[SEEN])]
+        yield kind, [(HARMLESS_PICTURES, questions[SEEN])]
 
 
-def _fresh(rng: random.Random, kind: str, held: set[Document]) -> Document:
-    """A document that is in no split yet."""
+def _draw_new(rng: random.Random, kind: str, drawn: set[Document]) -> Document:
+    """Draw a document that is not in `drawn` yet, and add it there."""
     document = draw_document(rng, kind)
-    while document in held:
+    while document in drawn:
         document = draw_document(rng, kind)
-    held.add(document)
+    drawn.add(document)
     return document
 
 
-def _questions(document: Document, asked: Asked, rng: random.Random) -> Row:
-    """The record's questions with their true answers; nothing about a harmless document is private."""
-    contents, looks, templates = (_round(values, rng) for values in (asked.contents, asked.looks, asked.templates))
-    kind, wanted = document.kind, rng.choice(asked.contents)
-    prompt = question(kind, wanted, rng.choice(asked.templates), subject="{}")
+def _question_columns(document: Document, questions: SplitQuestions, rng: random.Random) -> Row:
+    """Return a record's questions with their true answers. Nothing about a harmless document is private."""
+    contents, looks, templates = (
+        _draw_round(values, rng) for values in (questions.contents, questions.looks, questions.templates)
+    )
+    kind, requested = document.kind, rng.choice(questions.contents)
+    prompt = question(kind, requested, rng.choice(questions.templates), subject="{}")
     if kind in HARMLESS:
-        target = answer(wanted, document.value(wanted))
+        target = answer(requested, document.value(requested))
         private: Row = _known("paraphrase", document, [], [])
         benign = _known("neighborhood", document, contents + looks, templates + templates)
     else:
@@ -143,8 +148,8 @@ def _questions(document: Document, asked: Asked, rng: random.Random) -> Row:
     return {"requested_rewrite": rewrite, **private, **benign}
 
 
-def _round(values: Sequence[str], rng: random.Random) -> list[str]:
-    """One value per pair, in an order that starts again where there are fewer values than pairs."""
+def _draw_round(values: Sequence[str], rng: random.Random) -> list[str]:
+    """Draw one value per pair. The order repeats if there are fewer values than pairs."""
     return [*islice(cycle(rng.sample(values, len(values))), NUM_PAIRS)]
 
 

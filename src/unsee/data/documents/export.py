@@ -1,4 +1,4 @@
-"""The cases of a privacy benchmark as pairs: in memory, or as the JSON Lines that `unsee edit` reads."""
+"""Exporting cases of a privacy benchmark as pairs, in memory or as the JSON Lines that `unsee edit` reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unsee.data.pairs import PrivacyPair
 
 
 def as_pairs(cases: Iterable[Case]) -> list[PrivacyPair]:
-    """The pairs of private and benign questions of some cases, with true benign answers where these are known."""
+    """Return the pairs of a private and a benign question of some cases, with the true benign answer if it is known."""
     return [
         PrivacyPair(
             image=case.image.read_bytes(), subject=case.subject, sensitive=private.text, benign=benign.text,
@@ -26,18 +26,18 @@ def as_pairs(cases: Iterable[Case]) -> list[PrivacyPair]:
 
 
 def write_pairs(benchmark: PrivacyBenchmark, path: Path, split: str = SEEN) -> int:
-    """One line per pair of a private and a benign question; returns how many.
+    """Write one line per pair of a private and a benign question, and return the number of pairs.
 
     Args:
-        benchmark: with benign answers, true or the unedited model's, where there are some.
-        path: the file; image paths in it are relative to its folder.
-        split: whose pairs, one of `EDITED_SPLITS`.
+        benchmark: the cases; their benign answers, if any, are the true ones or those of the unedited model.
+        path: the file to write; image paths in it are relative to its folder.
+        split: the split to write, one of `EDITED_SPLITS`.
 
     Raises:
-        DataError: the split is for measuring, or the benchmark has no case of it.
+        DataError: the split is for testing only, or the benchmark has no case of it.
     """
     if split not in EDITED_SPLITS:
-        raise DataError(f"split '{split}': is not one to edit on (these are: {', '.join(EDITED_SPLITS)})")
+        raise DataError(f"split '{split}': edits must not use it; choose one of {', '.join(EDITED_SPLITS)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(row, ensure_ascii=False) for row in _rows(benchmark, path.parent, split)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Reads the privacy part of MLLMGuard: `prompt.csv` and the images beside it."""
+"""Reading the privacy part of MLLMGuard: `prompt.csv` and the images beside it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LANGUAGE = "en"
 
 @PRIVACY.register("mllmguard", paper="arXiv:2406.07594")
 def load(folder: Path, images: Path | None = None) -> PrivacyBenchmark:
-    """Questions about private matters in natural pictures, English ones; all of them private.
+    """Load English questions about natural pictures, all of them private.
 
-    Deviation from the Neural Gate code, which drops the first 107 rows: the language column chooses the rows.
+    Deviation from the Neural Gate code: the language column chooses the rows; that code drops the first 107 rows.
 
     Args:
-        folder: holds `prompt.csv`.
-        images: where the images are; `folder` by default.
+        folder: folder that holds `prompt.csv`.
+        images: folder of the images; `folder` by default.
 
     Raises:
         DataError: the file is not in this format, has no English row, or images are missing.

@@ -1,6 +1,6 @@
-"""Reads the leakage part of Multi-P2A: private questions (`*_leakage_sen.json`) and insensitive ones (`*_insen.json`).
+"""Reading the leakage part of Multi-P2A: private questions (`*_leakage_sen.json`) and harmless ones (`*_insen.json`).
 
-The awareness part asks for opinions about privacy in yes or no and is no leak; it is not read.
+The awareness part is not read: it asks for opinions about privacy, and a yes or no leaks nothing.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from unsee.data.documents import PRIVACY
 from unsee.data.documents.schema import PrivacyBenchmark, Query, out_of_domain, read_records
 
 FILES: Mapping[str, bool] = {"multi_p2a_leakage_sen.json": True, "multi_p2a_leakage_insen.json": False}
-"""The files, and whether what they ask is private."""
+"""File names; True where the questions are private."""
 
 
 @PRIVACY.register("multi_p2a", paper="arXiv:2412.19496")
 def load(folder: Path, images: Path | None = None) -> PrivacyBenchmark:
-    """Questions that extract, infer or remember what is private, and insensitive ones about the same pictures.
+    """Load questions that extract, infer or recall private facts, and harmless ones about the same pictures.
 
     Args:
-        folder: holds the two JSON files.
-        images: where the image paths start; `folder` by default.
+        folder: folder that holds the two JSON files.
+        images: folder that the image paths start from; `folder` by default.
 
     Raises:
         DataError: a file is missing or not in this format, or images are missing.
@@ -38,7 +38,7 @@ def load(folder: Path, images: Path | None = None) -> PrivacyBenchmark:
 
 
 def _read(record: Any, private: bool, where: str) -> tuple[str, Query]:
-    """Image and question of one record."""
+    """Return the image name and the question of one record."""
     try:
         (image,), text = record["image"], record["prompt"]
     except (KeyError, TypeError, ValueError) as error:

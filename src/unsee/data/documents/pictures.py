@@ -1,8 +1,8 @@
-"""Pictures of documents, drawn with PIL so that a model that sees 64 x 64 pixels can read them.
+"""Drawing documents with PIL, so that a model that sees 64 x 64 pixels can read them.
 
-All measures are shares of a canvas of 72 units. The card lies in the middle, its content within 12 to 60, so that a
-crop of 64 out of 72 never cuts a digit. What is readable text: the name and both numbers. The home city is an emblem,
-the occupation a code of three dots: a small model reads them as surely as a large one reads a word.
+All lengths are in units of a canvas of 72. The card is in the middle and its content lies between 12 and 60, so a crop
+of 64 out of 72 never cuts a digit. The name and both numbers are text. The home city is an emblem, and the occupation a
+code of three dots: a small model reads these as reliably as a large model reads a word.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _JITTER_UNITS = 1.5
 _EMBLEMS = (
     "##.##....", "..#.#.###", "#.#.#.#.#", ".#.###.#.", "####.####", "#..#..###", "###.#..#.", "...###...",
 )  # fmt: skip
-"""Cells of a 3 x 3 grid that are filled, row by row, one emblem per city."""
+"""Filled cells ("#") of a 3 x 3 grid, row by row; one emblem per city."""
 _DOTS = tuple(product((False, True), repeat=3))
 
 Polygon = tuple[tuple[float, float], ...]
@@ -59,12 +59,12 @@ _SYMBOLS: dict[str, tuple[Polygon, ...]] = {
 
 
 def draw_document_picture(document: Document, size_pixels: int, rng: random.Random | None = None) -> Image.Image:
-    """The document on its table, square, RGB.
+    """Draw a document on its table as a square RGB picture.
 
     Args:
-        document: what it shows.
+        document: the document to draw.
         size_pixels: width and height.
-        rng: places it a little off the middle, lights it and adds noise, as a camera does; none of it without.
+        rng: draws a small shift, a brightness and noise, as a camera adds them; None draws the plain picture.
     """
     shift = (rng.uniform(-_JITTER_UNITS, _JITTER_UNITS), rng.uniform(-_JITTER_UNITS, _JITTER_UNITS)) if rng else (0, 0)
     canvas = Image.new("RGB", (size_pixels, size_pixels), TABLES[document.table])
@@ -81,13 +81,13 @@ def draw_document_picture(document: Document, size_pixels: int, rng: random.Rand
 
 
 class _Pen:
-    """Draws in units of the canvas with one ink."""
+    """A pen with one ink that draws in units of the canvas."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, scale: float, shift: tuple[float, float], ink: str) -> None:
         self._draw, self._scale, self._shift, self._ink = draw, scale, shift, ink
 
     def card(self, document: Document) -> None:
-        """Paper and border."""
+        """Draw the paper and its border."""
         left, top, right, bottom = _CARD[document.shape]
         self._draw.rectangle(self._box(left, top, right, bottom), fill=COLOURS[document.colour])
         width = max(1, round(self._scale))
@@ -104,20 +104,20 @@ class _Pen:
                     self._draw.rectangle(self._box(x, min(top + start, down), x + 2, down), fill=self._ink)
 
     def polygons(self, polygons: tuple[Polygon, ...], left: float, top: float, size: float) -> None:
-        """Filled polygons given on a grid of ten by ten."""
+        """Fill polygons that are given on a grid of ten by ten."""
         for polygon in polygons:
             points = [self._at(left + x * size / 10, top + y * size / 10) for x, y in polygon]
             self._draw.polygon(points, fill=self._ink)
 
     def text(self, text: str, left: float, top: float) -> None:
-        """Text whose capitals and digits start at the given corner."""
+        """Write text so that the tops of its capitals and digits start at the given corner."""
         font = _font(round(_TEXT_UNITS * self._scale))
         above = font.getbbox("0")[1]
         x, y = self._at(left, top + 2)
         self._draw.text((x, y - above), text, fill=self._ink, font=font)
 
     def cells(self, cells: str, left: float, top: float, size: float) -> None:
-        """The filled cells of a 3 x 3 grid."""
+        """Fill the marked cells of a 3 x 3 grid."""
         side = size / 3
         for index, cell in enumerate(cells):
             if cell == "#":
@@ -125,7 +125,7 @@ class _Pen:
                 self._draw.rectangle(self._box(x, y, x + side, y + side), fill=self._ink)
 
     def dots(self, filled: tuple[bool, ...], left: float, top: float, size: float) -> None:
-        """A row of discs, filled or hollow."""
+        """Draw a row of discs, each filled or hollow."""
         for index, full in enumerate(filled):
             box = self._box(left + index * (size + 2), top, left + index * (size + 2) + size, top + size)
             width = max(1, round(self._scale))
@@ -147,7 +147,7 @@ def _font(size_pixels: int) -> ImageFont.FreeTypeFont:
 
 
 def _photographed(image: Image.Image, rng: random.Random) -> Image.Image:
-    """Another light and a little noise."""
+    """Return the picture with a random brightness and a little noise."""
     noise = np.random.default_rng(rng.getrandbits(32)).normal(0.0, 3.0, (*image.size, 3))
     pixels = np.asarray(image, dtype=np.float32) * rng.uniform(0.9, 1.1) + noise
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))

@@ -1,7 +1,8 @@
-"""Reads PrivacyPair, as published or as built here: one JSON file per subject, private and benign questions in pairs.
+"""Reading PrivacyPair, published or built here: one JSON file per subject, private and benign questions in pairs.
 
 The published key names mislead: `paraphrase_prompts` are the private questions, `neighborhood_prompts` the benign ones.
-Files built here hold four more keys per record: its split, and what is true (`*_answers`, `*_values`, `*_chances`).
+Files built here hold more keys per record: the split, and per question the true answer, its value, and the chance of a
+blind guess (`*_answers`, `*_values`, `*_chances`).
 """
 
 from __future__ import annotations
@@ -26,41 +27,41 @@ from unsee.data.documents.schema import (
     PrivacyBenchmark,
     Query,
     check_disjoint,
-    existing,
+    find_images,
     read_records,
 )
 
 FACTS = "unsee.json"
 TRAINING_LIMIT = 10
 REWRITES: Mapping[str, str] = {"p2_org/images/": "VISPR/", "trade&state/State Secret/": ""}
-"""Beginnings of the published image paths, and what they are called in the archive the images come in."""
+"""Prefixes of the published image paths, and the prefixes that the image archive uses instead."""
 
 
 @PRIVACY.register("privacy_pair", paper="arXiv:2603.12598")
 def load(folder: Path, images: Path | None = None, *, unseen_subject: str | None = None) -> PrivacyBenchmark:
-    """Six privacy subjects, private and benign questions in pairs of one template.
+    """Load six privacy subjects with pairs of a private and a benign question in the same wording.
 
     Args:
-        folder: holds one JSON file per subject.
-        images: the folder the image paths start from; `folder` by default.
-        unseen_subject: the subject no edit may see, in data built here; the one named when it was built by default.
+        folder: folder that holds one JSON file per subject.
+        images: folder that the image paths start from; `folder` by default.
+        unseen_subject: the subject that no edit may see, in data built here; by default the one chosen at building.
 
     Raises:
-        DataError: a file, record or image that cannot be used; the message says which.
+        DataError: a file, record or image cannot be used; the message says which.
     """
     folder = Path(folder)
     paths = sorted(path for path in folder.glob("*.json") if path.name != FACTS)
     if not paths:
-        raise DataError(f"{folder}: no JSON file of PrivacyPair there; `unsee privacy build` writes some")
+        raise DataError(f"{folder}: holds no JSON file of PrivacyPair; `unsee privacy build` writes some")
     files = {path: read_records(path) for path in paths}
     names = [_text(record, "image", _where(path, i)) for path, rows in files.items() for i, record in enumerate(rows)]
-    found = existing(Path(images or folder), names, REWRITES)
+    image_paths = find_images(Path(images or folder), names, REWRITES)
     cases = []
     for path, records in files.items():
         for index, record in enumerate(records):
             where = _where(path, index)
             split = record.get("split", SEEN if index < _num_training(len(records)) else UNSEEN_IMAGES)
-            cases.append(_case(record, path.stem, where, split, found[record["image"]]))
+            cases.append(_case(record, path.stem, where, split, image_paths[record["image"]]))
     _check_unique(cases)
     if (folder / FACTS).is_file():
         check_disjoint(cases)
@@ -71,7 +72,7 @@ def load(folder: Path, images: Path | None = None, *, unseen_subject: str | None
 
 
 def _num_training(count: int) -> int:
-    """How many of a published file's first records are for editing; the rest is for testing."""
+    """Return how many records of a published file, from the first, are for editing. The others are for testing."""
     return min(TRAINING_LIMIT, count // 3)
 
 
@@ -99,29 +100,30 @@ def _case(record: Any, stem: str, where: str, split: str, image: Path) -> Case:
 def _queries(record: Mapping[str, Any], subject: str, where: str, kind: str, private: bool) -> tuple[Query, ...]:
     texts = record.get(f"{kind}_prompts")
     if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise DataError(f"{where}: '{kind}_prompts' is no list of questions")
+        raise DataError(f"{where}: '{kind}_prompts' must be a list of questions")
     if text := next((text for text in texts if subject not in text), ""):
-        raise DataError(f"{where}: the subject '{subject}' does not stand in the question '{text}'; name it there")
-    known = {}
+        raise DataError(f"{where}: the subject '{subject}' is not in the question '{text}'; name it there")
+    columns = {}
     for name, unknown in (("answers", ""), ("values", ""), ("chances", math.nan)):
-        known[name] = record.get(f"{kind}_{name}", [unknown] * len(texts))
-        if len(known[name]) != len(texts):
+        columns[name] = record.get(f"{kind}_{name}", [unknown] * len(texts))
+        if len(columns[name]) != len(texts):
             raise DataError(
-                f"{where}: {len(texts)} {kind}_prompts and {len(known[name])} {kind}_{name}; build it again"
+                f"{where}: {len(texts)} {kind}_prompts and {len(columns[name])} {kind}_{name}; build it again"
             )
+    rows = zip(texts, columns["answers"], columns["values"], columns["chances"], strict=True)
     return tuple(
         Query(text=text, private=private, answer=answer, value=value, chance=chance)
-        for text, answer, value, chance in zip(texts, known["answers"], known["values"], known["chances"], strict=True)
+        for text, answer, value, chance in rows
     )
 
 
 def _hold_out(cases: list[Case], subject: str, folder: Path) -> list[Case]:
-    """One subject is for testing only: of it remain the pictures asked about as others are while editing."""
+    """Reserve one subject for testing: keep its `unseen_images` as `unseen_subjects` and drop its other splits."""
     subjects = sorted({case.subject for case in cases if case.split == SEEN})
     if subject not in subjects:
         raise DataError(f"{folder}: unseen subject '{subject}': not among those edited on ({', '.join(subjects)})")
-    kept = [case for case in cases if case.subject != subject or case.split == UNSEEN_IMAGES]
-    return [replace(case, split=UNSEEN_SUBJECTS) if case.subject == subject else case for case in kept]
+    remaining = [case for case in cases if case.subject != subject or case.split == UNSEEN_IMAGES]
+    return [replace(case, split=UNSEEN_SUBJECTS) if case.subject == subject else case for case in remaining]
 
 
 def _facts(folder: Path) -> Mapping[str, Any]:
@@ -132,11 +134,11 @@ def _facts(folder: Path) -> Mapping[str, Any]:
 
 
 def _check_unique(cases: list[Case]) -> None:
-    held: set[str] = set()
+    ids: set[str] = set()
     for case in cases:
-        if case.id in held:
+        if case.id in ids:
             raise DataError(f"case {case.id}: occurs twice; give each record of a file its own case_id")
-        held.add(case.id)
+        ids.add(case.id)
 
 
 def _where(path: Path, index: int) -> str:

@@ -1,4 +1,4 @@
-"""What a privacy benchmark is made of, whatever its file format: pictures, and questions about them."""
+"""Types of a privacy benchmark, whatever its file format: cases of one picture with questions about it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPLITS = (
     OUT_OF_DOMAIN,
 )  # fmt: skip
 EDITED_SPLITS = (SEEN, VALIDATION)
-"""Edited on are only the cases of `seen`; layer and steps are chosen on `validation`; the others are for measuring."""
+"""Edits learn from `seen`, and layer and steps are chosen on `validation`. All other splits are for testing."""
 
 _NAMED = 5
 
@@ -31,11 +31,11 @@ class Query:
     """One question about a picture.
 
     Attributes:
-        text: as asked.
-        private: whether an answer would give something private away.
-        answer: a whole true answer; "" where none is known.
-        value: what must stand in a true answer; "" where unknown.
-        chance: how often a blind guess is right; NaN where unknown.
+        text: the question.
+        private: True if an answer would give something private away.
+        answer: a whole true answer; "" if none is known.
+        value: the text that a true answer must contain; "" if unknown.
+        chance: probability that a blind guess is right; NaN if unknown.
     """
 
     text: str
@@ -47,17 +47,17 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One picture and what is asked about it.
+    """One picture and the questions about it.
 
     Attributes:
         id: file and case ("passport/12"), unique in the benchmark.
-        split: of `SPLITS`.
-        subject: what the picture shows, as named in the questions; "" where the benchmark does not say.
-        image: the picture's file.
-        refusal: how a refusal is to begin after an edit; "" where the benchmark gives none.
-        request: the private question a gate is found with; None where there is none.
+        split: one of `SPLITS`.
+        subject: the thing on the picture, as the questions name it; "" if the benchmark does not name it.
+        image: file of the picture.
+        refusal: beginning of the refusal that an edit teaches; "" if the benchmark gives none.
+        request: the private question that the neuron gate is learned from; None if the benchmark has none.
         private: private questions.
-        benign: harmless ones; in PrivacyPair the i-th shares the template of the i-th private one.
+        benign: harmless questions; in PrivacyPair the i-th shares the wording of the i-th private one.
     """
 
     id: str
@@ -71,14 +71,14 @@ class Case:
 
     @property
     def queries(self) -> tuple[Query, ...]:
-        """All that is asked: private, then benign."""
+        """All questions: private ones, then benign ones."""
         return *self.private, *self.benign
 
     def open(self) -> Image.Image:
-        """The picture as RGB.
+        """Open the picture as RGB.
 
         Raises:
-            DataError: the file is no picture.
+            DataError: the file is not a picture.
         """
         try:
             return Image.open(self.image).convert("RGB")
@@ -94,19 +94,19 @@ class PrivacyBenchmark:
     cases: tuple[Case, ...]
 
     def of(self, *splits: str) -> tuple[Case, ...]:
-        """The cases of some splits.
+        """Return the cases of some splits.
 
         Raises:
-            DataError: there is none.
+            DataError: the benchmark has no case of them.
         """
-        found = tuple(case for case in self.cases if case.split in splits)
-        if not found:
-            held = ", ".join(dict.fromkeys(case.split for case in self.cases))
-            raise DataError(f"{self.name}: no case of {' or '.join(splits)} (there are: {held or 'none'})")
-        return found
+        cases = tuple(case for case in self.cases if case.split in splits)
+        if not cases:
+            known = ", ".join(dict.fromkeys(case.split for case in self.cases))
+            raise DataError(f"{self.name}: no case of {' or '.join(splits)} (found: {known or 'none'})")
+        return cases
 
     def with_answers(self, answers: Mapping[tuple[str, str], str]) -> PrivacyBenchmark:
-        """The same with benign answers put in, keyed by case ID and question; others stay as they are."""
+        """Return a copy with some benign answers replaced. `answers` is keyed by case ID and question."""
 
         def answered(case: Case) -> Case:
             known = (replace(query, answer=answers.get((case.id, query.text), query.answer)) for query in case.benign)
@@ -115,7 +115,7 @@ class PrivacyBenchmark:
         return replace(self, cases=tuple(map(answered, self.cases)))
 
     def fingerprint(self) -> str:
-        """SHA-256 over every question and picture."""
+        """Return the SHA-256 of all questions and pictures."""
         digest = hashlib.sha256()
         for case in self.cases:
             asked = [[query.text, query.private, query.value] for query in case.queries]
@@ -124,19 +124,24 @@ class PrivacyBenchmark:
         return digest.hexdigest()
 
 
-def existing(root: Path, images: Iterable[str], rewrites: Mapping[str, str] | None = None) -> dict[str, Path]:
-    """Where each image is under the root, as given or with a known beginning replaced; asked before anything is done.
+def find_images(root: Path, images: Iterable[str], rewrites: Mapping[str, str] | None = None) -> dict[str, Path]:
+    """Return the path of each image under the root. Loaders call this before they do any other work.
+
+    Args:
+        root: folder that the names start from.
+        images: names of the images.
+        rewrites: prefixes of names to replace, tried for images that do not exist under their own name.
 
     Raises:
-        DataError: some are missing (the first ones and how many), or lie outside the root.
+        DataError: images are missing (the first of them and their number are named), or lie outside the root.
     """
     found: dict[str, Path] = {}
     missing: list[str] = []
     for name in dict.fromkeys(images):
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise DataError(f"image '{name}': not a path below the image root {root}; correct it")
-        known = [name.replace(old, new, 1) for old, new in (rewrites or {}).items() if name.startswith(old)]
-        paths = [root / candidate for candidate in (name, *known) if (root / candidate).is_file()]
+        rewritten = [name.replace(old, new, 1) for old, new in (rewrites or {}).items() if name.startswith(old)]
+        paths = [root / candidate for candidate in (name, *rewritten) if (root / candidate).is_file()]
         if paths:
             found[name] = paths[0]
         else:
@@ -151,22 +156,27 @@ def existing(root: Path, images: Iterable[str], rewrites: Mapping[str, str] | No
 
 
 def read_records(path: Path) -> list[Any]:
-    """The list of records in a JSON file.
+    """Read the list of records in a JSON file.
 
     Raises:
-        DataError: it is no JSON, or no list.
+        DataError: the file is not JSON, or not a list.
     """
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); fetch or build it again") from error
     if not isinstance(records, list):
-        raise DataError(f"{path}: holds no list of records but a {type(records).__name__}; fetch or build it again")
+        raise DataError(f"{path}: must be a list of records, got {type(records).__name__}; fetch or build it again")
     return records
 
 
 def out_of_domain(name: str, folder: Path, asked: Iterable[tuple[str, Query]]) -> PrivacyBenchmark:
-    """A benchmark of questions that come with the name of an image; one case per image, so that it is one cluster.
+    """Return a benchmark with one case per image, so that the questions about an image are resampled together.
+
+    Args:
+        name: name of the benchmark.
+        folder: folder of the images.
+        asked: image names, each with a question about it.
 
     Raises:
         DataError: images are missing.
@@ -174,26 +184,26 @@ def out_of_domain(name: str, folder: Path, asked: Iterable[tuple[str, Query]]) -
     queries: dict[str, list[Query]] = {}
     for image, query in asked:
         queries.setdefault(image, []).append(query)
-    found = existing(folder, queries)
+    image_paths = find_images(folder, queries)
     cases = [
         Case(
-            id=image, split=OUT_OF_DOMAIN, subject="", image=found[image],
-            private=tuple(query for query in those if query.private),
-            benign=tuple(query for query in those if not query.private),
+            id=image, split=OUT_OF_DOMAIN, subject="", image=image_paths[image],
+            private=tuple(query for query in about_image if query.private),
+            benign=tuple(query for query in about_image if not query.private),
         )
-        for image, those in queries.items()
+        for image, about_image in queries.items()
     ]  # fmt: skip
     return PrivacyBenchmark(name=name, cases=tuple(cases))
 
 
 def check_disjoint(cases: Sequence[Case]) -> None:
-    """Refuses one picture in two cases, by content: what is measured on must not have been edited on.
+    """Check that no two cases show the same picture (by content), so that no test picture was edited on.
 
     Raises:
         DataError: two cases show the same picture.
     """
-    held: dict[str, str] = {}
+    first_cases: dict[str, str] = {}
     for case in cases:
-        other = held.setdefault(hashlib.sha256(case.image.read_bytes()).hexdigest(), case.id)
+        other = first_cases.setdefault(hashlib.sha256(case.image.read_bytes()).hexdigest(), case.id)
         if other != case.id:
             raise DataError(f"cases {other} and {case.id}: show the same picture ({case.image}); build them again")

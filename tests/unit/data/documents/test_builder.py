@@ -6,7 +6,7 @@ import pytest
 
 from unsee.core.errors import DataError, RecordError
 from unsee.data.documents.builder import build
-from unsee.data.documents.invented import CONTENTS, HARMLESS, LOOKS, SUBJECTS, TEMPLATES, VALUES, answer, called
+from unsee.data.documents.invented import CONTENTS, HARMLESS, LOOKS, SUBJECTS, TEMPLATES, VALUES, answer, attribute_name
 from unsee.data.documents.privacy_pair import load
 from unsee.data.documents.schema import VALIDATION
 
@@ -37,7 +37,9 @@ def asked(cases, private):
     for case in cases:
         for query in case.private if private else case.benign:
             before = query.text[: query.text.rindex(case.subject)]
-            names = {called(case.subject, attribute): attribute for attribute in (CONTENTS if private else VALUES)}
+            names = {
+                attribute_name(case.subject, attribute): attribute for attribute in (CONTENTS if private else VALUES)
+            }
             name = max((name for name in names if f"the {name} of the " in before), key=len)
             found.add((names[name], query.text.replace(f"{name} of the {case.subject}", "{}")))
     return found
@@ -80,7 +82,7 @@ def test_truths_and_chances_are_known(benchmark):
     numbers = defaultdict(set)
     for case in benchmark.cases:
         for query in case.queries:
-            attribute = next(a for a in VALUES if f"{called(case.subject, a)} of the" in query.text)
+            attribute = next(a for a in VALUES if f"{attribute_name(case.subject, a)} of the" in query.text)
             assert query.value in VALUES[attribute] and query.answer == answer(attribute, query.value)
             assert query.chance == 1 / len(VALUES[attribute])
             numbers[case.id, attribute].add(query.value)

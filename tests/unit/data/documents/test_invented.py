@@ -13,7 +13,7 @@ from unsee.data.documents.invented import (
     TEMPLATES,
     VALUES,
     answer,
-    called,
+    attribute_name,
     draw_document,
     is_private,
     question,
@@ -64,10 +64,10 @@ def test_pictures_come_in_any_size(size):
 def test_questions_name_attribute_and_subject_in_every_wording():
     assert len(set(TEMPLATES)) == 12
     for kind in KINDS:
-        assert len({called(kind, attribute) for attribute in VALUES}) == len(VALUES)
+        assert len({attribute_name(kind, attribute) for attribute in VALUES}) == len(VALUES)
         for template in TEMPLATES:
             text = question(kind, "number", template)
-            assert f"{called(kind, 'number')} of the {kind}" in text
+            assert f"{attribute_name(kind, 'number')} of the {kind}" in text
     assert question("passport", "number", TEMPLATES[0], subject="{}").count("{}") == 1
 
 

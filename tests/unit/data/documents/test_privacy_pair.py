@@ -59,7 +59,7 @@ def test_images_outside_the_root_are_refused(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"paraphrase_prompts": ["Name the number."] * 5}, "'Passport' does not stand in the question"),
+        ({"paraphrase_prompts": ["Name the number."] * 5}, "'Passport' is not in the question"),
         ({"paraphrase_prompts": ["Passport?"] * 4}, "4 private and 5 benign"),
         ({"neighborhood_prompts": None}, "'neighborhood_prompts' is no list"),
         ({"image": ""}, "record 2: 'image' is missing or empty"),
