@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from unsee.data.documents.export import as_pairs
     from unsee.data.documents.privacy_pair import load
     from unsee.edits.pair_rows import answered
-    from unsee.forward.vision_cache import looked_at_once
+    from unsee.forward.vision_cache import cached_vision
     from unsee.methods.base import Work
     from unsee.methods.neural_gate import NeuralGate
     from unsee.models.vlm import VLM
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.environ["UNSEE_CACHE"] = folder
         documents = Path(folder) / "documents"
         build(documents, options.images, SEED)
-        with looked_at_once(vlm):
+        with cached_vision(vlm):
             pairs = answered(vlm, as_pairs(load(documents).of("seen")), max_new_tokens=ANSWER_TOKENS)
             seconds(clean)  # libraries get ready
             rounds = [(seconds(clean), seconds(reference), seconds(clean)) for _ in range(options.rounds)]

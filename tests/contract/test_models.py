@@ -3,7 +3,6 @@
 import json
 import random
 from contextlib import contextmanager
-from dataclasses import replace
 
 import families
 import pytest
@@ -16,8 +15,8 @@ from unsee.data.schema import Person, Question
 from unsee.forward.generate import Group, generate, replies
 from unsee.forward.losses import cross_entropy
 from unsee.forward.trees import build_tree, collate
-from unsee.forward.vision_cache import looked_at, looked_at_once
-from unsee.methods.base import Pair
+from unsee.forward.vision_cache import cached_vision
+from unsee.methods.base import StepBatch
 from unsee.methods.npo import NPO
 from unsee.models import MODELS
 from unsee.models.vlm import VLM
@@ -56,7 +55,7 @@ def exercise(vlm):
     Scorer(vlm)(batch).logits_UV.sum().backward()
     generate(vlm, [Group.of(vlm.prompt_ids(tiny.QUESTIONS))], max_new_tokens=2)
     schedule = Schedule(learning_rate=1e-3, steps=2)
-    train(vlm, FineTuning(), iter([Pair({"retain": batch})] * 2), schedule, vlm.add_lora(2, 4), name="exercise")
+    train(vlm, FineTuning(), iter([StepBatch({"retain": batch})] * 2), schedule, vlm.add_lora(2, 4), name="exercise")
     with vlm.adapter_off():
         Scorer(vlm)(batch)
     vlm.merge_lora()
@@ -253,7 +252,7 @@ def test_the_picture_reaches_every_answer(vlm):
 
 
 def test_a_step_of_teaching_changes_the_language_model_and_leaves_the_vision_tower(vlm):
-    before, pair = state(vlm), Pair({"retain": tiny.make_batch(vlm)})
+    before, pair = state(vlm), StepBatch({"retain": tiny.make_batch(vlm)})
     train(vlm, FineTuning(), iter([pair]), Schedule(learning_rate=1e-3, steps=1), vlm.train_language(), name="teach")
     changed = {name for name, value in state(vlm).items() if not torch.equal(value, before[name])}
     assert all(any(name.startswith(f"{vlm.layout.decoder_layers}.{i}.") for name in changed) for i in range(2))
@@ -264,7 +263,7 @@ def test_a_step_of_teaching_changes_the_language_model_and_leaves_the_vision_tow
 
 
 def test_a_step_of_unlearning_changes_the_adapters_only(vlm):
-    pair = Pair({"forget": tiny.make_batch(vlm), "retain": tiny.make_batch(vlm, shade=1, answers=tiny.ANSWERS[::-1])})
+    pair = StepBatch({"forget": tiny.make_batch(vlm), "retain": tiny.make_batch(vlm, shade=1, answers=tiny.ANSWERS[::-1])})
     trainable = vlm.add_lora(2, 4)
     before = state(vlm)
     train(vlm, NPO(), iter([pair] * 2), Schedule(learning_rate=1e-2, steps=2), trainable, name="npo")
@@ -288,7 +287,7 @@ def test_checkpoints_of_activations_change_no_gradient_and_adapters_learn(vlm, t
     assert loaded.model.is_activation_checkpointing
     for one, other in zip(plain, twice, strict=True):
         torch.testing.assert_close(one, other)
-    pair = Pair({"retain": tiny.make_batch(loaded)})
+    pair = StepBatch({"retain": tiny.make_batch(loaded)})
     schedule = Schedule(learning_rate=1e-2, steps=1)
     train(loaded, FineTuning(), iter([pair]), schedule, loaded.trainable(), name="t")
     learned = [value for name, value in state(loaded).items() if ".lora_B." in name]
@@ -315,7 +314,7 @@ def test_lessons_disturb_the_photo_and_keep_its_place_in_the_prompt(vlm):
 
 
 @pytest.mark.parametrize("projector_learns", [False, True])
-def test_a_photo_that_was_looked_at_is_read_back_to_the_last_bit(vlm, tmp_path, monkeypatch, projector_learns):
+def test_cached_vision_features_are_bit_identical(vlm, tmp_path, monkeypatch, projector_learns):
     monkeypatch.setenv("UNSEE_CACHE", str(tmp_path))
     vlm.model.requires_grad_(False)
     if projector_learns:
@@ -325,31 +324,12 @@ def test_a_photo_that_was_looked_at_is_read_back_to_the_last_bit(vlm, tmp_path, 
     looks = []
     watch = tiny.eye(vlm).register_forward_hook(lambda *_: looks.append(1))
     for expected in (1, 1):
-        with looked_at_once(vlm):
+        with cached_vision(vlm):
             assert torch.equal(scores(vlm, *trees), plain)
         assert len(looks) == expected
     watch.remove()
     assert [path.suffix for path in (tmp_path / "features").iterdir()] == [".safetensors"]
     assert not vars(vlm.model.get_submodule(vlm.layout.vision_tower)).get("forward")
-
-
-@pytest.mark.parametrize("projector_learns", [False, True])
-def test_photos_that_are_looked_at_one_by_one_give_a_batch_its_numbers(vlm, projector_learns):
-    vlm.model.requires_grad_(False)
-    if projector_learns:
-        vlm.train_language()
-    trees = [tree_of(vlm, image) for image in IMAGES]
-    batch = collate(trees, vlm)
-    seen = [looked_at(vlm, [tree.pictures for tree in trees], one_by_one=each) for each in (False, True)]
-    plain, whole, single = (
-        Scorer(vlm)(replace(batch, look=lambda one=one: one)).log_probability_I for one in ((), *seen)
-    )  # fmt: skip
-    if any(p.requires_grad for p in vlm.model.get_submodule(vlm.layout.vision_tower).parameters()):
-        assert seen == [(), ()]  # of Qwen the projector is a part of the tower
-    else:
-        assert all(seen)
-    assert torch.equal(whole, plain)
-    torch.testing.assert_close(single, plain, atol=1e-5, rtol=1e-5)
 
 
 def test_it_works_in_bfloat16_too(vlm):

@@ -10,7 +10,7 @@ Shape letters: B rows, T tokens, N scored tokens, U distinct places that predict
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -73,11 +73,10 @@ class Batch:
     Attributes:
         inputs: keyword arguments of the model: input_ids (B, T), attention_mask, position_ids, and what the family
             needs of the pictures if any row has some.
-        source_N: index into the flattened (B * T) tokens whose hidden state predicts the target; what answers share is
-            there once for each of them.
+        source_N: index into the flattened (B * T) tokens whose hidden state predicts the target; an index occurs once
+            for each answer that it leads to.
         target_N: the token to predict.
         item_N: which answer the token belongs to or leads to, 0 to num_items - 1, in the order they were given.
-        look: makes of the pictures what `seen` holds; by default nothing.
     """
 
     inputs: dict[str, Any]
@@ -85,27 +84,17 @@ class Batch:
     target_N: Tensor
     item_N: Tensor
     num_items: int
-    look: Callable[[], tuple[Any, ...]] = tuple
 
     @cached_property
     def places(self) -> tuple[Tensor, Tensor]:
-        """The distinct places among the sources, in order (U), and for each scored token which of them it is (N)."""
+        """Return the distinct values of `source_N`, ascending (U), and the index of each source among them (N)."""
         places_U, index_N = self.source_N.unique(return_inverse=True)
         return places_U, index_N
-
-    @cached_property
-    def seen(self) -> tuple[Any, ...]:
-        """Vision features of the pictures, computed at the first call (see `unsee.forward.vision_cache`)."""
-        return self.look()
-
-    def forget(self) -> None:
-        """Let go of what was seen; who asks again looks again."""
-        vars(self).pop("seen", None)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         source_N, target_N, item_N = (part.to(device) for part in (self.source_N, self.target_N, self.item_N))
-        return Batch(moved_to(device, self.inputs), source_N, target_N, item_N, self.num_items, self.look)
+        return Batch(moved_to(device, self.inputs), source_N, target_N, item_N, self.num_items)
 
 
 def moved_to(device: torch.device, value: Any) -> Any:

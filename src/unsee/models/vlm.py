@@ -313,6 +313,14 @@ class VLM:
         finally:
             layers.enable_adapter_layers()
 
+    def start_training(self) -> None:
+        """Set training mode; a tower or projector that is not trained stays in evaluation mode, without dropout."""
+        self.model.train()
+        for name in (self.layout.vision_tower, self.layout.projector):
+            part = self.model.get_submodule(name)
+            if not any(parameter.requires_grad for parameter in part.parameters()):
+                part.eval()
+
     def trainable(self) -> list[nn.Parameter]:
         """The parameters that training may change."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]

@@ -13,7 +13,7 @@ from unsee.core.record import check_free
 from unsee.data.pairs import PrivacyPair, load_pairs
 from unsee.edits.edit import Edit, Editor
 from unsee.edits.pair_rows import answered
-from unsee.forward.vision_cache import looked_at_once
+from unsee.forward.vision_cache import cached_vision
 from unsee.methods import METHODS
 from unsee.methods.base import EditMethod, Work
 from unsee.models.vlm import VLM
@@ -66,7 +66,7 @@ class EditJob:
         pairs = load_pairs(self.data)
         vlm = VLM.load(self.model)
         check_pairs(vlm, pairs)
-        with looked_at_once(vlm):
+        with cached_vision(vlm):
             pairs = answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS)
             edit = method.edit(vlm, pairs, replace(work, earlier=earlier))
         edit.save(out / "edit.safetensors")

@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,9 +30,9 @@ from unsee.data.schema import Input, Person
 from unsee.edits.edit import Edit, Editor
 from unsee.edits.pair_rows import answered
 from unsee.core.errors import ConfigError
-from unsee.forward.vision_cache import looked_at_once, looks_once
+from unsee.forward.vision_cache import cached_vision
 from unsee.core.journal import Journal
-from unsee.methods.base import EditMethod, Loss, LossMethod, Order, Pair, Side, Work
+from unsee.methods.base import EditMethod, Loss, LossMethod, Order, StepBatch, Side, Work
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import REPLAYED, Corpus, has_corpus
 from unsee.runtime.distributed import state
@@ -122,8 +122,7 @@ class Stages:
 
         def course() -> Course:
             lessons = Lessons(self.vlm, people, INPUTS[config.modality], config.turns, config.protocol)
-            again = config.protocol == "published" and not config.replay
-            stream = self._stream(self._with_replay(lessons.trees, config.replay), config, key, again=again)
+            stream = self._stream(self._with_replay(lessons.trees, config.replay), config, key)
             return Course({"retain": stream}, config.learning_rate, config.steps, config.epochs, config.protocol)
 
         return self._trained(name, key, self.base, FineTuning(), course, seed)
@@ -164,8 +163,7 @@ class Stages:
             for side in method.sides:
                 people, shown = sources[side]
                 lessons = Lessons(self.vlm, people, INPUTS[shown], config.turns, config.protocol)
-                again = config.protocol == "published"
-                streams[side] = self._stream(lessons.trees, config, f"{key}-{side}", again=again)
+                streams[side] = self._stream(lessons.trees, config, f"{key}-{side}")
             order: Order = getattr(method, "schedule", "joint")
             return Course(streams, method.learning_rate, method.steps, method.epochs, config.protocol, order)
 
@@ -180,7 +178,7 @@ class Stages:
             vlm = self.load(target)
             vlm.merge_lora()
             work = Work(seed=seed, progress=self._progress, cache=self._cache / "moments")
-            with measured(vlm.device) as cost, looked_at_once(vlm):
+            with measured(vlm.device) as cost, cached_vision(vlm):
                 edit = method.edit(vlm, answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS), work)
             self._forget_merged()
             self._finish("edited", name, path, edit.save, cost)
@@ -201,7 +199,7 @@ class Stages:
             journal = Journal(own, earlier)
             state().wait_for_everyone()  # all have read what there was before one of them adds to it
             started = time.monotonic()
-            with looked_at_once(vlm) if weights else nullcontext():  # random weights look once
+            with cached_vision(vlm) if weights else nullcontext():  # random weights are used once
                 answers = exam.sit(vlm, system=system, name=name, progress=self._progress, journal=journal)
             self._record.log("evaluated", model=name, seconds=round(time.monotonic() - started, 2))
             write_whole(path, lambda part: answers.to_parquet(part, index=False))
@@ -277,10 +275,9 @@ class Stages:
             return result
         course = make_course()
         schedule, steps = course.schedule, course.pairs
-        again = all(stream.again for stream in course.streams.values())
         reference = None
         if compared:
-            reference, steps = self._reference(compared, objective, steps, schedule.steps, again=again)
+            reference, steps = self._reference(compared, objective, steps, schedule.steps)
         vlm = self.load(start)
         trainable = self._add_lora() if self.config.trainable == "lora" else vlm.train_language()
         self._ready = None
@@ -292,7 +289,7 @@ class Stages:
             self._record.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
 
         checkpoint = path.with_name(f"{key}.checkpoint.safetensors")
-        with measured(vlm.device) as cost, _known_again(vlm, again=again):
+        with measured(vlm.device) as cost:
             train(
                 vlm, objective, steps, schedule, trainable, reference=reference,
                 name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,
@@ -318,16 +315,15 @@ class Stages:
         write_whole(path, write)
 
     def _reference(
-        self, weights: Weights, objective: Objective, pairs: Iterator[Pair], count: int, *, again: bool
-    ) -> tuple[Reference, Iterator[Pair]]:
+        self, weights: Weights, objective: Objective, pairs: Iterator[StepBatch], count: int
+    ) -> tuple[Reference, Iterator[StepBatch]]:
         """What another model says of all steps, computed before the one that is trained takes its place."""
         vlm = self.load(weights)
         reference = Reference(vlm, Scorer(vlm), other=True)
         moved = (pair.to(vlm.device) for pair in itertools.islice(pairs, count))
-        with _known_again(vlm, again=again):
-            return reference, reference.announced(moved, objective.reference_sides)
+        return reference, reference.announced(moved, objective.reference_sides)
 
-    def _stream(self, make_trees: MakeTrees, config: TrainingConfig, seed: str, *, again: bool) -> Stream:
+    def _stream(self, make_trees: MakeTrees, config: TrainingConfig, seed: str) -> Stream:
         return Stream(
             make_trees=make_trees,
             vlm=self.vlm,
@@ -335,7 +331,6 @@ class Stages:
             batch_tokens=config.batch_tokens,
             batch_examples=config.batch_examples,
             labels=config.labels,
-            again=again,
         )
 
     def _add_lora(self) -> list[nn.Parameter]:
@@ -360,11 +355,6 @@ class Stages:
             return trees
 
         return mixed
-
-
-def _known_again(vlm: VLM, *, again: bool) -> AbstractContextManager[None]:
-    """A training in which photos are looked at once, if they come again and may be kept."""
-    return looked_at_once(vlm) if again and looks_once(vlm) else nullcontext()
 
 
 def check_replay(vlm: VLM, config: TeachConfig) -> None:

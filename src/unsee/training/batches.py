@@ -6,14 +6,12 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 from unsee.config.protocols import Labels, Protocol
 from unsee.core.errors import DataError
 from unsee.forward.trees import Batch, Tree, collate, pack_by_length
-from unsee.forward.vision_cache import looked_at
-from unsee.methods.base import Order, Pair, Side
+from unsee.methods.base import Order, Side, StepBatch
 from unsee.models.vlm import VLM
 from unsee.runtime.distributed import share
 from unsee.training.train import Schedule
@@ -32,7 +30,6 @@ class Stream:
         batch_tokens: padded tokens per batch, for batches of alike lengths; 0 counts examples.
         batch_examples: examples per batch, whatever their lengths; 0 counts tokens.
         labels: what the loss covers.
-        again: whether photos come again as they are, so that it pays to look at each by itself.
     """
 
     make_trees: MakeTrees
@@ -41,7 +38,6 @@ class Stream:
     batch_tokens: int = 0
     batch_examples: int = 0
     labels: Labels = "answer"
-    again: bool = False
 
     def plan(self, epoch: int) -> list[list[Tree]]:
         """The batches of one epoch in their order, not yet tensors.
@@ -62,12 +58,8 @@ class Stream:
         return [[trees[row] for row in part] for part in rows]
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of one epoch, of each this process's share."""
-        return (self._batch(own_rows(trees)) for trees in self.plan(number))
-
-    def _batch(self, trees: Sequence[Tree]) -> Batch:
-        look = partial(looked_at, self.vlm, [tree.pictures for tree in trees], one_by_one=self.again)
-        return replace(collate(trees, self.vlm, self.labels), look=look)
+        """Return the batches of one epoch, of each this process's rows."""
+        return (collate(own_rows(trees), self.vlm, self.labels) for trees in self.plan(number))
 
     def __iter__(self) -> Iterator[Batch]:
         """Epoch after epoch."""
@@ -85,7 +77,7 @@ def own_rows(trees: Sequence[Tree]) -> list[Tree]:
     return [*own, *(tree.unscored() for tree in company[:1])]
 
 
-def pairs(streams: Mapping[Side, Stream], order: Order = "joint") -> Iterator[Pair]:
+def pairs(streams: Mapping[Side, Stream], order: Order = "joint") -> Iterator[StepBatch]:
     """One pair per step without end.
 
     "joint" takes a batch of every side for each step; "alternating" goes through an epoch of the first side, then of
@@ -95,10 +87,10 @@ def pairs(streams: Mapping[Side, Stream], order: Order = "joint") -> Iterator[Pa
         for number in itertools.count():
             for side, stream in streams.items():
                 for batch in stream.epoch(number):
-                    yield Pair({side: batch})
+                    yield StepBatch({side: batch})
     sides = {side: iter(stream) for side, stream in streams.items()}
     while True:
-        yield Pair({side: next(stream) for side, stream in sides.items()})
+        yield StepBatch({side: next(stream) for side, stream in sides.items()})
 
 
 def num_steps(streams: Mapping[Side, Stream], epochs: int, order: Order = "joint") -> int:
@@ -123,7 +115,7 @@ class Course:
     order: Order = "joint"
 
     @property
-    def pairs(self) -> Iterator[Pair]:
+    def pairs(self) -> Iterator[StepBatch]:
         """The data of every step."""
         return pairs(self.streams, self.order)
 

@@ -17,7 +17,7 @@ from unsee.data.schema import Input, Person, Question
 from unsee.forward.losses import cross_entropy
 from unsee.forward.prompts import answer_ids, render_lesson
 from unsee.forward.trees import Tree, build_tree
-from unsee.methods.base import Loss, Model, Pair, Side
+from unsee.methods.base import Loss, Model, StepBatch, Side
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 
@@ -28,7 +28,7 @@ class FineTuning:
 
     reference_sides: ClassVar[tuple[Side, ...]] = ()
 
-    def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
+    def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
         """`CE(retain)`."""
         loss = cross_entropy(model(batch.retain))
         return Loss(loss, {"retain": loss.item()})

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -28,8 +28,7 @@ from unsee.core.errors import ModelError
 from unsee.core.progress import Progress, Silent
 from unsee.forward.losses import Scored
 from unsee.forward.trees import Batch
-from unsee.forward.vision_cache import shown
-from unsee.methods.base import Loss, Model, Pair, Side
+from unsee.methods.base import Loss, Model, Side, StepBatch
 from unsee.models.vlm import VLM
 from unsee.runtime.cache import replace_whole
 from unsee.runtime.distributed import entire, gathered, placed_like, state
@@ -42,9 +41,12 @@ STATE = ("parameter", "step", "exp_avg", "exp_avg_sq")  # what a checkpoint hold
 class Objective(Protocol):
     """The part of a loss method that the loop needs."""
 
-    reference_sides: ClassVar[tuple[Side, ...]]
+    @property
+    def reference_sides(self) -> tuple[Side, ...]:
+        """The sides about which the loss asks the reference model."""
+        ...
 
-    def loss(self, model: Model, reference: Model, batch: Pair) -> Loss:
+    def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
         """The loss of one step."""
         ...
 
@@ -77,10 +79,8 @@ class Scorer(nn.Module):
         self._vlm = (vlm,)
 
     def hidden(self, batch: Batch) -> Tensor:
-        """Hidden states that predict the answer tokens, each once, (U, D)."""
-        (vlm,) = self._vlm
-        with shown(vlm, batch):
-            return vlm.hidden(batch.inputs).flatten(0, 1)[batch.places[0]]
+        """Return the hidden states that predict answer tokens, each position once, (U, D)."""
+        return self._vlm[0].hidden(batch.inputs).flatten(0, 1)[batch.places[0]]
 
     def forward(self, batch: Batch) -> Scored:
         """Scores of every answer token of the batch."""
@@ -108,7 +108,7 @@ class Step(nn.Module):
         self._objective = objective
         self._reference = reference
 
-    def forward(self, pair: Pair) -> tuple[Tensor, Mapping[str, float]]:
+    def forward(self, pair: StepBatch) -> tuple[Tensor, Mapping[str, float]]:
         """The loss of the batch that all processes hold together."""
         loss = self._objective.loss(lambda batch: whole(self.scorer(batch)), self._reference, pair)
         return loss.total, loss.parts
@@ -150,7 +150,7 @@ class Reference:
         logits_UV = self._hidden[id(batch)] @ self._head.T
         return whole(Scored(logits_UV, batch.places[1], batch.target_N, batch.item_N, batch.num_items))
 
-    def announced(self, pairs: Iterator[Pair], sides: Sequence[Side]) -> Iterator[Pair]:
+    def announced(self, pairs: Iterator[StepBatch], sides: Sequence[Side]) -> Iterator[StepBatch]:
         """The same pairs; where states must be kept, those of all `sides` are computed before the first is given."""
         if not sides or self._beneath_adapter:
             return pairs
@@ -163,7 +163,6 @@ class Reference:
     @torch.no_grad()
     def _remember(self, batch: Batch) -> None:
         self._hidden[id(batch)] = self._scorer.hidden(batch)
-        batch.forget()
         if self._head is None:
             self._head = self._vlm.head().weight.detach().clone()  # type: ignore[operator]
 
@@ -171,7 +170,7 @@ class Reference:
 def train(
     vlm: VLM,
     objective: Objective,
-    pairs: Iterator[Pair],
+    pairs: Iterator[StepBatch],
     schedule: Schedule,
     trainable: Sequence[nn.Parameter],
     *,
@@ -197,7 +196,7 @@ def train(
     """
     processes = state()
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
-    announced: Iterator[Pair] = itertools.islice(pairs, schedule.steps)
+    announced: Iterator[StepBatch] = itertools.islice(pairs, schedule.steps)
     if reference is None:
         reference = Reference(vlm, Scorer(vlm))
         moved = (pair.to(accelerator.device) for pair in announced)
@@ -208,7 +207,7 @@ def train(
     done = _resume(checkpoint, trainable, optimiser) if checkpoint else 0
     remaining = itertools.islice(announced, done, None)
     before = [entire(parameter).clone() for parameter in trainable[-2:]]
-    vlm.model.train()
+    vlm.start_training()
     with (progress or Silent()).task(name, schedule.steps) as advance:
         advance(done)
         for step, pair in enumerate(remaining, start=done):
@@ -227,8 +226,6 @@ def train(
                 raise ModelError(f"{name}: {found} at step {step}{where}; lower the learning rate")
             optimiser.step()
             optimiser.zero_grad()
-            for batch in pair.sides.values():
-                batch.forget()  # a reference may hold on to the batches of all steps
             if on_step:
                 on_step(step, loss, schedule.rate(step))
             if checkpoint and (step + 1) % schedule.checkpoint_every == 0 and step + 1 < schedule.steps:

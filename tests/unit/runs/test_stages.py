@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import pandas as pd
 import privacy
@@ -14,7 +13,7 @@ from unsee.data.schema import Person, Question
 from unsee.core.errors import ConfigError
 from unsee.forward.losses import cross_entropy
 from unsee.methods import METHODS
-from unsee.methods.base import Pair
+from unsee.methods.base import StepBatch
 from unsee.core.progress import Silent
 from unsee.core.record import Record
 from unsee.runs.stages import Stages
@@ -93,7 +92,7 @@ def test_another_model_is_remembered_after_its_weights_are_gone():
     vlm = tiny.make_vlm()
     batch = tiny.make_batch(vlm)
     reference = Reference(vlm, Scorer(vlm), other=True)
-    (pair,) = reference.announced(iter([Pair({"forget": batch})]), ("forget", "retain"))
+    (pair,) = reference.announced(iter([StepBatch({"forget": batch})]), ("forget", "retain"))
     expected = cross_entropy(Scorer(tiny.make_vlm())(batch)).item()
     with torch.no_grad():
         for parameter in vlm.model.parameters():
@@ -147,70 +146,39 @@ def test_the_log_says_how_far_each_gate_is_open(stages):
 
 
 @pytest.fixture
-def looks(monkeypatch):
-    """The photos that a tower really looks at."""
-    found, plain = [], CLIPVisionEmbeddings.forward
+def encoded(monkeypatch):
+    """The photos that the tower encodes, in order."""
+    photos, plain = [], CLIPVisionEmbeddings.forward
 
     def watched(self, pixel_values, **named):
-        found.extend(pixel_values)
+        photos.extend(pixel_values)
         return plain(self, pixel_values, **named)
 
     monkeypatch.setattr(CLIPVisionEmbeddings, "forward", watched)
-    return found
+    return photos
 
 
-def test_published_lessons_look_at_each_photo_once_whoever_learns_what_of_them(stages, looks):
-    teach, config = TeachConfig(protocol="published", epochs=2, replay=0.0), UnlearnConfig(protocol="published")
-    target = stages.teach("target", [*FORGET, *RETAIN], teach, 0)
-    oracle = stages.teach("oracle", RETAIN, teach, 1)
-    for name, options in (("npo", {}), ("npo", {"reference": "oracle"}), ("kl_minimisation", {})):
-        method = METHODS.get(name)(steps=2, **options)
-        stages.unlearn(name, target, method, "image", FORGET, RETAIN, config, 0, oracle)
-    assert len(looks) == 2
-
-
-def test_published_lessons_of_a_tower_that_learns_keep_none(stages, looks, tmp_path, monkeypatch):
-    stages.config = stages.config.model_copy(update={"lora_targets": "all_linear"})
-    layout = stages.vlm.layout  # full training: as in Qwen, where the projector is a part of the tower
-    monkeypatch.setattr(stages.vlm, "layout", replace(layout, projector=layout.vision_tower))
-    teach, config = TeachConfig(protocol="published", epochs=2, replay=0.0), UnlearnConfig(protocol="published")
-    oracle = stages.teach("oracle", RETAIN, teach, 1)
-    method = METHODS.get("npo")(steps=2, reference="oracle")
-    stages.unlearn("npo", stages.base, method, "image", FORGET, RETAIN, config, 0, oracle)
-    assert len(looks) > 10
-    assert not (tmp_path / "cache" / "features").exists()
-
-
-def test_clean_lessons_show_each_photo_once_and_keep_none(stages, looks, tmp_path):
-    stages.teach("target", RETAIN, TEACH, 0)
-    method = METHODS.get("npo")(steps=3, retain_weight=0.0)
-    before = len(looks)
-    stages.unlearn("npo", stages.base, method, "image", FORGET, RETAIN, UNLEARN, 0)
-    assert len(looks) - before == (3 if stages.config.trainable == "lora" else 6)  # full: the reference speaks first
-    assert not (tmp_path / "cache" / "features").exists()
-
-
-def test_edits_of_the_same_pairs_look_at_each_photo_once(stages, looks, tmp_path):
+def test_edits_of_the_same_pairs_encode_each_photo_once(stages, encoded, tmp_path):
     pairs = privacy.make_pairs(6)
     for rate in (0.01, 0.02):
         method = METHODS.get("fine_tuning")(epochs=2, learning_rate=rate)
         stages.edit("edit", stages.base, method, pairs, 0)
-    assert len(looks) == len({photo.numpy().tobytes() for photo in looks}) == 6
+    assert len(encoded) == len({photo.numpy().tobytes() for photo in encoded}) == 6
     assert all("pooler_output" in str(load_file(path).keys()) for path in (tmp_path / "cache" / "features").iterdir())
 
 
-def test_an_examination_looks_at_what_another_decoder_was_shown_no_more(stages, monkeypatch):
+def test_an_examination_reads_features_that_a_model_with_another_decoder_cached(stages, monkeypatch):
     edited = stages.edit("edit", stages.base, METHODS.get("fine_tuning")(epochs=1), privacy.make_pairs(1), 0)
-    looks = []
+    calls = []
 
     class Shown:
         def sit(self, vlm, **named):
-            watch = tiny.eye(vlm).register_forward_hook(lambda *_: looks.append(1))
+            watch = tiny.eye(vlm).register_forward_hook(lambda *_: calls.append(1))
             with torch.no_grad():
                 said = Scorer(vlm)(tiny.make_batch(vlm)).log_probability_I
             watch.remove()
             return pd.DataFrame({"said": said.tolist()})
 
     answers = [stages.examine(name, weights, Shown(), "shown") for name, weights in (("a", stages.base), ("b", edited))]
-    assert len(looks) == 1
+    assert len(calls) == 1
     assert not answers[0].equals(answers[1])

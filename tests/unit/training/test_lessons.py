@@ -8,7 +8,7 @@ from unsee.core.errors import DataError, ModelError
 from unsee.data.schema import Person, Question
 from unsee.forward.losses import cross_entropy
 from unsee.forward.prompts import ask
-from unsee.methods.base import Pair
+from unsee.methods.base import StepBatch
 from unsee.models.family import Picture
 from unsee.training.batches import Stream
 from unsee.training.lessons import FineTuning, Lessons, augment, disturb, training_text
@@ -111,5 +111,5 @@ def test_a_picture_without_a_canvas_cannot_be_moved(vlm):
 
 def test_fine_tuning_lowers_the_cross_entropy_of_the_answers(vlm):
     scorer, batch = Scorer(vlm), tiny.make_batch(vlm)
-    loss = FineTuning().loss(scorer, None, Pair({"retain": batch}))
+    loss = FineTuning().loss(scorer, None, StepBatch({"retain": batch}))
     assert loss.total.item() == loss.parts["retain"] == cross_entropy(scorer(batch)).item()

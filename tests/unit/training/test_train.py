@@ -11,7 +11,7 @@ import torch
 from unsee.core.errors import ModelError
 from unsee.forward.losses import cross_entropy
 from unsee.methods import METHODS
-from unsee.methods.base import Loss, Pair
+from unsee.methods.base import Loss, StepBatch
 from unsee.training.batches import Stream
 from unsee.training.lessons import FineTuning
 from unsee.training.train import Reference, Schedule, Scorer, train
@@ -31,7 +31,7 @@ def pairs(vlm):
     """Endless steps, no two alike."""
     for shade in itertools.count():
         forget = tiny.make_batch(vlm, shade=shade)
-        yield Pair({"forget": forget, "retain": tiny.make_batch(vlm, shade=-shade, answers=tiny.ANSWERS[::-1])})
+        yield StepBatch({"forget": forget, "retain": tiny.make_batch(vlm, shade=-shade, answers=tiny.ANSWERS[::-1])})
 
 
 def weights(parameters):
@@ -139,7 +139,7 @@ def test_lora_trains_its_adapter_alone():
 
 def test_training_lowers_the_loss_and_reports_every_step():
     vlm, parameters = prepared("full")
-    pair = Pair({"retain": tiny.make_batch(vlm)})
+    pair = StepBatch({"retain": tiny.make_batch(vlm)})
     steps = []
     train(
         vlm, FineTuning(), itertools.repeat(pair), SCHEDULE, parameters, name="steps",
@@ -223,3 +223,12 @@ def test_batches_are_the_same_for_the_same_seed_and_hold_everything_once_an_epoc
         batch = next(epoch)
         answers += [batch.target_N[batch.item_N == i].tolist() for i in range(batch.num_items)]
     assert sorted(answers) == wanted
+
+
+@pytest.mark.parametrize(("targets", "training"), [("decoder", False), ("all_linear", True)])
+def test_a_vision_tower_that_is_not_trained_has_no_dropout(targets, training):
+    vlm = tiny.make_vlm()
+    vlm.add_lora(LORA_RANK, LORA_ALPHA, targets)
+    vlm.start_training()
+    assert vlm.model.training
+    assert vlm.model.get_submodule(vlm.layout.vision_tower).training == training
