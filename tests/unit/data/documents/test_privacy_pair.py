@@ -61,7 +61,7 @@ def test_images_outside_the_root_are_refused(folder):
     [
         ({"paraphrase_prompts": ["Name the number."] * 5}, "'Passport' is not in the question"),
         ({"paraphrase_prompts": ["Passport?"] * 4}, "4 private and 5 benign"),
-        ({"neighborhood_prompts": None}, "'neighborhood_prompts' is no list"),
+        ({"neighborhood_prompts": None}, "'neighborhood_prompts' must be a list"),
         ({"image": ""}, "record 2: 'image' is missing or empty"),
         ({"requested_rewrite": {}}, "'requested_rewrite'"),
         (record(2, "Passport", "p2_org/images/neural_gate_Passport_2.jpg") | {"split": "train"}, "unknown split"),
