@@ -1,12 +1,12 @@
-"""What a model is asked, word for word, under either protocol, and how the letter it writes is read.
+"""The wording of every prompt under either protocol, and the reading of the letter that a model writes.
 
 clean      zero-shot in the model's own chat template, one instruction per task; the same text teaches a base model.
 published  the wording of the code published with MLLMU-Bench, with answered questions ("shots") before some tasks.
-           LLaVA is prompted in its plain `USER: ... ASSISTANT:` form, any other family in its chat template: shots and
-           question are the interleaved parts of one user turn.
+           A family with `plain_prompt` (LLaVA) gets the plain `USER: ... ASSISTANT:` form. Any other gets its chat
+           template, with shots and question as the interleaved parts of one user turn.
 
-The source shows the text form of the shots of choices and of sentences only. Where it is silent, the text form here is
-the image form without its image.
+The source shows shots in text form for choices and sentences only. For the other tasks the text form here is the image
+form without its image.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SENTENCE = "Answer the question based on your trained knowledge in one sentence
 
 
 def ask(question: Question, choice: Choice = "likelihood", *, instruction: str = "right_option") -> str:
-    """The clean text of the user's turn, without image placeholder."""
+    """Return the clean text of the user's turn, without image placeholder."""
     if question.task == "cloze":
         return f"{question.question} {BLANK}"
     if question.task != "classification":
@@ -55,11 +55,11 @@ def render(
     shots: Sequence[Question] = (),
     system: str | None = None,
 ) -> str:
-    """A whole prompt as text without start token, a placeholder for the image of each shot and question that has one.
+    """Return a whole prompt as text, without start token, with a placeholder for each image of shots and question.
 
     Args:
-        vlm: whose template or wording is used.
-        question: what is asked.
+        vlm: the model, for its template and its family.
+        question: the question.
         config: the protocol and its keys.
         shots: questions of the same task, shown with their answers.
         system: a system prompt before everything.
@@ -70,7 +70,7 @@ def render(
         template = vlm.template(with_image=question.input == "image", system=system)
         return template.before + text + template.between
     asked, examples = _published(question, config.instruction), [_shot(shot) for shot in shots]
-    if not _is_plain(vlm):
+    if not vlm.family.plain_prompt:
         return _chat(vlm, [*zip(shots, examples, strict=True), (question, asked)], system)
     lead = f"{system} " if system else ""
     before = "".join(_plain_shot(vlm, shot, text) for shot, text in zip(shots, examples, strict=True))
@@ -78,26 +78,26 @@ def render(
 
 
 def render_lesson(vlm: VLM, question: Question, protocol: Protocol) -> str:
-    """The prompt under which an answer is taught, as text; the published wording adds no instruction."""
-    if protocol == "published" and _is_plain(vlm):
+    """Return the prompt under which an answer is taught, as text; the published wording adds no instruction."""
+    if protocol == "published" and vlm.family.plain_prompt:
         return _plain(vlm, question, question.question)
     template = vlm.template(with_image=question.input == "image")
     return template.before + ask(question) + template.between
 
 
 def answer_ids(vlm: VLM, answers: Sequence[str], protocol: Protocol) -> list[list[int]]:
-    """Token ids of answers as they follow a prompt; in the published plain form without end token, as it is taught."""
-    if protocol == "clean" or not _is_plain(vlm):
+    """Return the token ids of answers after a prompt; in the published plain form they have no end token."""
+    if protocol == "clean" or not vlm.family.plain_prompt:
         return vlm.answer_ids(answers)
     before, *rows = vlm.texts_ids(["ASSISTANT:", *(f"ASSISTANT: {answer}" for answer in answers)])
     return [row[len(before) :] for row in rows]
 
 
 def read_letter(text: str, parser: Literal["strict", "first_letter"]) -> str | None:
-    """The letter of an option that a text gives, or None.
+    """Return the letter of the option that a text chooses, or None.
 
-    "strict" wants the letter and no other word character; "first_letter", the published code, takes the first character
-    in either case, so that "Doctor" is a D and "can't" a C.
+    "strict" accepts the letter and no other word character. "first_letter", as in the published code, takes the first
+    character in either case, so that "Doctor" is a D and "can't" a C.
     """
     if parser == "first_letter":
         first = text.strip()[:1].upper()
@@ -127,34 +127,29 @@ def _with_options(question: Question) -> str:
 
 
 def _with_blanks(question: Question, blank: str) -> Question:
-    """The question with its gaps as they are shown."""
+    """Return the question with its gaps as the protocol shows them."""
     if question.task != "cloze" or blank == "underscores":
         return question
     pattern = "__" if blank == "marker_per_pair" else "_{2,}"
     return replace(question, question=re.sub(pattern, MARKER, question.question))
 
 
-def _is_plain(vlm: VLM) -> bool:
-    """Whether the published wording is plain text: the one family the source gives it for."""
-    return bool(vlm.model.config.model_type == "llava")
-
-
 def _plain(vlm: VLM, question: Question, text: str) -> str:
-    """A question in LLaVA's form; sentences about an image end in a space, as published."""
+    """Return a question in the plain form; the prompt of a sentence about an image ends in a space, as published."""
     image = f"{vlm.family.placeholder}\n" if question.input == "image" else ""
     space = " " if question.input == "image" and question.task == "generation" else ""
     return f"USER: {image}{text}\nASSISTANT:{space}"
 
 
 def _plain_shot(vlm: VLM, question: Question, text: str) -> str:
-    """A shot in LLaVA's form; blanks have no space before the image, as published."""
+    """Return a shot in the plain form; one with blanks has no space before the image, as published."""
     space = "" if question.task == "cloze" else " "
     image = f"{space}{vlm.family.placeholder}" if question.input == "image" else ""
     return f"USER:{image}\n{text}"
 
 
 def _chat(vlm: VLM, parts: Sequence[tuple[Question, str]], system: str | None) -> str:
-    """One user turn of images and texts in the model's own chat template."""
+    """Return one user turn of images and texts in the model's own chat template."""
     content: list[dict[str, str]] = []
     for question, text in parts:
         if question.input == "image":

@@ -1,8 +1,8 @@
-"""What one model family adds to the rest: where its parts are, and how it takes pictures, positions and masks.
+"""The interface of a model family: the paths of its parts, and its way with pictures, positions and masks.
 
 The defaults are those of LLaVA: pixels side by side, positions that count, causal attention. A family overrides what it
-does otherwise, so that packed rows give the numbers of plain prompts.
-Shape letters: A axes of positions, B rows, T tokens, Q the last T that look, K all T that are looked at.
+does differently, so that packed rows give the numbers of plain prompts.
+Shape letters: A axes of positions, B rows, T tokens, Q the last T tokens (queries), K all T tokens (keys).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Picture:
 
     Attributes:
         inputs: tensors for the model, such as pixel_values, image_grid_thw or image_sizes, for this image alone.
-        text: what stands for the image in a prompt, every run of image tokens written as one.
-        runs: how long each of these runs is; this depends on the image's size in several families.
+        text: the text that represents the image in a prompt, every run of image tokens written as one.
+        runs: the length of each of these runs; it depends on the image's size in several families.
     """
 
     inputs: Mapping[str, Tensor]
@@ -48,20 +48,27 @@ class Picture:
 
     @property
     def canvas(self) -> Tensor | None:
-        """The pixels (C, H, W) where they are one undivided image, None where they are tiles or patches."""
+        """The pixels (C, H, W) if they are one undivided image, None if they are tiles or patches."""
         pixels = self.inputs["pixel_values"]
         return pixels.flatten(0, -4)[0] if pixels.dim() > 3 and pixels.shape[:-3].numel() == 1 else None
 
     def repainted(self, canvas_CHW: Tensor) -> Picture:
-        """The same picture with other pixels on its canvas."""
+        """Return the same picture with other pixels on its canvas."""
         pixels = canvas_CHW.view_as(self.inputs["pixel_values"])
         return Picture({**self.inputs, "pixel_values": pixels}, self.text, self.runs)
 
 
 class Family:
-    """One model family. Subclasses are registered under their transformers `model_type`."""
+    """One model family. Subclasses are registered under their transformers `model_type`.
+
+    Attributes:
+        layout: the paths of its parts.
+        plain_prompt: True if the code published with MLLMU-Bench prompts it in plain `USER: ... ASSISTANT:` text under
+            the published protocol; False for its own chat template.
+    """
 
     layout: ClassVar[Layout]
+    plain_prompt: ClassVar[bool] = False
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin) -> None:
         self.model = model
@@ -69,16 +76,20 @@ class Family:
 
     @property
     def placeholder(self) -> str:
-        """What a rendered chat template writes where an image is."""
+        """The text that a rendered chat template writes in the place of an image."""
         return str(self.processor.image_token)  # type: ignore[attr-defined]
 
     @property
     def image_token(self) -> int:
-        """The token that is replaced by a part of an image."""
+        """The token that the model replaces by a part of an image."""
         return int(self.model.config.image_token_id)
 
     def picture(self, image: Image.Image) -> Picture:
-        """The image as the model takes it."""
+        """Return the image as the model takes it.
+
+        Raises:
+            ModelError: the tokenizer does not read its own text for the image back as the same tokens.
+        """
         tokenizer = self.processor.tokenizer
         made = self.processor(images=[image], text=[self.placeholder], add_special_tokens=False, return_tensors="pt")
         ids, runs = [], []
@@ -88,37 +99,41 @@ class Family:
             runs += [length] if token == self.image_token else []
         text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         if tokenizer(text, add_special_tokens=False)["input_ids"] != ids:
-            raise ModelError(f"the tokenizer does not read {text!r}, which stands for an image, as it wrote it")
+            raise ModelError(f"the tokenizer does not read {text!r}, its text for an image, back as the same tokens")
         return Picture({k: v for k, v in made.items() if k not in TEXT_KEYS}, text, tuple(runs))
 
     def write_out(self, text: str, pictures: Sequence[Picture]) -> str:
-        """The rendered text with every placeholder replaced by what stands for its picture."""
+        """Return the rendered text with every placeholder replaced by its picture's text.
+
+        Raises:
+            ModelError: there are more or fewer placeholders than pictures.
+        """
         parts = text.split(self.placeholder)
         if len(parts) - 1 != len(pictures):
             raise ModelError(f"a prompt with {len(parts) - 1} image placeholders was given {len(pictures)} pictures")
         return "".join(a + b for a, b in zip_longest(parts, (picture.text for picture in pictures), fillvalue=""))
 
     def positions(self, ids: list[int], pictures: Sequence[Picture]) -> Tensor:
-        """Positions (A, T) of a row's beginning; the text behind it goes on from the highest on every axis."""
+        """Return the positions (A, T) of a row's beginning; later text continues from the highest on each axis."""
         return torch.arange(len(ids))[None]
 
     def image_inputs(self, rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
-        """What the model needs of the pictures in each row of a batch; nothing where there are none."""
+        """Return the model's inputs for the pictures in each row of a batch; none for rows without pictures."""
         return stacked(rows)
 
     def mask(self, seen_BQK: Tensor, ids_BK: Tensor, positions_BK: Tensor) -> Tensor | dict[str, Tensor]:
-        """The attention mask, bool: (B, 1, Q, K), or one for each kind of layer.
+        """Return the attention mask, bool: (B, 1, Q, K), or one for each kind of layer.
 
         Args:
-            seen_BQK: what is before each token in its own prompt, and itself.
+            seen_BQK: True for each token itself and for the tokens before it in its own prompt.
             ids_BK: the tokens.
-            positions_BK: how far each token is from the start of its own prompt.
+            positions_BK: distance of each token from the start of its own prompt.
         """
         return seen_BQK[:, None]
 
 
 def stacked(rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
-    """The inputs of all pictures one above the other, filled with zeros where another is larger."""
+    """Return the inputs of all pictures stacked, each filled up with zeros to the largest."""
     pictures = [picture for row in rows for picture in row]
     return {
         name: _filled([picture.inputs[name] for picture in pictures])
@@ -127,7 +142,7 @@ def stacked(rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
 
 
 def in_one_row(rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
-    """The inputs of all pictures, each (1, images, ...), as one row of images, filled up to the largest with zeros."""
+    """Return the inputs of all pictures, each (1, images, ...), as one row of images, filled up to the largest."""
     pictures = [picture for row in rows for picture in row]
     return {
         name: _filled([image[None] for picture in pictures for image in picture.inputs[name][0]])[None]
@@ -146,6 +161,6 @@ def _filled(parts: Sequence[Tensor]) -> Tensor:
 
 
 def within(window: int, seen_BQK: Tensor, positions_BK: Tensor) -> Tensor:
-    """What is seen no further back than a window of so many tokens, the looking one included."""
+    """Return the mask limited to a window of so many tokens, the query itself included."""
     positions_BQ = positions_BK[:, -seen_BQK.shape[1] :]
     return seen_BQK & (positions_BQ[:, :, None] - positions_BK[:, None] < window)

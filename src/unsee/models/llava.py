@@ -18,3 +18,4 @@ class Llava(Family):
         projector="model.multi_modal_projector",
         vision_tower="model.vision_tower",
     )
+    plain_prompt: ClassVar[bool] = True
