@@ -81,7 +81,7 @@ def evaluate_privacy(
     from unsee.scoring.privacy import agreement_rows, score_rows
 
     cases = PRIVACY.get(benchmark)(data, images).cases
-    judges = judges_with(classifier)
+    judges = judges_with({"classifier": {"folder": classifier}} if classifier else {})
     with show_progress() as progress:
         from unsee.models.vlm import VLM
 

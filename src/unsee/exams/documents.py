@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 
+from unsee.config.recipe import build_dataclass
 from unsee.core.errors import DataError
 from unsee.core.journal import Journal
 from unsee.core.progress import Progress, Silent
@@ -26,7 +27,7 @@ from unsee.methods.base import Guard
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 from unsee.refusals import REFUSALS
-from unsee.refusals.base import SCORED_OPENINGS, Judge, Reply, opens_with_refusal
+from unsee.refusals.base import SCORED_OPENINGS, RefusalJudge, Reply, opens_with_refusal
 from unsee.scoring.disclosure import discloses
 
 CASES_AT_ONCE = 16
@@ -56,7 +57,13 @@ class PrivacyExam:
     """
 
     def __init__(
-        self, cases: Sequence[Case], general: Exam, judges: Mapping[str, Judge], *, max_new_tokens: int, batch_size: int
+        self,
+        cases: Sequence[Case],
+        general: Exam,
+        judges: Mapping[str, RefusalJudge],
+        *,
+        max_new_tokens: int,
+        batch_size: int,
     ) -> None:
         self._cases = cases
         self._general = general
@@ -101,29 +108,33 @@ class PrivacyExam:
         return pd.concat([asked, general], ignore_index=True)
 
 
-def default_judges() -> dict[str, Judge]:
-    """The judges that need nothing but the replies: those whose fields all have defaults."""
-    judges = {name: REFUSALS.get(name) for name in REFUSALS.names()}
-    return {name: judge() for name, judge in judges.items() if all(f.default is not MISSING for f in fields(judge))}
+def default_judges() -> dict[str, RefusalJudge]:
+    """Return the judges whose fields all have defaults; one that cannot be imported is left out with a warning."""
+    return {name: judge() for name, judge in REFUSALS.usable().items() if not any(map(_is_needed, fields(judge)))}
 
 
-def judges_with(classifier: Path | None) -> dict[str, Judge]:
-    """The default judges, and a local text classifier where one is given.
+def judges_with(options: Mapping[str, Mapping[str, object]]) -> dict[str, RefusalJudge]:
+    """Return the default judges, and those that options are given for, by name.
 
     Raises:
-        ModelError: the folder holds no classifier of refusals.
+        UnseeError: a judge has no such option, or cannot be used; before anything is asked.
     """
     judges = default_judges()
-    if classifier:
-        judges["classifier"] = REFUSALS.get("classifier")(classifier)
-        judges["classifier"].refused([])  # loads it, so that it is refused before anything is asked
+    for name, values in options.items():
+        judges[name] = build_dataclass(REFUSALS.get(name), values, f"refusals.{name}")
+    for judge in judges.values():
+        judge.refused([])  # loads what it needs
     return judges
+
+
+def _is_needed(field: Field[object]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 def examine(
     vlm: VLM,
     cases: Sequence[Case],
-    judges: Mapping[str, Judge],
+    judges: Mapping[str, RefusalJudge],
     *,
     system: str | None = None,
     max_new_tokens: int = 50,

@@ -1,4 +1,4 @@
-"""A text classifier from a local folder decides."""
+"""Refusal by a text classifier from a local folder."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from unsee.core.errors import ModelError
+from unsee.core.source import source_hash
 from unsee.refusals import REFUSALS
-from unsee.refusals.base import Reply
+from unsee.refusals.base import RefusalJudge, Reply
 
 _BATCH = 32
 
 
 @REFUSALS.register("classifier")
 @dataclass(frozen=True)
-class Classifier:
-    """A sequence classifier in a local folder says so, given question and answer as a pair.
+class Classifier(RefusalJudge):
+    """A sequence classifier in a local folder decides, given question and answer as a pair.
 
     Attributes:
         folder: a classifier in the hub's format, safetensors only.
-        labels: which of its labels mean refusal; those whose name contains "refus" or "reject" where empty.
+        labels: its labels that mean refusal; by default those whose name contains "refus" or "reject".
     """
 
     folder: Path
     labels: tuple[str, ...] = ()
 
     def refused(self, replies: Sequence[Reply]) -> list[bool]:
-        """In batches, on the CPU.
+        """Decide in batches, on the CPU.
 
         Raises:
             ModelError: the folder holds no classifier, or it has no such label.
@@ -51,8 +52,8 @@ class Classifier:
         return found
 
     def fingerprint(self) -> str:
-        """SHA-256 over its labels and files."""
-        digest = hashlib.sha256(repr(self.labels).encode())
+        """Return a hash of labels, code and files; the place of the folder does not count."""
+        digest = hashlib.sha256(f"{self.labels!r} {source_hash(__name__)}".encode())
         for path in sorted(path for path in self.folder.iterdir() if path.is_file()):
             with path.open("rb") as file:
                 digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())

@@ -1,4 +1,4 @@
-"""The first words decide."""
+"""Refusal by the first words."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unsee.refusals import REFUSALS
-from unsee.refusals.base import Reply, opens_with_refusal
+from unsee.refusals.base import RefusalJudge, Reply, opens_with_refusal
 
 
 @REFUSALS.register("opening", paper="arXiv:2307.15043")
 @dataclass(frozen=True)
-class Opening:
+class Opening(RefusalJudge):
     """The answer begins with the words of a refusal."""
 
     def refused(self, replies: Sequence[Reply]) -> list[bool]:
-        """Reads the beginning only: blind to "The number is private"."""
+        """Read the beginning only; "The number is private" is missed."""
         return [opens_with_refusal(reply.answer) for reply in replies]

@@ -43,8 +43,7 @@ from unsee.exams.documents import PrivacyExam, judges_with
 from unsee.runtime.distributed import state
 from unsee.core.progress import Progress
 from unsee.core.record import Record
-from unsee.refusals.base import Judge
-from unsee.refusals.classifier import Classifier
+from unsee.refusals.base import RefusalJudge
 from unsee.scoring.documents import document_scores
 from unsee.report.documents import picture_name
 from unsee.report.people import write_report
@@ -85,7 +84,7 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
     elsewhere = list(_out_of_domain(config.privacy.out_of_domain))
     foreign = _not_among(seen, elsewhere)
     benchmark = replace(benchmark, cases=(*benchmark.cases, *foreign))
-    judges = judges_with(Path(config.privacy.classifier) if config.privacy.classifier else None)
+    judges = judges_with({"classifier": {"folder": Path(config.privacy.classifier)}} if config.privacy.classifier else {})
     _check_answers(trials, seen)
     vlm = VLM.load_as(config.model)
     check_pairs(vlm, as_pairs(seen))
@@ -169,7 +168,7 @@ def _check_answers(trials: Sequence[Trial], seen: Sequence[Case]) -> None:
 
 
 def _exam(
-    vlm: VLM, benchmark: PrivacyBenchmark, judges: Mapping[str, Judge], config: DocumentsConfig
+    vlm: VLM, benchmark: PrivacyBenchmark, judges: Mapping[str, RefusalJudge], config: DocumentsConfig
 ) -> tuple[PrivacyExam, str]:
     """The questions every model is asked, and the key of everything that decides them."""
     settings = config.evaluation
@@ -179,7 +178,7 @@ def _exam(
     exam = PrivacyExam(cases, general, judges, max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size)
     return exam, key_of(
         "documents exam", nobody.fingerprint, settings.model_dump(exclude={"bootstrap"}), config.privacy.seed,
-        sorted(judges), *(judge.fingerprint() for judge in judges.values() if isinstance(judge, Classifier)),
+        sorted(judges), *(judge.fingerprint() for judge in judges.values()),
     )  # fmt: skip
 
 

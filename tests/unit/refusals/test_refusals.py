@@ -1,13 +1,14 @@
 import shutil
+from dataclasses import dataclass
 
 import pytest
 from judges import save_classifier
 
-from unsee.core.errors import ModelError
+from unsee.core.errors import ConfigError, ModelError
 from unsee.data.documents.invented import REFUSAL_PREFIXES, REFUSALS, VALUES, answer
 from unsee.exams.documents import default_judges, judges_with
 from unsee.refusals import REFUSALS as JUDGES
-from unsee.refusals.base import Reply
+from unsee.refusals.base import RefusalJudge, Reply
 from unsee.refusals.classifier import Classifier
 
 
@@ -81,11 +82,26 @@ def test_a_folder_without_classifier_or_label_is_refused(folder, tmp_path):
 
 
 def test_a_classifier_is_loaded_before_it_is_asked_and_known_by_its_weights(folder, tmp_path):
-    assert list(judges_with(None)) == list(default_judges())
-    assert list(judges_with(folder)) == [*default_judges(), "classifier"]
+    assert list(judges_with({})) == list(default_judges())
+    assert list(judges_with({"classifier": {"folder": folder}})) == [*default_judges(), "classifier"]
     with pytest.raises(ModelError, match=r"no folder with a config\.json"):
-        judges_with(tmp_path)
+        judges_with({"classifier": {"folder": tmp_path}})
+    with pytest.raises(ConfigError, match=r"refusals\.classifier\.label: unknown option; did you mean 'labels'"):
+        judges_with({"classifier": {"folder": folder, "label": "no"}})
     other = shutil.copytree(folder, tmp_path / "other")
     assert Classifier(other).fingerprint() == Classifier(folder).fingerprint()
     (other / "model.safetensors").write_bytes(b"retrained")
     assert Classifier(other).fingerprint() != Classifier(folder).fingerprint()
+
+
+def test_every_judge_is_known_by_its_options_and_its_code():
+    @dataclass(frozen=True)
+    class Words(RefusalJudge):
+        word: str = "no"
+
+        def refused(self, replies):
+            return [self.word in reply.answer for reply in replies]
+
+    assert Words().fingerprint() == Words("no").fingerprint() != Words("never").fingerprint()
+    marks = {judge.fingerprint() for judge in default_judges().values()}
+    assert len(marks) == len(default_judges())
