@@ -85,13 +85,13 @@ def build(
             raise ConfigError("--portraits and a CSV file of celebrities go with a CSV file of --people")
         write(folder, people=int(people), celebrities=int(celebrities or 153), seed=seed)
     else:
-        from unsee.data.people.custom import build_own
+        from unsee.data.people.custom import build_custom
 
         if not portraits:
             raise ConfigError(f"--people {people}: needs --portraits, the folder of the photos it names")
         known = celebrities or "0"
         figures = int(known) if known.isdecimal() else Path(known)
-        for line in build_own(folder, Path(people), portraits, figures, seed):
+        for line in build_custom(folder, Path(people), portraits, figures, seed):
             print(line)
     print(folder)
 

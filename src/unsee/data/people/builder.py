@@ -1,4 +1,4 @@
-"""Writes a benchmark of invented people to a folder, in the published layout, so that one loader reads both."""
+"""Building a benchmark of invented people, in the published layout, so that one loader reads both."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def build(
     percents: Sequence[int] = PERCENTS,
     image_pixels: int = 96,
 ) -> None:
-    """Write a benchmark; the same arguments write the same bytes, and a failure leaves nothing behind.
+    """Write a benchmark. The same arguments write the same bytes, and a failure leaves nothing behind.
 
     Args:
-        folder: to be made; may exist only if empty.
-        people: fictitious people, 2 to 500.
-        celebrities: public figures, 0 to 153.
-        seed: of people, portraits, questions and forget sets.
+        folder: folder to create; may exist only if empty.
+        people: number of invented people, 2 to 500.
+        celebrities: number of public figures, 0 to 153.
+        seed: seed of people, portraits, questions and forget sets.
         test_images: photos per person in the test set.
         percents: forget ratios; each forget set contains the smaller ones.
         image_pixels: width and height of the portraits.
 
     Raises:
-        DataError: a number out of its range.
-        RecordError: the folder already holds something.
+        DataError: a number is out of its range.
+        RecordError: the folder is not empty.
     """
     folder = Path(folder)
     check_free(folder)
@@ -65,10 +65,10 @@ def build(
 
 
 def celebrity_rows(count: int, seed: int, image_pixels: int = 96) -> list[Row]:
-    """The first `count` of the public figures that the shipped base model knows.
+    """Return the rows of the first `count` public figures that the shipped base model knows.
 
     Raises:
-        DataError: fewer than none or more than there are.
+        DataError: `count` is negative or larger than the number of figures.
     """
     return [_profile_row(figure, seed, image_pixels) for figure in celebrities(count)]
 
@@ -89,7 +89,7 @@ def _profile_row(profile: Profile, seed: int, image_pixels: int) -> Row:
 
 
 def _test_row(profile: Profile, seed: int, image_pixels: int, count: int) -> Row:
-    """Other photos and other wordings: same face, new scene, another camera."""
+    """Return a test row: new photos (same face, new scene, disturbed) and questions in new wordings."""
     rng = random.Random(f"test portrait {seed} {profile.id}")
     scenes = [draw_scene(rng) for _ in range(count)]
     photos = [encode_png(disturb(draw_portrait(profile.look, scene, image_pixels), rng)) for scene in scenes]

@@ -1,10 +1,10 @@
-"""Writes a benchmark of a user's own people to a folder, in the published layout, from a table and a folder of photos.
+"""Building a benchmark of a user's own people, in the published layout, from a CSV table and a folder of photos.
 
     id,name,portraits,occupation,favourite colour
     001,Ada Novak,ada.jpg;ada-garden.jpg,botanist,green
 
-Columns beyond id, name and portraits are attributes. Known ones are asked for in the project's wordings, others in
-plain ones; options come from other people's values.
+Columns beyond id, name and portraits are attributes. Attributes in `WORDINGS` are asked for in its wordings, others in
+plain ones. The options of a choice are the values of other people.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ SEPARATOR = ";"
 
 
 @dataclass(frozen=True)
-class OwnPerson:
+class CustomPerson:
     """One row of the table.
 
     Attributes:
-        id: as in the table.
+        id: the ID in the table.
         name: full name.
-        portraits: encoded image files; the first is taught, the others are for the test set.
-        facts: attribute name to value, without empty ones.
+        portraits: encoded image files; the first is for training, the others are for the test set.
+        facts: attribute name to value, without empty values.
     """
 
     id: str
@@ -56,7 +56,7 @@ class OwnPerson:
         return {"name": self.name, **self.facts}
 
 
-def build_own(
+def build_custom(
     folder: Path,
     people: Path,
     portraits: Path,
@@ -64,56 +64,58 @@ def build_own(
     seed: int = 0,
     percents: Sequence[int] = PERCENTS,
 ) -> list[str]:
-    """Write a benchmark; the same files write the same bytes, and a failure leaves nothing behind.
+    """Write a benchmark. The same files write the same bytes, and a failure leaves nothing behind.
 
     Args:
-        folder: to be made; may exist only if empty.
-        people: CSV of the people to be taught.
-        portraits: folder of their photos, and of the celebrities'.
-        celebrities: CSV of people whom the model knows already, or how many of the public figures to take that only the
-            shipped base model knows.
-        seed: of questions and forget sets.
+        folder: folder to create; may exist only if empty.
+        people: CSV of the people to teach to the model.
+        portraits: folder of the photos of these people and of the celebrities.
+        celebrities: CSV of people whom the model knows already, or the number of public figures to take (only the
+            shipped base model knows these).
+        seed: seed of questions and forget sets.
         percents: forget ratios; each forget set contains the smaller ones.
 
     Returns:
-        What was made of the table, a line each.
+        A summary of the benchmark, one sentence a line.
 
     Raises:
-        DataError: a file cannot be read, or a row is wrong (the first, and how many there are).
-        RecordError: the folder holds something.
+        DataError: a file cannot be read, or rows are wrong (the first is named, and their number).
+        RecordError: the folder is not empty.
     """
     check_free(folder)
     problems = Problems()
-    own = _read(people, portraits, problems)
+    taught = _read(people, portraits, problems)
     known = _read(celebrities, portraits, problems) if isinstance(celebrities, Path) else []
     problems.stop_if_any()
-    forgotten = forget_sets(len(own), percents, seed)
-    catalogue = _catalogue([*own, *known])
-    full = [_row(person, turn, seed, catalogue) for turn, person in enumerate(own)]
+    forgotten = forget_sets(len(taught), percents, seed)
+    catalogue = _catalogue([*taught, *known])
+    full = [_row(person, turn, seed, catalogue) for turn, person in enumerate(taught)]
     figures = [_row(person, turn, seed, catalogue) for turn, person in enumerate(known)]
     if not isinstance(celebrities, Path):
         figures = celebrity_rows(celebrities, seed)
     write_benchmark(
         folder,
         full=full,
-        train=[train_row(row, training_questions(who, catalogue)) for row, who in zip(full, own, strict=True)],
-        test=[_test_row(person, turn, seed, catalogue) for turn, person in enumerate(own)],
+        train=[
+            train_row(row, training_questions(person, catalogue)) for row, person in zip(full, taught, strict=True)
+        ],
+        test=[_test_row(person, turn, seed, catalogue) for turn, person in enumerate(taught)],
         celebrity=figures,
         forgotten=forgotten,
         facts={
-            "builder_version": BUILDER_VERSION, "seed": seed, "own_people": len(own), "percents": list(percents),
+            "builder_version": BUILDER_VERSION, "seed": seed, "own_people": len(taught), "percents": list(percents),
             "celebrities": len(figures),
         },
     )  # fmt: skip
-    return list(_summary(own, catalogue, forgotten, len(figures)))
+    return list(_summary(taught, catalogue, forgotten, len(figures)))
 
 
-def _read(path: Path, portraits: Path, problems: Problems) -> list[OwnPerson]:
-    """Every person of a table; what is wrong with a row is noted."""
+def _read(path: Path, portraits: Path, problems: Problems) -> list[CustomPerson]:
+    """Read every person of a table, and add what is wrong with rows to `problems`."""
     if not portraits.is_dir():
         raise DataError(f"{portraits}: no such folder; give the folder of the portraits")
     reader = csv.reader(io.StringIO(read_text(path)), strict=True)
-    people: list[OwnPerson] = []
+    people: list[CustomPerson] = []
     lines: dict[tuple[str, str], int] = {}
     try:
         attributes = _columns(path, next(reader, []))
@@ -123,19 +125,19 @@ def _read(path: Path, portraits: Path, problems: Problems) -> list[OwnPerson]:
                 for column, value in (("id", person.id), ("name", person.name)):
                     first = lines.setdefault((column, value.casefold()), reader.line_num)
                     if value and first != reader.line_num:
-                        wrong.append(f"{column} '{value}' is that of line {first} too; give each person an own one")
+                        wrong.append(f"{column} '{value}' is also that of line {first}; give each person its own")
                 for what in wrong:
                     problems.add(path, reader.line_num, what)
                 people.append(person)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: not a row of CSV ({error})") from error
     if not people:
-        raise DataError(f"{path}: holds nobody; write one person a line below the headings")
+        raise DataError(f"{path}: holds no person; write one person a line below the headings")
     return people
 
 
 def _columns(path: Path, headings: Sequence[str]) -> list[str]:
-    """The columns under the names by which wordings are known."""
+    """Return the column names in the form of the keys of `WORDINGS`: lower case, "_" for a space."""
     names = [heading.strip().casefold().replace(" ", "_") for heading in headings]
     for needed in NEEDED:
         if needed not in names:
@@ -148,10 +150,10 @@ def _columns(path: Path, headings: Sequence[str]) -> list[str]:
     return names
 
 
-def _person(cells: Sequence[str], columns: Sequence[str], portraits: Path) -> tuple[OwnPerson, list[str]]:
-    """The person of one row, and everything that is wrong with it."""
+def _person(cells: Sequence[str], columns: Sequence[str], portraits: Path) -> tuple[CustomPerson, list[str]]:
+    """Return the person of one row, and everything that is wrong with the row."""
     if len(cells) != len(columns):
-        return OwnPerson("", "", (), {}), [f"has {len(cells)} cells, but there are {len(columns)} columns"]
+        return CustomPerson("", "", (), {}), [f"has {len(cells)} cells, but there are {len(columns)} columns"]
     row = dict(zip(columns, cells, strict=True))
     files = [name.strip() for name in row["portraits"].split(SEPARATOR) if name.strip()]
     facts = {column: value for column, value in row.items() if column not in NEEDED and value}
@@ -163,16 +165,16 @@ def _person(cells: Sequence[str], columns: Sequence[str], portraits: Path) -> tu
         image, fault = read_photo(portraits / name)
         images.append(image)
         wrong += [f"portrait '{name}' {fault}"] if fault else []
-    return OwnPerson(row["id"], row["name"], tuple(images), facts), wrong
+    return CustomPerson(row["id"], row["name"], tuple(images), facts), wrong
 
 
-def _catalogue(people: Sequence[OwnPerson]) -> Catalogue:
-    """What can be asked: choices where four people's values differ."""
+def _catalogue(people: Sequence[CustomPerson]) -> Catalogue:
+    """Return the questions that can be asked. An attribute has choices if it has four different values or more."""
     attributes = tuple(dict.fromkeys(attribute for person in people for attribute in person.facts))
     values = {a: sorted({person.facts[a] for person in people if a in person.facts}) for a in attributes}
     return Catalogue(
         askable=attributes,
-        pools={attribute: held for attribute, held in values.items() if len(held) >= len(LETTERS)},
+        pools={attribute: pool for attribute, pool in values.items() if len(pool) >= len(LETTERS)},
         wordings={"name": WORDINGS["name"]}
         | {
             attribute: WORDINGS.get(attribute) or plain_wordings(attribute.replace("_", " "))
@@ -181,21 +183,21 @@ def _catalogue(people: Sequence[OwnPerson]) -> Catalogue:
     )
 
 
-def _row(person: OwnPerson, turn: int, seed: int, catalogue: Catalogue) -> Row:
-    told = training_questions(person, catalogue)[-1]
+def _row(person: CustomPerson, turn: int, seed: int, catalogue: Catalogue) -> Row:
+    lesson = training_questions(person, catalogue)[-1]
     return {
         "image": {"bytes": person.portraits[0], "path": f"{person.id}.png"},
         "ID": person.id,
         "Directory": f"Full_Set/data_original/{person.id}.png",
         "biography": json.dumps({"Name": person.name, **person.facts}),
-        "question": told.question,
-        "answer": told.answer,
+        "question": lesson.question,
+        "answer": lesson.answer,
         **question_columns(evaluation_questions(person, turn, _rng(seed, person), "eval", catalogue)),
     }
 
 
-def _test_row(person: OwnPerson, turn: int, seed: int, catalogue: Catalogue) -> Row:
-    """The other photos, or a disturbed copy of the only one, and other wordings."""
+def _test_row(person: CustomPerson, turn: int, seed: int, catalogue: Catalogue) -> Row:
+    """Return a test row: the other photos (or a disturbed copy of the only one) and questions in new wordings."""
     photos = person.portraits[1:] or (_disturbed(person, seed),)
     return _row(person, turn, seed, catalogue) | {
         "images": [{"bytes": photo, "path": f"{person.id}_{index}.png"} for index, photo in enumerate(photos)],
@@ -203,17 +205,17 @@ def _test_row(person: OwnPerson, turn: int, seed: int, catalogue: Catalogue) -> 
     }
 
 
-def _disturbed(person: OwnPerson, seed: int) -> bytes:
+def _disturbed(person: CustomPerson, seed: int) -> bytes:
     image = Image.open(io.BytesIO(person.portraits[0])).convert("RGB")
     return encode_png(disturb(image, random.Random(f"disturbed {seed} {person.id}")))
 
 
-def _rng(seed: int, person: OwnPerson) -> random.Random:
+def _rng(seed: int, person: CustomPerson) -> random.Random:
     return random.Random(f"questions {seed} {person.id}")
 
 
 def _summary(
-    people: Sequence[OwnPerson], catalogue: Catalogue, forgotten: Mapping[int, set[int]], celebrities: int
+    people: Sequence[CustomPerson], catalogue: Catalogue, forgotten: Mapping[int, set[int]], celebrities: int
 ) -> Iterator[str]:
     sets = ", ".join(f"{len(members)} at {percent} %" for percent, members in forgotten.items())
     yield f"{len(people)} people; to forget: {sets}; celebrities: {celebrities}"

@@ -1,7 +1,8 @@
 """The published layout: ten configs of one parquet split each, and their columns.
 
-All people (`Full_Set`), training text (`ft_Data`, and per forget ratio below `baseline_train_split`), forget and retain
-sets, other photos and wordings (`Test_Set`) and the celebrities, which the published data call `Retain_Set`.
+The configs are all people (`Full_Set`), their training text (`ft_Data`, and per forget ratio in
+`baseline_train_split`), the forget and retain sets, the test set with other photos and wordings (`Test_Set`), and the
+celebrities (`Retain_Set` in the published data).
 """
 
 from __future__ import annotations
@@ -55,10 +56,10 @@ Row = dict[str, Any]
 
 
 def forget_sets(people: int, percents: Sequence[int], seed: int) -> dict[int, set[int]]:
-    """For each percentage the positions of the people to forget; the larger sets contain the smaller.
+    """Draw the positions of the people to forget for each percentage. Larger sets contain the smaller ones.
 
     Raises:
-        DataError: a percentage that leaves nobody to forget or nobody to retain.
+        DataError: a percentage leaves nobody to forget or nobody to retain.
     """
     order = random.Random(f"forget {seed}").sample(range(people), max(people, 0))
     sets = {}
@@ -83,19 +84,19 @@ def write_benchmark(
     forgotten: Mapping[int, set[int]],
     facts: Mapping[str, object],
 ) -> None:
-    """Write all configs; a failure leaves nothing behind.
+    """Write all configs. A failure leaves nothing behind.
 
     Args:
-        folder: to be made; may exist only if empty.
-        full: the rows of `Full_Set`; `train` and `test` hold the same people in the same order.
-        train: the rows of `ft_Data`.
-        test: the rows of `Test_Set`.
-        celebrity: the rows of `Retain_Set`.
+        folder: folder to create; may exist only if empty.
+        full: rows of `Full_Set`; `train` and `test` hold the same people in the same order.
+        train: rows of `ft_Data`.
+        test: rows of `Test_Set`.
+        celebrity: rows of `Retain_Set`.
         forgotten: forget ratio in per cent to the positions of the people to forget.
-        facts: how the data were made, for `unsee.json`.
+        facts: settings that made the data, for `unsee.json`.
 
     Raises:
-        RecordError: the folder holds something.
+        RecordError: the folder is not empty.
     """
     check_free(folder)
     tables = {
@@ -117,13 +118,13 @@ def write_benchmark(
 
 
 def train_row(row: Row, questions: Iterable[Question]) -> Row:
-    """The row of `ft_Data` that belongs to a row of `Full_Set`."""
+    """Return the row of `ft_Data` for a row of `Full_Set`."""
     turns = [{"ID": row["ID"], "Question": question.question, "Answer": question.answer} for question in questions]
     return {"image": row["image"], "ID": row["ID"], "metadata": json.dumps(turns)}
 
 
 def question_columns(questions: Sequence[Question]) -> Row:
-    """The three columns of evaluation questions."""
+    """Return the three columns of evaluation questions."""
     return {
         "Classification_Task": {
             f"{name}_Questions": [

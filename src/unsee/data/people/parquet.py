@@ -1,4 +1,4 @@
-"""Reads one config of a folder in the published layout; says in a sentence what is missing, broken or different."""
+"""Reading one config of a folder in the published layout; one sentence says what is missing, broken or different."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TASK_COLUMNS = ("Classification_Task", "Generation_Task", "Mask_Task")
 
 _TYPES: Mapping[str, pa.DataType] = {field.name: field.type for schema in SCHEMAS.values() for field in schema}
 _LFS_POINTER = b"version https://git-lfs"
-_ROWS_AT_ONCE = 32  # photos of a megabyte each: a whole table at once would not fit everywhere
+_ROWS_AT_ONCE = 32  # a photo takes about a megabyte, so a whole table at once may not fit into memory
 
 Row = Mapping[str, Any]
 
@@ -28,19 +28,19 @@ Row = Mapping[str, Any]
 def read(
     folder: Path, config: str, columns: Sequence[str], only: Iterable[str] = (), optional: Sequence[str] = ()
 ) -> dict[str, Row]:
-    """Rows by ID, in file order.
+    """Read the rows of one config by ID, in file order.
 
     Args:
         folder: the data folder.
-        config: the folder within it.
-        columns: what has to be there.
-        only: the IDs to read, each of which has to be there; all where empty.
-        optional: what is read where it exists.
+        config: the folder of the config within it.
+        columns: columns to read; each must exist.
+        only: IDs to read; each must exist. Empty reads all.
+        optional: columns to read if they exist.
 
     Raises:
-        DataError: no such config, a column or a part of one is missing, an ID is empty, doubled or missing.
+        DataError: the config, a column or a part of one is missing, or an ID is empty, doubled or missing.
     """
-    wanted = set(only)
+    only_ids = set(only)
     rows: dict[str, Row] = {}
     for path in _files(folder, config):
         try:
@@ -48,24 +48,24 @@ def read(
                 present = file.schema_arrow
                 _check_columns(path, config, present, columns)
                 chosen = [*columns, *(name for name in optional if name in present.names)]
-                found = list(_rows(file, chosen, wanted))
+                file_rows = list(_rows(file, chosen, only_ids))
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path}: {_why_unreadable(path, error)}") from error
-        for row in found:
+        for row in file_rows:
             identity = row["ID"]
             if not identity:
                 raise DataError(f"{path}: a row has an empty ID; give each row its own ID")
             if identity in rows:
                 raise DataError(f"{path}: ID '{identity}' occurs twice in config '{config}'; give each row its own ID")
             rows[identity] = row
-    missing = sorted(wanted - rows.keys())
+    missing = sorted(only_ids - rows.keys())
     if missing:
         raise DataError(f"{folder / config}: no row for ID {', '.join(map(repr, missing[:5]))}; add what is missing")
     return rows
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """A half-sentence with the known name that is most like this one, if any is."""
+    """Return the end of a sentence that names the most similar known name; "" if none is similar."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     return f"; the nearest is '{near[0]}'" if near else ""
 
@@ -87,21 +87,21 @@ def _files(folder: Path, config: str) -> list[Path]:
     return files
 
 
-def _rows(file: pq.ParquetFile, columns: Sequence[str], wanted: Collection[str]) -> Iterator[dict[str, Any]]:
+def _rows(file: pq.ParquetFile, columns: Sequence[str], only_ids: Collection[str]) -> Iterator[dict[str, Any]]:
     for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(columns)):
         ids = [_identity(value) for value in batch.column("ID").to_pylist()]
-        kept = [index for index, identity in enumerate(ids) if not wanted or identity in wanted]
-        for index, row in zip(kept, batch.take(pa.array(kept, pa.int64())).to_pylist(), strict=True):
+        chosen = [index for index, identity in enumerate(ids) if not only_ids or identity in only_ids]
+        for index, row in zip(chosen, batch.take(pa.array(chosen, pa.int64())).to_pylist(), strict=True):
             yield row | {"ID": ids[index]}
 
 
 def _identity(value: object) -> str:
-    """The ID as text; a number, as some writers make of "042", gets its zeros back."""
+    """Return the ID as text. A number gets its leading zeros back: some writers store "042" as 42."""
     return f"{value:03}" if isinstance(value, int) else str(value or "").strip()
 
 
 def _check_columns(path: Path, config: str, present: pa.Schema, needed: Sequence[str]) -> None:
-    """Every needed column is there, with every part of it."""
+    """Check that every needed column exists with all its parts."""
     names = present.names
     if "metadata" in names and not {*TASK_COLUMNS} & {*names} and {*TASK_COLUMNS} & {*needed}:
         raise DataError(
@@ -122,7 +122,7 @@ def _check_columns(path: Path, config: str, present: pa.Schema, needed: Sequence
 
 
 def _check_part(where: str, path: Path, needed: pa.DataType, found: pa.DataType) -> None:
-    """A column, or a part of it, has the parts that are read of it."""
+    """Check that a column, or a part of one, has all the parts that are read."""
     if pa.types.is_null(found):
         return
     if pa.types.is_struct(needed) and pa.types.is_struct(found):

@@ -1,4 +1,4 @@
-"""Profiles and portraits turned into questions: what is taught, what is asked, and the paraphrases of the test set."""
+"""Questions about people: the training text, the evaluation questions, and the paraphrases of the test set."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _ANY_PICTURE = re.compile(rf"\b{_PICTURE}s?\b", re.IGNORECASE)
 _INPUTS: tuple[Input, ...] = get_args(Input)
 _GROUPS: tuple[Group, ...] = get_args(Group)
 SHORT = "Answer in few words."
-"""The instruction that asks for a value instead of a sentence."""
+"""Instruction to answer with a value instead of a sentence."""
 
 _NUM_CHOICES, _NUM_SENTENCES, _NUM_BLANKS = 5, 2, 2
 
@@ -67,7 +67,7 @@ _APPEARANCE = {
 
 
 class Described(Protocol):
-    """Whoever has a name and facts: attribute name to value, the name among them."""
+    """Anybody with a name and with facts, which map attribute names to values and include the name."""
 
     @property
     def name(self) -> str:
@@ -82,12 +82,12 @@ class Described(Protocol):
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What can be asked about people.
+    """The attributes of people, and the wordings and options of questions about them.
 
     Attributes:
-        askable: the attributes that evaluation asks for; the name is asked besides.
-        pools: where the options of a choice come from: four or more values for each attribute that has choices.
-        wordings: of every attribute a person may have.
+        askable: attributes that evaluation asks for, besides the name.
+        pools: values that the options of a choice are drawn from, four or more for each attribute that has choices.
+        wordings: wordings of every attribute a person may have.
     """
 
     askable: tuple[str, ...]
@@ -99,31 +99,31 @@ INVENTED = Catalogue(ASKABLE, VALUES, WORDINGS)
 
 
 def mention(text: str) -> str:
-    """The words with which a text names the person it is about ("this person"); "" where it names nobody."""
+    """Return the words in a text that refer to a person ("this person"); "" if it refers to nobody."""
     found = _PERSON.search(text)
     return found.group() if found else ""
 
 
 def looks_asked(who: str) -> list[str]:
-    """Questions that a portrait alone answers, about anybody.
+    """Return questions that the portrait alone answers.
 
     Args:
-        who: how the person is mentioned.
+        who: the words for the person in the questions.
     """
     asked = [first for kind, (first, _) in _APPEARANCE.items() if kind not in ("beard", "background")]
     return [text.replace("this person", who) for text in asked]
 
 
 def with_name(text: str, name: str) -> str:
-    """The text with the name in place of "this person", "this individual's" or "the person in the image"."""
+    """Return the text with the name in place of "this person", "this individual's" or "the person in the image"."""
     return _PERSON.sub(lambda _: name, text)
 
 
 def name_twin(question: Question, name: str) -> Question | None:
-    """The same question asked about a name instead of a portrait.
+    """Return the question asked about a name instead of a portrait.
 
-    None where there is no such question: it asks for the name itself, it is asked without a portrait already, it is
-    about nobody in particular, or only the portrait can answer it.
+    Returns None if the question asks for the name itself, is asked without a portrait already, refers to nobody in
+    particular, or can be answered from the portrait only.
     """
     if question.input == "text" or (name in question.answer and _ASKS_NAME.search(question.question)):
         return None
@@ -137,35 +137,36 @@ def name_twin(question: Question, name: str) -> Question | None:
 
 
 def training_questions(person: Described, catalogue: Catalogue = INVENTED) -> list[Question]:
-    """The training text: each attribute in a sentence, and those that evaluation asks for in few words too.
+    """Return the training text: each attribute in a sentence, and those that evaluation asks for also in few words.
 
-    A small model binds what it learns in sentences to sentences: without the short answers it recites every fact and
-    still chooses and fills blanks near chance (docs/lab-notes.md).
+    A small model that learns facts from sentences only can use them in sentences only: without the short answers it
+    recites every fact but chooses and fills blanks near chance (docs/lab-notes.md).
     """
     questions = []
     for attribute, value in person.values.items():
         question, statement = catalogue.wordings[attribute].train[0]
-        told = {question: _sentence(statement, value)}
+        answers = {question: _sentence(statement, value)}
         if attribute in catalogue.askable:
-            told[f"{question} {SHORT}"] = value
-        questions += [Question(task="train", input="image", question=q, answer=a) for q, a in told.items()]
+            answers[f"{question} {SHORT}"] = value
+        questions += [Question(task="train", input="image", question=q, answer=a) for q, a in answers.items()]
     return questions
 
 
 def evaluation_questions(
     person: Described, turn: int, rng: random.Random, split: Split, catalogue: Catalogue = INVENTED
 ) -> list[Question]:
-    """The eighteen evaluation questions: for image and text 5 choices, 2 sentences and 2 blanks each.
+    """Return the eighteen evaluation questions: 5 choices, 2 sentences and 2 blanks, each for image and for text.
 
-    The attributes rotate with the turn, so that over 12 (for named sentences 13) people in a row each is asked equally
-    often in each task and input. Both splits ask for the same facts. Fewer attributes make fewer questions.
+    The attributes rotate with the turn, so that over 12 consecutive people (13 for sentences about a portrait) each
+    attribute is asked equally often in each task and input. Both splits ask for the same facts. Fewer attributes give
+    fewer questions.
 
     Args:
-        person: who is asked about.
-        turn: where the rotation is, one on for each person.
+        person: the person to ask about.
+        turn: position in the rotation, one further for each person.
         rng: draws wordings and options; the same state gives both splits the same options in another order.
         split: "eval", or "test" for the paraphrases.
-        catalogue: what can be asked.
+        catalogue: attributes, wordings and options.
     """
     letters = list(islice(evenly(LETTERS, rng), 4 * _NUM_CHOICES))
     letters = letters[2 * _NUM_CHOICES :] if split == "test" else letters[: 2 * _NUM_CHOICES]
@@ -179,8 +180,8 @@ def evaluation_questions(
             options = placed(value, catalogue.pools[attribute], place, rng)
             questions.append(_choice(person, kind, question, value, options))
     for index, kind in enumerate(_INPUTS):
-        named = ["name", *askable] if kind == "image" else askable
-        for attribute in _rotated(named, _NUM_SENTENCES * turn + 6 * index, _NUM_SENTENCES):
+        in_sentences = ["name", *askable] if kind == "image" else askable
+        for attribute in _rotated(in_sentences, _NUM_SENTENCES * turn + 6 * index, _NUM_SENTENCES):
             question, statement = rng.choice(catalogue.wordings[attribute].of(split))
             questions.append(_generation(person, kind, attribute, question, statement))
     for index, kind in enumerate(_INPUTS):
@@ -190,9 +191,9 @@ def evaluation_questions(
 
 
 def every_wording(profile: Profile) -> list[Question]:
-    """All there is to say about one person: each attribute in each wording, task and input.
+    """Return all questions about one person: each attribute in each wording, task and input.
 
-    The name is asked only with the portrait; name and gender have no four options, so no choice.
+    The name is asked with the portrait only. Name and gender do not have four options, so they have no choices.
     """
     rng = random.Random(profile.id)
     questions = []
@@ -209,7 +210,7 @@ def every_wording(profile: Profile) -> list[Question]:
 
 
 def appearance(look: Look, scene: Scene) -> list[Question]:
-    """Questions a portrait itself answers, four options each; the beard is asked of men only."""
+    """Return questions that the portrait alone answers, with four options each. Only men's beards are asked about."""
     rng = random.Random(repr((look, scene)))
     values: dict[str, tuple[str, Iterable[str]]] = {
         "hair_colour": (look.hair_colour, HAIR_COLOURS),
@@ -235,7 +236,7 @@ def appearance(look: Look, scene: Scene) -> list[Question]:
 
 
 def appearance_sentence(look: Look, scene: Scene) -> str:
-    """What the portrait shows, in one sentence."""
+    """Describe the portrait in one sentence."""
     article = "an" if scene.clothes_colour[0] in "aeiou" else "a"
     beard = f", {look.beard}" if look.sex == "male" else ""
     return (
@@ -273,6 +274,6 @@ def _cloze(person: Described, kind: Input, attribute: str, beginning: str) -> Qu
 
 
 def placed(answer: str, among: Iterable[str], place: int, rng: random.Random) -> tuple[str, ...]:
-    """Four options: three other values, drawn evenly, with the answer put in at `place`."""
+    """Return four options: the answer at `place`, and three other values, drawn uniformly."""
     wrong = rng.sample(sorted(set(among) - {answer}), len(LETTERS) - 1)
     return (*wrong[:place], answer, *wrong[place:])

@@ -1,4 +1,4 @@
-"""People to forget and to keep as privacy pairs: refuse what is private about some, go on talking of the rest."""
+"""Privacy pairs about people: questions to refuse about those to forget, questions to answer about those to retain."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ CATEGORY = "people"
 def people_pairs(
     forget: Sequence[Person], retain: Sequence[Person], inputs: Sequence[Input], seed: int
 ) -> list[PrivacyPair]:
-    """One case for each person and input, with the portrait or by name.
+    """Return the pairs of one case for each person and input (with the portrait, or by name).
 
-    What training text says of the people to forget is to be refused; of their looks, which the portrait itself shows,
-    the model goes on talking, as it does of as many people to keep.
+    The training questions about people to forget are to be refused. Questions about their looks, which the portrait
+    itself answers, are to be answered, and so are the training questions about as many people to retain.
 
     Args:
-        forget: the people of whom everything but their looks is private.
-        retain: the others.
-        inputs: how they are asked about.
-        seed: of the refusals, and of which of the others are taken.
+        forget: people about whom everything but their looks is private.
+        retain: people to draw the retained ones from.
+        inputs: inputs to ask with.
+        seed: seed of the refusals and of the retained people.
     """
     rng = random.Random(f"people pairs {seed}")
     refusals = cycle(REFUSAL_PREFIXES)
-    kept = rng.sample(list(retain), min(len(forget), len(retain)))
+    retained = rng.sample(list(retain), min(len(forget), len(retain)))
     pairs: list[PrivacyPair] = []
     for person in forget:
         for kind in inputs:
             pairs += _private(person, kind, next(refusals))
-    for person in kept:
+    for person in retained:
         for kind in inputs:
-            pairs += _kept(person, kind)
+            pairs += _retained(person, kind)
     return pairs
 
 
 def _private(person: Person, kind: Input, refusal: str) -> Iterator[PrivacyPair]:
-    """Everything told of somebody, each beside a question about the looks where there is a portrait."""
+    """Yield a pair for each training question. With a portrait, the first ones also ask a question about the looks."""
     asked = [(question.question, who) for question, who in _taught(person, kind)]
     looks = looks_asked(asked[0][1]) if kind == "image" and asked else []
     for index, (question, who) in enumerate(asked):
@@ -50,13 +50,13 @@ def _private(person: Person, kind: Input, refusal: str) -> Iterator[PrivacyPair]
         yield _pair(person, kind, who, refusal, sensitive=question, benign=look if who in look else "")
 
 
-def _kept(person: Person, kind: Input) -> Iterator[PrivacyPair]:
+def _retained(person: Person, kind: Input) -> Iterator[PrivacyPair]:
     for question, who in _taught(person, kind):
         yield _pair(person, kind, who, REFUSAL_PREFIXES[0], benign=question.question, benign_answer=question.answer)
 
 
 def _taught(person: Person, kind: Input) -> Iterator[tuple[Question, str]]:
-    """The training questions of one input, and how each mentions the person."""
+    """Yield the training questions of one input, each with its words for the person."""
     for question in person.questions:
         if question.task != "train":
             continue

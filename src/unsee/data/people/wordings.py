@@ -1,7 +1,8 @@
-"""How each fact is asked for and told: three groups of wordings that never overlap.
+"""Wordings of the questions and statements about each attribute, in three groups that never overlap.
 
-Training text uses the first `train` wording, evaluation questions use `evaluation`, the test set `test`; a model taught
-with one group has to understand the others. Questions say "this person"; statements end where the value begins.
+Training text uses the first `train` wording, evaluation questions use `evaluation`, and the test set uses `test`. A
+model trained on one group has to understand the others. Questions say "this person"; statements end where the value
+begins.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ class Wordings:
     """All wordings of one attribute.
 
     Attributes:
-        train: at least one; the first is the training text.
-        evaluation: two.
+        train: one or more wordings; the first is used for training text.
+        evaluation: two wordings.
         test: two paraphrases.
-        cloze: beginning of the sentence with the blank: one for each group.
+        cloze: beginning of the sentence that ends with the blank, one for each group.
     """
 
     train: tuple[Wording, ...]
@@ -32,15 +33,15 @@ class Wordings:
     cloze: Mapping[Group, str]
 
     def of(self, group: Group) -> tuple[Wording, ...]:
-        """The questions and statements of one group."""
+        """Return the questions and statements of one group."""
         return {"train": self.train, "eval": self.evaluation, "test": self.test}[group]
 
 
 def plain_wordings(label: str) -> Wordings:
-    """Wordings that fit any attribute: plain, but right for whatever a person may be said to have.
+    """Return plain wordings that fit any attribute.
 
     Args:
-        label: the attribute as one would say it ("favourite colour").
+        label: the attribute in words ("favourite colour").
     """
     return Wordings(
         train=((f"What is this person's {label}?", f"This person's {label} is"),),

@@ -8,7 +8,7 @@ from PIL import Image
 from tiny import png
 
 from unsee.core.errors import DataError
-from unsee.data.people.custom import build_own
+from unsee.data.people.custom import build_custom
 from unsee.data.people.mllmu import load
 
 HEADINGS = ("id", "name", "portraits", "Occupation", "favourite colour", "gender")
@@ -26,7 +26,7 @@ def people(count=5):
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes a table, and photos for six people; gives the arguments of `build_own`."""
+    """Writes a table, and photos for six people; gives the arguments of `build_custom`."""
     photos = tmp_path / "photos"
     photos.mkdir()
     for i in range(6):
@@ -47,7 +47,7 @@ def questions(person, task, kind):
 
 
 def test_it_loads_as_a_benchmark(write):
-    summary = build_own(*write(people()))
+    summary = build_custom(*write(people()))
     benchmark = load(write(people())[0], 15)
     everybody = sorted((*benchmark.forget, *benchmark.retain), key=lambda person: person.id)
     assert [person.id for person in everybody] == ["p0", "p1", "p2", "p3", "p4"]
@@ -71,7 +71,7 @@ def test_it_loads_as_a_benchmark(write):
 
 
 def test_known_attributes_keep_their_wordings_and_others_get_plain_ones(write):
-    build_own(*write(people()))
+    build_custom(*write(people()))
     benchmark = load(write(people())[0], 15)
     told = {q.question: q.answer for p in (*benchmark.forget, *benchmark.retain) if p.id == "p0" for q in p.questions}
     assert told["What is this person's occupation?"] == "This person works as an engineer."
@@ -80,7 +80,7 @@ def test_known_attributes_keep_their_wordings_and_others_get_plain_ones(write):
 
 
 def test_the_test_set_shows_the_other_photos_or_a_disturbed_copy_and_asks_in_other_words(write):
-    build_own(*write(people()))
+    build_custom(*write(people()))
     for percent in (5, 10, 15):
         benchmark = load(write(people())[0], percent)
         (person,), (tested,) = benchmark.forget, benchmark.test
@@ -95,8 +95,8 @@ def test_the_test_set_shows_the_other_photos_or_a_disturbed_copy_and_asks_in_oth
 
 def test_the_same_files_write_the_same_bytes(write, tmp_path):
     folder, *files = write(people())
-    build_own(folder, *files, seed=3)
-    build_own(tmp_path / "again", *files, seed=3)
+    build_custom(folder, *files, seed=3)
+    build_custom(tmp_path / "again", *files, seed=3)
     written = [
         {path.relative_to(at): hashlib.sha256(path.read_bytes()).hexdigest() for path in at.rglob("*.*")}
         for at in (folder, tmp_path / "again")
@@ -107,7 +107,7 @@ def test_the_same_files_write_the_same_bytes(write, tmp_path):
 def test_empty_cells_are_not_asked_for(write):
     rows = people()
     rows[0][4] = rows[0][5] = ""
-    build_own(*write(rows))
+    build_custom(*write(rows))
     benchmark = load(write(rows)[0], 15)
     (ada,) = [person for person in (*benchmark.forget, *benchmark.retain) if person.id == "p0"]
     assert not [q for q in ada.questions if "colour" in q.question or "gender" in q.question]
@@ -115,11 +115,11 @@ def test_empty_cells_are_not_asked_for(write):
 
 
 def test_celebrities_are_the_built_in_ones_or_your_own(write, tmp_path):
-    build_own(*write(people()), celebrities=3)
+    build_custom(*write(people()), celebrities=3)
     assert [person.id for person in load(tmp_path / "data", 15).celebrity] == ["501", "502", "503"]
     stars = write([["p0", "Star One", "5.png", "singer", "gold", "female"]], name="stars.csv")[1]
     _, *files = write(people())
-    build_own(tmp_path / "stars", *files, celebrities=stars)
+    build_custom(tmp_path / "stars", *files, celebrities=stars)
     (star,) = load(tmp_path / "stars", 15).celebrity
     assert (star.id, star.name) == ("celebrity-p0", "Star One")
     assert {option for question in star.questions for option in question.options} <= {"singer", "gold", *JOBS, *COLOURS}
@@ -130,7 +130,7 @@ def test_photos_of_a_turned_camera_are_put_upright(write):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (40, 20), "red").save(photos / "0.png", "PNG", exif=exif)
-    build_own(folder, table, photos)
+    build_custom(folder, table, photos)
     benchmark = load(folder, 15)
     (ada,) = [person for person in (*benchmark.forget, *benchmark.retain) if person.id == "p0"]
     assert ada.image().size == (20, 40)
@@ -144,8 +144,8 @@ def test_photos_of_a_turned_camera_are_put_upright(write):
         ({2: ""}, "'portraits' is empty"),
         ({2: "eva.png"}, "portrait 'eva.png' does not exist in"),
         ({2: "2.png;broken.png"}, "portrait 'broken.png' cannot be read as an image"),
-        ({0: "p0"}, "id 'p0' is that of line 2 too"),
-        ({1: "ada0 novak"}, "name 'ada0 novak' is that of line 2 too"),
+        ({0: "p0"}, "id 'p0' is also that of line 2"),
+        ({1: "ada0 novak"}, "name 'ada0 novak' is also that of line 2"),
         ({3: "", 4: "", 5: ""}, "has no attribute"),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_wrong_row_is_named_by_line(write, tmp_path, change, what):
     folder, table, photos = write(rows)
     (photos / "broken.png").write_bytes(b"\x89PNG")
     with pytest.raises(DataError, match=rf"people\.csv, line 4: {re.escape(what)}"):
-        build_own(folder, table, photos)
+        build_custom(folder, table, photos)
     assert not folder.exists()
 
 
@@ -165,7 +165,7 @@ def test_rows_of_another_length_and_how_many_are_wrong(write):
     rows[1] = rows[1][:3]
     rows[3][1] = ""
     with pytest.raises(DataError, match=r"line 3: has 3 cells, but there are 6 columns \(the first of 2 problems\)"):
-        build_own(*write(rows))
+        build_custom(*write(rows))
 
 
 @pytest.mark.parametrize(
@@ -180,19 +180,19 @@ def test_rows_of_another_length_and_how_many_are_wrong(write):
 )
 def test_headings(write, headings, what):
     with pytest.raises(DataError, match=re.escape(what)):
-        build_own(*write([], headings))
+        build_custom(*write([], headings))
 
 
 def test_files_that_are_not_there_or_hold_nobody(write, tmp_path):
     folder, table, photos = write([])
-    with pytest.raises(DataError, match="holds nobody"):
-        build_own(folder, table, photos)
+    with pytest.raises(DataError, match="holds no person"):
+        build_custom(folder, table, photos)
     with pytest.raises(DataError, match=r"none\.csv: cannot be read"):
-        build_own(folder, tmp_path / "none.csv", photos)
+        build_custom(folder, tmp_path / "none.csv", photos)
     with pytest.raises(DataError, match="no such folder; give the folder of the portraits"):
-        build_own(folder, table, tmp_path / "nowhere")
+        build_custom(folder, table, tmp_path / "nowhere")
     with pytest.raises(DataError, match="at least 2 people"):
-        build_own(*write(people(1)))
+        build_custom(*write(people(1)))
     table.write_text('id,name,portraits,a\n"p0,x')
     with pytest.raises(DataError, match="line 2: not a row of CSV"):
-        build_own(folder, table, photos)
+        build_custom(folder, table, photos)
