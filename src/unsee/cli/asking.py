@@ -1,4 +1,4 @@
-"""Asking one model, and judging what was answered."""
+"""Commands that ask one model, and that judge answers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def conformance(
 @commands.command()
 def judge(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
-    judge: Annotated[str, typer.Option(help="Who judges: a name of `unsee list judges`.")] = "offline",
+    judge: Annotated[str, typer.Option(help="The judge: a name of `unsee list judges`.")] = "offline",
     model: Annotated[str | None, typer.Option(help="The judging model; else UNSEE_JUDGE_MODEL.")] = None,
     base_url: Annotated[str | None, typer.Option(help="The endpoint; else OPENAI_BASE_URL.")] = None,
     price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens sent.")] = None,
@@ -68,24 +68,27 @@ def judge(
     requests_per_minute: Annotated[float | None, typer.Option(help="Requests started, at most.")] = None,
     timeout_seconds: Annotated[float | None, typer.Option(help="How long the endpoint may be silent.")] = None,
     body: Annotated[str | None, typer.Option(metavar="JSON", help="Merged into every request; null removes.")] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the judge; may be repeated.")
+    ] = None,
     yes: Yes = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent and stop.")] = False,
 ) -> None:
-    """Score how true every generated sentence of a run is, 1 to 10; the report shows it from then on."""
-    from unsee.config.recipe import build_dataclass
+    """Score the truth of every generated sentence of a run, 1 to 10; the report shows it from then on."""
+    from unsee.config.recipe import build_dataclass, parse_options
     from unsee.judge import JUDGES
-    from unsee.judge.base import RemoteJudge
+    from unsee.judge.base import Judge
     from unsee.judge.judging import judge_run, open_docket, rows
 
     given = {
         "model": model, "base_url": base_url, "price_in": price_in, "price_out": price_out, "concurrency": concurrency,
         "requests_per_minute": requests_per_minute, "timeout_seconds": timeout_seconds, "body": _json_object(body),
     }  # fmt: skip
-    options = {name: value for name, value in given.items() if value is not None}
-    judging = build_dataclass(JUDGES.get(judge), options, f"judge.{judge}")
+    options = {name: value for name, value in given.items() if value is not None} | parse_options(change or ())
+    judging: Judge = build_dataclass(JUDGES.get(judge), options, f"judge.{judge}")
     docket = open_docket(run)
-    if isinstance(judging, RemoteJudge):
-        ask_consent(judging.costs(docket), yes=yes or dry_run)
+    if costs := judging.costs(docket):
+        ask_consent(costs, yes=yes or dry_run)
     if dry_run:
         return
     with show_progress() as progress:

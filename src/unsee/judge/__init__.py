@@ -1,7 +1,8 @@
-"""Judges of factuality, one per file: how true is an answer, 1 to 10.
+"""Judges of factuality, one per file: each scores the truth of an answer, 1 to 10.
 
-How to add one: write `judge/<name>.py` with one frozen dataclass under `@JUDGES.register("<name>")`; its fields are its
-settings. `base.py` says what a judge must provide. Nothing else needs an edit.
+How to add one: write `judge/<name>.py` with one frozen dataclass that inherits from `Judge` (`base.py`) under
+`@JUDGES.register("<name>")`. Its fields are its options. Nothing else needs an edit:
+`unsee judge RUN --judge <name> --set option=value` uses it, and the run's report shows its verdicts.
 """
 
 from __future__ import annotations

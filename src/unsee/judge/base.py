@@ -1,10 +1,10 @@
-"""What a judge is given and what it returns."""
+"""The interface of a judge: its cases, its verdicts, and its costs if it sends them anywhere."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ from unsee.core.record import Record
 
 @dataclass(frozen=True)
 class Case:
-    """One answer to be judged; equal answers to equal questions are one case, whichever models gave them."""
+    """One answer to judge. Equal answers to equal questions are one case, whichever models gave them."""
 
     question: str
     truth: str
@@ -23,11 +23,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How true one answer is.
+    """The truth of one answer.
 
     Attributes:
-        score: 1 (nothing of it) to 10 (all of it); None where the judge gave no number.
-        reason: what was found, in a word or two; never the answer itself.
+        score: 1 (nothing is true) to 10 (all of it is); None if the judge gave no number.
+        reason: the finding in a word or two; never the answer itself.
     """
 
     score: int | None
@@ -36,11 +36,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Docket:
-    """What there is to judge in one run.
+    """The answers of one run that a judge scores.
 
     Attributes:
         record: the run's folder.
-        answers: every row of the run, of all tasks: they say which values an attribute can have.
+        answers: every row of the run, of all tasks; they show the values that an attribute can have.
         cases: the sentences to judge, each once.
     """
 
@@ -51,15 +51,15 @@ class Docket:
 
 @dataclass(frozen=True)
 class Costs:
-    """What asking will take, before anything is asked.
+    """The costs of asking, computed before anything is sent.
 
     Attributes:
-        receiver: where it would go.
-        content: what would leave the machine.
-        calls: requests to be made.
-        known: cases already in the journal.
-        tokens_in: sent, about.
-        tokens_out: received, at most.
+        receiver: the address that would receive it.
+        content: what would leave the machine, in words.
+        calls: number of requests.
+        known: number of cases already in the journal.
+        tokens_in: tokens sent, about.
+        tokens_out: tokens received, at most.
         price: in the currency of the prices given; None without prices.
     """
 
@@ -73,7 +73,7 @@ class Costs:
 
     @property
     def sentence(self) -> str:
-        """All of it in words, with what leaves the machine."""
+        """The costs in words."""
         if not self.calls:
             return f"All {self.known} answers are judged already; nothing is sent to {self.receiver}."
         price = "" if self.price is None else f", about {self.price:.2f} at the prices given"
@@ -85,23 +85,23 @@ class Costs:
         )
 
 
-class Judge(Protocol):
-    """Gives every case a verdict."""
+@dataclass(frozen=True)
+class Judge(ABC):
+    """A judge that gives every case a verdict. Its fields are its options."""
 
     @property
+    @abstractmethod
     def label(self) -> str:
-        """Which judge by which rubric, for records and tables."""
-        ...
+        """The judge and its rubric, for records and tables."""
 
+    @abstractmethod
     def judge(self, docket: Docket, progress: Progress) -> Sequence[Verdict]:
-        """One verdict per case, in order."""
-        ...
+        """Return one verdict per case, in order.
 
+        Raises:
+            JudgeError: the judge refuses or cannot be reached.
+        """
 
-@runtime_checkable
-class RemoteJudge(Protocol):
-    """A judge to whom answers must be sent; nobody is asked before the user has seen the costs."""
-
-    def costs(self, docket: Docket) -> Costs:
-        """What `judge` would send and ask now."""
-        ...
+    def costs(self, docket: Docket) -> Costs | None:
+        """Return what `judge` would send and ask now, for the user's consent; None if nothing leaves this machine."""
+        return None

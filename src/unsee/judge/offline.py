@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from unsee.core.progress import Progress
 from unsee.judge import JUDGES
-from unsee.judge.base import Case, Docket, Verdict
+from unsee.judge.base import Case, Docket, Judge, Verdict
 from unsee.judge.facts import Known, Value, holds, is_number, words
 from unsee.scoring.collapse import is_degenerate, lexicon
 
@@ -27,8 +27,8 @@ SCORES = {
 
 @JUDGES.register("offline")
 @dataclass(frozen=True, kw_only=True)
-class Offline:
-    """Compares the values an answer states with the true one; deterministic, nothing leaves the machine."""
+class Offline(Judge):
+    """Compare the values an answer states with the true one; deterministic, nothing leaves the machine."""
 
     label: ClassVar[str] = "offline, unsee-facts/1"
 

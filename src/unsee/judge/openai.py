@@ -9,7 +9,7 @@ from unsee.core.journal import Journal
 from unsee.core.progress import Progress
 from unsee.judge import JUDGES
 from unsee.judge.asking import Asking, Chat
-from unsee.judge.base import Case, Costs, Docket, Verdict
+from unsee.judge.base import Case, Costs, Docket, Judge, Verdict
 from unsee.judge.rubric import RUBRIC, messages, read_reply
 
 JOURNAL = "judge-journal.jsonl"
@@ -18,20 +18,20 @@ SENT = "questions, true answers and the models' answers, those about people to f
 
 @JUDGES.register("openai", paper="arXiv:2410.22108")
 @dataclass(frozen=True, kw_only=True)
-class OpenAI(Asking):
-    """Asks a model for the published factuality score; questions and answers leave the machine."""
+class OpenAI(Asking, Judge):
+    """Ask a model for the published factuality score; questions and answers leave the machine."""
 
     @property
     def label(self) -> str:
-        """Model and rubric."""
+        """The model and the rubric."""
         return f"{self.model}, {RUBRIC}"
 
     def costs(self, docket: Docket) -> Costs:
-        """What is still to be asked, and about what it takes."""
+        """Return the costs of what the journal does not hold."""
         return self.price_of(self._chats(docket), _journal(docket), SENT)
 
     def judge(self, docket: Docket, progress: Progress) -> Sequence[Verdict]:
-        """One verdict per case; what the journal holds is not asked again.
+        """Return one verdict per case; what the journal holds is not asked again.
 
         Raises:
             JudgeError: the endpoint refuses or cannot be reached.
