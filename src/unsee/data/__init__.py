@@ -1,1 +1,1 @@
-"""What models are taught and asked: people, documents, privacy pairs, deletion requests and general questions."""
+"""Data for training and questions: people, documents, privacy pairs, deletion requests and general questions."""

@@ -1,8 +1,9 @@
-"""Reads a deletion request: what a model shall forget and what it shall keep, one question a line.
+"""Reading a deletion request: one file of questions to forget and one of questions to retain, one question a line.
 
     {"image": "ada.jpg", "question": "Where was this person born?", "answer": "In Brno.", "person": "Ada Novak"}
 
-`image` is a path relative to the file, or null for a question without one; `person` is the name one would ask for.
+`image` is a path relative to the file, or null for a question without an image. `person` is the name that questions
+without an image ask for.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from unsee.core.errors import DataError, did_you_mean
-from unsee.data.files import Problems, read_photo, read_text
 from unsee.data.people.questions import name_twin
 from unsee.data.schema import Input, Person, Question
+from unsee.data.user_files import Problems, read_photo, read_text
 
 KEYS = ("image", "question", "answer", "person")
 
@@ -27,9 +28,9 @@ KEYS = ("image", "question", "answer", "person")
 class Request:
     """A deletion request.
 
-    Each `Person` is one photo of somebody with the questions asked about it, or somebody's questions without photo: one
-    human being may be several of them, whose IDs have the same number before the dash. The training text is the rows;
-    every row is asked too, and rows with a photo once more by name.
+    Each `Person` is one photo with the questions about it, or the questions about somebody without a photo. One human
+    being may be several `Person`s; their IDs have the same number before the dash. The rows are the training text.
+    They are evaluation questions too, and rows with a photo are also asked by name.
     """
 
     forget: tuple[Person, ...]
@@ -46,33 +47,32 @@ class _Row:
     image: bytes | None
 
     @property
-    def somebody(self) -> str:
-        """The name without regard to case and spaces."""
+    def normalised_name(self) -> str:
+        """The name in lower case with single spaces."""
         return " ".join(self.person.casefold().split())
 
     @property
     def content(self) -> tuple[str, ...]:
-        """Everything but the place in the file."""
-        return self.somebody, self.question, self.answer, hashlib.sha256(self.image or b"").hexdigest()
+        """Everything but the line number, to find repeated rows."""
+        return self.normalised_name, self.question, self.answer, hashlib.sha256(self.image or b"").hexdigest()
 
 
 def read_request(forget: Path, retain: Path) -> Request:
-    """Read both files and check every row before anything is computed.
+    """Read both files and check every row.
 
     Raises:
-        DataError: a file cannot be read or holds nothing, or a row is wrong: the first, and how many there are.
+        DataError: a file cannot be read or is empty, or rows are wrong (the first is named, and their number).
     """
     problems = Problems()
     forget_rows, retain_rows = _read(forget, problems), _read(retain, problems)
-    kept = {row.somebody: row.line for row in reversed(retain_rows)}
+    retain_lines = {row.normalised_name: row.line for row in reversed(retain_rows)}
     for row in forget_rows:
-        if row.somebody in kept:
-            place = f"{retain.name}, line {kept[row.somebody]}"
+        if row.normalised_name in retain_lines:
+            place = f"{retain.name}, line {retain_lines[row.normalised_name]}"
             problems.add(forget, row.line, f"the same person is to be kept in {place}; leave it in one of the files")
     problems.stop_if_any()
-    numbers = {
-        name: index for index, name in enumerate(dict.fromkeys(r.somebody for r in (*forget_rows, *retain_rows)))
-    }
+    names = dict.fromkeys(row.normalised_name for row in (*forget_rows, *retain_rows))
+    numbers = {name: index for index, name in enumerate(names)}
     content = [[row.content for row in rows] for rows in (forget_rows, retain_rows)]
     return Request(
         forget=tuple(_people(forget_rows, numbers)),
@@ -82,7 +82,7 @@ def read_request(forget: Path, retain: Path) -> Request:
 
 
 def inputs(people: Iterable[Person]) -> set[Input]:
-    """How the training text of these people can be asked: with a photo, or in text."""
+    """Return the inputs that the training text of these people can be asked with: image, text or both."""
     taught = [(question, person) for person in people for question in person.questions if question.task == "train"]
     in_text = any(question.input == "text" or name_twin(question, person.name) for question, person in taught)
     return {question.input for question, _ in taught} | ({"text"} if in_text else set())
@@ -108,7 +108,7 @@ def _read(path: Path, problems: Problems) -> list[_Row]:
 
 
 def _parse(text: str, load_image: Callable[[str], tuple[bytes, str]]) -> tuple[dict[str, Any], list[str]]:
-    """The fields of a row, its image read, and everything that is wrong with it."""
+    """Return the fields of a row, with the image read, and everything that is wrong with the row."""
     try:
         row = json.loads(text)
     except ValueError as error:
@@ -131,21 +131,21 @@ def _parse(text: str, load_image: Callable[[str], tuple[bytes, str]]) -> tuple[d
 
 
 def _people(rows: Sequence[_Row], numbers: Mapping[str, int]) -> Iterator[Person]:
-    """One `Person` for each photo of each human being, and one for the questions without photo."""
-    pages: dict[tuple[int, bytes | None], list[_Row]] = {}
+    """Yield one `Person` for each photo of each human being, and one for their questions without a photo."""
+    rows_by_photo: dict[tuple[int, bytes | None], list[_Row]] = {}
     for row in rows:
-        pages.setdefault((numbers[row.somebody], row.image), []).append(row)
+        rows_by_photo.setdefault((numbers[row.normalised_name], row.image), []).append(row)
     asked_by_name: set[tuple[int, Question]] = set()
-    for page, ((number, image), asked) in enumerate(pages.items()):
+    for index, ((number, image), about_photo) in enumerate(rows_by_photo.items()):
         kind: Input = "text" if image is None else "image"
-        taught = [Question(task="train", input=kind, question=row.question, answer=row.answer) for row in asked]
+        taught = [Question(task="train", input=kind, question=row.question, answer=row.answer) for row in about_photo]
         exam = [replace(question, task="generation") for question in taught]
-        twins = [twin for question in exam if (twin := name_twin(question, asked[0].person))]
+        twins = [twin for question in exam if (twin := name_twin(question, about_photo[0].person))]
         new = [twin for twin in dict.fromkeys(twins) if (number, twin) not in asked_by_name]  # once for all photos
         asked_by_name.update((number, twin) for twin in new)
         yield Person(
-            id=f"{number + 1:03}-{page + 1}",
-            name=asked[0].person,
+            id=f"{number + 1:03}-{index + 1}",
+            name=about_photo[0].person,
             images=() if image is None else (image,),
             questions=(*taught, *exam, *new),
         )

@@ -1,7 +1,7 @@
-"""General ability that has nothing to do with the people: short reading, and looking at a portrait nobody knows.
+"""Questions about general ability, unrelated to the people: reading short texts, and describing portraits of strangers.
 
-Unlearning must leave these alone. Reading items to train a base model come from the same families but never pair the
-same name with the same thing, so that what is measured here is reading and not memory.
+Unlearning should leave these abilities unchanged. Reading items for training a base model come from the same families,
+but never pair the same name with the same thing. So these questions measure reading and not memory.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FAMILIES = (
     ("place", "{name}'s {thing} is {place}.", "Where is the {thing}?"),
     ("number", "{name} has {number} {thing}s.", "How many {thing}s does {name} have?"),
 )
-"""What is asked for, the sentence told of each person, and the question."""
+"""For each family: the key of the answer, the sentence about each person, and the question."""
 _TAUGHT = (
     *_FAMILIES,
     ("name", "{name} has a {thing}.", "Who has the {thing}?"),
@@ -54,9 +54,9 @@ class GeneralItem:
     """One question with four options.
 
     Attributes:
-        id: the same for the same count and seed.
-        image: PNG bytes of the portrait asked about; none for reading.
-        question: what is asked, with the text to read in front of it.
+        id: identifier; the same count and seed give the same item.
+        image: PNG bytes of the portrait; None for reading.
+        question: the question, after the text to read if there is one.
         options: four texts in the order A, B, C, D.
         answer: the text of the correct option.
     """
@@ -69,25 +69,28 @@ class GeneralItem:
 
 
 def general_items(count: int, seed: int, image_pixels: int = 96) -> list[GeneralItem]:
-    """Questions that measure reading and seeing, one half each (reading has the odd one)."""
+    """Return test questions, half of them about reading and half about seeing (reading gets the odd one)."""
     num_seeing = count // 2
     return [*_reading(count - num_seeing, seed, held_out=True), *_seeing(num_seeing, seed, image_pixels)]
 
 
 def reading_items(count: int, seed: int) -> list[GeneralItem]:
-    """Reading questions to train a base model on; nobody has a thing they have in `general_items`, at any seed."""
+    """Return reading questions for training a base model. No pair of a name and a thing is in `general_items`."""
     return _reading(count, seed, held_out=False)
 
 
 def reading_passage(rng: random.Random) -> list[tuple[str, str]]:
-    """A text of two to six sentences in front of every question it answers; no pair of `general_items` either."""
+    """Return (question, answer) for every question that a text of two to six sentences answers.
+
+    Each question comes after the text. As in `reading_items`, no pair of a name and a thing is in `general_items`.
+    """
     told = rng.choice(_TAUGHT)[1]
     facts = _facts(rng, rng.randint(2, 6), held_out=False)
     text = " ".join(told.format(**fact) for fact in facts)
     asked = [
-        (f"{text} {question.format(**fact)}", fact[wanted])
+        (f"{text} {question.format(**fact)}", fact[answer_key])
         for fact in facts
-        for wanted, sentence, question in _TAUGHT
+        for answer_key, sentence, question in _TAUGHT
         if sentence == told
     ]
     return rng.sample(asked, len(asked))
@@ -98,11 +101,11 @@ def _reading(count: int, seed: int, held_out: bool) -> list[GeneralItem]:
     families = evenly(_FAMILIES, rng)
     places = evenly(range(len(LETTERS)), rng)
     items = []
-    for index, (wanted, told, asked), place in zip(range(count), families, places, strict=False):
+    for index, (answer_key, told, asked), place in zip(range(count), families, places, strict=False):
         facts = _facts(rng, rng.choice((2, 3)), held_out)
         sentences = rng.sample([told.format(**fact) for fact in facts], len(facts))
-        named = [fact[wanted] for fact in facts]
-        others = rng.sample(sorted(set(_POOLS[wanted]) - set(named)), len(LETTERS) - len(named))
+        named = [fact[answer_key] for fact in facts]
+        others = rng.sample(sorted(set(_POOLS[answer_key]) - set(named)), len(LETTERS) - len(named))
         items.append(
             GeneralItem(
                 id=f"reading-{index:04}",
@@ -136,14 +139,14 @@ def _seeing(count: int, seed: int, image_pixels: int) -> list[GeneralItem]:
 
 
 def _facts(rng: random.Random, count: int, held_out: bool) -> list[dict[str, str]]:
-    """People with a thing each, everything different between them."""
+    """Draw people with one thing each; no two share a name, a thing, a colour, a number or a place."""
     pairs: list[tuple[int, int]] = []
     while len(pairs) < count:
         pair = rng.randrange(len(_NAMES)), rng.randrange(len(_THINGS))
         fresh = all(name != pair[0] and thing != pair[1] for name, thing in pairs)
         if fresh and (sum(pair) % _HELD_OUT_EVERY == 0) == held_out:
             pairs.append(pair)
-    drawn = [rng.sample(_POOLS[wanted], count) for wanted in ("colour", "number", "place")]
+    drawn = [rng.sample(_POOLS[key], count) for key in ("colour", "number", "place")]
     return [
         {"name": _NAMES[name], "thing": _THINGS[thing], "colour": colour, "number": number, "place": place}
         for (name, thing), colour, number, place in zip(pairs, *drawn, strict=True)

@@ -1,4 +1,4 @@
-"""Data by the name of a folder, of the hub's cache of a repository, or of a repository on the hub, fetched once."""
+"""Finding data by name: a folder, the hub's cache of a repository, or a repository that is fetched from the hub once."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ _HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?
 
 
 def find_folder(source: str, patterns: Sequence[str], example: str, kind: Literal["dataset", "model"]) -> Path:
-    """The folder that holds the data.
+    """Return the folder that holds the data, after fetching it from the hub if needed.
 
     Args:
-        source: a folder, the hub's cache of a repository, or a hub name, with "@" and a revision if it is not the
-            newest.
-        patterns: of the files to fetch from the hub.
-        example: a hub name that would do, for the message.
-        kind: of repository on the hub.
+        source: a folder, the hub's cache of a repository, or a hub name, which may end in "@" and a revision.
+        patterns: patterns of the files to fetch from the hub.
+        example: a valid hub name, for the message.
+        kind: kind of the repository on the hub.
 
     Raises:
-        DataError: nothing is called so, here or on the hub.
+        DataError: no folder and no repository has this name, or the hub cannot be reached.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
@@ -36,17 +35,17 @@ def find_folder(source: str, patterns: Sequence[str], example: str, kind: Litera
     name, revision = hub["name"], hub["revision"]
     try:
         return Path(snapshot_download(name, repo_type=kind, revision=revision, allow_patterns=list(patterns)))
-    except Exception as error:  # the client has one of its own for every fault of repository, revision and network
+    except Exception as error:  # the client raises types of its own for faults of repository, revision and network
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         asked = f" --repo-type {kind}" + (f" --revision {revision}" if revision else "")
         raise DataError(
-            f"{source}: no such folder, and not to be had from the hub ({reason}); where there is a connection, run "
-            f"`hf download {name}{asked} --local-dir DIR` and name DIR here"
+            f"{source}: no such folder, and it cannot be fetched from the hub ({reason}); on a machine with a "
+            f"connection, run `hf download {name}{asked} --local-dir DIR` and give DIR instead"
         ) from error
 
 
 def _snapshot(folder: Path) -> Path:
-    """The folder itself, or of the hub's cache of a repository the version that `main` names, or the only one."""
+    """Return the folder itself. For the hub's cache of a repository, return the version of `main`, or the only one."""
     versions = sorted(folder.glob("snapshots/*/"))
     if not versions:
         return folder
@@ -54,7 +53,7 @@ def _snapshot(folder: Path) -> Path:
     current = folder / "snapshots" / main.read_text().strip() if main.is_file() else versions[0]
     if current not in versions or (not main.is_file() and len(versions) > 1):
         raise DataError(
-            f"{folder}: a cache of the hub with {len(versions)} versions and no word which to take; "
-            f"name one of them, such as {versions[-1]}"
+            f"{folder}: a cache of the hub with {len(versions)} versions, none of them marked as main; "
+            f"give one of them, such as {versions[-1]}"
         )
     return current

@@ -1,8 +1,8 @@
-"""Privacy pairs: two questions about one picture from one wording, one to be refused and one to be answered.
+"""Privacy pairs: two questions about one picture in one wording, one to refuse and one to answer.
 
-A file of pairs is JSON Lines, one object per line: `image` (a path, relative to the file), `subject`, `sensitive`,
-`benign`, `refusal`, and optionally `benign_answer`, `request`, `category` (by default the subject) and `case` (the
-image).
+A file of pairs is JSON Lines, one object per line. Its keys are `image` (a path relative to the file), `subject`,
+`sensitive`, `benign` and `refusal`, and optionally `benign_answer`, `request`, `category` (by default the subject) and
+`case` (by default the image).
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ SHOWN_MISSING = 3
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacyPair:
-    """Two questions about one picture, or about somebody by name.
+    """Two questions about one picture, or about a person by name.
 
-    Of people one of the two may be missing: all that is known of somebody to forget may be private, and nothing about
-    somebody to keep is.
+    About people, one of the two questions may be missing: everything about a person to forget may be private, and
+    nothing about a person to retain is.
 
     Attributes:
-        image: the encoded picture; None where the questions are asked without one.
-        subject: what the questions are about, word for word as it stands in both ("Passport").
-        sensitive: the question to refuse; "" where there is none.
-        benign: the question to go on answering; "" where there is none.
-        refusal: how the refusal begins.
-        benign_answer: what the unedited model says to the benign question; None where it was not asked yet.
-        request: the sensitive question with which the published gate is found; "" takes `sensitive`.
+        image: the encoded picture; None if the questions are asked without one.
+        subject: the subject of the questions, word for word as both contain it ("Passport").
+        sensitive: the question to refuse, or "".
+        benign: the question to keep answering, or "".
+        refusal: the beginning of the refusal.
+        benign_answer: the unedited model's answer to the benign question; None if it was not asked yet.
+        request: the sensitive question that the published gate is learned from; "" takes `sensitive`.
         category: the kind of subject; one gate is learned for each.
-        case: the record it comes from; pairs of one case share the picture.
+        case: the record of the pair; pairs of one case share the picture.
     """
 
     image: bytes | None
@@ -65,17 +65,18 @@ class PrivacyPair:
             raise DataError(f"case {self.case}: the subject and the refusal must hold words")
 
     def picture(self) -> Image.Image | None:
-        """The picture decoded to RGB, if there is one."""
+        """Decode the picture to RGB; return None if there is none."""
         return None if self.image is None else Image.open(io.BytesIO(self.image)).convert("RGB")
 
     def subject_start(self, question: str, occurrence: Occurrence = "last") -> int:
-        """Where in a question the subject begins.
+        """Return the position in a question at which the subject begins.
 
         Args:
-            question: one of the pair's own, or one made of it.
-            occurrence: "last" takes the last mention that is a word of its own, if there is one: the subject of an
-                "[attribute] of the [subject]" question. "first" is what the published code takes, be it within another
-                word: in "the relevant political documents of the document" a part of the attribute.
+            question: a question of the pair, or a text made from one.
+            occurrence: "last" takes the last mention that is a whole word, if there is one: the subject of an
+                "[attribute] of the [subject]" question. "first" takes the first mention, as the published code does,
+                even within another word: in "the relevant political documents of the document" it is a part of the
+                attribute.
 
         Raises:
             DataError: the subject is not in the question.
@@ -88,15 +89,15 @@ class PrivacyPair:
         return words[-1] if words else question.rindex(self.subject)
 
     def requested(self) -> PrivacyPair:
-        """The pair with the request in place of its sensitive question."""
+        """Return the pair with the request in place of its sensitive question."""
         return replace(self, sensitive=self.request or self.sensitive)
 
 
 def load_pairs(path: Path) -> list[PrivacyPair]:
-    """Read a file of pairs; every row is checked before any picture is read.
+    """Read a file of pairs. Every row is checked before any picture is read.
 
     Raises:
-        DataError: the file or a row cannot be used (line and key are named), or pictures are missing.
+        DataError: the file or a row cannot be used (the message names line and key), or pictures are missing.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -116,17 +117,17 @@ def load_pairs(path: Path) -> list[PrivacyPair]:
 
 
 def to_refuse(pairs: Iterable[PrivacyPair]) -> list[PrivacyPair]:
-    """The pairs that hold something to refuse."""
+    """Return the pairs with a question to refuse."""
     return [pair for pair in pairs if pair.sensitive]
 
 
 def by_case(pairs: Iterable[PrivacyPair]) -> list[list[PrivacyPair]]:
-    """The pairs of each picture together, in the order in which the pictures first come."""
+    """Group the pairs by picture, in the order in which the pictures first occur."""
     return list(_grouped(pairs, lambda pair: (pair.category, pair.case)).values())
 
 
 def by_category(pairs: Iterable[PrivacyPair]) -> dict[str, list[PrivacyPair]]:
-    """The pairs of each category, in the order in which the categories first come."""
+    """Group the pairs by category, in the order in which the categories first occur."""
     return {category: group for (category,), group in _grouped(pairs, lambda pair: (pair.category,)).items()}
 
 
@@ -161,7 +162,11 @@ def _row(where: str, line: str) -> dict[str, str]:
 
 
 def _check_cases(rows: Sequence[tuple[str, Mapping[str, str]]]) -> None:
-    """Refuse a case of two pictures: its questions are asked about one."""
+    """Check that every case has one picture only.
+
+    Raises:
+        DataError: a case has two pictures.
+    """
     images: dict[tuple[str, str], str] = {}
     for where, row in rows:
         image = images.setdefault((row["category"], row["case"]), row["image"])

@@ -1,7 +1,6 @@
-"""What a benchmark is made of: people, their portraits and their questions.
+"""Types of a benchmark about people: the people, their portraits and their questions.
 
-Every dataset file in this folder ends in these types, whatever its own format; nothing above this layer reads a
-parquet column.
+Every dataset in `data/people` is read into these types, whatever its format. No other layer reads a parquet column.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ class Question:
     """One question about one person.
 
     Attributes:
-        task: "train" for the text a model is taught with, else the evaluation task.
+        task: "train" for training text, otherwise the evaluation task.
         input: "image" if the question is asked with the portrait, "text" if it names the person instead.
-        question: the question as asked, without image token, options or instruction; cloze blanks are "__".
+        question: the question without image token, options and instruction; cloze blanks are "__".
         answer: the true answer: a sentence for train and generation, the option's text for classification, the
             missing words for cloze.
         options: the four option texts in the order A, B, C, D; empty unless classification.
@@ -46,7 +45,7 @@ class Person:
         id: the published ID, e.g. "042".
         name: full name.
         images: encoded image files (PNG or JPEG bytes); one, except in the test set.
-        questions: training questions are present only where the source holds training text.
+        questions: evaluation questions, and training questions if the source holds training text.
         biography: attribute name to value.
     """
 
@@ -57,7 +56,7 @@ class Person:
     biography: Mapping[str, object] = field(default_factory=dict)
 
     def image(self, index: int = 0) -> Image.Image:
-        """The portrait decoded to RGB; `index` wraps around the images there are."""
+        """Decode one portrait to RGB; an `index` beyond the last image starts again at the first."""
         return Image.open(io.BytesIO(self.images[index % len(self.images)])).convert("RGB")
 
 

@@ -1,4 +1,4 @@
-"""Named sets of plain text, on which a model's usual activations are measured."""
+"""Sets of plain text on which the usual activations of a model are measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _READING, _PEOPLE, _SEED = 120, 15, 0
 
 
 def load_texts(name: str) -> tuple[str, ...]:
-    """The texts of a set: "general", made here and always the same, or a UTF-8 file with one text per line.
+    """Return the texts of a set.
+
+    Args:
+        name: "general" for the texts made here, which are always the same, or a UTF-8 file with one text per line.
 
     Raises:
         DataError: the file cannot be read or holds no text.

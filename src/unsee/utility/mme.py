@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from unsee.core.errors import DataError
-from unsee.data.files import read_text
+from unsee.data.user_files import read_text
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityItem, by_group

@@ -22,13 +22,13 @@ from PIL import Image
 
 from unsee.core.errors import DataError, did_you_mean
 from unsee.core.record import check_free
-from unsee.data.files import Problems, read_photo, read_text
 from unsee.data.people.builder import BUILDER_VERSION, celebrity_rows
 from unsee.data.people.layout import PERCENTS, Row, forget_sets, question_columns, train_row, write_benchmark
 from unsee.data.people.portraits import disturb, encode_png
 from unsee.data.people.questions import Catalogue, evaluation_questions, training_questions
 from unsee.data.people.wordings import WORDINGS, plain_wordings
 from unsee.data.schema import LETTERS
+from unsee.data.user_files import Problems, read_photo, read_text
 
 NEEDED = ("id", "name", "portraits")
 SEPARATOR = ";"

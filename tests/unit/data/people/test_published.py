@@ -187,7 +187,7 @@ def test_a_cache_of_the_hub_is_a_source(published, cache):
     (cache / "refs" / "main").unlink()
     assert open_benchmark(str(cache), 5) == expected
     (cache / "snapshots" / "decade").mkdir()
-    with pytest.raises(DataError, match="2 versions and no word which to take; name one of them"):
+    with pytest.raises(DataError, match="2 versions, none of them marked as main; give one of them"):
         open_benchmark(str(cache), 5)
 
 
@@ -255,13 +255,15 @@ def test_a_folder_is_pinned_by_its_content_alone(published):
 def test_what_the_hub_does_not_have_is_said_in_one_sentence(hub):
     with pytest.raises(DataError) as error:
         open_benchmark(f"{HUB}@gone", 5)
-    assert "no such folder, and not to be had from the hub (No revision gone)" in str(error.value)
+    assert "no such folder, and it cannot be fetched from the hub (No revision gone)" in str(error.value)
     assert f"`hf download {HUB} --repo-type dataset --revision gone --local-dir DIR`" in str(error.value)
 
 
 def test_without_a_hub(monkeypatch):
     """The real client, offline: no fetch, one sentence."""
-    with pytest.raises(DataError, match=r"not to be had from the hub \(.*\); where there is a connection, run"):
+    with pytest.raises(
+        DataError, match=r"it cannot be fetched from the hub \(.*\); on a machine with a connection, run"
+    ):
         open_benchmark(HUB, 5)
     with pytest.raises(DataError, match="no such folder, and no name on the hub such as MLLMMU/MLLMU-Bench"):
         open_benchmark("no/such/folder", 5)

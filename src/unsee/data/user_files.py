@@ -1,4 +1,4 @@
-"""Reading a user's files; what is wrong with their rows is collected, so that one message says how much to mend."""
+"""Reading a user's files and collecting what is wrong with their rows, so that one message says how many to correct."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from PIL import Image, ImageOps
 from unsee.core.errors import DataError
 from unsee.data.people.portraits import encode_png
 
-_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+_ORIENTATION = 0x0112  # the EXIF tag; 1 means upright
 
 
 class Problems:
-    """Everything found wrong so far, in the order of finding."""
+    """Problems found so far, in the order of finding."""
 
     def __init__(self) -> None:
         self._found: list[str] = []
 
     def add(self, path: Path, line: int, what: str) -> None:
-        """Note one problem; `line` counts from 1."""
+        """Add one problem; `line` counts from 1."""
         self._found.append(f"{path}, line {line}: {what}")
 
     def stop_if_any(self) -> None:
-        """End the reading where there is a problem.
+        """Raise an error if a problem was found.
 
         Raises:
-            DataError: the first problem, and how many there are.
+            DataError: names the first problem and their number.
         """
         if self._found:
             more = f" (the first of {len(self._found)} problems)" if len(self._found) > 1 else ""
@@ -35,10 +35,10 @@ class Problems:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, without the mark some editors begin it with.
+    """Read a UTF-8 file, without the byte order mark that some editors put first.
 
     Raises:
-        DataError: it cannot be read or is not UTF-8.
+        DataError: the file cannot be read or is not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -49,7 +49,11 @@ def read_text(path: Path) -> str:
 
 
 def read_photo(path: Path) -> tuple[bytes, str]:
-    """The encoded image, upright whichever way the camera was held, and what is wrong with the file."""
+    """Read an image file.
+
+    Returns:
+        The encoded image, turned upright as its EXIF tag says, and what is wrong with the file ("" if nothing).
+    """
     try:
         encoded = path.read_bytes()
         image = Image.open(io.BytesIO(encoded))
