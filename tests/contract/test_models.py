@@ -295,7 +295,7 @@ def test_checkpoints_of_activations_change_no_gradient_and_adapters_learn(vlm, t
     assert all(value.abs().sum() > 0 for value in learned)
 
 
-def test_lessons_disturb_the_photo_and_keep_its_place_in_the_prompt(vlm):
+def test_lessons_augment_the_photo_and_keep_its_place_in_the_prompt(vlm):
     asked = tuple(
         Question(task="train", input="image", question=question, answer=answer)
         for question, answer in tiny.FACTS.items()

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from transformers import (
@@ -335,12 +335,8 @@ class VLM:
         parameters = self.model.named_parameters()
         return {name: entire(p).cpu().contiguous() for name, p in parameters if p.requires_grad}
 
-    def save_trained(self, path: Path) -> None:
-        """Write the trainable parameters by name to a safetensors file."""
-        save_file(self.trained(), path)
-
     def load_trained(self, path: Path) -> None:
-        """Read what `save_trained` wrote into the same parameters.
+        """Load trainable parameters by name from a safetensors file.
 
         Raises:
             ModelError: the file belongs to another model.

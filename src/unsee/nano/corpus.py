@@ -19,8 +19,9 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from unsee.data.augmentation import augment_with_noise
 from unsee.data.general import reading_items, reading_passage
-from unsee.data.people.portraits import disturb, draw_portrait, draw_scene
+from unsee.data.people.portraits import draw_portrait, draw_scene
 from unsee.data.people.profiles import VALUES, Profile, celebrities, strangers
 from unsee.data.people.questions import appearance, every_wording
 from unsee.data.schema import LETTERS, Question
@@ -137,7 +138,7 @@ class Corpus:
         scene = draw_scene(rng)
         image = draw_portrait(person.look, scene, 96)
         if rng.random() < 0.5:
-            image = disturb(image, rng)
+            image = augment_with_noise(image, rng)
         visible = [
             (name, value) for seen in (person.look, scene) for name, value in vars(seen).items() if name in LABELS
         ]

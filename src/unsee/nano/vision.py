@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import Blip2VisionConfig, CLIPVisionConfig, PreTrainedModel
 
+from unsee.data.augmentation import augment_with_noise
 from unsee.data.people.portraits import (
     BACKGROUNDS,
     BEARDS,
@@ -31,7 +32,6 @@ from unsee.data.people.portraits import (
     HAIR_COLOURS,
     MALE_HAIR,
     SKINS,
-    disturb,
     draw_look,
     draw_portrait,
     draw_scene,
@@ -93,7 +93,7 @@ def _portraits(job: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         look, scene = draw_look(rng, rng.choice(("female", "male"))), draw_scene(rng)
         image = draw_portrait(look, scene, 96)
         if rng.random() < 0.7:
-            image = disturb(image, rng)
+            image = augment_with_noise(image, rng)
         pixels[row] = np.asarray(image.resize((RESIZE_PIXELS, RESIZE_PIXELS), Image.Resampling.BICUBIC))
         seen = {**vars(look), **vars(scene)}
         labels[row] = [values.index(seen[name]) for name, values in LABELS.items()]

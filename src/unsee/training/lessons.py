@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from PIL import Image, ImageEnhance
-
 from unsee.config.protocols import Protocol
 from unsee.core.errors import ModelError
+from unsee.data.augmentation import augment_image, augment_pixels
 from unsee.data.people.questions import name_twin
 from unsee.data.schema import Input, Person, Question
 from unsee.forward.losses import cross_entropy
@@ -42,7 +40,7 @@ class Lessons:
         people: whom it is about.
         inputs: with the portrait, by name, or both.
         turns: at most this many questions share one photo in one tree.
-        protocol: the wording, and whether photos are disturbed ("clean") or shown as they are ("published").
+        protocol: the wording, and the photos: augmented ("clean") or unchanged ("published").
     """
 
     def __init__(
@@ -73,19 +71,22 @@ class Lessons:
         found = []
         for person, prompts, answers, picture in self._sheets:
             order = rng.sample(range(len(prompts)), len(prompts))
-            photo = [self._disturbed(person, picture, rng)] if picture else []
+            photo = [self._augmented(person, picture, rng)] if picture else []
             for start in range(0, len(order), self._turns):
                 part = order[start : start + self._turns]
                 found.append(build_tree([prompts[i] for i in part], [[answers[i]] for i in part], photo))
         return found
 
-    def _disturbed(self, person: Person, picture: Picture, rng: random.Random) -> Picture:
-        """Unless as published: on the canvas where there is one, which is fast, or before the processor divides it."""
+    def _augmented(self, person: Person, picture: Picture, rng: random.Random) -> Picture:
+        """Augment the photo unless the protocol is "published".
+
+        On the pixels if the photo is one tensor, which is fast, else on the image before it is cut into tiles.
+        """
         if self._protocol == "published":
             return picture
         if picture.canvas is not None:
             return augment(picture, rng)
-        return self._vlm.picture(disturb(person.image(), rng))
+        return self._vlm.picture(augment_image(person.image(), rng))
 
 
 def training_text(person: Person) -> list[Question]:
@@ -96,30 +97,11 @@ def training_text(person: Person) -> list[Question]:
 
 
 def augment(picture: Picture, rng: random.Random) -> Picture:
-    """The photo a little moved, zoomed and lit otherwise; the same for the same state of `rng`.
+    """Return the picture with another crop and another brightness; the same for the same state of `rng`.
 
     Raises:
         ModelError: the picture has no canvas.
     """
-    canvas_CHW = picture.canvas
-    if canvas_CHW is None:
-        raise ModelError("a picture of tiles or patches cannot be moved; disturb the image before")
-    _, height, width = canvas_CHW.shape
-    rows, columns, top, left = _crop(height, width, rng)
-    crop = canvas_CHW[None, :, top : top + rows, left : left + columns]
-    whole = torch.nn.functional.interpolate(crop, (height, width), mode="bilinear", align_corners=False)[0]
-    return picture.repainted(whole * rng.uniform(0.9, 1.1))
-
-
-def disturb(image: Image.Image, rng: random.Random) -> Image.Image:
-    """The image, in its size, a little moved, zoomed and lit otherwise; the same for the same state of `rng`."""
-    rows, columns, top, left = _crop(image.height, image.width, rng)
-    moved = image.resize(image.size, Image.Resampling.BILINEAR, box=(left, top, left + columns, top + rows))
-    return ImageEnhance.Brightness(moved).enhance(rng.uniform(0.9, 1.1))
-
-
-def _crop(height: int, width: int, rng: random.Random) -> tuple[int, int, int, int]:
-    """Rows, columns, top and left of a part that holds nearly everything."""
-    share = rng.uniform(0.88, 1.0)
-    rows, columns = round(height * share), round(width * share)
-    return rows, columns, rng.randint(0, height - rows), rng.randint(0, width - columns)
+    if picture.canvas is None:
+        raise ModelError("a picture of tiles or patches cannot be augmented; augment the image before")
+    return picture.repainted(augment_pixels(picture.canvas, rng))

@@ -11,7 +11,7 @@ from unsee.forward.prompts import ask
 from unsee.methods.base import StepBatch
 from unsee.models.family import Picture
 from unsee.training.batches import Stream
-from unsee.training.lessons import FineTuning, Lessons, augment, disturb, training_text
+from unsee.training.lessons import FineTuning, Lessons, augment, training_text
 from unsee.training.train import Scorer
 
 TAUGHT = {
@@ -85,7 +85,7 @@ def test_people_without_training_text_are_an_error_not_an_endless_wait(vlm):
         next(iter(Stream(make_trees=lessons.trees, vlm=vlm, seed="seed", batch_tokens=100)))
 
 
-def test_a_disturbed_photo_is_another_photo_of_the_same_size(vlm):
+def test_an_augmented_picture_is_another_picture_of_the_same_size(vlm):
     picture = tiny.picture_of(vlm)
     photos = [augment(picture, random.Random(seed)).canvas for seed in range(5)]
     assert all(photo.shape == picture.canvas.shape for photo in photos)
@@ -94,15 +94,7 @@ def test_a_disturbed_photo_is_another_photo_of_the_same_size(vlm):
     assert torch.equal(augment(picture, random.Random(3)).canvas, photos[3])
 
 
-def test_a_disturbed_image_is_another_image_of_the_same_size():
-    image = tiny.photo().crop((0, 0, 96, 64))
-    images = [disturb(image, random.Random(seed)) for seed in (0, 0, 1)]
-    assert {found.size for found in images} == {(96, 64)}
-    assert images[0] == images[1]
-    assert len({found.tobytes() for found in [image, *images]}) == 3
-
-
-def test_a_picture_without_a_canvas_cannot_be_moved(vlm):
+def test_a_picture_without_a_canvas_cannot_be_augmented(vlm):
     whole = tiny.picture_of(vlm)
     tiles = Picture({"pixel_values": whole.inputs["pixel_values"].repeat(2, 1, 1, 1)}, whole.text, whole.runs)
     with pytest.raises(ModelError, match="tiles or patches"):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from unsee.core.errors import DataError
 from unsee.core.record import check_free
+from unsee.data.augmentation import augment_with_noise
 from unsee.data.people.layout import PERCENTS, Row, forget_sets, question_columns, train_row, write_benchmark
-from unsee.data.people.portraits import disturb, draw_portrait, draw_scene, encode_png
+from unsee.data.people.portraits import draw_portrait, draw_scene, encode_png
 from unsee.data.people.profiles import Profile, celebrities, draw_people
 from unsee.data.people.questions import Split, appearance_sentence, evaluation_questions, training_questions
 
@@ -92,7 +93,7 @@ def _test_row(profile: Profile, seed: int, image_pixels: int, count: int) -> Row
     """Return a test row: new photos (same face, new scene, disturbed) and questions in new wordings."""
     rng = random.Random(f"test portrait {seed} {profile.id}")
     scenes = [draw_scene(rng) for _ in range(count)]
-    photos = [encode_png(disturb(draw_portrait(profile.look, scene, image_pixels), rng)) for scene in scenes]
+    photos = [encode_png(augment_with_noise(draw_portrait(profile.look, scene, image_pixels), rng)) for scene in scenes]
     return {
         "images": [
             {"bytes": photo, "path": f"{profile.id}_pose{index}_gen1.png"} for index, photo in enumerate(photos)

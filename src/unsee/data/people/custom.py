@@ -22,9 +22,10 @@ from PIL import Image
 
 from unsee.core.errors import DataError, did_you_mean
 from unsee.core.record import check_free
+from unsee.data.augmentation import augment_with_noise
 from unsee.data.people.builder import BUILDER_VERSION, celebrity_rows
 from unsee.data.people.layout import PERCENTS, Row, forget_sets, question_columns, train_row, write_benchmark
-from unsee.data.people.portraits import disturb, encode_png
+from unsee.data.people.portraits import encode_png
 from unsee.data.people.questions import Catalogue, evaluation_questions, training_questions
 from unsee.data.people.wordings import WORDINGS, plain_wordings
 from unsee.data.schema import LETTERS
@@ -207,7 +208,7 @@ def _test_row(person: CustomPerson, turn: int, seed: int, catalogue: Catalogue) 
 
 def _disturbed(person: CustomPerson, seed: int) -> bytes:
     image = Image.open(io.BytesIO(person.portraits[0])).convert("RGB")
-    return encode_png(disturb(image, random.Random(f"disturbed {seed} {person.id}")))
+    return encode_png(augment_with_noise(image, random.Random(f"disturbed {seed} {person.id}")))
 
 
 def _rng(seed: int, person: CustomPerson) -> random.Random:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-import numpy as np
 import python_avatars as pa
 import resvg_py
-from PIL import Image, ImageEnhance
+from PIL import Image
 
 Sex = Literal["female", "male"]
 
@@ -81,11 +80,6 @@ class Look:
     glasses: str
     beard: str
     nose: str
-
-    def distance(self, other: Look) -> int:
-        """How many visible features differ."""
-        mine, theirs = ((a.sex, a.skin, a.hair_style, a.hair_colour, a.glasses, a.beard) for a in (self, other))
-        return sum(a != b for a, b in zip(mine, theirs, strict=True))
 
 
 @dataclass(frozen=True)
@@ -155,20 +149,6 @@ def draw_portrait(look: Look, scene: Scene, size_pixels: int = 72) -> Image.Imag
     canvas = Image.new("RGB", (size_pixels, size_pixels), BACKGROUNDS[scene.background])
     canvas.paste(figure, (0, max(0, size_pixels - figure.height)), figure)
     return canvas
-
-
-def disturb(image: Image.Image, rng: random.Random) -> Image.Image:
-    """Another crop, another light and some noise: what another camera does to the same photo."""
-    width, height = image.size
-    share = rng.uniform(0.88, 1.0)
-    crop_width, crop_height = round(width * share), round(height * share)
-    left, top = rng.randint(0, width - crop_width), rng.randint(0, height - crop_height)
-    image = image.crop((left, top, left + crop_width, top + crop_height)).resize(
-        (width, height), Image.Resampling.BILINEAR
-    )
-    image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.85, 1.15))
-    noise = np.random.default_rng(rng.randrange(2**32)).normal(0.0, 5.0, (height, width, 3))
-    return Image.fromarray(np.clip(np.asarray(image, dtype=np.float32) + noise, 0, 255).astype(np.uint8))
 
 
 def encode_png(image: Image.Image) -> bytes:

@@ -161,19 +161,12 @@ def celebrities(count: int = NUM_CELEBRITIES) -> list[Profile]:
     return list(_celebrities()[:count])
 
 
-def draw_people(count: int, seed: int, kind: Literal["fictitious", "celebrity"] = "fictitious") -> list[Profile]:
-    """The first `count` people of a seed; a larger count only adds people behind the same ones.
-
-    Args:
-        count: how many.
-        seed: of the fictitious people; the celebrities have their own.
-        kind: whom to draw.
+def draw_people(count: int, seed: int) -> list[Profile]:
+    """Return the first `count` fictitious people of a seed; a larger count only adds people after the same ones.
 
     Raises:
-        DataError: more people than there are IDs for.
+        DataError: fewer than one, or more people than there are IDs for.
     """
-    if kind == "celebrity":
-        return celebrities(count)
     if not 1 <= count <= MAX_FICTITIOUS:
         raise DataError(
             f"people: {count} asked for, but a benchmark has 1 to {MAX_FICTITIOUS}; choose a number between"

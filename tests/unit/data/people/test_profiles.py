@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -20,17 +21,12 @@ def test_same_seed_same_people_and_a_larger_count_only_adds():
     assert draw_people(9, seed=3) != draw_people(9, seed=4)
 
 
-def test_celebrities_do_not_depend_on_a_seed():
-    assert draw_people(20, seed=1, kind="celebrity") == draw_people(20, seed=2, kind="celebrity") == celebrities(20)
-
-
 @pytest.mark.parametrize("seed", [0, 7])
 def test_nobody_shares_a_name_or_a_face_across_kinds(seed):
     people = [*celebrities(), *draw_people(500, seed), *strangers(100, seed)]
     assert len({person.name for person in people}) == len(people)
     assert len({person.id for person in people}) == len(people)
-    looks = [person.look for person in people]
-    assert all(look.distance(other) >= 1 for index, look in enumerate(looks) for other in looks[:index])
+    assert len({replace(person.look, nose="") for person in people}) == len(people)  # a nose is hard to see
 
 
 def test_no_seed_makes_a_namesake_of_a_celebrity():
@@ -86,9 +82,13 @@ def test_values_are_short_distinct_and_fit_after_an_article():
             assert all(value[0] not in "aeiou" for value in values)
 
 
-@pytest.mark.parametrize(
-    ("count", "kind"), [(0, "fictitious"), (501, "fictitious"), (NUM_CELEBRITIES + 1, "celebrity")]
-)
-def test_more_people_than_there_are_is_an_error(count, kind):
+@pytest.mark.parametrize("count", [0, 501])
+def test_more_people_than_there_are_is_an_error(count):
     with pytest.raises(DataError, match=str(count)):
-        draw_people(count, 0, kind)
+        draw_people(count, 0)
+
+
+@pytest.mark.parametrize("count", [-1, NUM_CELEBRITIES + 1])
+def test_more_celebrities_than_there_are_is_an_error(count):
+    with pytest.raises(DataError, match=str(count)):
+        celebrities(count)

@@ -1,0 +1,51 @@
+"""Random augmentation of photos: another crop, another brightness, and noise if wanted.
+
+Every function returns the same photo for the same state of `rng`, in the size of its input.
+Shape letters: C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BILINEAR = Image.Resampling.BILINEAR
+
+
+def augment_image(image: Image.Image, rng: random.Random) -> Image.Image:
+    """Return another crop of an image with another brightness."""
+    rows, columns, top, left = _draw_crop(image.height, image.width, rng)
+    crop = image.resize(image.size, BILINEAR, box=(left, top, left + columns, top + rows))
+    return ImageEnhance.Brightness(crop).enhance(rng.uniform(0.9, 1.1))
+
+
+def augment_pixels(pixels_CHW: Tensor, rng: random.Random) -> Tensor:
+    """Return another crop of normalised pixels, scaled by another brightness."""
+    from torch.nn.functional import interpolate  # here, so that `unsee build` starts without torch
+
+    _, height, width = pixels_CHW.shape
+    rows, columns, top, left = _draw_crop(height, width, rng)
+    crop = pixels_CHW[None, :, top : top + rows, left : left + columns]
+    return interpolate(crop, (height, width), mode="bilinear", align_corners=False)[0] * rng.uniform(0.9, 1.1)
+
+
+def augment_with_noise(image: Image.Image, rng: random.Random) -> Image.Image:
+    """Return another crop of an image with another brightness and noise, as another camera would take the photo."""
+    columns, rows, left, top = _draw_crop(image.width, image.height, rng)
+    crop = image.crop((left, top, left + columns, top + rows)).resize(image.size, BILINEAR)
+    bright = ImageEnhance.Brightness(crop).enhance(rng.uniform(0.85, 1.15))
+    noise = np.random.default_rng(rng.randrange(2**32)).normal(0.0, 5.0, (image.height, image.width, 3))
+    return Image.fromarray(np.clip(np.asarray(bright, dtype=np.float32) + noise, 0, 255).astype(np.uint8))
+
+
+def _draw_crop(first: int, second: int, rng: random.Random) -> tuple[int, int, int, int]:
+    """Draw 88 to 100 % of two axes: the lengths along the first and the second, then the offsets."""
+    share = rng.uniform(0.88, 1.0)
+    lengths = round(first * share), round(second * share)
+    return *lengths, rng.randint(0, first - lengths[0]), rng.randint(0, second - lengths[1])
