@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from unsee.core.allocator import settle
+from unsee.core.allocator import keep_freed_memory
 
 IMAGES, SEED = 6, 0  # those of the recipe
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=IMAGES, help="pictures a subject")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(arguments)
-    settle()
+    keep_freed_memory()
     from unsee.cli.terminal import hush
     from unsee.data.documents.builder import build
     from unsee.data.documents.export import as_pairs

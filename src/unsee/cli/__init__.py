@@ -16,7 +16,7 @@ import typer
 import unsee
 from unsee.cli import asking, editing, models, privacy, running
 from unsee.cli.terminal import is_main_process, only_main_speaks
-from unsee.core.allocator import settle
+from unsee.core.allocator import keep_freed_memory
 from unsee.core.errors import UnseeError
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    settle()
+    keep_freed_memory()
     try:
         with only_main_speaks():
             app(arguments)

@@ -1,1 +1,1 @@
-"""Errors, names, records and progress: what everything else stands on. Imports nothing of unsee and no torch."""
+"""The foundation of all other packages: errors, registries, records and progress. Imports no torch."""

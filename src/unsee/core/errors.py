@@ -2,10 +2,10 @@
 
 UnseeError
 ├── ConfigError       a recipe, option or command line that cannot be run
-│   └── UnknownNameError   a name no registry holds; carries the nearest
+│   └── UnknownNameError   a name that is not known; the message gives the most similar one
 ├── DataError         a data folder, row or image that cannot be read
-├── ModelError        a model folder that cannot be loaded, or a training that left the numbers
-├── RecordError       a run folder that cannot be read or written
+├── ModelError        a model folder that cannot be loaded, or a training that diverged to NaN or infinity
+├── RecordError       a folder of a run or of a result that cannot be read or written
 └── JudgeError        a judge that refuses or cannot be reached
 """
 
@@ -16,7 +16,10 @@ from collections.abc import Collection, Iterable
 
 
 class UnseeError(Exception):
-    """A message for the user: where, what is wrong, what is allowed or nearest, what to do. Exit code 2."""
+    """An error of the user, with exit code 2.
+
+    The message says where the error is, what is wrong, what is allowed or most similar, and what to do.
+    """
 
 
 class ConfigError(UnseeError):
@@ -28,11 +31,11 @@ class DataError(UnseeError):
 
 
 class ModelError(UnseeError):
-    """A model folder that cannot be loaded, or a training that left the numbers."""
+    """A model folder that cannot be loaded, or a training that diverged to NaN or infinity."""
 
 
 class RecordError(UnseeError):
-    """A folder of a run, or for a result, that cannot be read or written."""
+    """A folder of a run or of a result that cannot be read or written."""
 
 
 class JudgeError(UnseeError):
@@ -40,10 +43,10 @@ class JudgeError(UnseeError):
 
 
 class UnknownNameError(ConfigError):
-    """A name that is not among the known ones; the message holds the nearest.
+    """A name that is not known; the message gives the most similar one.
 
     Args:
-        where: what was being looked up, as the user wrote it ("method", "method.npo.betta").
+        where: place of the name, as the user wrote it ("method", "method.npo.betta").
         name: the unknown name.
         known: every allowed name.
     """
@@ -56,6 +59,6 @@ class UnknownNameError(ConfigError):
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
-    """A half-sentence with the known name that is most like this one; empty if none is."""
+    """Return the end of a sentence that suggests the most similar known name; "" if none is similar."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""

@@ -1,6 +1,7 @@
-"""What was already asked: one line per reply, appended as soon as it is there; nothing is asked twice.
+"""A journal of replies, so that nothing is asked twice: each reply is one line, appended as soon as it arrives.
 
-A judge's lines hold hashes and numbers. An evaluation's hold answers; it is a part of the cache, never of a log.
+The journal of a judge holds hashes and numbers only. The journal of an evaluation holds answers, so it is a part of the
+cache and never of a log.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from unsee.core.errors import RecordError
 
 
 class Journal:
-    """Replies by key, on disk; may be added to from several threads.
+    """Replies by key, on disk. Several threads may add replies.
 
     Args:
-        path: the file; made with the first line, its folder too.
-        others: files of the same kind that are read and not written, those of other processes.
+        path: the file; it and its folder are created with the first reply.
+        others: journals to read only, such as those of other processes.
 
     Raises:
-        RecordError: one cannot be read.
+        RecordError: a file cannot be read.
     """
 
     def __init__(self, path: Path, others: Iterable[Path] = ()) -> None:
@@ -53,10 +54,10 @@ class Journal:
         return self._replies[key]
 
     def add(self, key: str, reply: object) -> None:
-        """Note one reply; a judge's is None where it was not in the form asked for.
+        """Add one reply. A judge's reply is None if it was not in the requested form.
 
         Raises:
-            RecordError: it cannot be written.
+            RecordError: the file cannot be written.
         """
         line = json.dumps({"key": key, "reply": reply}).encode() + b"\n"
         with self._lock:

@@ -1,4 +1,4 @@
-"""Finding data by name: a folder, the hub's cache of a repository, or a repository that is fetched from the hub once."""
+"""Finding data by name: a folder, the hub's cache of a repository, or a repository on the hub, fetched only once."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from transformers import (
 from transformers.utils.import_utils import is_bitsandbytes_available
 
 from unsee.config.recipe import ModelConfig
-from unsee.core.allocator import settle
+from unsee.core.allocator import keep_freed_memory
 from unsee.core.errors import ModelError, UnknownNameError
 from unsee.models import MODELS, shipped
 from unsee.models.family import Family, Layout, Picture
@@ -101,7 +101,7 @@ class VLM:
             ModelError: the folder has no weights or no processor, or they cannot be read or quantized.
             UnknownNameError: nothing is called so, or the model is of an unknown family.
         """
-        settle()
+        keep_freed_memory()
         device = state().device  # of this process, also for what transformers places by itself
         id = config.id
         source = shipped().get(id) or Path(id)

@@ -7,7 +7,7 @@ import json
 import logging
 from pathlib import Path
 
-from unsee.core.allocator import settle
+from unsee.core.allocator import keep_freed_memory
 from unsee.nano.base import BATCH_TOKENS, train_base
 from unsee.nano.card import measure, write_card
 from unsee.nano.kinds import KINDS, SHIPPED
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=20_000, help="documents to train the vision tower on")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    settle()
+    keep_freed_memory()
     kind = KINDS[arguments.name]
     folder = arguments.folder or SHIPPED / arguments.name
     work = arguments.work or Path("build") / arguments.name

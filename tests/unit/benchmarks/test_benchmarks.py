@@ -13,7 +13,7 @@ from benchmarks import gpu, growth, measure, memory, modes, ours
 from benchmarks.material import Material
 from benchmarks.works import works
 from unsee.cli.terminal import hush
-from unsee.core.allocator import settle
+from unsee.core.allocator import keep_freed_memory
 from unsee.data.people.builder import build
 
 SMALL = {"retain": 3, "celebrities": 1, "questions": 6, "lessons": 4, "kept": 1, "pictures": 1, "max_new_tokens": 3}
@@ -133,7 +133,7 @@ def test_the_modes_of_neural_gate_are_timed_in_turn(material, capsys):
 
 @pytest.mark.skipif(not measure._STATUS.exists(), reason="sizes are read from Linux")
 def test_memory_that_preparing_freed_counts_when_the_work_takes_it_again():
-    settle()
+    keep_freed_memory()
     prepared = torch.ones(50, 2**18)
     del prepared
     start = measure._start_of_peak()

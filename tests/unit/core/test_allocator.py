@@ -1,11 +1,7 @@
 import platform
 
-from unsee.core.allocator import settle
+from unsee.core.allocator import keep_freed_memory
 
 
-def test_it_acts_exactly_where_glibc_is():
-    assert settle() is (platform.libc_ver()[0] == "glibc")
-
-
-def test_a_second_call_changes_nothing():
-    assert settle() is settle()
+def test_the_setting_is_made_with_glibc_only():
+    assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
