@@ -1,8 +1,9 @@
-"""Utility benchmarks: what a model can do besides knowing people, one published benchmark per file.
+"""Utility benchmarks: a model's abilities besides knowing people, one published benchmark per file.
 
-How to add one: write `utility/<name>.py` with one frozen dataclass under `@UTILITY.register("<name>", paper="...")`.
-It reads the benchmark's own files into items, reads a model's answers as published, and computes the published metrics;
-`base.py` says what it must provide. Nothing else needs an edit.
+How to add one: write `utility/<name>.py` with one frozen dataclass that inherits from `UtilityBenchmark` (`base.py`)
+under `@UTILITY.register("<name>", paper="...")`. It reads the benchmark's own files into items, reads a model's answers
+as published, and computes the published metrics. Nothing else needs an edit:
+`unsee utility MODEL --benchmark <name>` uses it.
 """
 
 from __future__ import annotations

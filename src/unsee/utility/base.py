@@ -1,12 +1,13 @@
-"""What a utility benchmark provides, and what several of them share."""
+"""The interface of a utility benchmark, and parts that several of them share."""
 
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import pandas as pd
 from PIL import Image
@@ -21,13 +22,13 @@ class UtilityItem:
 
     Attributes:
         id: unique within the benchmark.
-        unit: what is drawn as one for intervals, because its questions stand and fall together: mostly the image.
+        unit: the group of dependent questions that is resampled as one for intervals, mostly all about one image.
         group: subtask, subject or category.
         text: the whole user's turn, without image placeholder.
         images: encoded image files, shown before the text in this order.
         truth: the right answer in the benchmark's own form.
         options: option texts in the order A, B, C; empty unless a choice.
-        context: what a reviewer who cannot see the images is told of them.
+        context: a description of the images for a reviewer who cannot see them.
     """
 
     id: str
@@ -40,7 +41,7 @@ class UtilityItem:
     context: str = ""
 
     def pictures(self) -> list[Image.Image]:
-        """The images decoded to RGB.
+        """Return the images decoded to RGB.
 
         Raises:
             DataError: one cannot be decoded.
@@ -53,12 +54,12 @@ class UtilityItem:
 
 @dataclass(frozen=True)
 class Mark:
-    """What was read from an answer.
+    """The reading and the value of an answer.
 
     Attributes:
-        read: the answer as read; "" where it cannot be read.
-        value: how good it is, 0 to 1.
-        valid: False where it is not in a form the benchmark asks for.
+        read: the answer as read; "" if it cannot be read.
+        value: 0 (wrong) to 1 (right).
+        valid: False if the answer is not in a form the benchmark asks for.
     """
 
     read: str
@@ -66,71 +67,68 @@ class Mark:
     valid: bool
 
 
-class UtilityBenchmark(Protocol):
-    """One published benchmark.
+@dataclass(frozen=True, kw_only=True)
+class UtilityBenchmark(ABC):
+    """A published benchmark.
 
     Attributes:
-        hub: the dataset on the hub that `files` are fetched from where no local copy is named.
+        hub: the dataset on the hub from which `files` are fetched if no local copy is named; "" if it is not there.
         files: patterns of the files needed.
-        max_new_tokens: longest answer.
+        max_new_tokens: the longest answer.
+        review_version: the version of the chat in which a model grades the answers, raised with every change of its
+            wording; "" if the benchmark has a metric of its own and needs no review.
     """
 
-    hub: ClassVar[str]
-    files: ClassVar[tuple[str, ...]]
-    max_new_tokens: ClassVar[int]
+    hub: ClassVar[str] = ""
+    files: ClassVar[tuple[str, ...]] = ("*",)
+    max_new_tokens: ClassVar[int] = 128
+    review_version: ClassVar[str] = ""
 
+    @abstractmethod
     def items(self, folder: Path) -> Iterable[UtilityItem]:
-        """Every question, read from a folder."""
-        ...
+        """Return every question, read from a folder.
 
+        Raises:
+            DataError: the folder cannot be read; the message says which file.
+        """
+
+    @abstractmethod
     def mark(self, item: UtilityItem, answer: str) -> Mark:
         """Read one answer."""
-        ...
 
+    @abstractmethod
     def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
-        """The published numbers, over all resamples of the units, best known first.
+        """Return the published numbers, over all resamples of the units, best known first.
 
         Args:
             bootstrap: its answers have `item`, `group`, `truth`, `read`, `value` and `valid`.
         """
-        ...
-
-
-@runtime_checkable
-class Reviewed(Protocol):
-    """A benchmark of open questions, whose published number comes from a model that grades the answers.
-
-    Attributes:
-        review_version: raised with every change of the chat's wording.
-    """
-
-    review_version: ClassVar[str]
 
     def review_chat(self, item: UtilityItem, answer: str) -> list[dict[str, str]]:
-        """What the reviewing model is asked."""
-        ...
+        """Return the chat that asks for grades; needed with a `review_version`."""
+        raise NotImplementedError
 
     def read_review(self, reply: str) -> tuple[int, int] | None:
-        """The grades of the reference and of the answer; None where there are none."""
-        ...
+        """Return the grades of reference and answer, None if there are none; needed with a `review_version`."""
+        raise NotImplementedError
 
 
 def mean(bootstrap: Bootstrap, rows: pd.DataFrame, value: str = "value") -> Draws:
-    """The mean of a column over some rows of `bootstrap.answers`."""
+    """Return the mean of a column over some rows of `bootstrap.answers`."""
     (draws,) = bootstrap.means(rows, value, by=["set"]).values()
     return draws
 
 
 def by_group(bootstrap: Bootstrap, rows: pd.DataFrame, value: str = "value") -> dict[str, Draws]:
-    """The mean of a column in each group, in the order in which they occur."""
+    """Return the mean of a column in each group, in the order in which they occur."""
     return {str(group): draws for (group,), draws in bootstrap.means(rows, value, by=["group"]).items()}
 
 
 def lettered(options: Sequence[str], form: str = "{}. {}") -> str:
-    """Options under each other, with their letters."""
+    """Return options under each other, with their letters."""
     return "\n".join(form.format(letter(index), option) for index, option in enumerate(options))
 
 
 def letter(index: int) -> str:
-    """A for 0."""
+    """Return the letter of an option: A for 0."""
     return chr(ord("A") + index)

@@ -1,4 +1,4 @@
-"""A model takes a utility benchmark: the published prompts, greedy answers, the published numbers with intervals."""
+"""Ask a model a utility benchmark: the published prompts, greedy answers, the published numbers with intervals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from unsee.scoring.intervals import Bootstrap, estimate
 from unsee.scoring.record_file import RecordFile, Strict
 from unsee.scoring.table import written
 from unsee.utility import UTILITY
-from unsee.utility.base import Reviewed, UtilityBenchmark, UtilityItem
+from unsee.utility.base import UtilityBenchmark, UtilityItem
 
 IMAGES_AT_ONCE = 64
 SENT = "questions, descriptions of images, reference answers and the model's answers"
@@ -99,7 +99,7 @@ class Sitting:
     answers: list[str]
 
     def score(self, reviews: Sequence[tuple[int, int] | None] | None = None) -> Taken:
-        """The published numbers.
+        """Compute the published numbers.
 
         Args:
             reviews: grades of the reference and of the answer for each question, None where there are none.
@@ -107,7 +107,7 @@ class Sitting:
         marks = [self.benchmark.mark(item, answer) for item, answer in zip(self.items, self.answers, strict=True)]
         table = pd.DataFrame(
             {
-                "set": self.name, "group": item.group, "person": item.unit, "item": item.id, "question": item.text,
+                "set": self.name, "group": item.group, "unit": item.unit, "item": item.id, "question": item.text,
                 "truth": item.truth, "answer": answer, "read": mark.read, "value": mark.value, "valid": mark.valid,
             }
             for item, answer, mark in zip(self.items, self.answers, marks, strict=True)
@@ -117,7 +117,7 @@ class Sitting:
             table[["review_reference", "review_own"]] = pd.DataFrame(grades, dtype=float)
         estimates = {name: estimate(draws) for name, draws in self.benchmark.metrics(Bootstrap(table)).items()}
         result = UtilityResult(
-            benchmark=self.name, model=self.model, n_items=len(table), n_units=table["person"].nunique(),
+            benchmark=self.name, model=self.model, n_items=len(table), n_units=table["unit"].nunique(),
             invalid=1 - float(table["valid"].mean()),
             metrics=[UtilityMetric(name=name, **found.model_dump()) for name, found in estimates.items() if found],
         )  # fmt: skip
@@ -125,12 +125,12 @@ class Sitting:
 
 
 class Review:
-    """The grades a model gives the answers of a sitting.
+    """The review of a sitting: the grades that a model gives its answers.
 
     Args:
         sitting: the answers.
-        asking: who is asked, and how.
-        folder: where the journal of the replies is kept.
+        asking: the reviewing model and its endpoint.
+        folder: the folder for the journal of the replies.
 
     Raises:
         ConfigError: the benchmark has a metric of its own and needs no review.
@@ -138,7 +138,7 @@ class Review:
 
     def __init__(self, sitting: Sitting, asking: Asking, folder: Path) -> None:
         check_reviewed(sitting.name, sitting.benchmark)
-        self._benchmark: Reviewed = sitting.benchmark  # type: ignore[assignment]  # just checked
+        self._benchmark = sitting.benchmark
         self._asking = asking
         self._journal = Journal(folder / "review-journal.jsonl")
         chats = [self._benchmark.review_chat(*pair) for pair in zip(sitting.items, sitting.answers, strict=True)]
@@ -147,11 +147,11 @@ class Review:
 
     @property
     def costs(self) -> Costs:
-        """What is still to be asked."""
+        """The costs of what the journal does not hold."""
         return self._asking.price_of(self._chats, self._journal, SENT)
 
     def grades(self, progress: Progress) -> list[tuple[int, int] | None]:
-        """Grades of reference and answer for each question; None where the reply was not in the form asked for.
+        """Return the grades of reference and answer for each question; None if the reply has another form.
 
         Raises:
             JudgeError: the endpoint refuses or cannot be reached.
@@ -162,12 +162,12 @@ class Review:
 
 
 def check_reviewed(name: str, benchmark: UtilityBenchmark) -> None:
-    """Refuse a review of answers that have a right and a wrong.
+    """Refuse a review where the benchmark marks answers right or wrong itself.
 
     Raises:
         ConfigError: the benchmark needs no review.
     """
-    if not isinstance(benchmark, Reviewed):
+    if not benchmark.review_version:
         raise ConfigError(f"--review: {name} has a metric of its own; leave it out")
 
 
@@ -175,14 +175,14 @@ def sit(
     model: str, name: str, data: str | None, *, limit: int | None = None, seed: int = 0,
     progress: Progress | None = None, processor: str = "",
 ) -> Sitting:  # fmt: skip
-    """Ask a model a benchmark's questions; after a kill, those that were not answered yet.
+    """Ask a model a benchmark's questions; after a kill, only those that have no answer yet.
 
     Args:
         model: as `VLM.load`.
-        name: of the benchmark.
+        name: the benchmark's name.
         data: a folder or the name of a dataset on the hub; by default the benchmark's own there.
-        limit: ask about this many questions at most, whole units drawn by `seed`.
-        seed: of what `limit` leaves.
+        limit: the largest number of questions, whole units drawn by `seed`.
+        seed: of the draw.
         progress: where long work is shown.
         processor: whose processor the model takes, if it has none.
 
@@ -190,7 +190,9 @@ def sit(
         UnseeError: the model or the data cannot be used.
     """
     benchmark: UtilityBenchmark = UTILITY.get(name)()
-    folder = find_folder(data or benchmark.hub, benchmark.files, benchmark.hub, "dataset")
+    if not (data or benchmark.hub):
+        raise ConfigError(f"--data: {name} is not on the hub; give the folder of its files")
+    folder = find_folder(data or benchmark.hub, benchmark.files, benchmark.hub or "owner/name", "dataset")
     items = limited(benchmark.items(folder), limit, seed)
     vlm = VLM.load(model, processor=processor)
     key = key_of("utility", vlm.fingerprint(), benchmark.max_new_tokens)
@@ -204,7 +206,7 @@ def sit(
 
 
 def limited(items: Iterable[UtilityItem], limit: int | None, seed: int = 0) -> list[UtilityItem]:
-    """At most `limit` questions: whole units, drawn evenly, in their own order; at least one unit."""
+    """Return at most `limit` questions: whole units, drawn evenly, in their own order; at least one unit."""
     everything = list(items)
     if limit is None:
         return everything
@@ -222,14 +224,14 @@ def ask(
     vlm: VLM, items: Sequence[UtilityItem], max_new_tokens: int, progress: Progress | None = None,
     journal: Journal | None = None,
 ) -> list[str]:  # fmt: skip
-    """What the model answers to every question; questions about the same images are asked together.
+    """Return the model's answer to every question; questions about the same images are asked together.
 
     Args:
         vlm: the model.
         items: the questions.
-        max_new_tokens: longest answer.
+        max_new_tokens: the longest answer.
         progress: where to show it.
-        journal: answers that are there already, and where new ones are noted, batch by batch.
+        journal: holds earlier answers; new ones are added to it, batch by batch.
     """
     keys = [_content(item) for item in items]
     answers = {index: journal[key] for index, key in enumerate(keys) if journal is not None and key in journal}
@@ -253,18 +255,18 @@ def ask(
 
 
 def _content(item: UtilityItem) -> str:
-    """Everything that decides an answer."""
+    """Return a key of everything that decides an answer."""
     return key_of(item.text, [hashlib.sha256(image).hexdigest() for image in item.images])
 
 
 def group_of(vlm: VLM, items: Sequence[UtilityItem]) -> Group:
-    """Questions about the same images as whole chats."""
+    """Return questions about the same images as whole chats."""
     pictures = [vlm.picture(image) for image in items[0].pictures()]
     return Group.of([vlm.text_ids(text, pictures) for text in _prompts(vlm, items, len(pictures))], pictures)
 
 
 def _prompts(vlm: VLM, items: Sequence[UtilityItem], num_pictures: int) -> Iterator[str]:
-    """The rendered chats. A question's own words never count as an image placeholder."""
+    """Yield the rendered chats. A question's own words never count as an image placeholder."""
     for item in items:
         text = item.text.replace(vlm.family.placeholder, "image")
         content = [{"type": "image"}] * num_pictures + [{"type": "text", "text": text}]

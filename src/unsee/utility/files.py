@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unsee.core.errors import DataError
-from unsee.data.files import read_text
+from unsee.data.user_files import read_text
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 

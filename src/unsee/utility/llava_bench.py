@@ -15,7 +15,7 @@ from unsee.metrics.base import Given
 from unsee.metrics.rouge_l import RougeL
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
-from unsee.utility.base import Mark, UtilityItem, by_group, mean
+from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, by_group, mean
 from unsee.utility.files import read_image, read_json_lines
 
 _SYSTEM = """\
@@ -33,14 +33,14 @@ _REVIEW = re.compile(r"SCORES: (10|[1-9]) (10|[1-9])")
 
 @UTILITY.register("llava_bench", paper="arXiv:2304.08485")
 @dataclass(frozen=True, kw_only=True)
-class LlavaBench:
-    """Conversation, detailed description and complex reasoning, beside GPT-4's answers.
+class LlavaBench(UtilityBenchmark):
+    """Conversation, detailed description and complex reasoning, compared with GPT-4's answers.
 
     A folder with `questions.jsonl`, `context.jsonl`, `answers_gpt4.jsonl` and `images`, as on the hub. The published
-    number is the sum of a reviewing model's grades over that of GPT-4's answers; without a review there is only how
-    many words the answers share with GPT-4's (ROUGE-L), which says little.
+    number is the sum of a reviewing model's grades divided by the sum for GPT-4's answers. Without a review the only
+    number is the share of words in common with GPT-4's answers (ROUGE-L), which says little.
     Deviation from the authors' code: the review's wording is our own, its reply is only the grades, and any model
-    reviews; theirs was GPT-4 of March 2023, which nobody serves any more.
+    reviews; theirs was GPT-4 of March 2023, which is no longer served.
     """
 
     hub: ClassVar[str] = "liuhaotian/llava-bench-in-the-wild"
@@ -49,7 +49,7 @@ class LlavaBench:
     review_version: ClassVar[str] = "unsee-review/1"
 
     def items(self, folder: Path) -> Iterator[UtilityItem]:
-        """Every question, with GPT-4's answer as truth."""
+        """Return every question, with GPT-4's answer as truth."""
         context = folder / "context.jsonl"
         captions = {row["image"]: row["caption"] for row in read_json_lines(context, ("image", "caption"))}
         answers = folder / "answers_gpt4.jsonl"
@@ -72,13 +72,13 @@ class LlavaBench:
             )
 
     def mark(self, item: UtilityItem, answer: str) -> Mark:
-        """ROUGE-L with GPT-4's answer."""
+        """Compute ROUGE-L with GPT-4's answer."""
         question = Question(task="generation", input="image", question=item.text, answer=item.truth)
         value = RougeL().score(Given(question=question, answer=answer, log_probability=0.0, num_tokens=1))
         return Mark(answer, value, bool(answer.strip()))
 
     def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
-        """Relative score in percent, over all and by category, if reviewed; else ROUGE-L."""
+        """Return the relative score in percent, over all and by category, if reviewed; else ROUGE-L."""
         rows = bootstrap.answers
         if "review_own" not in rows:
             return {"ROUGE-L": mean(bootstrap, rows)} | {
@@ -91,7 +91,7 @@ class LlavaBench:
         }
 
     def review_chat(self, item: UtilityItem, answer: str) -> list[dict[str, str]]:
-        """The chat that asks for the grades of GPT-4's answer and of this one."""
+        """Return the chat that asks for the grades of GPT-4's answer and of this one."""
         material = {
             "description": item.context, "question": item.text, "category": item.group, "answer one": item.truth,
             "answer two": answer,
@@ -102,6 +102,6 @@ class LlavaBench:
         ]
 
     def read_review(self, reply: str) -> tuple[int, int] | None:
-        """The grades of the reference and of the answer; None where the reply is not in the form asked for."""
+        """Return the grades of the reference and of the answer; None if the reply is not in the form asked for."""
         found = _REVIEW.fullmatch(reply.strip())
         return (int(found[1]), int(found[2])) if found else None

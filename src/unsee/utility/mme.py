@@ -11,7 +11,7 @@ from unsee.core.errors import DataError
 from unsee.data.user_files import read_text
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
-from unsee.utility.base import Mark, UtilityItem, by_group
+from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, by_group
 from unsee.utility.files import encoded, read_image, read_rows
 
 PERCEPTION = (
@@ -22,11 +22,11 @@ COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation
 
 @UTILITY.register("mme", paper="arXiv:2306.13394")
 @dataclass(frozen=True, kw_only=True)
-class MME:
+class MME(UtilityBenchmark):
     """Two questions about each image, one to be answered yes and one no, in fourteen subtasks.
 
     A folder per subtask with a text file for each image, beside it or in `questions_answers_YN` with the images in
-    `images`; or the parquet files of the hub. The questions are asked as they stand: they end by asking for yes or no.
+    `images`; or the parquet files of the hub. The questions are asked unchanged: they end by asking for yes or no.
     """
 
     hub: ClassVar[str] = "lmms-lab/MME"
@@ -34,7 +34,7 @@ class MME:
     max_new_tokens: ClassVar[int] = 16
 
     def items(self, folder: Path) -> Iterator[UtilityItem]:
-        """Both questions of every image of every subtask."""
+        """Return both questions of every image of every subtask."""
         texts = [path for task in (*PERCEPTION, *COGNITION) for path in sorted((folder / task).glob("**/*.txt"))]
         tables = sorted(folder.glob("**/*.parquet"))
         if not texts and not tables:
@@ -56,14 +56,14 @@ class MME:
             yield _item(row["category"], Path(name).stem, number, row["question"], row["answer"], image, where)
 
     def mark(self, item: UtilityItem, answer: str) -> Mark:
-        """Yes or no where the answer begins with it (within four characters, as published)."""
+        """Read yes or no where the answer begins with it (within four characters, as published)."""
         said = answer.strip().lower().replace(".", "")
         read = {"y": "yes", "n": "no"}.get(said) or next((word for word in ("yes", "no") if word in said[:4]), "")
         return Mark(read, float(read == item.truth), bool(read))
 
     def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
-        """Perception and cognition: sums over subtasks of accuracy + accuracy of whole pairs, each up to 100."""
-        pairs = bootstrap.answers.groupby(["group", "person"])["value"].transform("min")
+        """Return perception and cognition: sums over subtasks of accuracy + accuracy of whole pairs, each up to 100."""
+        pairs = bootstrap.answers.groupby(["group", "unit"])["value"].transform("min")
         rows = bootstrap.answers.assign(pair=pairs)
         single, whole = by_group(bootstrap, rows), by_group(bootstrap, rows, "pair")
         totals = {task: 100 * (single[task] + whole[task]) for task in single}

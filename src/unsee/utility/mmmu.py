@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from unsee.core.errors import DataError
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
-from unsee.utility.base import Mark, UtilityItem, by_group, letter, lettered, mean
+from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, by_group, letter, lettered, mean
 from unsee.utility.files import encoded, read_rows
 
 CHOICE = "{}\n\n{}\n\nAnswer with the option's letter from the given choices directly."
@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?(?:\d+\.?\d*|\.\d+)(?:[e
 
 @UTILITY.register("mmmu", paper="arXiv:2311.16502")
 @dataclass(frozen=True, kw_only=True)
-class MMMU:
+class MMMU(UtilityBenchmark):
     """Choices and open questions of the validation split, accuracy over all and by discipline.
 
     A folder with one folder of parquet files per subject, as on the hub. All images of a question are shown, before it.
@@ -51,7 +51,7 @@ class MMMU:
     max_new_tokens: ClassVar[int] = 128
 
     def items(self, folder: Path) -> Iterator[UtilityItem]:
-        """Every question of every subject that is there."""
+        """Return every question of every subject in the folder."""
         tables = sorted(folder.glob("**/validation-*.parquet"))
         if not tables:
             raise DataError(f"{folder}: holds no validation-*.parquet, in no folder of a subject")
@@ -59,7 +59,7 @@ class MMMU:
             yield _item(row)
 
     def mark(self, item: UtilityItem, answer: str) -> Mark:
-        """A letter for a choice; for an open question every word or number that may be meant."""
+        """Read a letter for a choice; for an open question every word or number that may be meant."""
         if item.options:
             read = _chosen(answer, item.options)
             return Mark(read, float(read == item.truth), bool(read))
@@ -68,7 +68,7 @@ class MMMU:
         return Mark(said[0] if said else "", float(right), bool(said))
 
     def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
-        """Accuracy over questions, all and by discipline and subject."""
+        """Return accuracy over questions, all and by discipline and subject."""
         rows = bootstrap.answers
         found = {"accuracy": mean(bootstrap, rows)}
         for discipline, names in DISCIPLINES.items():
@@ -100,7 +100,7 @@ def _item(row: Mapping[str, Any]) -> UtilityItem:
 
 
 def _chosen(answer: str, options: tuple[str, ...]) -> str:
-    """The last option named: as "(B)", else as a letter of its own, else in a longer answer by its text."""
+    """Return the last option named: as "(B)", else as a letter of its own, else in a longer answer by its text."""
     text = f" {answer.strip().strip(',.!?;:' + chr(39))} "
     letters = [letter(index) for index in range(len(options))]
     for form in ("({})", " {} "):
@@ -114,7 +114,7 @@ def _chosen(answer: str, options: tuple[str, ...]) -> str:
 
 
 def _said(answer: str) -> list[str]:
-    """The ends of sentences that conclude something, else the whole answer, and the numbers in them."""
+    """Return the ends of sentences that conclude something, else the whole answer, and the numbers in them."""
     sentences = [sentence.strip() for sentence in _SENTENCE_END.split(answer.strip().strip("."))]
     ends = []
     for index, sentence in enumerate(sentences):
@@ -129,7 +129,7 @@ def _said(answer: str) -> list[str]:
 
 
 def _alternatives(truth: str) -> list[str]:
-    """An open question's right answers: one text, or a list of them written as Python."""
+    """Return an open question's right answers: one text, or a list of them written as Python."""
     try:
         texts = ast.literal_eval(truth) if truth.startswith("[") else [truth]
     except (ValueError, SyntaxError):
@@ -138,7 +138,7 @@ def _alternatives(truth: str) -> list[str]:
 
 
 def _matches(truth: str, said: list[str]) -> bool:
-    """Numbers are equal to two places; a text stands in what was said, a single letter as a word of its own."""
+    """Return True if an answer matches: a number to two places, a text as a part of it, a single letter as a word."""
     if (number := _as_number(truth)) is not None:
         return number in {_as_number(text) for text in said}
     wanted = truth.strip().lower()

@@ -1,4 +1,4 @@
-"""POPE: does a model see objects that are not there?"""
+"""POPE: questions about objects that are not in the photo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 from unsee.core.errors import DataError
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
-from unsee.utility.base import Mark, UtilityItem, mean
+from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, mean
 from unsee.utility.files import encoded, read_image, read_json_lines, read_rows
 
 PROMPT = "{}\nAnswer the question using a single word or phrase."
@@ -22,7 +22,7 @@ PROMPT = "{}\nAnswer the question using a single word or phrase."
 
 @UTILITY.register("pope", paper="arXiv:2305.10355")
 @dataclass(frozen=True, kw_only=True)
-class Pope:
+class Pope(UtilityBenchmark):
     """Yes or no about objects in COCO photos: random, popular and adversarial ones.
 
     A folder with `coco_pope_random.json`, `..._popular.json`, `..._adversarial.json` (JSON lines) and the photos beside
@@ -36,7 +36,7 @@ class Pope:
     max_new_tokens: ClassVar[int] = 16
 
     def items(self, folder: Path) -> Iterator[UtilityItem]:
-        """Every question of every category."""
+        """Return every question of every category."""
         lists = sorted(folder.glob("**/coco_pope_*.json"))
         tables = sorted(folder.glob("**/*.parquet"))
         if not lists and not tables:
@@ -55,13 +55,13 @@ class Pope:
             yield _item(row.get("category", "all"), row["question_id"], name, row["question"], image, row["answer"])
 
     def mark(self, item: UtilityItem, answer: str) -> Mark:
-        """Yes unless the first sentence says no or not."""
+        """Read yes unless the first sentence says no or not."""
         words = answer.partition(".")[0].replace(",", "").split(" ")
         read = "no" if {"No", "no", "not"} & set(words) else "yes"
         return Mark(read, float(read == item.truth), bool(re.search(r"\b(yes|no|not)\b", answer, re.IGNORECASE)))
 
     def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
-        """Accuracy, precision, recall, F1 and share of yes, over all and in each category."""
+        """Return accuracy, precision, recall, F1 and share of yes, over all and in each category."""
         rows = bootstrap.answers
         rows = rows.assign(said=rows["read"] == "yes", true=rows["truth"] == "yes")
         rows = rows.assign(hit=rows["said"] & rows["true"])

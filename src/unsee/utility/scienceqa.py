@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from unsee.core.errors import DataError
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
-from unsee.utility.base import Mark, UtilityItem, by_group, letter, lettered, mean
+from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, by_group, letter, lettered, mean
 from unsee.utility.files import encoded, held, read_image, read_json, read_rows
 
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
@@ -22,7 +22,7 @@ _FORMS = (re.compile(r"([A-E])\.?"), re.compile(r"([A-E])\. .*"), re.compile(r".
 
 @UTILITY.register("scienceqa", paper="arXiv:2209.09513")
 @dataclass(frozen=True, kw_only=True)
-class ScienceQA:
+class ScienceQA(UtilityBenchmark):
     """Two to five options about an image; the test questions that have one.
 
     A folder with `problems.json`, `pid_splits.json` and `images/test/<id>/image.png`; or the parquet files of the hub.
@@ -34,7 +34,7 @@ class ScienceQA:
     max_new_tokens: ClassVar[int] = 16
 
     def items(self, folder: Path) -> Iterator[UtilityItem]:
-        """The questions with an image of the test split."""
+        """Return the questions with an image of the test split."""
         tables = sorted(folder.glob(f"**/{SPLIT}-*.parquet"))
         if tables and not (folder / "problems.json").is_file():
             for number, row in enumerate(read_rows(tables, _KEYS)):
@@ -50,14 +50,14 @@ class ScienceQA:
                 yield _item(identity, row, read_image(places, row["image"]))
 
     def mark(self, item: UtilityItem, answer: str) -> Mark:
-        """The letter of an option, in one of three forms."""
+        """Read the letter of an option, in one of three forms."""
         said = answer.strip().replace("\n", ". ")
         found = next((match for form in _FORMS if (match := form.fullmatch(said))), None)
         read = found[1] if found and ord(found[1]) - ord("A") < len(item.options) else ""
         return Mark(read, float(read == item.truth), bool(read))
 
     def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
-        """Accuracy, over all and by subject."""
+        """Return accuracy, over all and by subject."""
         return {"accuracy": mean(bootstrap, bootstrap.answers), **by_group(bootstrap, bootstrap.answers)}
 
 
