@@ -13,7 +13,7 @@ from unsee.core.errors import ConfigError
 from unsee.forward.generate import Group, generate
 from unsee.forward.losses import cross_entropy
 from unsee.methods import METHODS
-from unsee.methods.base import EditMethod, GuardMethod, Pair, PromptMethod, Work
+from unsee.methods.base import EditMethod, GuardMethod, PromptMethod, StepBatch, Work
 from unsee.training.train import Reference, Schedule, Scorer, train
 
 NAMES = METHODS.names()
@@ -36,7 +36,7 @@ def make_pair(vlm, sides, forget=0, retain=1):
         "forget": tiny.make_batch(vlm, shade=forget),
         "retain": tiny.make_batch(vlm, shade=retain, answers=tiny.ANSWERS[::-1]),
     }
-    return Pair({side: batches[side] for side in sides})
+    return StepBatch({side: batches[side] for side in sides})
 
 
 def unlearn(vlm, method, pair, steps=6):

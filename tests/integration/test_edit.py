@@ -56,25 +56,25 @@ def test_an_edit_is_made_listed_cut_anew_and_applied(capsys, model, pairs, tmp_p
 
 
 def test_edits_are_merged(capsys, model, pairs, tmp_path):
-    for method in ("ft_l", "fine_tuning"):
+    for method in ("ft_l", "memflex"):
         words = ["--method", method, "--set", "epochs=1", "--out", tmp_path / method]
         assert run(capsys, "edit", model, "--data", pairs, *words)[0] == 0
-    files = [tmp_path / method / "edit.safetensors" for method in ("ft_l", "fine_tuning")]
+    files = [tmp_path / method / "edit.safetensors" for method in ("ft_l", "memflex")]
     code, out, _ = run(capsys, "edits", "merge", *files, "--out", tmp_path / "both.safetensors")
     assert (code, out.strip()) == (0, str(tmp_path / "both.safetensors"))
-    assert Edit.load(tmp_path / "both.safetensors").method == "ft_l+fine_tuning"
+    assert Edit.load(tmp_path / "both.safetensors").method == "ft_l+memflex"
 
 
 def test_missing_benign_answers_are_the_models_own(capsys, model, tmp_path):
     pairs = privacy.write_pairs(tmp_path, [privacy.make_pair(answer=None)])
-    words = ["--method", "fine_tuning", "--set", "epochs=1", "--out", tmp_path / "edit"]
+    words = ["--method", "ft_l", "--set", "epochs=1", "--out", tmp_path / "edit"]
     assert run(capsys, "edit", model, "--data", pairs, *words)[0] == 0
 
 
 def test_a_model_is_never_written_over_another(capsys, model, pairs, tmp_path):
     own = tiny.save_model(tmp_path / "folder" / "model")
     before = {path.name: path.read_bytes() for path in own.iterdir()}
-    words = ["edit", own, "--data", pairs, "--method", "fine_tuning", "--set", "epochs=1"]
+    words = ["edit", own, "--data", pairs, "--method", "ft_l", "--set", "epochs=1"]
     assert run(capsys, *words, "--out", tmp_path / "edit")[0] == 0
     for again in (
         ["edits", "apply", own, tmp_path / "edit" / "edit.safetensors", "--out", own],

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unsee.core.errors import ConfigError, ModelError
-from unsee.edits.gate_vectors import gate_above, gate_of_share
 from unsee.models.vlm import VLM
 from unsee.runtime.cache import replace_whole
 
@@ -71,22 +70,6 @@ class Edit:
         for key in (key for key, share in shares.items() if not share):
             log.warning("edit=%s gate=%s open_share=0: nothing was learned at the tokens where it stands", self.id, key)
         return shares
-
-    def regated(self, *, threshold: float | None = None, share: float | None = None) -> Edit:
-        """The same frequencies cut anew; the deltas stay those learned under the old gates.
-
-        Raises:
-            ConfigError: not exactly one of the two is given, or there are no frequencies.
-        """
-        if (threshold is None) == (share is None):
-            raise ConfigError("a gate is cut by a threshold or by a share: give exactly one of them")
-        if not self.frequencies:
-            raise ConfigError(f"edit {self.id}: {self.method} keeps no frequencies to cut a gate from")
-        gates = {
-            key: gate_above(value, threshold) if threshold is not None else gate_of_share(value, share or 0.0)
-            for key, value in self.frequencies.items()
-        }
-        return replace(self, gates=gates)
 
     def save(self, path: Path) -> None:
         """Write one safetensors file."""

@@ -25,6 +25,8 @@ from unsee.models.vlm import VLM
 Scope = Literal["subject_last", "subject", "text", "every"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 PLAIN = ("{}",)
+ANSWER_TOKENS = 48
+"""Longest benign answer of the unedited model."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,18 @@ def subject_tokens(
         end = start + len(query.pair.subject)
         found.append([len(offsets) - k for k, (a, b) in enumerate(offsets) if a < end and b > start])
     return found
+
+
+def check_pairs(vlm: VLM, pairs: Sequence[PrivacyPair]) -> None:
+    """Refuse pairs that the model's tokenizer cannot write.
+
+    Raises:
+        DataError: a refusal tokenizes to nothing.
+    """
+    refusals = list(dict.fromkeys(pair.refusal for pair in pairs))
+    for refusal, ids in zip(refusals, vlm.answer_ids(refusals, end=False), strict=True):
+        if not ids:
+            raise DataError(f"refusal {refusal!r}: tokenizes to nothing in model {vlm.id}")
 
 
 def answered(vlm: VLM, pairs: Sequence[PrivacyPair], *, max_new_tokens: int, batch_size: int = 64) -> list[PrivacyPair]:

@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unsee.config.recipe import build_dataclass
-from unsee.core.errors import ConfigError, DataError
+from unsee.core.errors import ConfigError
 from unsee.core.record import check_free
-from unsee.data.pairs import PrivacyPair, load_pairs
+from unsee.data.pairs import load_pairs
 from unsee.edits.edit import Edit, Editor
-from unsee.edits.pair_rows import answered
+from unsee.edits.pair_rows import ANSWER_TOKENS, answered, check_pairs
 from unsee.forward.vision_cache import cached_vision
 from unsee.methods import METHODS
 from unsee.methods.base import EditMethod, Work
 from unsee.models.vlm import VLM
-
-ANSWER_TOKENS = 48
 
 
 class EditRow(NamedTuple):
@@ -81,18 +79,6 @@ class EditJob:
             editors = [name for name in METHODS.names() if issubclass(METHODS.get(name), EditMethod)]
             raise ConfigError(f"method {self.method}: does not edit a model (these do: {', '.join(editors)})")
         return method
-
-
-def check_pairs(vlm: VLM, pairs: list[PrivacyPair]) -> None:
-    """Refuse pairs that the model's tokenizer can do nothing with.
-
-    Raises:
-        DataError: a refusal tokenizes to nothing.
-    """
-    refusals = list(dict.fromkeys(pair.refusal for pair in pairs))
-    for refusal, ids in zip(refusals, vlm.answer_ids(refusals, end=False), strict=True):
-        if not ids:
-            raise DataError(f"refusal {refusal!r}: tokenizes to nothing in model {vlm.id}")
 
 
 def apply_edits(model: str, paths: list[Path], out: Path) -> list[Edit]:

@@ -150,17 +150,6 @@ def test_what_does_not_belong_together_is_not_merged(vlm):
         merge([edit, make_edit(vlm, seed=1)])
 
 
-def test_a_gate_is_cut_anew_from_what_was_kept(vlm):
-    edit = make_edit(vlm)
-    assert int(edit.regated(threshold=0.9).gates["person/0"].sum()) == 5
-    assert int(edit.regated(share=0.25).gates["person/0"].sum()) == 12
-    assert edit.regated(share=0.25).deltas is edit.deltas
-    with pytest.raises(ConfigError, match="exactly one"):
-        edit.regated()
-    with pytest.raises(ConfigError, match="keeps no frequencies"):
-        replace(edit, frequencies={}).regated(share=0.5)
-
-
 def test_a_file_that_is_no_edit_is_refused(vlm, tmp_path):
     path = tmp_path / "edit.safetensors"
     with pytest.raises(ModelError, match="is not an edit that can be read"):

@@ -12,7 +12,7 @@ from unsee.core.errors import ConfigError, DataError, ModelError
 from unsee.data.pairs import by_case
 from unsee.data.texts import load_texts
 from unsee.edits.edit import Editor
-from unsee.edits.gate_vectors import Steered, changes, scaled, sparse_vectors
+from unsee.edits.gate_vectors import Steered, changes, gate_of_share, scaled, sparse_vectors
 from unsee.edits.keys import free_space, keys_BF, second_moment, shifts_BD, states_BD
 from unsee.edits.pair_rows import make_sheet, make_sheets, queries
 from unsee.edits.partial_forward import down_name
@@ -24,7 +24,7 @@ from unsee.training.train import Scorer
 
 PAIRS = privacy.make_pairs(3, 2, categories=2)
 QUICK = {
-    "neural_gate": {"epochs": 4, "vector_steps": 6}, "fine_tuning": {"epochs": 4}, "ft_l": {"epochs": 4},
+    "neural_gate": {"epochs": 4, "vector_steps": 6}, "ft_l": {"epochs": 4},
     "dinm": {"epochs": 4}, "sku": {"epochs": 4}, "memflex": {"epochs": 4}, "lora_refusal": {"epochs": 4},
     "rome": {"value_steps": 8, "value_rate": 0.2}, "memit": {"value_steps": 8, "kept_weight": 0.01},
     "alphaedit": {"value_steps": 8, "free_share": 0.5},
@@ -74,13 +74,13 @@ def test_an_edit_makes_refusing_likelier_and_can_be_taken_back(vlm, folder, name
     assert refusal_loss(vlm) == plain
 
 
-@pytest.mark.parametrize("name", ["fine_tuning", "ft_l", "memit", "alphaedit", "rome", "sku", "neural_gate"])
+@pytest.mark.parametrize("name", ["ft_l", "memit", "alphaedit", "rome", "sku", "neural_gate"])
 def test_it_changes_the_down_projection_it_is_told_to_and_nothing_else(vlm, folder, name):
     assert list(do_edit(vlm, name, folder, layers="0").deltas) == [down_name(vlm, 0)]
 
 
 def test_an_edit_is_the_same_for_the_same_seed(vlm, folder):
-    first, second = (do_edit(vlm, "fine_tuning", folder) for _ in range(2))
+    first, second = (do_edit(vlm, "ft_l", folder) for _ in range(2))
     assert first.id == second.id
 
 
@@ -90,13 +90,7 @@ def test_ft_l_stays_in_its_box(vlm, folder):
     ((name, delta),) = edit.deltas.items()
     furthest = bound * vlm.model.get_submodule(name).weight.square().mean().sqrt().item()
     assert delta.abs().max().item() == pytest.approx(furthest, rel=1e-3)
-    assert do_edit(vlm, "fine_tuning", folder, layers="0").deltas[name].abs().max() > 2 * furthest
-
-
-def test_ft_l_with_a_box_out_of_reach_is_fine_tuning(vlm, folder):
-    name = down_name(vlm, 0)
-    boxed = do_edit(vlm, "ft_l", folder, bound=100.0).deltas[name]
-    assert torch.allclose(boxed, do_edit(vlm, "fine_tuning", folder).deltas[name], atol=1e-6)
+    assert do_edit(vlm, "ft_l", folder, layers="0", bound=100.0).deltas[name].abs().max() > 2 * furthest
 
 
 def test_rome_takes_one_layer_and_says_so_before_there_is_a_model():
@@ -189,10 +183,11 @@ def test_lora_has_as_many_parameters_as_the_others_where_no_rank_is_given(vlm, f
     assert edit.settings["rank"] > 8
 
 
-def test_neural_gate_without_a_gate_is_fine_tuning(vlm, folder):
+def test_without_a_gate_neural_gate_is_ft_l_without_a_bound(vlm, folder):
     name = down_name(vlm, 0)
     edit = do_edit(vlm, "neural_gate", folder, layers="0", gate="none")
-    assert torch.equal(edit.deltas[name], do_edit(vlm, "fine_tuning", folder, layers="0").deltas[name])
+    unbounded = do_edit(vlm, "ft_l", folder, layers="0", bound=100.0)
+    assert torch.allclose(edit.deltas[name], unbounded.deltas[name], atol=1e-6)
     assert not edit.gates
 
 
@@ -296,7 +291,7 @@ def test_frequencies_of_an_earlier_edit_are_not_learned_again_and_name_the_layer
     monkeypatch.setattr(NeuralGate, "_frequencies", None)
     again = make_method("neural_gate", folder, share=0.3).edit(vlm, PAIRS, Work(earlier=earlier))
     assert again.settings["layers"] == "0"
-    assert torch.equal(again.gates["person 0/0"], earlier.regated(share=0.3).gates["person 0/0"])
+    assert torch.equal(again.gates["person 0/0"], gate_of_share(earlier.frequencies["person 0/0"], 0.3))
     with pytest.raises(ConfigError, match="frequencies: there are none of person 0/1"):
         make_method("neural_gate", folder, layers="1").edit(vlm, PAIRS, Work(earlier=earlier))
 
@@ -318,7 +313,7 @@ def test_frequencies_of_another_model_or_mode_are_refused(vlm, folder):
     with pytest.raises(ConfigError, match="is of vector_scope 'every', and 'text' is asked for"):
         replace(method, vector_scope="text").edit(vlm, PAIRS, Work(earlier=earlier))
     with pytest.raises(ConfigError, match="keeps none"):
-        method.edit(vlm, PAIRS, Work(), replace(earlier, frequencies={}))
+        method.edit(vlm, PAIRS, Work(earlier=replace(earlier, frequencies={})))
 
 
 @pytest.mark.parametrize("mode", ["clean", "reference"])
@@ -351,7 +346,7 @@ def test_without_anything_to_refuse_the_reference_finds_no_layer(vlm, folder):
         make_method("neural_gate", folder, mode="reference").locate(vlm, benign)
 
 
-@pytest.mark.parametrize("name", ["neural_gate", "fine_tuning", "memit"])
+@pytest.mark.parametrize("name", ["neural_gate", "ft_l", "memit"])
 def test_a_layer_out_of_range_says_the_range(vlm, folder, name):
     with pytest.raises(ConfigError, match="'7' is out of range; model tiny has the layers 0 to 1"):
         do_edit(vlm, name, folder, layers="7")
@@ -359,7 +354,7 @@ def test_a_layer_out_of_range_says_the_range(vlm, folder, name):
 
 def test_a_missing_benign_answer_is_said(vlm, folder):
     with pytest.raises(DataError, match="has no benign answer"):
-        do_edit(vlm, "fine_tuning", folder, pairs=[privacy.make_pair(answer=None)])
+        do_edit(vlm, "ft_l", folder, pairs=[privacy.make_pair(answer=None)])
 
 
 def test_the_guardrail_knows_the_words_that_only_private_questions_hold():

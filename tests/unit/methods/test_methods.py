@@ -10,9 +10,9 @@ from unsee.config.recipe import build_dataclass
 from unsee.core.errors import ConfigError, ModelError
 from unsee.forward.losses import Scored, cross_entropy, kl_divergence
 from unsee.methods import METHODS
-from unsee.methods.base import Pair
+from unsee.methods.base import StepBatch
 
-PAIR = Pair({"forget": "forget", "retain": "retain"})
+PAIR = StepBatch({"forget": "forget", "retain": "retain"})
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def log_probabilities(scored):
 def test_alternating_has_one_side_a_step_and_the_two_sum_to_the_joint_loss(model, name):
     moved = {side: replace(model(side), logits_UV=-model(side).logits_UV) for side in PAIR.sides}.__getitem__
     method = METHODS.get(name)(schedule="alternating", retain_weight=1.7)
-    halves = [method.loss(model, moved, Pair({side: side})) for side in PAIR.sides]
+    halves = [method.loss(model, moved, StepBatch({side: side})) for side in PAIR.sides]
     assert halves[0].total.item() == pytest.approx(-cross_entropy(model("forget")).item())
     assert sum(half.total.item() for half in halves) == pytest.approx(loss(name, model, moved, retain_weight=1.7))
     assert [("forget" in half.parts) for half in halves] == [True, False]
@@ -114,4 +114,4 @@ def test_prompting_names_the_people_in_any_instruction():
 
 def test_a_side_that_was_not_asked_for_says_so():
     with pytest.raises(ModelError, match="no retain batch"):
-        Pair({"forget": "forget"}).retain  # noqa: B018
+        StepBatch({"forget": "forget"}).retain  # noqa: B018
