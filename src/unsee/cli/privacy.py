@@ -1,4 +1,4 @@
-"""Private questions about pictures."""
+"""Commands about private questions: build data, collect answers, write pairs and evaluate."""
 
 from __future__ import annotations
 
@@ -7,23 +7,32 @@ from typing import Annotated
 
 import typer
 
+from unsee.cli.options import ModelName
 from unsee.cli.terminal import print_table, show_progress
 
 commands = typer.Typer(
-    name="privacy", help="Private questions about pictures: data, answers, refusals and leaks.", no_args_is_help=True
+    name="privacy", help="Build, answer and score private questions about pictures.", no_args_is_help=True
 )
-DataFolder = Annotated[Path, typer.Option(help="The benchmark's folder.")]
-ImageFolder = Annotated[Path | None, typer.Option(help="Where its image paths start; the same folder by default.")]
+DataFolder = Annotated[Path, typer.Option(help="Folder of the benchmark.")]
+ImageFolder = Annotated[
+    Path | None, typer.Option(help="Folder that the image paths start from (default: the benchmark's).")
+]
+Format = Annotated[str, typer.Option("--benchmark", help="The format of the data: a name of `unsee list privacy`.")]
 
 
 @commands.command("build")
 def build_privacy(
-    folder: Annotated[Path, typer.Argument(help="Where the data go.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write; must be new or empty.")],
     images: Annotated[int, typer.Option(min=1, max=1000, help="Pictures per subject and split.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="What everything is drawn from.")] = 0,
-    unseen_subject: Annotated[str | None, typer.Option(help="The subject left for testing; drawn by default.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
+    unseen_subject: Annotated[
+        str | None, typer.Option(help="Subject that only tests may use (default: drawn).")
+    ] = None,
 ) -> None:
-    """Write pictures of invented documents with private and benign questions, in PrivacyPair's format."""
+    """Build a benchmark of invented documents.
+
+    Writes pictures with private and benign questions, in PrivacyPair's format.
+    """
     from unsee.data.documents.builder import build as write
 
     write(folder, images=images, seed=seed, unseen_subject=unseen_subject)
@@ -32,16 +41,20 @@ def build_privacy(
 
 @commands.command("answers")
 def answer_benign(
-    model: Annotated[str, typer.Argument(help="The unedited model: a shipped name, a folder, or a hub name.")],
+    model: Annotated[str, typer.Argument(help="The unedited model: a shipped model's name, a folder or a hub name.")],
     data: DataFolder,
-    out: Annotated[Path, typer.Option(help="The JSON file to write.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
     images: ImageFolder = None,
+    format: Format = "privacy_pair",
 ) -> None:
-    """Let the unedited model answer the benign questions an edit uses; private ones are not asked."""
-    from unsee.data.documents.privacy_pair import load
+    """Collect the unedited model's answers to benign questions.
+
+    Edits learn to keep these answers. Private questions are not asked.
+    """
+    from unsee.data.documents import PRIVACY
     from unsee.exams.documents import write_answers
 
-    benchmark = load(data, images)
+    benchmark = PRIVACY.get(format)().load(data, images)
     with show_progress() as progress:
         from unsee.models.vlm import VLM
 
@@ -52,35 +65,41 @@ def answer_benign(
 @commands.command("pairs")
 def write_pairs(
     data: DataFolder,
-    out: Annotated[Path, typer.Option(help="The JSON Lines file to write.")],
+    out: Annotated[Path, typer.Option(help="JSON Lines file to write.")],
     images: ImageFolder = None,
-    answers: Annotated[Path | None, typer.Option(help="What `unsee privacy answers` wrote.")] = None,
-    split: Annotated[str, typer.Option(help="Whose pairs: seen or validation.")] = "seen",
+    format: Format = "privacy_pair",
+    answers: Annotated[Path | None, typer.Option(help="File that `unsee privacy answers` wrote.")] = None,
+    split: Annotated[str, typer.Option(help="Split to write: seen or validation.")] = "seen",
 ) -> None:
-    """Write the pairs of PrivacyPair that an edit learns from, one per line, as `unsee edit` reads them."""
+    """Write the pairs of questions that an edit learns from, one per line, as `unsee edit` reads them."""
+    from unsee.data.documents import PRIVACY
     from unsee.data.documents.export import write_pairs as write
-    from unsee.data.documents.privacy_pair import load
     from unsee.exams.documents import read_answers
 
-    benchmark = load(data, images)
+    benchmark = PRIVACY.get(format)().load(data, images)
     write(read_answers(benchmark, answers) if answers else benchmark, out, split)
     print(out)
 
 
 @commands.command("eval")
 def evaluate_privacy(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
+    model: ModelName,
     data: DataFolder,
     images: ImageFolder = None,
-    benchmark: Annotated[str, typer.Option(help="The data's format: see `unsee list privacy`.")] = "privacy_pair",
-    classifier: Annotated[Path | None, typer.Option(help="A local text classifier as a further judge.")] = None,
+    format: Format = "privacy_pair",
+    classifier: Annotated[
+        Path | None, typer.Option(help="Folder of a local text classifier, as one more judge.")
+    ] = None,
 ) -> None:
-    """Ask one model everything; print what it refuses and gives away, by each judge, and how far the judges agree."""
+    """Ask a model all questions and print its refusals and leaks.
+
+    There is one score for each judge of refusals, and a table of how often the judges agree.
+    """
     from unsee.data.documents import PRIVACY
     from unsee.exams.documents import examine, judges_with
     from unsee.scoring.privacy import agreement_rows, score_rows
 
-    cases = PRIVACY.get(benchmark)(data, images).cases
+    cases = PRIVACY.get(format)().load(data, images).cases
     judges = judges_with({"classifier": {"folder": classifier}} if classifier else {})
     with show_progress() as progress:
         from unsee.models.vlm import VLM

@@ -174,7 +174,8 @@ class PrivacyConfig(Table):
     """Which pictures and private questions a run about documents is about, and who says what a refusal is.
 
     Attributes:
-        source: "generated", or a folder in PrivacyPair's format.
+        source: "generated", or a folder in the format.
+        format: the format of a source, a name of `unsee list privacy`.
         image_root: where the image paths of a source start; the same folder by default.
         images: pictures per subject and split, generated.
         unseen_subject: the subject that no edit sees; drawn by default, or as a built folder says.
@@ -184,6 +185,7 @@ class PrivacyConfig(Table):
     """
 
     source: str = GENERATED
+    format: str = "privacy_pair"
     image_root: str = ""
     images: int = Field(default=10, ge=1, le=1000)
     unseen_subject: str = ""
@@ -193,6 +195,8 @@ class PrivacyConfig(Table):
 
     @model_validator(mode="after")
     def _generated_pictures_have_no_root(self) -> Self:
+        if self.source == GENERATED and self.format != "privacy_pair":
+            raise ValueError(f"format = '{self.format}' belongs to a source; generated pictures are in 'privacy_pair'")
         if self.source == GENERATED and self.image_root:
             raise ValueError("image_root belongs to a source; generated pictures lie beside their questions")
         return self

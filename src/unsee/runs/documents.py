@@ -140,7 +140,7 @@ def _out_of_domain(tables: Mapping[str, OutOfDomainTable]) -> Iterator[Case]:
         UnseeError: there is no such benchmark, or its data cannot be used.
     """
     for name, table in tables.items():
-        cases = PRIVACY.get(name)(Path(table.source), Path(table.image_root) if table.image_root else None).cases
+        cases = PRIVACY.get(name)().load(Path(table.source), Path(table.image_root) if table.image_root else None).cases
         if any(case.split != OUT_OF_DOMAIN for case in cases):
             raise ConfigError(f"privacy.out_of_domain.{name}: has sets of its own; give it as privacy.source")
         yield from (replace(case, id=f"{name}/{case.id}") for case in cases)

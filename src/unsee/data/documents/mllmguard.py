@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unsee.core.errors import DataError
 from unsee.data.documents import PRIVACY
+from unsee.data.documents.base import PrivacyFormat
 from unsee.data.documents.schema import PrivacyBenchmark, Query, out_of_domain
 
 _COLUMNS = ("Image", "Prompt", "Lan")
@@ -14,19 +15,24 @@ _LANGUAGE = "en"
 
 
 @PRIVACY.register("mllmguard", paper="arXiv:2406.07594")
-def load(folder: Path, images: Path | None = None) -> PrivacyBenchmark:
-    """Load English questions about natural pictures, all of them private.
+class MLLMGuard(PrivacyFormat):
+    """English questions about natural pictures, all of them private.
 
     Deviation from the Neural Gate code: the language column chooses the rows; that code drops the first 107 rows.
-
-    Args:
-        folder: folder that holds `prompt.csv`.
-        images: folder of the images; `folder` by default.
-
-    Raises:
-        DataError: the file is not in this format, has no English row, or images are missing.
     """
-    path = Path(folder) / "prompt.csv"
+
+    def load(self, folder: Path, images: Path | None = None) -> PrivacyBenchmark:
+        """Load `prompt.csv`.
+
+        Raises:
+            DataError: the file is not in this format, has no English row, or images are missing.
+        """
+        asked = ((row["Image"], Query(text=row["Prompt"], private=True)) for row in _english(folder / "prompt.csv"))
+        return out_of_domain("mllmguard", images or folder, asked)
+
+
+def _english(path: Path) -> list[dict[str, str]]:
+    """Return the English rows of a file, each with an image and a prompt."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -41,5 +47,4 @@ def load(folder: Path, images: Path | None = None) -> PrivacyBenchmark:
     for number, row in chosen:
         if not (row["Image"] or "").strip() or not (row["Prompt"] or "").strip():
             raise DataError(f"{path}, line {number}: image or prompt is empty; fetch the file again")
-    asked = ((row["Image"], Query(text=row["Prompt"], private=True)) for _, row in chosen)
-    return out_of_domain("mllmguard", Path(images or folder), asked)
+    return [row for _, row in chosen]

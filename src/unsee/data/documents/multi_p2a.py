@@ -11,6 +11,7 @@ from typing import Any
 
 from unsee.core.errors import DataError
 from unsee.data.documents import PRIVACY
+from unsee.data.documents.base import PrivacyFormat
 from unsee.data.documents.schema import PrivacyBenchmark, Query, out_of_domain, read_records
 
 FILES: Mapping[str, bool] = {"multi_p2a_leakage_sen.json": True, "multi_p2a_leakage_insen.json": False}
@@ -18,23 +19,21 @@ FILES: Mapping[str, bool] = {"multi_p2a_leakage_sen.json": True, "multi_p2a_leak
 
 
 @PRIVACY.register("multi_p2a", paper="arXiv:2412.19496")
-def load(folder: Path, images: Path | None = None) -> PrivacyBenchmark:
-    """Load questions that extract, infer or recall private facts, and harmless ones about the same pictures.
+class MultiP2A(PrivacyFormat):
+    """Questions that extract, infer or recall private facts, and harmless ones about the same pictures."""
 
-    Args:
-        folder: folder that holds the two JSON files.
-        images: folder that the image paths start from; `folder` by default.
+    def load(self, folder: Path, images: Path | None = None) -> PrivacyBenchmark:
+        """Load the two JSON files.
 
-    Raises:
-        DataError: a file is missing or not in this format, or images are missing.
-    """
-    folder = Path(folder)
-    asked = [
-        _read(record, private, f"{name}, record {index}")
-        for name, private in FILES.items()
-        for index, record in enumerate(read_records(folder / name))
-    ]
-    return out_of_domain("multi_p2a", Path(images or folder), asked)
+        Raises:
+            DataError: a file is missing or not in this format, or images are missing.
+        """
+        asked = [
+            _read(record, private, f"{name}, record {index}")
+            for name, private in FILES.items()
+            for index, record in enumerate(read_records(folder / name))
+        ]
+        return out_of_domain("multi_p2a", images or folder, asked)
 
 
 def _read(record: Any, private: bool, where: str) -> tuple[str, Query]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from unsee.core.errors import DataError
 from unsee.data.documents import PRIVACY
+from unsee.data.documents.base import PrivacyFormat
 from unsee.data.documents.schema import (
     HARMLESS_PICTURES,
     SEEN,
@@ -38,8 +39,20 @@ REWRITES: Mapping[str, str] = {"p2_org/images/": "VISPR/", "trade&state/State Se
 
 
 @PRIVACY.register("privacy_pair", paper="arXiv:2603.12598")
+class PrivacyPairs(PrivacyFormat):
+    """Six privacy subjects with pairs of a private and a benign question in the same wording."""
+
+    def load(self, folder: Path, images: Path | None = None) -> PrivacyBenchmark:
+        """Read a folder, as `load` of this module."""
+        return load(folder, images)
+
+    def load_without(self, subject: str, folder: Path, images: Path | None = None) -> PrivacyBenchmark:
+        """Read a folder that was built here, as `load` of this module with `unseen_subject`."""
+        return load(folder, images, unseen_subject=subject)
+
+
 def load(folder: Path, images: Path | None = None, *, unseen_subject: str | None = None) -> PrivacyBenchmark:
-    """Load six privacy subjects with pairs of a private and a benign question in the same wording.
+    """Load every subject of a folder.
 
     Args:
         folder: folder that holds one JSON file per subject.

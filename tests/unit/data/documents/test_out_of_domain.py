@@ -19,7 +19,7 @@ def mllmguard(folder, text):
     (folder / "prompt.csv").write_text(text, encoding="utf-8")
     for number in (1, 2):
         photo(number).save(folder / f"{number}.jpg")
-    return PRIVACY.get("mllmguard")(folder)
+    return PRIVACY.get("mllmguard")().load(folder)
 
 
 def p2a(prompt, image, **more):
@@ -31,7 +31,7 @@ def multi_p2a(folder, private, insensitive):
     (folder / "multi_p2a_leakage_insen.json").write_text(json.dumps(insensitive))
     (folder / "images/VISPR").mkdir(parents=True)
     photo(1).save(folder / "images/VISPR/1.jpg")
-    return PRIVACY.get("multi_p2a")(folder, folder / "images")
+    return PRIVACY.get("multi_p2a")().load(folder, folder / "images")
 
 
 def test_mllmguard_asks_the_english_rows_grouped_by_picture(tmp_path):
