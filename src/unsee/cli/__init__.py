@@ -1,8 +1,8 @@
-"""The command line: the only place, with `terminal`, that prints and sets up logging; it decides the exit code.
+"""The command line. Only this package prints, sets up logging and chooses the exit code.
 
-0 done, 1 crash (traceback) or, of `conformance`, a figure that is off, 2 an error of the user (one sentence), 3 no
-signal, 130 interrupted. Everything heavy is imported inside the command that needs it, so that `unsee list` answers at
-once.
+Exit codes: 0 done; 1 a crash (with traceback), or a figure that is off (`conformance`); 2 an error of the user (one
+sentence); 3 no signal; 130 interrupted. Heavy libraries are imported inside the commands that need them, so that
+`unsee list` answers at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import typer
 
 import unsee
 from unsee.cli import asking, editing, models, privacy, running
-from unsee.cli.terminal import is_main_process, only_main_speaks
+from unsee.cli.terminal import is_main_process, silence_other_processes
 from unsee.core.allocator import keep_freed_memory
 from unsee.core.errors import UnseeError
 
@@ -23,7 +23,7 @@ USER_ERROR, INTERRUPTED = 2, 130
 
 app = typer.Typer(
     name="unsee",
-    help="Makes vision-language models forget people, and measures how far that is from never having seen them.",
+    help="Make vision-language models forget people or stop telling private facts, and measure how well it worked.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,17 +34,14 @@ for module in (running, asking, editing, privacy, models):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command and return its exit code.
 
     Args:
-        arguments: the words after the program's name; the process's own by default.
-
-    Returns:
-        The exit code.
+        arguments: the words after the program's name; those of this process by default.
     """
     keep_freed_memory()
     try:
-        with only_main_speaks():
+        with silence_other_processes():
             app(arguments)
     except UnseeError as error:
         print(f"unsee: {error}", file=sys.stderr)
@@ -52,16 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
             print("unsee: interrupted; resumable: run the same command again", file=sys.stderr)
-        counts = is_main_process()  # a launcher ends the others at the first code that is not 0: the main one gives it
-        return stop.code if counts and isinstance(stop.code, int) else 0
+        # A launcher kills all processes at the first exit code other than 0, so only the main process returns one.
+        return stop.code if is_main_process() and isinstance(stop.code, int) else 0
     return 0
 
 
 @app.callback(invoke_without_command=True)
 def show_version(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """Answer what needs no command."""
+    """Show the version if asked; this runs before every command."""
     if version:
         print(f"unsee {unsee.__version__}")
         raise typer.Exit

@@ -1,4 +1,4 @@
-"""Commands that ask one model, and that judge answers."""
+"""Commands that ask a model questions, and that judge answers."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from unsee.core.errors import ConfigError
 
 commands = typer.Typer()
 OFF = 1
-Yes = Annotated[bool, typer.Option("--yes", help="Send without asking; answers leave this machine.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Send without asking for consent; answers leave this machine.")]
 
 
 @commands.command("eval")
 def evaluate(
     model: ModelName,
     data: DataName,
-    format: Annotated[str, typer.Option(help="The format of the data: a name of `unsee list datasets`.")] = "mllmu",
-    forget_percent: Annotated[int, typer.Option(help="Which forget set: 5, 10 or 15.")] = 15,
-    protocol: Annotated[str, typer.Option(help="How it is asked: clean or published.")] = "clean",
+    format: Annotated[str, typer.Option(help="Format of the data (see `unsee list datasets`).")] = "mllmu",
+    forget_percent: Annotated[int, typer.Option(help="Forget set to use: 5, 10 or 15 per cent of the people.")] = 15,
+    protocol: Annotated[str, typer.Option(help="Evaluation protocol: clean or published.")] = "clean",
     processor: Processor = "",
 ) -> None:
-    """Ask one model everything and print its value in each cell."""
+    """Ask a model a benchmark's questions and print its scores."""
     from unsee.config.recipe import EvaluationConfig, build_table
 
     config = build_table(EvaluationConfig, {"protocol": protocol})
@@ -42,11 +42,14 @@ def conformance(
     model: ModelName,
     data: DataName,
     expected: Annotated[
-        Path | None, typer.Option(help="Stored figures (TOML); by default those of the released LLaVA-1.5-7B.")
+        Path | None, typer.Option(help="TOML file of stored scores (default: those of the released LLaVA-1.5-7B).")
     ] = None,
     processor: Processor = "",
 ) -> None:
-    """Compare a model under the published protocol with stored figures; exit code 1 if one is off."""
+    """Compare a model's scores with stored ones.
+
+    Asks as the published protocol does. The exit code is 1 if a score is off.
+    """
     with show_progress() as progress:
         from unsee.runs.conformance import EXPECTED, check_conformance
 
@@ -58,33 +61,41 @@ def conformance(
 
 @commands.command()
 def judge(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
-    judge: Annotated[str, typer.Option(help="The judge: a name of `unsee list judges`.")] = "offline",
-    model: Annotated[str | None, typer.Option(help="The judging model; else UNSEE_JUDGE_MODEL.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="The endpoint; else OPENAI_BASE_URL.")] = None,
-    price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens sent.")] = None,
-    price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens received.")] = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Requests under way at once.")] = None,
-    requests_per_minute: Annotated[float | None, typer.Option(help="Requests started, at most.")] = None,
-    timeout_seconds: Annotated[float | None, typer.Option(help="How long the endpoint may be silent.")] = None,
-    body: Annotated[str | None, typer.Option(metavar="JSON", help="Merged into every request; null removes.")] = None,
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    judge: Annotated[str, typer.Option(help="Name of the judge (see `unsee list judges`).")] = "offline",
+    model: Annotated[str | None, typer.Option(help="Judging model (default: UNSEE_JUDGE_MODEL).")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Endpoint of the judging model (default: OPENAI_BASE_URL).")
+    ] = None,
+    price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million sent tokens.")] = None,
+    price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million received tokens.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Maximum number of requests at once.")] = None,
+    requests_per_minute: Annotated[float | None, typer.Option(help="Maximum number of new requests a minute.")] = None,
+    timeout_seconds: Annotated[float | None, typer.Option(help="Give up a request after this silence.")] = None,
+    body: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Merge this object into every request; null removes a key.")
+    ] = None,
     change: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the judge; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set an option of the judge; may be repeated."),
     ] = None,
     yes: Yes = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent and exit.")] = False,
 ) -> None:
-    """Score the truth of every generated sentence of a run, 1 to 10; the report shows it from then on."""
+    """Score the truth of a run's generated sentences from 1 to 10.
+
+    Adds the scores to the report of the run.
+    """
     from unsee.config.recipe import build_dataclass, parse_options
     from unsee.judge import JUDGES
     from unsee.judge.base import Judge
     from unsee.judge.judging import judge_run, open_docket, rows
 
-    given = {
+    settings = {
         "model": model, "base_url": base_url, "price_in": price_in, "price_out": price_out, "concurrency": concurrency,
         "requests_per_minute": requests_per_minute, "timeout_seconds": timeout_seconds, "body": _json_object(body),
     }  # fmt: skip
-    options = {name: value for name, value in given.items() if value is not None} | parse_options(change or ())
+    options = {name: value for name, value in settings.items() if value is not None} | parse_options(change or ())
     judging: Judge = build_dataclass(JUDGES.get(judge), options, f"judge.{judge}")
     docket = open_docket(run)
     if costs := judging.costs(docket):
@@ -116,16 +127,18 @@ def _json_object(text: str | None) -> dict[str, object] | None:
 @commands.command()
 def utility(
     model: ModelName,
-    benchmark: Annotated[str, typer.Option(help="A name of `unsee list utility`.")],
-    data: Annotated[str | None, typer.Option(help="A folder, or a name on the hub; else the benchmark's own.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Ask at most so many questions, drawn evenly.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of what --limit draws.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="A folder for the numbers and the answers.")] = None,
+    benchmark: Annotated[str, typer.Option(help="Name of the benchmark (see `unsee list utility`).")],
+    data: Annotated[
+        str | None, typer.Option(help="Folder or hub name of the data (default: the published data).")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of questions to ask, drawn evenly.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for drawing these questions.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the scores and the answers.")] = None,
     review: Annotated[bool, typer.Option("--review", help="Have UNSEE_JUDGE_MODEL grade the answers.")] = False,
     yes: Yes = False,
     processor: Processor = "",
 ) -> None:
-    """Ask a model the questions of a published benchmark and print the published numbers."""
+    """Test a model on a published utility benchmark."""
     from unsee.core.record import check_writable
     from unsee.judge.asking import Asking
     from unsee.utility import UTILITY

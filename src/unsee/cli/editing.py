@@ -1,4 +1,4 @@
-"""Edits: making, listing, applying and merging them."""
+"""Commands that make, list, apply and merge edits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from unsee.cli.options import ModelName
 from unsee.cli.terminal import print_table, show_progress
 
 commands = typer.Typer()
@@ -16,20 +17,25 @@ commands.add_typer(edits, name="edits")
 
 @commands.command("edit")
 def edit_model(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")],
-    data: Annotated[Path, typer.Option(help="Privacy pairs, one JSON object per line.")],
-    out: Annotated[Path, typer.Option(help="Folder for edit.safetensors, and for the edited model.")],
-    method: Annotated[str, typer.Option(help="A method that edits.")] = "neural_gate",
+    model: ModelName,
+    data: Annotated[Path, typer.Option(help="File of privacy pairs, one JSON object a line.")],
+    out: Annotated[Path, typer.Option(help="Folder for edit.safetensors and, with --model, for the edited model.")],
+    method: Annotated[str, typer.Option(help="Editing method (see `unsee list methods`).")] = "neural_gate",
     change: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the method; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set an option of the method; may be repeated."),
     ] = None,
     frequencies: Annotated[
-        Path | None, typer.Option(help="An earlier edit whose frequencies are cut anew, not learned again.")
+        Path | None,
+        typer.Option(help="Earlier edit: apply the gate's threshold to its frequencies instead of learning new ones."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="What everything is drawn from.")] = 0,
-    whole: Annotated[bool, typer.Option("--model", help="Write the edited model too.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
+    whole: Annotated[bool, typer.Option("--model", help="Also write the edited model.")] = False,
 ) -> None:
-    """Teach a model to refuse the sensitive questions of pairs and to go on answering the benign ones."""
+    """Edit a model so that it refuses sensitive questions.
+
+    It learns from pairs of a sensitive and a benign question, and it keeps answering the benign ones.
+    """
     from unsee.config.recipe import parse_options
 
     options = parse_options(change or ())
@@ -45,8 +51,8 @@ def edit_model(
 
 
 @edits.command("list")
-def list_edits(files: Annotated[list[Path], typer.Argument(help="Edits.")]) -> None:
-    """Print what edits change."""
+def list_edits(files: Annotated[list[Path], typer.Argument(help="Files of edits.")]) -> None:
+    """Show the changes that edits make."""
     from unsee.edits.edit import Edit
     from unsee.runs.edit import edit_rows
 
@@ -55,11 +61,11 @@ def list_edits(files: Annotated[list[Path], typer.Argument(help="Edits.")]) -> N
 
 @edits.command("apply")
 def apply_edits(
-    model: Annotated[str, typer.Argument(help="The model that the edits were made for.")],
-    files: Annotated[list[Path], typer.Argument(help="Edits.")],
-    out: Annotated[Path, typer.Option(help="The edited model's folder.")],
+    model: Annotated[str, typer.Argument(help="Model that the edits were made for.")],
+    files: Annotated[list[Path], typer.Argument(help="Files of edits.")],
+    out: Annotated[Path, typer.Option(help="Folder for the edited model.")],
 ) -> None:
-    """Write a model with edits in its weights."""
+    """Write a model with edits applied to its weights."""
     from unsee.runs.edit import apply_edits as write
 
     write(model, files, out)
@@ -68,10 +74,10 @@ def apply_edits(
 
 @edits.command("merge")
 def merge_edits(
-    files: Annotated[list[Path], typer.Argument(help="Edits of the same model.")],
-    out: Annotated[Path, typer.Option(help="The merged edit's file.")],
+    files: Annotated[list[Path], typer.Argument(help="Files of edits of the same model.")],
+    out: Annotated[Path, typer.Option(help="File for the merged edit.")],
 ) -> None:
-    """Add several edits up to one."""
+    """Merge several edits into one, which is their sum."""
     from unsee.edits.edit import Edit, merge
 
     merge([Edit.load(file) for file in files]).save(out)

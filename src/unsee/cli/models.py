@@ -1,4 +1,4 @@
-"""Looking into models and converting them."""
+"""Commands that check, merge and convert models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from unsee.cli.options import Changes, ModelName, Processor
 from unsee.cli.terminal import hush
 
-commands = typer.Typer(name="models", help="Look into models and convert them.", no_args_is_help=True)
+commands = typer.Typer(name="models", help="Check, merge and convert models.", no_args_is_help=True)
 
 
 @commands.command("check")
@@ -18,25 +18,35 @@ def check_model(
     model: ModelName,
     change: Changes = None,
 ) -> None:
-    """Load a model as a run would, show its parts, and let it read, write and learn once."""
+    """Check that a model works with unsee.
+
+    Loads it as a run would, shows its parts, and lets it score an answer, generate one and take one training step.
+    """
     from unsee.config.recipe import load_model_config
 
     config = load_model_config(model, change or ())
     hush()
     from unsee.runs.model_check import check
 
-    for what, found in check(config):
-        print(f"{what:<16}  {found}", flush=True)
+    for name, result in check(config):
+        print(f"{name:<16}  {result}", flush=True)
 
 
 @commands.command("merge")
 def merge_adapters(
-    model: Annotated[str, typer.Argument(help="What was trained: a folder, or a hub name.")],
-    adapters: Annotated[list[Path], typer.Argument(help="Adapters a run kept, in order: the target's, a method's.")],
-    out: Annotated[Path, typer.Option(help="The folder to write; must be new or empty.")],
+    model: Annotated[
+        str, typer.Argument(help="Model that was trained: a shipped model's name, a folder or a hub name.")
+    ],
+    adapters: Annotated[
+        list[Path], typer.Argument(help="Folders of adapters in the order of training: the target's, then a method's.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")],
     processor: Processor = "",
 ) -> None:
-    """Write the whole model of adapters, each of which stands on those before it."""
+    """Write a model with the adapters of a run merged into it.
+
+    A run saves adapters only. Each was trained on top of those before it.
+    """
     from unsee.config.recipe import ModelConfig
 
     hush()
@@ -48,15 +58,18 @@ def merge_adapters(
 
 @commands.command("convert-minigpt4")
 def convert_minigpt4(
-    vit: Annotated[Path, typer.Option(help="The EVA tower: eva_vit_g.pth.")],
+    vit: Annotated[Path, typer.Option(help="File of the EVA vision tower: eva_vit_g.pth.")],
     checkpoint: Annotated[Path, typer.Option(help="MiniGPT-4's own file: pretrained_minigpt4.pth.")],
-    language_model: Annotated[Path, typer.Option(help="The folder of Llama-2-7b-chat, or of Vicuna.")],
-    out: Annotated[Path, typer.Option(help="The folder to write; must be new or empty.")],
+    language_model: Annotated[Path, typer.Option(help="Folder of Llama-2-7b-chat or of Vicuna.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")],
     q_former: Annotated[
         Path | None, typer.Option(help="BLIP-2's file, for the Vicuna variant: blip2_pretrained_flant5xxl.pth.")
     ] = None,
 ) -> None:
-    """Make one model folder of MiniGPT-4's published checkpoints, reading tensors only."""
+    """Convert MiniGPT-4's checkpoints to a model folder.
+
+    Only tensors are read from the published files, which are pickles.
+    """
     hush()
     from unsee.models.minigpt4_convert import convert
 

@@ -1,4 +1,4 @@
-"""Arguments that several commands take."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-ModelName = Annotated[str, typer.Argument(help="A shipped model's name, a folder, or a hub name.")]
-DataName = Annotated[str, typer.Option(help="A data folder, or a name on the hub.")]
-Processor = Annotated[str, typer.Option(help="Whose processor, where the model comes without: a folder or a hub name.")]
+ModelName = Annotated[str, typer.Argument(help="A shipped model's name, a folder or a hub name.")]
+DataName = Annotated[str, typer.Option(help="Folder or hub name of the data.")]
+Processor = Annotated[str, typer.Option(help="Folder or hub name of the processor, if the model has none.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe's tables; may be repeated."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change one setting, such as model.dtype=float32; may be repeated."
+    ),
 ]

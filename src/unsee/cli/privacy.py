@@ -17,7 +17,7 @@ DataFolder = Annotated[Path, typer.Option(help="Folder of the benchmark.")]
 ImageFolder = Annotated[
     Path | None, typer.Option(help="Folder that the image paths start from (default: the benchmark's).")
 ]
-Format = Annotated[str, typer.Option("--benchmark", help="The format of the data: a name of `unsee list privacy`.")]
+Format = Annotated[str, typer.Option("--benchmark", help="Format of the data (see `unsee list privacy`).")]
 
 
 @commands.command("build")
@@ -71,7 +71,10 @@ def write_pairs(
     answers: Annotated[Path | None, typer.Option(help="File that `unsee privacy answers` wrote.")] = None,
     split: Annotated[str, typer.Option(help="Split to write: seen or validation.")] = "seen",
 ) -> None:
-    """Write the pairs of questions that an edit learns from, one per line, as `unsee edit` reads them."""
+    """Write the pairs of questions that `unsee edit` reads.
+
+    Each pair is a JSON object on a line of its own.
+    """
     from unsee.data.documents import PRIVACY
     from unsee.data.documents.export import write_pairs as write
     from unsee.exams.documents import read_answers

@@ -1,4 +1,4 @@
-"""Runs: recipes, requests, their data and reports; and the lists of what they can use."""
+"""Commands that run recipes and deletion requests, build their data, write their reports and list names."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ NO_SIGNAL = 3
 @commands.command("run")
 def run_recipe(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe's name, or the path of one (a run's config.toml too).")
+        str, typer.Argument(help="A recipe's name (see `unsee list recipes`) or file, such as a run's config.toml.")
     ] = "quick",
     change: Changes = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder; by default one under runs/.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run (default: one under runs/).")] = None,
 ) -> None:
-    """Teach, forget, evaluate and report, as the recipe says; continues where an interrupted run stopped."""
+    """Train, unlearn, evaluate and report, as a recipe says.
+
+    The same command resumes an interrupted run.
+    """
     from unsee.config.recipe import load_recipe
 
     config = load_recipe(recipe, change or ())
@@ -44,14 +47,19 @@ def run_recipe(
 @commands.command()
 def unlearn(
     model: ModelName,
-    forget: Annotated[Path, typer.Option(help="JSON lines with image, question, answer, person: what to forget.")],
-    retain: Annotated[Path, typer.Option(help="The same: what to keep.")],
-    method: Annotated[str, typer.Option(help="How; `unsee list methods`.")],
-    out: Annotated[Path, typer.Option(help="The folder for the model, the figures and the report.")],
-    modality: Annotated[str, typer.Option(help="Unlearn from questions with the image, in text, or both.")] = "both",
+    forget: Annotated[
+        Path, typer.Option(help="Questions to forget: JSON lines with image, question, answer and person.")
+    ],
+    retain: Annotated[Path, typer.Option(help="Questions to keep, in the same format.")],
+    method: Annotated[str, typer.Option(help="Unlearning method (see `unsee list methods`).")],
+    out: Annotated[Path, typer.Option(help="Folder for the model, the scores and the report.")],
+    modality: Annotated[str, typer.Option(help="Form of the questions to unlearn from: image, text or both.")] = "both",
     change: Changes = None,
 ) -> None:
-    """Make a model forget what one file says and keep what another does; needs no benchmark and no oracle."""
+    """Make a model forget one file of questions and keep another.
+
+    Needs no benchmark and no oracle.
+    """
     from unsee.config.recipe import resolve
 
     with show_progress() as progress:
@@ -69,15 +77,22 @@ def unlearn(
 
 @commands.command()
 def build(
-    folder: Annotated[Path, typer.Argument(help="Where the data goes.")],
-    people: Annotated[str, typer.Option(help="How many invented people, or a CSV file of your own.")] = "500",
-    portraits: Annotated[Path | None, typer.Option(help="The folder of your own people's photos.")] = None,
+    folder: Annotated[Path, typer.Argument(help="Folder to write; must be new or empty.")],
+    people: Annotated[str, typer.Option(help="Number of invented people, or a CSV file of your own people.")] = "500",
+    portraits: Annotated[Path | None, typer.Option(help="Folder of the photos that the CSV file names.")] = None,
     celebrities: Annotated[
-        str | None, typer.Option(help="How many public figures nano knows (153; none beside your own), or a CSV file.")
+        str | None,
+        typer.Option(
+            help="Number of public figures that nano knows (default: 153, or 0 with your own people), or a CSV file of "
+            "people that your model knows."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="What everything is drawn from.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
 ) -> None:
-    """Write people, portraits, questions and the four sets to a folder, in the published layout."""
+    """Build a benchmark of invented people or of your own.
+
+    Writes people, portraits, questions and the forget, retain, test and celebrity sets in MLLMU-Bench's layout.
+    """
     if people.isdecimal():
         from unsee.data.people.builder import build as write
 
@@ -100,7 +115,8 @@ def build(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
     out: Annotated[
-        Path | None, typer.Option(help="The file, .html or .md; by default in the run's folder, or here for several.")
+        Path | None,
+        typer.Option(help="File to write, .html or .md (default: in the run's folder; for several runs, here)."),
     ] = None,
     redact: Annotated[bool, typer.Option("--redact", help="Leave out names, answers and portraits.")] = False,
 ) -> None:
@@ -117,7 +133,10 @@ def list_names(
         str, typer.Argument(metavar="methods|metrics|models|datasets|privacy|judges|refusals|utility|recipes")
     ],
 ) -> None:
-    """List what can be used, one per line with what it is."""
+    """List available methods, models, recipes and other names.
+
+    Each name has a line of its own and a short description.
+    """
     lines = lines_of(kind)
     width = max((len(name) for name, _ in lines), default=0)
     for name, summary in lines:

@@ -1,7 +1,7 @@
-"""How the command line looks on a terminal: tables on stdout, bars, questions and warnings on stderr.
+"""Output on the terminal: tables on stdout; progress, questions and warnings on stderr.
 
-Of several processes (`accelerate launch`) the first speaks. Which that is, the launcher tells each in two variables,
-and nothing heavy has to be imported to know it.
+With several processes (`accelerate launch`), only the first one prints. The launcher tells each process its number in
+environment variables, so no heavy import is needed to know it.
 """
 
 from __future__ import annotations
@@ -24,23 +24,26 @@ if TYPE_CHECKING:
     from unsee.core.progress import Advance, Progress
     from unsee.judge.base import Costs
 
-WIDTH = 180  # where stdout is no terminal
+WIDTH = 180  # characters, if stdout is not a terminal
 STYLES = {"collapsed": "red", "no signal": "yellow", "fail": "red"}
 
 
 def is_main_process() -> bool:
-    """Whether this is the only process, or the first of several."""
+    """Return True in the only process, or in the first of several."""
     return int(os.environ.get("RANK", 0)) == 0
 
 
 def is_only_process() -> bool:
-    """Whether this process was started alone."""
+    """Return True if this process was started alone."""
     return int(os.environ.get("WORLD_SIZE", 1)) == 1
 
 
 @contextmanager
-def only_main_speaks() -> Iterator[None]:
-    """Print nothing in the other processes. Errors, which end a process, are said outside."""
+def silence_other_processes() -> Iterator[None]:
+    """Discard what other processes than the main one print in the block.
+
+    Errors that end a process are printed outside the block, so they appear in every case.
+    """
     with ExitStack() as stack:
         if not is_main_process():
             nowhere = stack.enter_context(open(os.devnull, "w"))
@@ -50,9 +53,9 @@ def only_main_speaks() -> Iterator[None]:
 
 
 def print_table(rows: Sequence[NamedTuple]) -> None:
-    """Print rows of text on stdout; the headings are the names of their fields.
+    """Print rows of text as a table on stdout, with the names of their fields as headings.
 
-    A terminal too narrow for the intervals gets the values alone.
+    Intervals (" [low, high]") are left out if the terminal is too narrow for them.
     """
     from rich.console import Console
 
@@ -80,7 +83,7 @@ def _table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> rich.table
 
 
 class TerminalProgress:
-    """Bars on a terminal: one for each open task, and a line with its time for each finished one."""
+    """Progress on a terminal: a bar for each open task, and a line with the time of each finished one."""
 
     def __init__(self, bars: rich.progress.Progress) -> None:
         self._bars = bars
@@ -99,7 +102,7 @@ class TerminalProgress:
 
 
 def ask_consent(costs: Costs, *, yes: bool) -> None:
-    """Say what would be sent and ask for consent, unless it was given.
+    """Print what would be sent and ask for consent, unless `yes` is set.
 
     Raises:
         ConfigError: there is no consent, or several processes would ask for it.
@@ -138,7 +141,7 @@ def show_progress() -> Iterator[Progress]:
 
 
 def hush() -> None:
-    """Leave the terminal to unsee: no bars and no advice of transformers; downloads from the hub still show."""
+    """Turn off the bars and the advice of transformers. Downloads from the hub still show their bars."""
     import warnings
 
     from transformers.utils import logging
