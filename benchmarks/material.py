@@ -127,7 +127,7 @@ class Material:
                 found += [order[start : start + questions] for start in range(0, len(order), questions)]
             return found
 
-        stream = Stream(make_trees=drawn, vlm=vlm, seed=side, batch_examples=1)  # type: ignore[arg-type]
+        stream = Stream(make_rows=drawn, sides=(side,), vlm=vlm, seed=side, batch_examples=1)  # type: ignore[arg-type]
         return [examples for (examples,) in stream.plan(0)]  # type: ignore[misc]
 
     def pairs(self, vlm: VLM) -> list[PrivacyPair]:

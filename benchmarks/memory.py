@@ -128,8 +128,9 @@ def _short(material: Built, layers: int) -> VLM:
 
 def _batch(vlm: VLM, material: Built, questions: int) -> Batch:
     """A step: so many questions about one photo in one row."""
-    lessons = Lessons(vlm, material.people("forget"), ("image",), questions, "clean")
-    return next(iter(Stream(make_trees=lessons.trees, vlm=vlm, seed="memory", batch_examples=1)))
+    lessons = Lessons(vlm, material.people("forget"), ("image",), questions, sides=("forget",))
+    stream = Stream(make_rows=lessons.rows, sides=("forget",), vlm=vlm, seed="memory", batch_examples=1)
+    return next(iter(stream)).forget
 
 
 def kept_by(vlm: VLM, batch: Batch, *, anew: bool) -> Kept:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch.nn import Parameter
@@ -14,13 +15,13 @@ from unsee.config.recipe import EvaluationConfig
 from unsee.core.journal import Journal
 from unsee.data.schema import Benchmark, Person
 from unsee.exams.people import Exam
-from unsee.methods.base import Loss, LossMethod, Order, Side
+from unsee.methods.base import Loss, LossMethod, Side
 from unsee.methods.gradient_ascent import GradientAscent
 from unsee.methods.gradient_difference import GradientDifference
 from unsee.methods.kl_minimisation import KLMinimisation
 from unsee.methods.npo import NPO
 from unsee.models.vlm import VLM
-from unsee.training.batches import Course, Stream
+from unsee.training.batches import Plan, Stream
 from unsee.training.lessons import Lessons
 from unsee.training.train import train
 
@@ -54,19 +55,18 @@ def epoch(
         The cross-entropy of every step whose method names it.
     """
     method = METHODS[name]
-    streams = {
-        side: Stream(
-            make_trees=Lessons(vlm, people[side], ("image",), questions, "published").trees, vlm=vlm, seed=side,
-            batch_examples=1, labels="full",
+    streams = [
+        Stream(
+            make_rows=Lessons(vlm, people[side], ("image",), questions, "published").rows, sides=(side,), vlm=vlm,
+            seed=side, batch_examples=1, labels="full",
         )
         for side in method.sides
-    }  # fmt: skip
-    order: Order = getattr(method, "schedule", "joint")
-    course = Course(streams, RATE, 0, 1, "published", order)
+    ]  # fmt: skip
+    plan = Plan(streams, replace(method, learning_rate=RATE, steps=0, epochs=1), "published")
     seen: list[float] = []
 
     def note(step: int, loss: Loss, rate: float) -> None:
         seen.extend(loss.parts[side] for side in method.sides if side in loss.parts)
 
-    train(vlm, method, course.pairs, course.schedule, trainable, name=name, on_step=note)
+    train(vlm, method, plan.steps, plan.schedule, trainable, name=name, on_step=note)
     return seen

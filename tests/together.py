@@ -23,7 +23,7 @@ from unsee.exams import people as evaluate
 from unsee.forward import generate
 from unsee.methods import METHODS
 from unsee.runtime.distributed import state
-from unsee.training.batches import Stream, pairs
+from unsee.training.batches import Plan, Stream
 from unsee.training.lessons import FineTuning
 from unsee.training.train import Reference, Schedule, Scorer, train
 
@@ -104,14 +104,15 @@ def curve(
         for shade in range(7)
         for questions, answers in ((tiny.QUESTIONS[shade % 3 :], tiny.ANSWERS[shade % 3 :]),)
     ]
-    streams = {
-        side: Stream(make_trees=lambda rng: trees, vlm=vlm, seed=side, batch_examples=batch_examples)
+    rows = [(tree,) for tree in trees]
+    streams = [
+        Stream(make_rows=lambda rng: rows, sides=(side,), vlm=vlm, seed=side, batch_examples=batch_examples)
         for side in ("forget", "retain")
-    }
+    ]
     method = OBJECTIVES[objective]()
-    steps = pairs(streams, getattr(method, "schedule", "joint"))
+    steps = Plan(streams, method, "clean").steps
     reference = None
-    if getattr(method, "reference", "target") == "oracle":
+    if method.reference == "oracle":
         other = tiny.make_vlm(seed=1)
         reference = Reference(other, Scorer(other), other=True)
         steps = reference.announced((next(steps) for _ in range(STEPS)), method.reference_sides)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from unsee.data.people.mllmu import load
     from unsee.edits.edit import Edit, Editor
     from unsee.models.vlm import VLM
-    from unsee.runs.people import run as run_recipe
+    from unsee.runs.run import run as run_recipe
 
 __version__ = "0.1.0"
 
@@ -34,7 +34,7 @@ _HOMES = {
     "load": ("unsee.data.people.mllmu", "load"),
     "load_pairs": ("unsee.data.pairs", "load_pairs"),
     "load_recipe": ("unsee.config.recipe", "load_recipe"),
-    "run_recipe": ("unsee.runs.people", "run"),  # not `run`: that is the module's name
+    "run_recipe": ("unsee.runs.run", "run"),
 }
 
 

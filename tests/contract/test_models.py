@@ -301,7 +301,7 @@ def test_lessons_augment_the_photo_and_keep_its_place_in_the_prompt(vlm):
         for question, answer in tiny.FACTS.items()
     )
     lessons = Lessons(vlm, [Person(id="001", name="Anna Berg", images=(tiny.png(),), questions=asked)], ("image",), 9)
-    (once,), (again,), (other,) = (lessons.trees(random.Random(seed)) for seed in (0, 0, 1))
+    ((once,),), ((again,),), ((other,),) = (lessons.rows(random.Random(seed)) for seed in (0, 0, 1))
     still = vlm.picture(tiny.photo())
     (one,), (same,), (moved,) = once.pictures, again.pictures, other.pictures
     assert once.nodes == again.nodes

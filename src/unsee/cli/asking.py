@@ -31,7 +31,7 @@ def evaluate(
 
     config = build_table(EvaluationConfig, {"protocol": protocol})
     with show_progress() as progress:
-        from unsee.runs.people import evaluate_model
+        from unsee.runs.ask import evaluate_model
 
         rows = evaluate_model(model, data, forget_percent, progress, config, processor, format)
     print_table(rows)

@@ -33,7 +33,7 @@ def run_recipe(
 
     config = load_recipe(recipe, change or ())
     with show_progress() as progress:
-        from unsee.runs.people import run
+        from unsee.runs.run import run
 
         result = run(config, out, progress)
     print_table(result.rows)

@@ -98,7 +98,27 @@ class TerminalProgress:
         finally:
             self._bars.remove_task(bar)
             self._bars.refresh()
-        self._bars.console.print(f"[dim]{name}  {time.monotonic() - started:.0f} s[/dim]", highlight=False)
+        self.say(f"{name}  {time.monotonic() - started:.0f} s")
+
+    def say(self, line: str) -> None:
+        """Show a line above the bars."""
+        self._bars.console.print(line, style="dim", highlight=False, markup=False)
+
+
+class Lines:
+    """The progress without a terminal: one line on stderr for each finished task."""
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator[Advance]:
+        """Write a line with the time when the task ends."""
+        del total
+        started = time.monotonic()
+        yield lambda steps: None
+        self.say(f"{name}  {time.monotonic() - started:.0f} s")
+
+    def say(self, line: str) -> None:
+        """Write a line."""
+        print(line, file=sys.stderr, flush=True)
 
 
 def ask_consent(costs: Costs, *, yes: bool) -> None:
@@ -120,21 +140,19 @@ def ask_consent(costs: Costs, *, yes: bool) -> None:
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
-    """Bars and log lines on stderr for long work; without a terminal only the log's warnings."""
+    """Show progress and the warnings of the log on stderr: bars on a terminal, else one line for each task."""
     import logging
 
     from rich.console import Console
     from rich.logging import RichHandler
     from rich.progress import Progress as Bars
 
-    from unsee.core.progress import Silent
-
     console = Console(stderr=True)
     handler = RichHandler(console=console, show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     hush()
     if not console.is_terminal:
-        yield Silent()
+        yield Lines()
         return
     with Bars(console=console) as bars:
         yield TerminalProgress(bars)

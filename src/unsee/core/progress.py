@@ -1,4 +1,4 @@
-"""What long work reports of itself: a small protocol that the terminal fulfils and a library call keeps silent."""
+"""The progress of long work: a small protocol that the terminal fulfils and that a library call leaves silent."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Anything that can show how far a named task is."""
+    """Anything that can show the progress of a named task."""
 
     def task(self, name: str, total: int) -> AbstractContextManager[Advance]:
         """Open a task of `total` steps; call what it yields with the number of steps done since the last call."""
+        ...
+
+    def say(self, line: str) -> None:
+        """Show one line."""
         ...
 
 
@@ -22,6 +26,9 @@ class Silent:
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator[Advance]:
-        """Open a task nobody sees."""
+        """Open a task and show nothing."""
         del name, total
         yield lambda steps: None
+
+    def say(self, line: str) -> None:
+        """Show nothing."""

@@ -1,11 +1,12 @@
 """Losses of unlearning as pure functions of scored answers.
 
-Shape letters: U distinct places that predict something, N scored tokens, I answers, V vocabulary.
+Shape letters: U distinct positions that predict something, N scored tokens, I answers, V vocabulary, D hidden width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -14,16 +15,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Scored:
-    """What a model says about the answers of one batch.
+    """The scores of the answers of one batch.
 
-    What answers share predicts for each of them but is there once.
+    A position that predicts tokens of several answers is stored once, and each of them refers to it.
 
     Attributes:
-        logits_UV: what each place predicts.
-        source_N: the place that predicts each answer token.
+        logits_UV: the logits of each position that predicts an answer token.
+        source_N: the index of the position that predicts each answer token.
         target_N: the answer tokens.
-        item_N: which answer each token belongs to.
+        item_N: the number of the answer each token belongs to.
         num_items: number of answers I.
+        hidden: the outputs of decoder layers at the same positions (U, D), by layer; `state_ND` gives them by token.
     """
 
     logits_UV: Tensor
@@ -31,6 +33,11 @@ class Scored:
     target_N: Tensor
     item_N: Tensor
     num_items: int
+    hidden: Mapping[int, Tensor] = field(default_factory=dict)
+
+    def state_ND(self, layer: int) -> Tensor:
+        """Return the output of a decoder layer at the position that predicts each answer token (N, D)."""
+        return self.hidden[layer][self.source_N]
 
     @property
     def log_probability_N(self) -> Tensor:
@@ -48,9 +55,11 @@ class Scored:
         return torch.bincount(self.item_N, minlength=self.num_items)
 
     def only(self, kept_N: Tensor) -> Scored:
-        """Some of the tokens, and the places that predict them."""
+        """Return the scores of some of the tokens, and of the positions that predict them."""
         kept_U, source_N = self.source_N[kept_N].unique(return_inverse=True)
-        return Scored(self.logits_UV[kept_U], source_N, self.target_N[kept_N], self.item_N[kept_N], self.num_items)
+        hidden = {layer: state_UD[kept_U] for layer, state_UD in self.hidden.items()}
+        logits_UV, target_N, item_N = self.logits_UV[kept_U], self.target_N[kept_N], self.item_N[kept_N]
+        return Scored(logits_UV, source_N, target_N, item_N, self.num_items, hidden)
 
 
 def cross_entropy(scored: Scored) -> Tensor:
@@ -76,3 +85,29 @@ def kl_divergence(reference: Scored, scored: Scored) -> Tensor:
     current_UV = F.log_softmax(scored.logits_UV.float(), -1)
     divergence_U = F.kl_div(current_UV, wanted_UV, reduction="none", log_target=True).sum(-1)
     return divergence_U[scored.source_N].mean()
+
+
+def shared_tokens(first: Scored, second: Scored) -> tuple[Tensor, Tensor]:
+    """Return the tokens that two sets of answers share, as indices into the tokens of each.
+
+    Answer i of one is compared with answer i of the other: tokens are matched from the start of the answers up to the
+    first difference, and from their end back to the last one. So an answer about one person and the same answer about
+    another match everywhere but in the name.
+
+    Raises:
+        ValueError: the two have different numbers of answers.
+    """
+    if first.num_items != second.num_items:
+        raise ValueError(f"{first.num_items} answers cannot be matched with {second.num_items}")
+    matched: tuple[list[int], list[int]] = [], []
+    for item in range(first.num_items):
+        places = [(scored.item_N == item).nonzero().flatten().tolist() for scored in (first, second)]
+        one, other = ([int(scored.target_N[i]) for i in at] for scored, at in zip((first, second), places, strict=True))
+        limit = min(len(one), len(other))
+        start = next((i for i in range(limit) if one[i] != other[i]), limit)
+        end = next((i for i in range(limit - start) if one[-1 - i] != other[-1 - i]), limit - start)
+        for into, at in zip(matched, places, strict=True):
+            into += at[:start] + at[len(at) - end :]
+    device = first.target_N.device
+    index_M, other_M = (torch.tensor(found, dtype=torch.long, device=device) for found in matched)
+    return index_M, other_M

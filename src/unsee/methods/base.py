@@ -186,8 +186,8 @@ class ArithmeticMethod(LossMethod):
     """A loss method whose result is computed from the change that training made; the result is an edit."""
 
     @abstractmethod
-    def after_training(self, change: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return what to add to the target's weights.
+    def after_training(self, change: Mapping[str, Tensor]) -> Deltas:
+        """Compute what to add to the target's weights.
 
         Args:
             change: trained minus target, float32, by the name of the module (its weight) or of the parameter.
@@ -266,7 +266,7 @@ class StatisticsMethod(ABC):
         """Compute the deltas from forward passes; the model is left as it is."""
 
 
-def edit_of(method: EditMethod | StatisticsMethod, vlm: VLM, made: Deltas, seed: int) -> Edit:
+def edit_of(method: EditMethod | StatisticsMethod | ArithmeticMethod, vlm: VLM, made: Deltas, seed: int) -> Edit:
     """Return the edit that a method computed for a model, with its name and its options."""
     return Edit(
         method=METHODS.name_of(type(method)),

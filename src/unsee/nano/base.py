@@ -13,13 +13,13 @@ from unsee.models.vlm import VLM
 from unsee.nano.corpus import CORPUS, Corpus
 from unsee.nano.kinds import Kind
 from unsee.nano.language import train_tokenizer
-from unsee.training.batches import Stream, pairs
+from unsee.training.batches import Plan, Stream
 from unsee.training.lessons import FineTuning
 from unsee.training.train import Schedule, train
 
 log = logging.getLogger(__name__)
 
-BATCH_TOKENS = 2048
+BATCH_TOKENS, LEARNING_RATE = 2048, 1.5e-3
 
 
 def new_model(kind: Kind, tower: PreTrainedModel, name: str, seed: int = 0) -> VLM:
@@ -57,7 +57,8 @@ def train_base(
     corpus = Corpus(vlm, seed=seed)
 
     stream = Stream(
-        make_trees=lambda rng: [corpus.tree(rng) for _ in range(256)],
+        make_rows=lambda rng: [(corpus.tree(rng),) for _ in range(256)],
+        sides=("retain",),
         vlm=vlm,
         seed=f"base-{seed}",
         batch_tokens=BATCH_TOKENS,
@@ -67,10 +68,11 @@ def train_base(
         if step % 100 == 0:
             log.info("base step=%d loss=%.4f learning_rate=%.2e", step, loss.parts["retain"], rate)
 
-    schedule = Schedule(learning_rate=1.5e-3, steps=steps, warmup=0.03, weight_decay=0.02, checkpoint_every=250)
+    method = FineTuning(learning_rate=LEARNING_RATE, steps=steps)
+    schedule = Schedule(learning_rate=LEARNING_RATE, steps=steps, warmup=0.03, weight_decay=0.02, checkpoint_every=250)
     trainable = vlm.train_language()
     train(
-        vlm, FineTuning(), pairs({"retain": stream}), schedule, trainable,
+        vlm, method, Plan([stream], method, "clean").steps, schedule, trainable,
         name="base", seed=seed, checkpoint=checkpoint, progress=progress, on_step=report,
     )  # fmt: skip
     return vlm

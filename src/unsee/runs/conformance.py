@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from unsee.config.protocols import EvaluationConfig
 from unsee.config.recipe import build_dataclass, build_table
-from unsee.data.schema import Input
-from unsee.data.people.source import open_benchmark
 from unsee.core.errors import ConfigError, DataError
+from unsee.core.progress import Progress
+from unsee.data.people.source import open_benchmark
+from unsee.data.schema import Input
 from unsee.exams.people import Exam
 from unsee.methods.base import NonNegativeFloat, PositiveInt
 from unsee.models.vlm import VLM
-from unsee.core.progress import Progress
-from unsee.config.protocols import EvaluationConfig
 from unsee.scoring.people import cells
 
 EXPECTED = Path(__file__).with_name("conformance.toml")

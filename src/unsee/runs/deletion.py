@@ -7,31 +7,33 @@ from pathlib import Path
 from typing import Self
 
 import pandas as pd
-from pydantic import NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
-from unsee.runtime.cache import key_of
+from unsee.config.protocols import Table
 from unsee.config.recipe import (
     EvaluationConfig,
     MethodTable,
+    MetricTable,
     ModelConfig,
     UnlearnConfig,
     dump_config,
 )
-from unsee.data.general import general_items
-from unsee.data.deletion import Request, inputs, read_request
-from unsee.data.schema import Benchmark, Question
 from unsee.core.errors import ConfigError, DataError
+from unsee.core.progress import Progress, Silent
+from unsee.core.record import Record, in_order
+from unsee.data.deletion import Request, inputs, read_request
+from unsee.data.general import general_items
+from unsee.data.schema import Benchmark, Question
+from unsee.exams.metrics import make_metrics
 from unsee.exams.people import Exam
 from unsee.methods.base import LossMethod
 from unsee.metrics import METRICS
 from unsee.metrics.base import Given
 from unsee.models.vlm import VLM
-from unsee.core.progress import Progress, Silent
-from unsee.config.protocols import Table
-from unsee.core.record import ANSWER_COLUMNS, Record
-from unsee.report.deletion import AFTER, BEFORE, Outcome, Row, compare, rows, write_request_report
-from unsee.runs.stages import INPUTS, Stages, start_record
-from unsee.runs.trials import make_method
+from unsee.report.deletion import AFTER, BEFORE, DeletionRow, Outcome, compare, rows, write_request_report
+from unsee.runs.method_runs import INPUTS, Material, MethodRun, make_method
+from unsee.runs.stages import Stages
+from unsee.runtime.distributed import create_record
 
 
 class RequestConfig(Table):
@@ -42,6 +44,7 @@ class RequestConfig(Table):
         retain: file of the rows to keep.
         content: fingerprint of both, set when they are read; a folder belongs to one request.
         seed: of the batches.
+        metric: options of metrics by name, as far as they are no keys of `[evaluation]`.
         method: the one method, with one modality.
     """
 
@@ -52,6 +55,7 @@ class RequestConfig(Table):
     model: ModelConfig = ModelConfig()
     unlearn: UnlearnConfig = UnlearnConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    metric: dict[str, MetricTable] = Field(default_factory=dict)
     method: dict[str, MethodTable]
 
     @model_validator(mode="after")
@@ -76,7 +80,7 @@ class RequestResult:
     outcome: Outcome
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[DeletionRow]:
         """The figures as text."""
         return rows(self.outcome)
 
@@ -98,21 +102,21 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     _check_asked(request, config)
     Record.check(folder, dump_config(config))
     vlm = VLM.load_as(config.model)
-    record = start_record(folder, dump_config(config))
+    record = create_record(folder, dump_config(config))
     stages = Stages(vlm, config.model, record, progress or Silent())
-    exam, exam_key = _exam(vlm, request, config)
-    answers = [_compared(stages.examine(BEFORE, stages.base, exam, exam_key), BEFORE, config)]
+    exam = _exam(vlm, request, config)
+    answers = [_compared(stages.examine(BEFORE, stages.base, exam), BEFORE, config)]
     (modality,) = config.method[name].modality
-    weights = stages.unlearn(
-        name, stages.base, method, modality, request.forget, request.retain, config.unlearn, config.seed
-    )
-    answers += [_compared(stages.examine(AFTER, weights, exam, exam_key), AFTER, config)]
+    names = tuple(dict.fromkeys(person.name for person in request.forget))
+    material = Material(names, request.forget, request.retain, lambda *_: [], config.unlearn)
+    weights = stages.unlearn(MethodRun(name, modality, config.seed, method), method, stages.base, material)
+    answers += [_compared(stages.examine(AFTER, weights, exam), AFTER, config)]
     if "model" not in record:
         with record.replacing("model") as path:
             stages.load(weights).save(path)
 
     everything = pd.concat(answers, ignore_index=True)
-    record.write_table("answers.parquet", everything[list(ANSWER_COLUMNS)])
+    record.write_table("answers.parquet", in_order(everything))
     outcome = compare(everything, config.evaluation.bootstrap)
     outcome.save(record, "request.json")
     record.log("finished", collapsed=outcome.collapsed is not None)
@@ -139,8 +143,8 @@ def _check_asked(request: Request, config: RequestConfig) -> None:
         )
 
 
-def _exam(vlm: VLM, request: Request, config: RequestConfig) -> tuple[Exam, str]:
-    """Every row, and some questions that are about nobody; an answer may be as long as the longest of the rows'."""
+def _exam(vlm: VLM, request: Request, config: RequestConfig) -> Exam:
+    """Return an exam of every row and of general questions; an answer may be as long as the longest in the rows."""
     people = (*request.forget, *request.retain)
     truths = [question.answer for person in people for question in person.questions]
     longest = max(map(len, vlm.answer_ids(truths)))
@@ -148,8 +152,8 @@ def _exam(vlm: VLM, request: Request, config: RequestConfig) -> tuple[Exam, str]
     benchmark = Benchmark(
         forget=request.forget, test=(), retain=request.retain, celebrity=(), fingerprint=request.fingerprint
     )
-    exam = Exam(vlm, benchmark, general_items(settings.general_items, config.seed), settings)
-    return exam, key_of("request", request.fingerprint, settings.model_dump(exclude={"bootstrap"}), config.seed)
+    metrics = make_metrics(settings, config.metric)
+    return Exam(vlm, benchmark, general_items(settings.general_items, config.seed), settings, metrics=metrics)
 
 
 def _compared(answers: pd.DataFrame, model: str, config: RequestConfig) -> pd.DataFrame:
@@ -162,6 +166,6 @@ def _compared(answers: pd.DataFrame, model: str, config: RequestConfig) -> pd.Da
         for truth, answer in zip(answers.loc[free, "truth"], answers.loc[free, "answer"], strict=True)
     ]  # fmt: skip
     answers.loc[free, "accuracy"] = matches
-    people = answers["person"].where(~free, answers["person"].str.partition("-")[0])
+    people = answers["unit"].where(~free, answers["unit"].str.partition("-")[0])
     ((_, options),) = config.method.items()
-    return answers.assign(method=model, modality=options.modality[0], seed=config.seed, person=people)
+    return answers.assign(method=model, modality=options.modality[0], seed=config.seed, unit=people)

@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from unsee.forward.trees import build_tree, collate
 from unsee.config.recipe import ModelConfig
 from unsee.data.general import general_items
 from unsee.forward.generate import Group, generate
 from unsee.forward.losses import cross_entropy
-from unsee.methods.base import Pair
+from unsee.forward.trees import build_tree, collate
+from unsee.methods.base import StepBatch
 from unsee.models.vlm import VLM
 from unsee.training.lessons import FineTuning
 from unsee.training.train import Schedule, Scorer, train
@@ -59,9 +59,10 @@ def check(config: ModelConfig) -> Iterator[tuple[str, str]]:
     trainable = vlm.add_lora(config.lora_rank, config.lora_alpha, config.lora_targets)
     adapters = f"rank {config.lora_rank} in {len(layers)} linear layers ({config.lora_targets})"
     yield "LoRA", f"{_count(trainable):,} trainable parameters, {adapters}"
+    method = FineTuning(learning_rate=LEARNING_RATE, steps=1)
     schedule = Schedule(learning_rate=LEARNING_RATE, steps=1)
-    pair = Pair({"retain": batch})
-    _, seconds = _timed(lambda: train(vlm, FineTuning(), repeat(pair), schedule, trainable, name=f"model {vlm.id}"))
+    step = StepBatch({"retain": batch})
+    _, seconds = _timed(lambda: train(vlm, method, repeat(step), schedule, trainable, name=f"model {vlm.id}"))
     with torch.no_grad():
         after = cross_entropy(Scorer(vlm)(batch)).item()
     yield "training step", f"{after:.3f} nats per token after it, {seconds}"

@@ -1,7 +1,7 @@
-"""The expensive stages of a run, each kept under a key made of everything that goes into it.
+"""The expensive stages of a run, each cached under a key of everything that goes into it, source code included.
 
-The same target, oracle, unlearned weights or answers are never computed twice, whichever run asks; a killed stage goes
-on from its checkpoint.
+The same target, oracle, unlearned weights or answers are never computed twice, whichever run asks. A stage that was
+killed resumes from its checkpoint. Each stage that comes from the cache is said on the terminal.
 """
 
 from __future__ import annotations
@@ -10,76 +10,69 @@ import hashlib
 import itertools
 import json
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor
 
-from unsee.runtime.cache import cache_folder, key_of, write_whole
-from unsee.runs.weight_change import Change, by_adapter, by_edit, by_weights, change_of
-from unsee.config.recipe import Modality, ModelConfig, TeachConfig, UnlearnConfig
-from unsee.runtime.cost import Cost, measured
+from unsee.config.protocols import TrainingConfig
+from unsee.config.recipe import ModelConfig, TeachConfig
+from unsee.core.errors import ConfigError
+from unsee.core.journal import Journal
+from unsee.core.progress import Progress
+from unsee.core.record import Record
+from unsee.core.source import source_hash
 from unsee.data.pairs import PrivacyPair
 from unsee.data.schema import Input, Person
-from unsee.edits.edit import Edit, Editor
-from unsee.edits.pair_rows import answered
-from unsee.core.errors import ConfigError
+from unsee.edits.edit import Edit
+from unsee.edits.pair_rows import ANSWER_TOKENS, answered
+from unsee.forward.trees import Batch, Tree
 from unsee.forward.vision_cache import cached_vision
-from unsee.core.journal import Journal
-from unsee.methods.base import EditMethod, Loss, LossMethod, Order, StepBatch, Side, Work
+from unsee.methods import METHODS
+from unsee.methods.base import (
+    ArithmeticMethod,
+    EditMethod,
+    Loss,
+    LossMethod,
+    Method,
+    Side,
+    StatisticsMethod,
+    StepBatch,
+    Work,
+    edit_of,
+)
 from unsee.models.vlm import VLM
-from unsee.nano.corpus import REPLAYED, Corpus, has_corpus
+from unsee.runs.method_runs import INPUTS, Material, MethodRun
+from unsee.runs.weight_change import WeightChange, by_adapter, by_edit, by_weights, change_of
+from unsee.runs.weights import LoadedModel, Weights
+from unsee.runtime.cache import cache_folder, key_of, write_whole
+from unsee.runtime.cost import Cost, measured
 from unsee.runtime.distributed import state
-from unsee.core.progress import Progress
-from unsee.config.protocols import TrainingConfig
-from unsee.core.record import Onlooker, Record
-from unsee.training.batches import Course, MakeTrees, Stream
+from unsee.training.batches import MakeRows, Plan, Stream
 from unsee.training.lessons import FineTuning, Lessons
-from unsee.training.train import Objective, Reference, Scorer, train
+from unsee.training.train import Reference, Scorer, train
 
 log = logging.getLogger(__name__)
 
-ANSWER_TOKENS = 48  # of the model's own answers to the benign questions of pairs
-INPUTS: dict[str, tuple[Input, ...]] = {"image": ("image",), "text": ("text",), "both": ("image", "text")}
-
-
-def start_record(folder: Path, config: str) -> Record:
-    """The run's folder, new or resumed; the main process alone writes to it.
-
-    Args:
-        folder: where it is.
-        config: the resolved config as TOML.
-
-    Raises:
-        RecordError: as `Record.create`.
-    """
-    with state().main_process_first():
-        return Record.create(folder, config) if state().is_main_process else Onlooker(folder)
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A trained model: the files to load in order onto the base model, and the key of how it was made.
-
-    Attributes:
-        key: of everything that went into it.
-        files: in order.
-        edit: the file of an edit that is applied to them.
-    """
-
-    key: str
-    files: tuple[Path, ...] = ()
-    edit: Path | None = None
+TRAINING = ("unsee.training.train", "unsee.training.batches", "unsee.training.lessons")
+"""The modules that training is made of, whatever the method."""
+DrawTree = Callable[[random.Random], Tree]
 
 
 class Examination(Protocol):
-    """What a model can sit: everything it is asked, as rows of an answers table."""
+    """Everything a model is asked; its answers are the rows of a table."""
+
+    @property
+    def key(self) -> str:
+        """The key of everything that decides what is asked and how answers are read."""
+        ...
 
     def sit(
         self,
@@ -90,7 +83,7 @@ class Examination(Protocol):
         progress: Progress | None = None,
         journal: Journal | None = None,
     ) -> pd.DataFrame:
-        """The answers of a model; those in the journal are taken from there, the others noted in it."""
+        """Return the answers of a model; take those in the journal from there and add the others to it."""
         ...
 
 
@@ -99,188 +92,206 @@ class Stages:
 
     Args:
         vlm: the base model.
-        model: what of it is trained.
+        model: which part of it is trained, and how.
         record: the run's folder, for its log.
         progress: where long work is shown.
+        replay: makes from the base model a source of trees that it was trained on, for teaching with replay.
     """
 
-    def __init__(self, vlm: VLM, model: ModelConfig, record: Record, progress: Progress) -> None:
-        self.config = model
+    def __init__(
+        self,
+        vlm: VLM,
+        model: ModelConfig,
+        record: Record,
+        progress: Progress,
+        replay: Callable[[VLM], DrawTree] | None = None,
+    ) -> None:
         self.vlm = vlm
-        self.base = Weights(self.vlm.fingerprint()[:20])
+        self.config = model
+        self.base = Weights(vlm.fingerprint()[:20], vlm.fingerprint()[:20])
+        self._loaded = LoadedModel(vlm, model)
+        self._code = [source_hash(type(vlm.family).__module__)]
         self._record = record
         self._progress = progress
+        self._replay = replay
+        self._replayed: DrawTree | None = None
         self._cache = cache_folder()
-        self._ready: Weights | None = None
-        self._editor: Editor | None = None
-        self._corpus: Corpus | None = None
 
     def teach(self, name: str, people: Sequence[Person], config: TeachConfig, seed: int) -> Weights:
-        """The base model fine-tuned on the training text of `people`, mixed with replay."""
+        """Fine-tune the base model on the training text of `people`, mixed with replay."""
         settings = [self._trained_part(), config.model_dump(exclude={"oracle_seeds"}), seed]
-        key = key_of("teach", self.base.key, settings, [_content(p) for p in people])
+        draws = key_of("teach", self.base.draws, settings, [_content(p) for p in people])
+        modules = (*TRAINING, self._replay.__module__) if self._replay and config.replay else TRAINING
+        key = key_of(draws, self.base.key, self._code, [source_hash(module) for module in modules])
+        method = FineTuning(learning_rate=config.learning_rate, steps=config.steps, epochs=config.epochs)
 
-        def course() -> Course:
+        def plan() -> Plan:
             lessons = Lessons(self.vlm, people, INPUTS[config.modality], config.turns, config.protocol)
-            stream = self._stream(self._with_replay(lessons.trees, config.replay), config, key)
-            return Course({"retain": stream}, config.learning_rate, config.steps, config.epochs, config.protocol)
+            stream = self._stream(self._with_replay(lessons.rows, config.replay), ("retain",), config, draws)
+            return Plan([stream], method, config.protocol)
 
-        return self._trained(name, key, self.base, FineTuning(), course, seed)
+        return self._train(name, Weights(key, draws), self.base, method, plan, seed)
 
-    def unlearn(
-        self,
-        name: str,
-        target: Weights,
-        method: LossMethod,
-        modality: Modality,
-        forget: Sequence[Person],
-        retain: Sequence[Person],
-        config: UnlearnConfig,
-        seed: int,
-        oracle: Weights | None = None,
-    ) -> Weights:
-        """The target after a method; it unlearns from questions of `modality` and may look at all retain questions.
+    def apply(self, run: MethodRun, target: Weights, material: Material) -> Weights:
+        """Apply a method that changes weights to the target."""
+        match run.method:
+            case LossMethod():
+                return self.unlearn(run, run.method, target, material)
+            case EditMethod():
+                return self.edit(run, run.method, target, material.pairs(run.modality, run.seed))
+            case StatisticsMethod():
+                return self.measure(run, run.method, target, material)
+            case _:
+                raise ConfigError(f"method.{run.name}: changes no weights")
+
+    def unlearn(self, run: MethodRun, method: LossMethod, target: Weights, material: Material) -> Weights:
+        """Train the target with a loss method.
 
         Raises:
             ConfigError: the method compares with an oracle and there is none.
         """
-        wants_oracle = getattr(method, "reference", "target") == "oracle"
-        reference = oracle if wants_oracle else None
-        if wants_oracle and oracle is None:
-            raise ConfigError(f"method.{name}.reference: there is no oracle here; choose 'target'")
-        options = asdict(method)  # type: ignore[call-overload]
-        settings = [type(method).__name__, options, modality, self._trained_part(), config.model_dump(), seed]
+        reference = material.oracle if method.reference == "oracle" else None
+        if method.reference == "oracle" and reference is None:
+            raise ConfigError(f"method.{run.name}.reference: there is no oracle here; choose 'target'")
+        modality, config = run.modality or material.modality, material.unlearn
+        settings = [
+            type(method).__name__, asdict(method), modality, self._trained_part(), config.model_dump(), run.seed,
+        ]  # fmt: skip
+        content = [_content(person) for person in (*material.forget, *material.retain)]
+        draws = key_of("unlearn", target.draws, settings, reference and reference.draws, content)
+        modules = [source_hash(module) for module in TRAINING]
         key = key_of(
-            "unlearn", target.key, settings, reference and reference.key, [_content(p) for p in (*forget, *retain)]
+            draws, target.key, reference and reference.key, self._code, modules, _method_code(run.method)
         )  # fmt: skip
 
-        def course() -> Course:
-            sources: dict[Side, tuple[Sequence[Person], Modality]] = {
-                "forget": (forget, modality),
-                "retain": (retain, config.retain_modality),
-            }
-            streams: dict[Side, Stream] = {}
-            for side in method.sides:
-                people, shown = sources[side]
-                lessons = Lessons(self.vlm, people, INPUTS[shown], config.turns, config.protocol)
-                streams[side] = self._stream(lessons.trees, config, f"{key}-{side}")
-            order: Order = getattr(method, "schedule", "joint")
-            return Course(streams, method.learning_rate, method.steps, method.epochs, config.protocol, order)
+        def plan() -> Plan:
+            streams = self._side_streams(method.sides, material, INPUTS[modality], draws)
+            return Plan(streams, method, config.protocol)
 
-        return self._trained(name, key, target, method, course, seed, reference)
+        trained = self._train(run.label, Weights(key, draws), target, method, plan, run.seed, reference)
+        if not isinstance(method, ArithmeticMethod):
+            return trained
+        return self._computed(run, method, target, trained)
 
-    def edit(self, name: str, target: Weights, method: EditMethod, pairs: Sequence[PrivacyPair], seed: int) -> Weights:
-        """The target with an edit in it; a benign question without a known answer gets the target's own."""
-        settings = [type(method).__name__, asdict(method), seed]  # type: ignore[call-overload]
-        key = key_of("edit", target.key, settings, [_content_of_pair(pair) for pair in pairs])
-        path = self._cache / "edits" / f"{key}.safetensors"
-        if not self._cached(name, path):
-            vlm = self.load(target)
-            vlm.merge_lora()
-            work = Work(seed=seed, progress=self._progress, cache=self._cache / "moments")
-            with measured(vlm.device) as cost, cached_vision(vlm):
-                edit = method.edit(vlm, answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS), work)
-            self._forget_merged()
-            self._finish("edited", name, path, edit.save, cost)
-        for gate, share in Edit.load(path).open_shares().items():
-            self._record.log("gate", model=name, gate=gate, open_share=share)
-        return Weights(key, target.files, path)
+    def edit(self, run: MethodRun, method: EditMethod, target: Weights, pairs: Sequence[PrivacyPair]) -> Weights:
+        """Edit the target; a benign question without a known answer gets the target's own."""
 
-    def examine(
-        self, name: str, weights: Weights | None, exam: Examination, exam_key: str, system: str | None = None
-    ) -> pd.DataFrame:
-        """What a model answers; `None` stands for the base architecture with random weights."""
-        key = key_of("answers", weights.key if weights else [self.base.key, "random"], exam_key, system)
+        def compute(vlm: VLM, work: Work) -> Edit:
+            return method.edit(vlm, answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS), work)
+
+        settings = [type(method).__name__, asdict(method), run.seed]
+        draws = key_of("edit", target.draws, settings, [_content_of_pair(pair) for pair in pairs])
+        return self._edited(run, target, draws, compute)
+
+    def measure(self, run: MethodRun, method: StatisticsMethod, target: Weights, material: Material) -> Weights:
+        """Edit the target by what it does on forget and retain questions, without training."""
+
+        def batches(side: Side, kind: Input) -> Iterator[Batch]:
+            (stream,) = self._side_streams((side,), material, (kind,), draws, everything=True)
+            return (step.of(side).to(self.vlm.device) for step in stream.epoch(0))
+
+        def compute(vlm: VLM, work: Work) -> Edit:
+            return edit_of(method, vlm, method.compute(vlm, batches, work), work.seed)
+
+        settings = [type(method).__name__, asdict(method), material.unlearn.model_dump(), run.seed]
+        content = [_content(person) for person in (*material.forget, *material.retain)]
+        draws = key_of("measure", target.draws, settings, content)
+        return self._edited(run, target, draws, compute)
+
+    def examine(self, name: str, weights: Weights | None, exam: Examination, system: str | None = None) -> pd.DataFrame:
+        """Ask a model everything; `None` means the base architecture with random weights."""
+        key = key_of("answers", weights.key if weights else [self.base.key, "random"], exam.key, system, self._code)
         path = self._cache / "answers" / f"{key}.parquet"
-        if not path.is_file():
-            vlm = self.vlm.untrained() if weights is None else self.load(weights)
-            own = path.with_suffix(f".{state().process_index}.journal")  # each process notes its own answers
-            earlier = sorted(path.parent.glob(f"{key}.*.journal"))
-            journal = Journal(own, earlier)
-            state().wait_for_everyone()  # all have read what there was before one of them adds to it
-            started = time.monotonic()
-            with cached_vision(vlm) if weights else nullcontext():  # random weights are used once
-                answers = exam.sit(vlm, system=system, name=name, progress=self._progress, journal=journal)
-            self._record.log("evaluated", model=name, seconds=round(time.monotonic() - started, 2))
-            write_whole(path, lambda part: answers.to_parquet(part, index=False))
-            for noted in (own, *earlier):
-                noted.unlink(missing_ok=True)
+        if path.is_file():
+            self._say_cached(name, "answers")
+            return pd.read_parquet(path)
+        vlm = self.vlm.untrained() if weights is None else self.load(weights)
+        own = path.with_suffix(f".{state().process_index}.journal")  # each process notes its own answers
+        earlier = sorted(path.parent.glob(f"{key}.*.journal"))
+        journal = Journal(own, earlier)
+        state().wait_for_everyone()  # all have read the journals before one of them adds to its own
+        started = time.monotonic()
+        with cached_vision(vlm) if weights else nullcontext():  # random weights are used once
+            answers = exam.sit(vlm, system=system, name=name, progress=self._progress, journal=journal)
+        self._record.log("evaluated", model=name, seconds=round(time.monotonic() - started, 2))
+        write_whole(path, lambda part: answers.to_parquet(part, index=False))
+        for journal_path in (own, *earlier):
+            journal_path.unlink(missing_ok=True)
         return pd.read_parquet(path)
 
-    def change(self, start: Weights, weights: Weights) -> Change:
-        """How far a method moved the model from where it started."""
+    def change(self, start: Weights, weights: Weights) -> WeightChange:
+        """Return how far a method moved the model from where it started."""
         path = self._cache / "changes" / f"{key_of(start.key, weights.key)}.json"
         if not path.is_file():
             vlm = self.load(start)
-            if weights.edit:
-                moved = by_edit(weights.edit)
-            elif self.config.trainable == "lora":
-                moved = by_adapter(weights.files[-1], self.config.lora_alpha / self.config.lora_rank)
-            else:
-                moved = by_weights(vlm, weights.files[-1])
-            found = asdict(change_of(vlm, moved))
-            write_whole(path, lambda part: part.write_text(json.dumps(found)))
-        return Change(**json.loads(path.read_text()))
+            moved = by_edit(weights.edit) if weights.edit else self._moved(vlm, weights)
+            change = asdict(change_of(vlm, (delta for _, delta in moved)))
+            write_whole(path, lambda part: part.write_text(json.dumps(change)))
+        return WeightChange(**json.loads(path.read_text()))
 
     def cost(self, weights: Weights) -> Cost | None:
-        """What making them took when they were made, if it was noted."""
+        """Return what making them took when they were made, if it was recorded."""
         took = (weights.edit or weights.files[-1]).with_suffix(".json")
         return Cost(**json.loads(took.read_text())) if took.is_file() else None
 
     def load(self, weights: Weights) -> VLM:
-        """The one model in memory, with these weights in it."""
-        if self._ready != weights:
-            if self._editor:
-                self._editor.revert()
-                self._editor = None
-                self._forget_merged()
-            if self._ready is None or self._ready.files != weights.files:
-                self._prepare(weights)
+        """Return the one model in memory, with these weights in it."""
+        return self._loaded.load(weights)
+
+    def export(self, record: Record, name: str, weights: Weights) -> None:
+        """Write a model into a run's folder: the edit, a whole model in the hub's format, or the LoRA adapter."""
+        if name in record:
+            return
+        with record.replacing(name) as folder:
             if weights.edit:
-                self.vlm.merge_lora()
-                self._editor = Editor(self.vlm)
-                self._editor.apply(Edit.load(weights.edit))
-            self._ready = weights
-        return self.vlm
+                Edit.load(weights.edit).save(folder / "edit.safetensors")
+            else:
+                self.load(weights).save(folder)
 
-    def _forget_merged(self) -> None:
-        """An adapter that was merged for an edit is loaded anew when it is wanted again."""
-        if self.config.trainable == "lora":
-            self._ready = None
+    def _edited(self, run: MethodRun, target: Weights, draws: str, compute: Callable[[VLM, Work], Edit]) -> Weights:
+        key = key_of(draws, target.key, self._code, _method_code(run.method))
+        path = self._cache / "edits" / f"{key}.safetensors"
+        if not self._cached(run.label, path):
+            with self._loaded.merged(target) as vlm:
+                work = Work(seed=run.seed, progress=self._progress, cache=self._cache / "moments")
+                with measured(vlm.device) as cost, cached_vision(vlm):
+                    edit = compute(vlm, work)
+            self._keep("edited", run.label, path, edit.save, cost)
+        for gate, share in Edit.load(path).open_shares().items():
+            self._record.log("gate", model=run.label, gate=gate, open_share=share)
+        return Weights(key, draws, target.files, path)
 
-    def _prepare(self, weights: Weights) -> None:
-        """Base weights, then each file: of full fine-tuning the last holds everything, of LoRA each is one adapter."""
-        if self.config.trainable == "lora" or not weights.files or self.vlm.divided:
-            self.vlm.reload()
-        if self.config.trainable == "full" and weights.files:
-            self.vlm.train_language()
-            self.vlm.load_trained(weights.files[-1])
-        for path in weights.files if self.config.trainable == "lora" else ():
-            self._add_lora()
-            self.vlm.load_trained(path)
+    def _computed(self, run: MethodRun, method: ArithmeticMethod, target: Weights, trained: Weights) -> Weights:
+        """Return the target with the edit that a method computes from what its training changed."""
+        path = self._cache / "edits" / f"{trained.key}.safetensors"
+        if not self._cached(run.label, path):
+            with self._loaded.merged(target) as vlm, measured(vlm.device) as cost:
+                deltas = method.after_training(dict(self._moved(vlm, trained)))
+                edit = edit_of(method, vlm, deltas, run.seed)
+            self._keep("edited", run.label, path, edit.save, cost)
+        return Weights(key_of(trained.key, "computed"), trained.draws, target.files, path)
 
-    def _trained(
+    def _train(
         self,
         name: str,
-        key: str,
+        made: Weights,
         start: Weights,
-        objective: Objective,
-        make_course: Callable[[], Course],
+        method: LossMethod,
+        make_plan: Callable[[], Plan],
         seed: int,
         compared: Weights | None = None,
     ) -> Weights:
-        path = self._cache / "weights" / f"{key}.safetensors"
-        result = Weights(key, (*start.files, path))
+        """Return the weights after training, with their files; `made` has their keys."""
+        path = self._cache / "weights" / f"{made.key}.safetensors"
+        result = Weights(made.key, made.draws, (*start.files, path))
         if self._cached(name, path):
             return result
-        course = make_course()
-        schedule, steps = course.schedule, course.pairs
+        plan = make_plan()
+        schedule, steps = plan.schedule, plan.steps
         reference = None
         if compared:
-            reference, steps = self._reference(compared, objective, steps, schedule.steps)
-        vlm = self.load(start)
-        trainable = self._add_lora() if self.config.trainable == "lora" else vlm.train_language()
-        self._ready = None
+            reference, steps = self._reference(compared, method, steps, schedule.steps)
+        trainable = self._loaded.start_training(start)
         count = sum(parameter.numel() for parameter in trainable)
         self._record.log("training", model=name, trainable_parameters=count, learning_rate=schedule.learning_rate)
         log.info("training model=%s trainable_parameters=%d", name, count)
@@ -288,44 +299,81 @@ class Stages:
         def report(step: int, loss: Loss, rate: float) -> None:
             self._record.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
 
-        checkpoint = path.with_name(f"{key}.checkpoint.safetensors")
-        with measured(vlm.device) as cost:
+        checkpoint = path.with_name(f"{made.key}.checkpoint.safetensors")
+        with measured(self.vlm.device) as cost:
             train(
-                vlm, objective, steps, schedule, trainable, reference=reference,
+                self.vlm, method, steps, schedule, trainable, reference=reference,
                 name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,
             )  # fmt: skip
-        tensors = vlm.trained()
-        self._finish("trained", name, path, lambda part: save_file(tensors, part), cost)
+        tensors = self.vlm.trained()
+        self._keep("trained", name, path, lambda part: save_file(tensors, part), cost)
         checkpoint.unlink(missing_ok=True)
-        self._ready = None if vlm.divided else result
+        self._loaded.finish_training(result)
         return result
 
     def _cached(self, name: str, path: Path) -> bool:
-        """Whether weights are there already; then the log says what they took when they were made."""
+        """Return True if weights are in the cache; then log what they took when they were made."""
         if not path.is_file():
             return False
         took = path.with_suffix(".json")
         self._record.log("cached", model=name, **(json.loads(took.read_text()) if took.is_file() else {}))
+        self._say_cached(name, "weights")
         return True
 
-    def _finish(self, event: str, name: str, path: Path, write: Callable[[Path], object], cost: Cost) -> None:
-        """Keep weights, and what they took."""
+    def _say_cached(self, name: str, what: str) -> None:
+        self._progress.say(f"{name}: {what} from the cache")
+
+    def _keep(self, event: str, name: str, path: Path, write: Callable[[Path], object], cost: Cost) -> None:
+        """Write weights to the cache, and what they took."""
         self._record.log(event, model=name, **asdict(cost))
         write_whole(path.with_suffix(".json"), lambda part: part.write_text(json.dumps(asdict(cost))))
         write_whole(path, write)
 
     def _reference(
-        self, weights: Weights, objective: Objective, pairs: Iterator[StepBatch], count: int
+        self, weights: Weights, method: LossMethod, steps: Iterator[StepBatch], count: int
     ) -> tuple[Reference, Iterator[StepBatch]]:
-        """What another model says of all steps, computed before the one that is trained takes its place."""
+        """Ask another model about all steps before the model that is trained takes its place."""
         vlm = self.load(weights)
-        reference = Reference(vlm, Scorer(vlm), other=True)
-        moved = (pair.to(vlm.device) for pair in itertools.islice(pairs, count))
-        return reference, reference.announced(moved, objective.reference_sides)
+        reference = Reference(vlm, Scorer(vlm, method.hidden_layers), other=True)
+        moved = (step.to(vlm.device) for step in itertools.islice(steps, count))
+        return reference, reference.announced(moved, method.reference_sides)
 
-    def _stream(self, make_trees: MakeTrees, config: TrainingConfig, seed: str) -> Stream:
+    def _moved(self, vlm: VLM, weights: Weights) -> Iterator[tuple[str, Tensor]]:
+        """Yield what training added to each weight of the model as it was."""
+        if self.config.trainable == "lora":
+            return by_adapter(weights.files[-1], self.config.lora_alpha / self.config.lora_rank)
+        return by_weights(vlm, weights.files[-1])
+
+    def _side_streams(
+        self,
+        sides: Sequence[Side],
+        material: Material,
+        inputs: Sequence[Input],
+        seed: str,
+        *,
+        everything: bool = False,
+    ) -> list[Stream]:
+        """Return one stream for the forget side and those that follow it answer by answer, one for the retain side.
+
+        Args:
+            inputs: how the forget side is asked; the retain side too if `everything`, else as the recipe says.
+        """
+        config = material.unlearn
+        streams = []
+        for group in _aligned(sides):
+            own = group == ("retain",)
+            people = material.retain if own else material.forget
+            kinds = INPUTS[config.retain_modality] if own and not everything else inputs
+            lessons = Lessons(
+                self.vlm, people, kinds, config.turns, config.protocol, sides=group, others=material.retain
+            )  # fmt: skip
+            streams.append(self._stream(lessons.rows, group, config, f"{seed}-{group[0]}"))
+        return streams
+
+    def _stream(self, make_rows: MakeRows, sides: tuple[Side, ...], config: TrainingConfig, seed: str) -> Stream:
         return Stream(
-            make_trees=make_trees,
+            make_rows=make_rows,
+            sides=sides,
             vlm=self.vlm,
             seed=seed,
             batch_tokens=config.batch_tokens,
@@ -333,48 +381,46 @@ class Stages:
             labels=config.labels,
         )
 
-    def _add_lora(self) -> list[nn.Parameter]:
-        model = self.config
-        return self.vlm.add_lora(model.lora_rank, model.lora_alpha, model.lora_targets, dropout=model.lora_dropout)
-
     def _trained_part(self) -> dict[str, object]:
         return self.config.model_dump(exclude={"id", "processor", "gradient_checkpointing"})
 
-    def _with_replay(self, lessons: MakeTrees, share: float) -> MakeTrees:
-        """Lessons of which a share of the tokens is drawn from what the base model already knew."""
-        if not share:
+    def _with_replay(self, lessons: MakeRows, share: float) -> MakeRows:
+        """Add trees that the base model was trained on, until they hold a share of the tokens."""
+        if not share or self._replay is None:
             return lessons
-        corpus = self._corpus = self._corpus or Corpus(self.vlm, photos=2, num_strangers=120, shares=REPLAYED)
+        draw = self._replayed = self._replayed or self._replay(self.vlm)
 
-        def mixed(rng: Any) -> list[Any]:
-            trees = lessons(rng)
-            wanted = sum(tree.num_tokens for tree in trees) * share / (1 - share)
+        def mixed(rng: random.Random) -> list[tuple[Tree, ...]]:
+            rows = lessons(rng)
+            wanted = sum(tree.num_tokens for (tree,) in rows) * share / (1 - share)
             while wanted > 0:
-                trees.append(corpus.tree(rng))
-                wanted -= trees[-1].num_tokens
-            return trees
+                rows.append((draw(rng),))
+                wanted -= rows[-1][0].num_tokens
+            return rows
 
         return mixed
 
 
-def check_replay(vlm: VLM, config: TeachConfig) -> None:
-    """Refuse replay for a model whose training data are not at hand.
+def _aligned(sides: Sequence[Side]) -> list[tuple[Side, ...]]:
+    """Group sides: those about the forget people follow one another answer by answer, the retain side is by itself."""
+    forget: tuple[Side, ...] = tuple(side for side in sides if side != "retain")
+    groups = [forget, ("retain",)] if "retain" in sides else [forget]
+    if sides and sides[0] == "retain":
+        groups.reverse()
+    return [group for group in groups if group]
 
-    Raises:
-        ConfigError: replay is asked for.
-    """
-    if config.replay and not has_corpus(vlm):
-        raise ConfigError(
-            f"teach.replay: {config.replay} asked for, but nothing is known of what model {vlm.id} was trained on; "
-            "set it to 0"
-        )
+
+def _method_code(method: Method) -> list[str]:
+    """Return what the key of weights holds of a method: its registered name, its module and a hash of the code."""
+    cls = type(method)
+    return [METHODS.name_of(cls), cls.__module__, source_hash(cls.__module__)]
 
 
 def _content(person: Person) -> str:
-    """Everything of a person that training sees."""
+    """Return the key of everything of a person that training sees."""
     return key_of([hashlib.sha256(image).hexdigest() for image in person.images], [asdict(q) for q in person.questions])
 
 
 def _content_of_pair(pair: PrivacyPair) -> dict[str, object]:
-    """Everything of a pair that an edit sees."""
+    """Return everything of a pair that an edit sees."""
     return vars(pair) | {"image": None if pair.image is None else hashlib.sha256(pair.image).hexdigest()}

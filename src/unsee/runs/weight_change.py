@@ -1,4 +1,4 @@
-"""How much of a model a method changed: of what size the change is, and how many numbers it touched."""
+"""The size of a change to a model's weights: its length, and how many numbers it touched."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _A, _B = ".lora_A.", ".lora_B."
 
 
 @dataclass(frozen=True)
-class Change:
-    """What was changed.
+class WeightChange:
+    """The size of a change.
 
     Attributes:
         relative: length of the change as a share of the length of all parameters of the model.
@@ -31,38 +31,38 @@ class Change:
 
 
 @torch.no_grad()
-def change_of(vlm: VLM, moved: Iterator[Tensor]) -> Change:
-    """The change of a model, one difference after another: there is never a second copy of it.
+def change_of(vlm: VLM, deltas: Iterator[Tensor]) -> WeightChange:
+    """Return the size of a change, one difference after another: no second copy of the model is made.
 
     Args:
         vlm: the model as it was.
-        moved: the difference of each changed matrix.
+        deltas: the difference of each changed matrix.
     """
     whole = sum(float(entire(parameter.detach()).float().square().sum()) for parameter in vlm.model.parameters())
     squares, count = 0.0, 0
-    for difference in moved:
-        squares += float(difference.float().square().sum())
-        count += int(difference.count_nonzero())
-    return Change((squares / whole) ** 0.5, count)
+    for delta in deltas:
+        squares += float(delta.float().square().sum())
+        count += int(delta.count_nonzero())
+    return WeightChange((squares / whole) ** 0.5, count)
 
 
-def by_edit(path: Path) -> Iterator[Tensor]:
-    """The differences that an edit makes."""
-    yield from Edit.load(path).deltas.values()
+def by_edit(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """Yield the differences that an edit makes, by the module's or the parameter's name."""
+    yield from Edit.load(path).deltas.items()
 
 
-def by_weights(vlm: VLM, path: Path) -> Iterator[Tensor]:
-    """The differences between trained weights in a file and the model as it was."""
+def by_weights(vlm: VLM, path: Path) -> Iterator[tuple[str, Tensor]]:
+    """Yield the differences between trained weights in a file and the model as it was, by the parameter's name."""
     before = dict(vlm.model.named_parameters())
     with safe_open(path, "pt") as file:
         for name in file.keys():  # noqa: SIM118 (the file is no mapping)
-            yield file.get_tensor(name).float() - entire(before[name].detach()).float().cpu()
+            yield name, file.get_tensor(name).float() - entire(before[name].detach()).float().cpu()
 
 
-def by_adapter(path: Path, scale: float) -> Iterator[Tensor]:
-    """The differences that a LoRA adapter in a file makes: the scaled products of its factors."""
+def by_adapter(path: Path, scale: float) -> Iterator[tuple[str, Tensor]]:
+    """Yield the differences that a LoRA adapter makes, the scaled products of its factors, by the module's name."""
     with safe_open(path, "pt") as file:
         tensors: Mapping[str, Tensor] = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     for name, right in tensors.items():
         if _A in name:
-            yield scale * tensors[name.replace(_A, _B)] @ right
+            yield name.partition(_A)[0], scale * tensors[name.replace(_A, _B)] @ right

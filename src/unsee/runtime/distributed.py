@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unsee.core.errors import ConfigError
+from unsee.core.record import NullRecord, Record
 
 LONGEST_WAIT = timedelta(hours=4)  # the other processes wait while the main process downloads or builds data
 
@@ -35,6 +37,20 @@ def state() -> PartialState:
             "DeepSpeed is not supported; use FSDP: accelerate launch --config_file fsdp.yaml -m unsee ..."
         )
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
+
+
+def create_record(folder: Path, config: str) -> Record:
+    """Return the run's folder, new or resumed; the main process alone writes to it.
+
+    Args:
+        folder: the run's folder.
+        config: the resolved config as TOML.
+
+    Raises:
+        RecordError: as `Record.create`.
+    """
+    with state().main_process_first():
+        return Record.create(folder, config) if state().is_main_process else NullRecord(folder)
 
 
 def share(work: Sequence[Value]) -> Sequence[Value]:

@@ -1,75 +1,87 @@
-"""Which examples make up each step of training: a function of the seed and the step alone."""
+"""The examples of each training step: a function of the seed and the step alone."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from unsee.config.protocols import Labels, Protocol
 from unsee.core.errors import DataError
-from unsee.forward.trees import Batch, Tree, collate, pack_by_length
-from unsee.methods.base import Order, Side, StepBatch
+from unsee.forward.trees import Tree, collate, pack_by_length
+from unsee.methods.base import LossMethod, Side, StepBatch
 from unsee.models.vlm import VLM
 from unsee.runtime.distributed import share
 from unsee.training.train import Schedule
 
-MakeTrees = Callable[[random.Random], list[Tree]]
+Row = tuple[Tree, ...]
+"""One training row: a tree for each side of a stream, aligned answer by answer."""
+MakeRows = Callable[[random.Random], list[Row]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """Endless epochs of batches of one side; the same for the same seed.
+    """Endless epochs of batches of one side, or of sides that are aligned answer by answer; the same for the same seed.
 
     Attributes:
-        make_trees: the examples of an epoch.
-        vlm: whose batches these are.
-        seed: of the examples and their order.
+        make_rows: the training rows of an epoch.
+        sides: the sides that a row has trees for, in order; the first decides which rows make a batch.
+        vlm: the model whose batches these are.
+        seed: of the rows and their order.
         batch_tokens: padded tokens per batch, for batches of alike lengths; 0 counts examples.
         batch_examples: examples per batch, whatever their lengths; 0 counts tokens.
         labels: what the loss covers.
     """
 
-    make_trees: MakeTrees
+    make_rows: MakeRows
+    sides: tuple[Side, ...]
     vlm: VLM
     seed: str
     batch_tokens: int = 0
     batch_examples: int = 0
     labels: Labels = "answer"
 
-    def plan(self, epoch: int) -> list[list[Tree]]:
-        """The batches of one epoch in their order, not yet tensors.
+    def plan(self, epoch: int) -> list[list[Row]]:
+        """Return the batches of one epoch in their order, not yet tensors.
 
         Raises:
             DataError: there is nothing to make a batch of.
         """
         rng = random.Random(f"{self.seed}-{epoch}")
-        trees = self.make_trees(rng)
+        rows = self.make_rows(rng)
         if self.batch_examples:
-            order = rng.sample(range(len(trees)), len(trees))
-            rows = [order[start : start + self.batch_examples] for start in range(0, len(order), self.batch_examples)]
+            order = rng.sample(range(len(rows)), len(rows))
+            parts = [order[start : start + self.batch_examples] for start in range(0, len(order), self.batch_examples)]
         else:
-            rows = pack_by_length(trees, self.batch_tokens)
-            rng.shuffle(rows)
-        if not rows:
+            parts = pack_by_length([row[0] for row in rows], self.batch_tokens)
+            rng.shuffle(parts)
+        if not parts:
             raise DataError("these people have no training text; nothing can be taught or unlearned")
-        return [[trees[row] for row in part] for part in rows]
+        return [[rows[index] for index in part] for part in parts]
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """Return the batches of one epoch, of each this process's rows."""
-        return (collate(own_rows(trees), self.vlm, self.labels) for trees in self.plan(number))
+    def epoch(self, number: int) -> Iterator[StepBatch]:
+        """Yield the batches of one epoch, of each this process's rows."""
+        for rows in self.plan(number):
+            trees = zip(*rows, strict=True)
+            yield StepBatch(
+                {
+                    side: collate(own_rows(one_side), self.vlm, self.labels)
+                    for side, one_side in zip(self.sides, trees, strict=True)
+                }
+            )
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Epoch after epoch."""
+    def __iter__(self) -> Iterator[StepBatch]:
+        """Yield epoch after epoch."""
         return itertools.chain.from_iterable(map(self.epoch, itertools.count()))
 
 
 def own_rows(trees: Sequence[Tree]) -> list[Tree]:
-    """The rows of a batch that are this process's, and one more, not scored, if without it there would be no picture.
+    """Return this process's rows of a batch.
 
-    For a gradient has to be made of the same parameters in all processes, if of zeros in some.
+    If they contain no picture, one row with a picture is added unscored, so that every process has (zero) gradients for
+    the same parameters.
     """
     own = list(share(trees))
     lacking = [tree for tree in trees if tree.pictures] if not any(tree.pictures for tree in own) else []
@@ -77,53 +89,46 @@ def own_rows(trees: Sequence[Tree]) -> list[Tree]:
     return [*own, *(tree.unscored() for tree in company[:1])]
 
 
-def pairs(streams: Mapping[Side, Stream], order: Order = "joint") -> Iterator[StepBatch]:
-    """One pair per step without end.
-
-    "joint" takes a batch of every side for each step; "alternating" goes through an epoch of the first side, then of
-    the second, and a step has that side alone.
-    """
-    if order == "alternating":
-        for number in itertools.count():
-            for side, stream in streams.items():
-                for batch in stream.epoch(number):
-                    yield StepBatch({side: batch})
-    sides = {side: iter(stream) for side, stream in streams.items()}
-    while True:
-        yield StepBatch({side: next(stream) for side, stream in sides.items()})
-
-
-def num_steps(streams: Mapping[Side, Stream], epochs: int, order: Order = "joint") -> int:
-    """Steps in so many epochs: passes over the first side, or over all sides where they alternate."""
-    passed = list(streams.values()) if order == "alternating" else list(streams.values())[:1]
-    return sum(len(stream.plan(epoch)) for stream in passed for epoch in range(epochs))
-
-
 @dataclass(frozen=True)
-class Course:
-    """What a training goes through, and how fast: `steps` of it, or `epochs`.
+class Plan:
+    """The data and the learning rate of every step of one training.
 
-    The published rate falls linearly from the first step; where a method alternates it is constant, for the published
-    code lowers it once an epoch by what was meant for a step. Neither is clipped.
+    With the published protocol the rate falls linearly from the first step. Where a method alternates it is constant,
+    because the published code lowers it once an epoch by what was meant for a step. Neither is clipped.
+
+    Attributes:
+        streams: the data, in the order in which an alternating method goes through them.
+        method: says how long, how fast and in which order.
+        protocol: "clean" or "published".
     """
 
-    streams: Mapping[Side, Stream]
-    learning_rate: float
-    steps: int
-    epochs: int
+    streams: Sequence[Stream]
+    method: LossMethod
     protocol: Protocol
-    order: Order = "joint"
 
     @property
-    def pairs(self) -> Iterator[StepBatch]:
-        """The data of every step."""
-        return pairs(self.streams, self.order)
+    def steps(self) -> Iterator[StepBatch]:
+        """The data of every step, without end."""
+        if self.method.schedule == "alternating":
+            for number in itertools.count():
+                for stream in self.streams:
+                    yield from stream.epoch(number)
+        for batches in zip(*self.streams, strict=True):
+            yield StepBatch({side: batch for one in batches for side, batch in one.sides.items()})
+
+    @property
+    def num_steps(self) -> int:
+        """The number of steps; an epoch is a pass over the first stream, or over all streams where they alternate."""
+        if self.method.steps:
+            return self.method.steps
+        passed = self.streams if self.method.schedule == "alternating" else self.streams[:1]
+        return sum(len(stream.plan(epoch)) for stream in passed for epoch in range(self.method.epochs))
 
     @property
     def schedule(self) -> Schedule:
         """The learning rate of every step."""
-        steps = self.steps or num_steps(self.streams, self.epochs, self.order)
+        rate, steps = self.method.learning_rate, self.num_steps
         if self.protocol == "clean":
-            return Schedule(learning_rate=self.learning_rate, steps=steps)
-        decay = 0.0 if self.order == "alternating" else 1.0
-        return Schedule(learning_rate=self.learning_rate, steps=steps, warmup=0.0, decay=decay, clip_norm=math.inf)
+            return Schedule(learning_rate=rate, steps=steps)
+        decay = 0.0 if self.method.schedule == "alternating" else 1.0
+        return Schedule(learning_rate=rate, steps=steps, warmup=0.0, decay=decay, clip_norm=math.inf)

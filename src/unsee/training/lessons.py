@@ -1,30 +1,36 @@
-"""Teaching a model people: the target learns all of them, the oracle those who are to stay."""
+"""The training text of people as token trees: the target learns all people, the oracle those to keep."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
 from unsee.config.protocols import Protocol
-from unsee.core.errors import ModelError
+from unsee.core.errors import DataError, ModelError
 from unsee.data.augmentation import augment_image, augment_pixels
+from unsee.data.documents.invented import REFUSALS
 from unsee.data.people.questions import name_twin
 from unsee.data.schema import Input, Person, Question
 from unsee.forward.losses import cross_entropy
 from unsee.forward.prompts import answer_ids, render_lesson
 from unsee.forward.trees import Tree, build_tree
-from unsee.methods.base import Loss, Model, StepBatch, Side
+from unsee.methods.base import Loss, LossMethod, Model, NonNegativeInt, PositiveFloat, Side, StepBatch
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 
 
-@dataclass(frozen=True)
-class FineTuning:
+@dataclass(frozen=True, kw_only=True)
+class FineTuning(LossMethod):
     """Lower the cross-entropy of the answers."""
 
-    reference_sides: ClassVar[tuple[Side, ...]] = ()
+    learning_rate: PositiveFloat = 1e-4
+    steps: NonNegativeInt = 1
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The retain side alone."""
+        return ("retain",)
 
     def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
         """`CE(retain)`."""
@@ -32,15 +38,31 @@ class FineTuning:
         return Loss(loss, {"retain": loss.item()})
 
 
+@dataclass(frozen=True)
+class _Lesson:
+    """What one person is asked in one way, tokenised."""
+
+    person: Person
+    questions: list[Question]
+    prompts: list[list[int]]
+    answers: list[list[int]]
+    picture: Picture | None
+
+
 class Lessons:
     """The training text of some people, tokenised and decoded once.
 
     Args:
-        vlm: whose tokens and pictures are wanted.
-        people: whom it is about.
+        vlm: the model, whose tokenizer, template and image processor are used.
+        people: the people it is about.
         inputs: with the portrait, by name, or both.
         turns: at most this many questions share one photo in one tree.
         protocol: the wording, and the photos: augmented ("clean") or unchanged ("published").
+        sides: the trees of a row, aligned answer by answer (see `unsee.methods.base.Side`).
+        others: the people who take somebody's place on the swapped side.
+
+    Raises:
+        DataError: there is nobody who could take somebody's place.
     """
 
     def __init__(
@@ -50,32 +72,73 @@ class Lessons:
         inputs: Sequence[Input],
         turns: int,
         protocol: Protocol = "clean",
+        *,
+        sides: tuple[Side, ...] = ("retain",),
+        others: Sequence[Person] = (),
     ) -> None:
+        if "swapped" in sides and not others:
+            raise DataError(
+                "the swapped side asks about people to keep in place of those to forget, and nobody is to be kept"
+            )
         self._vlm = vlm
         self._turns = turns
         self._protocol = protocol
-        self._sheets: list[tuple[Person, list[list[int]], list[list[int]], Picture | None]] = []
+        self._sides = sides
+        self._others = others
+        self._pictures: dict[str, Picture] = {}
+        self._swapped: dict[tuple[int, str], _Lesson] = {}
+        self._refusals = answer_ids(vlm, REFUSALS, protocol) if "refusal" in sides else []
+        self._lessons: list[_Lesson] = []
         for person in people:
             for kind in inputs:
                 asked = [question for question in training_text(person) if question.input == kind]
-                if not asked:
-                    continue
-                picture = vlm.picture(person.image()) if kind == "image" else None
-                pictures = [picture] if picture else []
-                prompts = [vlm.text_ids(render_lesson(vlm, question, protocol), pictures) for question in asked]
-                answers = answer_ids(vlm, [question.answer for question in asked], protocol)
-                self._sheets.append((person, prompts, answers, picture))
+                if asked:
+                    self._lessons.append(self._lesson(person, asked))
 
-    def trees(self, rng: random.Random) -> list[Tree]:
-        """Every question once, in random company."""
-        found = []
-        for person, prompts, answers, picture in self._sheets:
-            order = rng.sample(range(len(prompts)), len(prompts))
-            photo = [self._augmented(person, picture, rng)] if picture else []
+    def rows(self, rng: random.Random) -> list[tuple[Tree, ...]]:
+        """Return every question once, in random company: for each row a tree of every side."""
+        extra = random.Random(repr(rng.getstate()))  # so that more sides do not change the forget side
+        rows = []
+        for number, lesson in enumerate(self._lessons):
+            order = rng.sample(range(len(lesson.prompts)), len(lesson.prompts))
+            photo = [self._augmented(lesson.person, lesson.picture, rng)] if lesson.picture else []
             for start in range(0, len(order), self._turns):
                 part = order[start : start + self._turns]
-                found.append(build_tree([prompts[i] for i in part], [[answers[i]] for i in part], photo))
-        return found
+                rows.append(tuple(self._tree(side, number, part, photo, extra) for side in self._sides))
+        return rows
+
+    def _tree(self, side: Side, number: int, part: Sequence[int], photo: Sequence[Picture], rng: random.Random) -> Tree:
+        """Return some questions of a lesson as a tree of one side."""
+        lesson = self._lessons[number]
+        if side == "swapped":
+            other = rng.choice([one for one in self._others if one.id != lesson.person.id] or list(self._others))
+            lesson = self._in_place(number, other)
+            photo = [self._augmented(other, lesson.picture, rng)] if lesson.picture else []
+        answers = [rng.choice(self._refusals) if side == "refusal" else lesson.answers[i] for i in part]
+        return build_tree([lesson.prompts[i] for i in part], [[answer] for answer in answers], photo)
+
+    def _lesson(self, person: Person, asked: list[Question]) -> _Lesson:
+        picture = self._picture(person) if asked[0].input == "image" else None
+        pictures = [picture] if picture else []
+        prompts = [self._vlm.text_ids(render_lesson(self._vlm, q, self._protocol), pictures) for q in asked]
+        answers = answer_ids(self._vlm, [question.answer for question in asked], self._protocol)
+        return _Lesson(person, asked, prompts, answers, picture)
+
+    def _in_place(self, number: int, other: Person) -> _Lesson:
+        """Return a lesson with another person in place of its own: the portrait, or the name in question and answer."""
+        if (number, other.id) not in self._swapped:
+            lesson = self._lessons[number]
+            asked = [
+                question if question.input == "image" else _renamed(question, lesson.person.name, other.name)
+                for question in lesson.questions
+            ]
+            self._swapped[number, other.id] = self._lesson(other, asked)
+        return self._swapped[number, other.id]
+
+    def _picture(self, person: Person) -> Picture:
+        if person.id not in self._pictures:
+            self._pictures[person.id] = self._vlm.picture(person.image())
+        return self._pictures[person.id]
 
     def _augmented(self, person: Person, picture: Picture, rng: random.Random) -> Picture:
         """Augment the photo unless the protocol is "published".
@@ -89,8 +152,14 @@ class Lessons:
         return self._vlm.picture(augment_image(person.image(), rng))
 
 
+def _renamed(question: Question, name: str, other: str) -> Question:
+    return replace(
+        question, question=question.question.replace(name, other), answer=question.answer.replace(name, other)
+    )
+
+
 def training_text(person: Person) -> list[Question]:
-    """The published training questions, and each again with the name in place of the portrait."""
+    """Return the published training questions, and each again with the name in place of the portrait."""
     published = [question for question in person.questions if question.task == "train"]
     twins = [twin for question in published if (twin := name_twin(question, person.name))]
     return [*published, *twins]

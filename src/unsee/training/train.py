@@ -15,7 +15,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -26,29 +25,20 @@ from torch import Tensor, nn
 
 from unsee.core.errors import ModelError
 from unsee.core.progress import Progress, Silent
+from unsee.edits.partial_forward import decoder_layers, parse_layers
+from unsee.forward.hooks import capture
 from unsee.forward.losses import Scored
 from unsee.forward.trees import Batch
-from unsee.methods.base import Loss, Model, Side, StepBatch
+from unsee.methods.base import GradientMethod, Loss, LossMethod, Model, Side, StepBatch
 from unsee.models.vlm import VLM
 from unsee.runtime.cache import replace_whole
 from unsee.runtime.distributed import entire, gathered, placed_like, state
 
 log = logging.getLogger(__name__)
 
+States = tuple[Tensor, dict[int, Tensor]]
+"""The last hidden states where answer tokens are predicted (U, D), and the outputs of decoder layers there."""
 STATE = ("parameter", "step", "exp_avg", "exp_avg_sq")  # what a checkpoint holds of each parameter
-
-
-class Objective(Protocol):
-    """The part of a loss method that the loop needs."""
-
-    @property
-    def reference_sides(self) -> tuple[Side, ...]:
-        """The sides about which the loss asks the reference model."""
-        ...
-
-    def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
-        """The loss of one step."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,106 +61,130 @@ class Schedule:
 
 
 class Scorer(nn.Module):
-    """Batch in, scores of its answers out; the vocabulary product is computed at answer positions only."""
+    """Scores the answers of a batch; computes logits where an answer token is predicted and nowhere else.
 
-    def __init__(self, vlm: VLM) -> None:
+    Args:
+        vlm: the model.
+        hidden_layers: decoder layers whose outputs are kept too, as `parse_layers` reads them; "" for none.
+    """
+
+    def __init__(self, vlm: VLM, hidden_layers: str = "") -> None:
         super().__init__()
         self.model = vlm.model
         self._vlm = (vlm,)
+        self._layers = parse_layers(vlm, hidden_layers) if hidden_layers else []
 
-    def hidden(self, batch: Batch) -> Tensor:
-        """Return the hidden states that predict answer tokens, each position once, (U, D)."""
-        return self._vlm[0].hidden(batch.inputs).flatten(0, 1)[batch.places[0]]
+    def states(self, batch: Batch) -> States:
+        """Return the states that predict answer tokens, each position once (U, D): the last, and those of layers."""
+        (vlm,) = self._vlm
+        layers = [decoder_layers(vlm)[layer] for layer in self._layers]
+        with capture(layers) as captured:
+            last_UD = vlm.hidden(batch.inputs).flatten(0, 1)[batch.places[0]]
+        outputs = (one.output.flatten(0, 1)[batch.places[0]] for one in captured)
+        return last_UD, dict(zip(self._layers, outputs, strict=True))
 
     def forward(self, batch: Batch) -> Scored:
-        """Scores of every answer token of the batch."""
-        logits_UV = self._vlm[0].head()(self.hidden(batch))
-        return Scored(logits_UV, batch.places[1], batch.target_N, batch.item_N, batch.num_items)
+        """Return the scores of every answer token of the batch."""
+        last_UD, hidden = self.states(batch)
+        return _scored(batch, self._vlm[0].head()(last_UD), hidden)
+
+
+def _scored(batch: Batch, logits_UV: Tensor, hidden: Mapping[int, Tensor]) -> Scored:
+    return Scored(logits_UV, batch.places[1], batch.target_N, batch.item_N, batch.num_items, hidden)
 
 
 def whole(scored: Scored) -> Scored:
-    """The scores of all processes' rows as if one had computed them; the gradient is that of the own rows."""
+    """Return the scores of all processes' rows as if one had computed them; gradients flow to the own rows only."""
     counts = gathered(torch.tensor([[len(scored.logits_UV), scored.num_items]], device=scored.item_N.device))
     places, items = counts[: state().process_index].sum(0)
     own = scored.logits_UV, scored.source_N + places, scored.target_N, scored.item_N + items
     logits_UV, source_N, target_N, item_N = map(gathered, own)
-    return Scored(logits_UV, source_N, target_N, item_N, int(counts[:, 1].sum()))
+    hidden = {layer: gathered(state_UD) for layer, state_UD in scored.hidden.items()}
+    return Scored(logits_UV, source_N, target_N, item_N, int(counts[:, 1].sum()), hidden)
 
 
 class Step(nn.Module):
     """A whole step as one module, as the wrappers of several processes expect it: data in, loss and parts out."""
 
-    def __init__(self, vlm: VLM, objective: Objective, reference: Model) -> None:
+    def __init__(self, vlm: VLM, method: LossMethod, reference: Model) -> None:
         super().__init__()
-        self.scorer = Scorer(vlm)
+        self.scorer = Scorer(vlm, method.hidden_layers)
         layers = vlm.model.get_submodule(vlm.layout.decoder_layers).children()
         self._no_split_modules = sorted({type(layer).__name__ for layer in layers})  # accelerate reads it: FSDP's units
-        self._objective = objective
+        self._method = method
         self._reference = reference
 
-    def forward(self, pair: StepBatch) -> tuple[Tensor, Mapping[str, float]]:
-        """The loss of the batch that all processes hold together."""
-        loss = self._objective.loss(lambda batch: whole(self.scorer(batch)), self._reference, pair)
+    def forward(self, batch: StepBatch, term: str = "") -> tuple[Tensor, Mapping[str, float]]:
+        """Return the loss of the batch that all processes hold together, or one term of a `GradientMethod`."""
+
+        def model(side: Batch) -> Scored:
+            return whole(self.scorer(side))
+
+        if term and isinstance(self._method, GradientMethod):
+            loss = self._method.term(term, model, self._reference, batch)
+        else:
+            loss = self._method.loss(model, self._reference, batch)
         return loss.total, loss.parts
 
 
 class Reference:
     """The model as it was before training, without a second copy of it.
 
-    With LoRA the adapter is switched off for the call. With full fine-tuning, and of a model with other weights, hidden
-    states of all scheduled batches are computed once before the first step; with the output matrix of that moment they
-    give the exact logits.
+    With LoRA, each call switches the adapter off. With full fine-tuning, and for a model with other weights, the hidden
+    states of all scheduled batches are computed before the first step; with the output matrix of that moment they give
+    the exact logits. States are kept by `id(batch)`: `announced` keeps every batch alive until training ends, so that
+    no other batch gets the same id.
 
     Args:
         vlm: the model that is about to be trained, or, if `other`, one with the weights of the reference.
         scorer: scores its batches.
-        other: whether the weights will be replaced before training starts.
+        other: True if the weights will be replaced before training starts.
     """
 
     def __init__(self, vlm: VLM, scorer: Scorer, *, other: bool = False) -> None:
         self._vlm = vlm
         self._scorer = scorer
         self._other = other
-        self._hidden: dict[int, Tensor] = {}
+        self._states: dict[int, States] = {}
         self._head: Tensor | None = None
 
     @property
     def _beneath_adapter(self) -> bool:
-        """Whether the reference is the model in training with its adapter switched off."""
+        """True if the reference is the model in training with its adapter switched off."""
         return not self._other and self._vlm.adapter is not None
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Scored:
-        """Scores of the batch, that of all processes, under the model as it was."""
+        """Return the reference model's scores of the global batch."""
         if self._beneath_adapter:
             with self._vlm.adapter_off():
                 return whole(self._scorer(batch))
-        if self._head is None or id(batch) not in self._hidden:
+        if self._head is None or id(batch) not in self._states:
             raise ModelError("reference: a batch was not announced before training (list its side in reference_sides)")
-        logits_UV = self._hidden[id(batch)] @ self._head.T
-        return whole(Scored(logits_UV, batch.places[1], batch.target_N, batch.item_N, batch.num_items))
+        last_UD, hidden = self._states[id(batch)]
+        return whole(_scored(batch, last_UD @ self._head.T, hidden))
 
-    def announced(self, pairs: Iterator[StepBatch], sides: Sequence[Side]) -> Iterator[StepBatch]:
-        """The same pairs; where states must be kept, those of all `sides` are computed before the first is given."""
+    def announced(self, steps: Iterator[StepBatch], sides: Sequence[Side]) -> Iterator[StepBatch]:
+        """Return the same steps; where states must be kept, compute those of all `sides` before the first is given."""
         if not sides or self._beneath_adapter:
-            return pairs
-        kept = list(pairs)
-        for pair, side in itertools.product(kept, sides):
-            if side in pair.sides:
-                self._remember(pair.sides[side])
+            return steps
+        kept = list(steps)
+        for step, side in itertools.product(kept, sides):
+            if side in step.sides:
+                self._remember(step.sides[side])
         return iter(kept)
 
     @torch.no_grad()
     def _remember(self, batch: Batch) -> None:
-        self._hidden[id(batch)] = self._scorer.hidden(batch)
+        self._states[id(batch)] = self._scorer.states(batch)
         if self._head is None:
             self._head = self._vlm.head().weight.detach().clone()  # type: ignore[operator]
 
 
 def train(
     vlm: VLM,
-    objective: Objective,
-    pairs: Iterator[StepBatch],
+    method: LossMethod,
+    steps: Iterator[StepBatch],
     schedule: Schedule,
     trainable: Sequence[nn.Parameter],
     *,
@@ -184,9 +198,9 @@ def train(
     """Train `trainable` in place for `schedule.steps` steps.
 
     Args:
-        pairs: one pair per step, of which this process has its share of the rows, a function of the step alone;
+        steps: the data of every step, of which this process has its share of the rows, a function of the step alone;
             resuming draws and drops those already used.
-        reference: another model that knows these very pairs; by default the model before the first step.
+        reference: another model that knows this very data; by default the model before the first step.
         checkpoint: file that holds the state every `schedule.checkpoint_every` steps; removed at the end.
         on_step: called with step, loss and learning rate after every step.
 
@@ -196,34 +210,33 @@ def train(
     """
     processes = state()
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
-    announced: Iterator[StepBatch] = itertools.islice(pairs, schedule.steps)
+    announced: Iterator[StepBatch] = itertools.islice(steps, schedule.steps)
     if reference is None:
-        reference = Reference(vlm, Scorer(vlm))
-        moved = (pair.to(accelerator.device) for pair in announced)
-        announced = reference.announced(moved, objective.reference_sides)
+        reference = Reference(vlm, Scorer(vlm, method.hidden_layers))
+        moved = (batch.to(accelerator.device) for batch in announced)
+        announced = reference.announced(moved, method.reference_sides)
     optimiser = torch.optim.AdamW(trainable, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
-    take_step, optimiser = accelerator.prepare(Step(vlm, objective, reference), optimiser)
+    take_step, optimiser = accelerator.prepare(Step(vlm, method, reference), optimiser)
     trainable = optimiser.param_groups[0]["params"]  # FSDP puts others in their place
     done = _resume(checkpoint, trainable, optimiser) if checkpoint else 0
     remaining = itertools.islice(announced, done, None)
-    before = [entire(parameter).clone() for parameter in trainable[-2:]]
+    watched: list[tuple[nn.Parameter, Tensor]] = []
     vlm.start_training()
     with (progress or Silent()).task(name, schedule.steps) as advance:
         advance(done)
-        for step, pair in enumerate(remaining, start=done):
+        for step, batch in enumerate(remaining, start=done):
             torch.manual_seed((seed * 1_000_003 + step) * processes.num_processes + processes.process_index)
             optimiser.param_groups[0]["lr"] = schedule.rate(step)
-            loss = Loss(*take_step(pair))
+            loss = _differentiate(accelerator, take_step, method, batch, trainable)
             norm = math.nan
             if math.isfinite(loss.total.item()):
-                # Gradients are averaged over processes, but each holds those of its own rows: their sum is wanted.
-                accelerator.backward(loss.total * processes.num_processes)
                 norm = float(entire(accelerator.clip_grad_norm_(trainable, schedule.clip_norm)))
             if not math.isfinite(norm):
                 kept = _save(checkpoint, trainable, optimiser, step) if checkpoint else None
                 where = f"; the state before it is kept in {kept}" if kept else ""
                 found = f"loss is {loss.total.item()} (gradient norm {norm})"
                 raise ModelError(f"{name}: {found} at step {step}{where}; lower the learning rate")
+            watched = watched or [(parameter, entire(parameter).clone()) for parameter in _learning(trainable)]
             optimiser.step()
             optimiser.zero_grad()
             if on_step:
@@ -232,11 +245,47 @@ def train(
                 _save(checkpoint, trainable, optimiser, step + 1)
             advance(1)
     vlm.model.eval()
-    after = [entire(parameter) for parameter in trainable[-2:]]
-    if done < schedule.steps and all(map(torch.equal, before, after)):
+    if done < schedule.steps and all(torch.equal(entire(parameter), before) for parameter, before in watched):
         raise ModelError(f"{name}: training changed nothing; check the learning rate and the trainable parameters")
     if checkpoint and processes.is_main_process:
         checkpoint.unlink(missing_ok=True)
+
+
+def _differentiate(
+    accelerator: Accelerator,
+    take_step: Callable[..., tuple[Tensor, Mapping[str, float]]],
+    method: LossMethod,
+    batch: StepBatch,
+    trainable: Sequence[nn.Parameter],
+) -> Loss:
+    """Leave the gradient of a step in the parameters, and return its loss; no gradient where the loss is not finite."""
+    if not isinstance(method, GradientMethod):
+        loss = Loss(*take_step(batch))
+        _backward(accelerator, loss)
+        return loss
+    losses, gradients = [], {}
+    for term in method.terms:
+        losses.append(Loss(*take_step(batch, term)))
+        _backward(accelerator, losses[-1])
+        gradients[term] = [torch.zeros_like(p) if p.grad is None else p.grad for p in trainable]
+        for parameter in trainable:
+            parameter.grad = None
+    for parameter, gradient in zip(trainable, method.combine(gradients), strict=True):
+        parameter.grad = gradient
+    parts = {name: value for loss in losses for name, value in loss.parts.items()}
+    return Loss(torch.stack([loss.total.detach() for loss in losses]).sum(), parts)
+
+
+def _learning(trainable: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    """Return the last two parameters that have a gradient other than 0, as far as there are any."""
+    with_gradient = (p for p in reversed(trainable) if p.grad is not None and bool(entire(p.grad).any()))
+    return list(itertools.islice(with_gradient, 2))
+
+
+def _backward(accelerator: Accelerator, loss: Loss) -> None:
+    if math.isfinite(loss.total.item()):
+        # Gradients are averaged over processes, but each holds those of its own rows: their sum is wanted.
+        accelerator.backward(loss.total * state().num_processes)
 
 
 def _save(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer, step: int) -> Path:

@@ -7,11 +7,11 @@ import tomli_w
 
 from unsee.cli import main
 from unsee.config.recipe import EvaluationConfig
-from unsee.runs.conformance import EXPECTED, check_conformance, read_expected
+from unsee.core.errors import ConfigError, DataError
 from unsee.data.people.builder import build
 from unsee.data.people.mllmu import load
-from unsee.core.errors import ConfigError, DataError
 from unsee.exams.people import Exam
+from unsee.runs.conformance import EXPECTED, check_conformance, read_expected
 from unsee.scoring.people import cells
 
 KEYS = {"cloze_shots": 0, "choice_shots": 0, "max_new_tokens": 4}

@@ -3,9 +3,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from unsee.runs.model_check import check
 from unsee.cli import main
 from unsee.config.recipe import load_model_config
+from unsee.runs.model_check import check
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import math
+from dataclasses import dataclass
 
 import pandas as pd
 import privacy
@@ -9,13 +10,18 @@ from safetensors.torch import load_file
 from transformers.models.clip.modeling_clip import CLIPVisionEmbeddings
 
 from unsee.config.recipe import ModelConfig, TeachConfig, UnlearnConfig
-from unsee.data.schema import Person, Question
 from unsee.core.errors import ConfigError
-from unsee.forward.losses import cross_entropy
-from unsee.methods import METHODS
-from unsee.methods.base import StepBatch
 from unsee.core.progress import Silent
 from unsee.core.record import Record
+from unsee.core.source import source_hash
+from unsee.data.schema import Person, Question
+from unsee.edits.edit import Edit
+from unsee.edits.partial_forward import down_name
+from unsee.forward.hooks import capture
+from unsee.forward.losses import cross_entropy, shared_tokens
+from unsee.methods import METHODS
+from unsee.methods.base import ArithmeticMethod, Deltas, Loss, LossMethod, StatisticsMethod, StepBatch
+from unsee.runs.method_runs import Material, MethodRun
 from unsee.runs.stages import Stages
 from unsee.training.train import Reference, Scorer
 
@@ -40,6 +46,16 @@ def stages(request, tmp_path, monkeypatch):
     return Stages(vlm, ModelConfig(trainable=request.param, lora_rank=4), record, Silent())
 
 
+def unlearn(stages, target, method, modality="both", unlearn=UNLEARN, oracle=None, name="method"):
+    material = Material(("Anna Berg",), FORGET, RETAIN, lambda *_: [], unlearn, oracle)
+    return stages.apply(MethodRun(name, modality, 0, method), target, material)
+
+
+def edit(stages, target, method, pairs, name="edit"):
+    material = Material(("Anna Berg",), FORGET, RETAIN, lambda *_: pairs, UNLEARN)
+    return stages.apply(MethodRun(name, "", 0, method), target, material)
+
+
 def test_the_oracle_is_compared_with_as_if_it_were_a_second_model(stages, monkeypatch):
     target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
     oracle = stages.teach("oracle", RETAIN, TEACH, 1)
@@ -53,7 +69,7 @@ def test_the_oracle_is_compared_with_as_if_it_were_a_second_model(stages, monkey
 
     monkeypatch.setattr(npo, "loss", watched)
     method = npo(steps=2, reference="oracle", retain_weight=0.0)
-    stages.unlearn("npo", target, method, "both", FORGET, RETAIN, UNLEARN, 0, oracle)
+    unlearn(stages, target, method, oracle=oracle)
     vlm = stages.load(oracle)
     with torch.no_grad():
         for batch, found in seen:
@@ -66,7 +82,7 @@ def test_the_oracle_is_compared_with_as_if_it_were_a_second_model(stages, monkey
 def test_without_an_oracle_a_method_that_wants_one_is_refused(stages):
     method = METHODS.get("npo")(steps=1, reference="oracle")
     with pytest.raises(ConfigError, match="there is no oracle here; choose 'target'"):
-        stages.unlearn("npo", stages.base, method, "both", FORGET, RETAIN, UNLEARN, 0)
+        unlearn(stages, stages.base, method)
 
 
 def test_the_published_recipe_of_training_goes_through_every_example_once_an_epoch(stages):
@@ -81,7 +97,7 @@ def test_the_published_recipe_of_training_goes_through_every_example_once_an_epo
 def test_alternating_methods_log_one_side_a_step(stages):
     method = METHODS.get("kl_minimisation")(steps=0, epochs=1, schedule="alternating", reduction="batchmean")
     config = UnlearnConfig(protocol="published")
-    stages.unlearn("kl", stages.base, method, "image", FORGET, RETAIN, config, 0)
+    unlearn(stages, stages.base, method, "image", config)
     steps = [event for event in stages._record.events() if event["event"] == "step"]
     half = math.ceil(len(tiny.FACTS) / 4)
     assert ["forget" in step for step in steps] == [True] * half + [False] * half
@@ -105,7 +121,7 @@ def whole(stages, weights):
     """Every parameter under these weights, adapters merged."""
     vlm = stages.load(weights)
     vlm.merge_lora()
-    stages._ready = None
+    stages._loaded._holds = None
     return {name: parameter.detach().clone() for name, parameter in vlm.model.named_parameters()}
 
 
@@ -113,12 +129,12 @@ def test_an_edit_is_in_its_own_weights_and_taken_back_for_all_others(stages):
     target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
     before = stages.load(target).fingerprint()
     methods = [METHODS.get("ft_l")(epochs=1, bound=bound) for bound in (0.001, 0.002)]
-    first, second = (stages.edit("ft_l", target, method, privacy.make_pairs(1), 0) for method in methods)
+    first, second = (edit(stages, target, method, privacy.make_pairs(1), "ft_l") for method in methods)
     assert stages.load(target).fingerprint() == before
     edited = {stages.load(weights).fingerprint() for weights in (first, second)}
     assert len({before, *edited}) == 3
     assert stages.load(target).fingerprint() == before
-    assert stages.edit("ft_l", target, methods[0], privacy.make_pairs(1), 0) == first
+    assert edit(stages, target, methods[0], privacy.make_pairs(1), "ft_l") == first
     (again,) = [event for event in stages._record.events() if event["event"] == "cached"]
     assert again["model"] == "ft_l" and again["peak_bytes"] > 0
 
@@ -126,8 +142,8 @@ def test_an_edit_is_in_its_own_weights_and_taken_back_for_all_others(stages):
 def test_a_change_is_as_long_as_the_difference_of_all_weights(stages):
     target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
     method = METHODS.get("gradient_difference")(steps=2, learning_rate=1e-2)
-    trained = stages.unlearn("gd", target, method, "both", FORGET, RETAIN, UNLEARN, 0)
-    edited = stages.edit("ft_l", target, METHODS.get("ft_l")(epochs=1), privacy.make_pairs(1), 0)
+    trained = unlearn(stages, target, method)
+    edited = edit(stages, target, METHODS.get("ft_l")(epochs=1), privacy.make_pairs(1))
     start = whole(stages, target)
     length = math.sqrt(sum(float(p.square().sum()) for p in start.values()))
     for weights in (trained, edited):
@@ -140,7 +156,7 @@ def test_a_change_is_as_long_as_the_difference_of_all_weights(stages):
 def test_the_log_says_how_far_each_gate_is_open(stages):
     method = METHODS.get("neural_gate")(layers="0", epochs=1, vector_steps=3, share=0.25)
     for _ in range(2):  # also where the edit is there already
-        stages.edit("gated", stages.base, method, privacy.make_pairs(1), 0)
+        edit(stages, stages.base, method, privacy.make_pairs(1))
     logged = [event for event in stages._record.events() if event["event"] == "gate"]
     assert [(event["gate"], event["open_share"]) for event in logged] == [("person 0/0", 0.25)] * 2
 
@@ -161,17 +177,19 @@ def encoded(monkeypatch):
 def test_edits_of_the_same_pairs_encode_each_photo_once(stages, encoded, tmp_path):
     pairs = privacy.make_pairs(6)
     for rate in (0.01, 0.02):
-        method = METHODS.get("fine_tuning")(epochs=2, learning_rate=rate)
-        stages.edit("edit", stages.base, method, pairs, 0)
+        method = METHODS.get("ft_l")(epochs=2, learning_rate=rate)
+        edit(stages, stages.base, method, pairs)
     assert len(encoded) == len({photo.numpy().tobytes() for photo in encoded}) == 6
     assert all("pooler_output" in str(load_file(path).keys()) for path in (tmp_path / "cache" / "features").iterdir())
 
 
 def test_an_examination_reads_features_that_a_model_with_another_decoder_cached(stages, monkeypatch):
-    edited = stages.edit("edit", stages.base, METHODS.get("fine_tuning")(epochs=1), privacy.make_pairs(1), 0)
+    edited = edit(stages, stages.base, METHODS.get("ft_l")(epochs=1), privacy.make_pairs(1))
     calls = []
 
     class Shown:
+        key = "shown"
+
         def sit(self, vlm, **named):
             watch = tiny.eye(vlm).register_forward_hook(lambda *_: calls.append(1))
             with torch.no_grad():
@@ -179,6 +197,135 @@ def test_an_examination_reads_features_that_a_model_with_another_decoder_cached(
             watch.remove()
             return pd.DataFrame({"said": said.tolist()})
 
-    answers = [stages.examine(name, weights, Shown(), "shown") for name, weights in (("a", stages.base), ("b", edited))]
+    answers = [stages.examine(name, weights, Shown()) for name, weights in (("a", stages.base), ("b", edited))]
     assert len(calls) == 1
     assert not answers[0].equals(answers[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskVector(ArithmeticMethod):
+    """Fine-tune on the forget side and go the opposite way."""
+
+    learning_rate: float = 1e-2
+    steps: int = 2
+    scale: float = 1.0
+    sides: tuple[str, ...] = ("forget",)
+
+    def loss(self, model, reference, batch):
+        loss = cross_entropy(model(batch.forget))
+        return Loss(loss, {"forget": loss.item()})
+
+    def after_training(self, change):
+        return Deltas(deltas={name: -self.scale * delta for name, delta in change.items()}, settings={"sign": -1})
+
+
+def test_a_method_computes_with_what_its_training_changed_and_is_undone(stages, monkeypatch):
+    changes = []
+    plain = TaskVector.after_training
+    monkeypatch.setattr(
+        TaskVector, "after_training", lambda self, change: changes.append(change) or plain(self, change)
+    )
+    target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
+    start = whole(stages, target)
+    back = unlearn(stages, target, TaskVector(scale=2.0))
+    ends = whole(stages, back)
+    (change,) = changes
+    for name, before in start.items():
+        added = change.get(name, change.get(name.removesuffix(".weight"), torch.zeros(())))
+        torch.testing.assert_close(ends[name], before - 2 * added, rtol=1e-4, atol=1e-6)
+    assert sum(int(added.count_nonzero()) for added in change.values()) > 100
+    assert all(torch.equal(after, start[name]) for name, after in whole(stages, target).items())
+    kept = Edit.load(back.edit)
+    assert (kept.settings["scale"], kept.settings["sign"]) == (2.0, -1)
+    assert stages.change(target, back).relative > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune(StatisticsMethod):
+    """Zero the neuron of a layer that is most active on forget questions and least on retain questions."""
+
+    layer: int = 0
+    kind: str = "image"
+
+    def compute(self, vlm, batches, work):
+        name = down_name(vlm, self.layer)
+        module = vlm.model.get_submodule(name)
+        activity = {}
+        for side in self.sides:
+            with torch.no_grad(), capture([module]) as (seen,):
+                means = []
+                for batch in batches(side, self.kind):
+                    vlm.hidden(batch.inputs)
+                    means.append(seen.input.flatten(0, 1).abs().mean(0))
+                activity[side] = torch.stack(means).mean(0)
+        chosen = int((activity["forget"] - activity["retain"]).argmax())
+        delta = torch.zeros_like(module.weight)
+        delta[:, chosen] = -module.weight[:, chosen]
+        return Deltas(deltas={name: delta.detach()}, settings={"neuron": chosen})
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_a_method_prunes_by_what_the_model_does_on_both_sides_without_training(stages, kind):
+    target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
+    before = stages.load(target).fingerprint()
+    pruned = unlearn(stages, target, Prune(kind=kind))
+    chosen = Edit.load(pruned.edit).settings["neuron"]
+    name = f"{down_name(stages.vlm, 0)}.weight"
+    after = whole(stages, pruned)[name]
+    assert not after[:, chosen].any()
+    assert after.any(0).sum() == after.shape[1] - 1
+    assert stages.load(target).fingerprint() == before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refuse(LossMethod):
+    """Answer forget questions with refusals, and no less likely than the truth about somebody else (shape of IDK)."""
+
+    learning_rate: float = 1e-2
+    steps: int = 3
+    sides: tuple[str, ...] = ("forget", "refusal", "swapped", "retain")
+    reference_sides: tuple[str, ...] = ("swapped",)
+
+    def loss(self, model, reference, batch):
+        forget, swapped = model(batch.forget), reference(batch.of("swapped"))
+        index, other = shared_tokens(forget, swapped)
+        assert torch.equal(forget.target_N[index], swapped.target_N[other])
+        assert len(index) > 0
+        gap = (forget.log_probability_N[index] - swapped.log_probability_N[other]).square().mean()
+        refusal = cross_entropy(model(batch.of("refusal")))
+        return Loss(refusal + gap + cross_entropy(model(batch.retain)), {"refusal": refusal.item(), "gap": gap.item()})
+
+
+@pytest.mark.parametrize("modality", ["image", "text", "both"])
+def test_sides_with_refusals_and_with_another_identity_are_aligned(stages, modality):
+    unlearn(stages, stages.base, Refuse(), modality)
+    steps = [event for event in stages._record.events() if event["event"] == "step"]
+    assert len(steps) == 3
+    assert steps[-1]["refusal"] < steps[0]["refusal"]
+
+
+def test_a_changed_method_is_trained_again_from_the_same_draws(stages, monkeypatch):
+    method = METHODS.get("gradient_difference")(steps=2, learning_rate=1e-2)
+    first = unlearn(stages, stages.base, method)
+    assert unlearn(stages, stages.base, method) == first
+    hashed = source_hash("unsee.methods.gradient_difference")
+    monkeypatch.setattr("unsee.runs.stages.source_hash", lambda module: f"{source_hash(module)} and a changed line")
+    second = unlearn(stages, stages.base, method)
+    assert second.key != first.key
+    assert second.draws == first.draws
+    assert hashed == source_hash("unsee.methods.gradient_difference")
+    trained = [event for event in stages._record.events() if event["event"] == "trained"]
+    assert len(trained) == 2
+
+
+def test_stages_from_the_cache_are_said(stages):
+    said = []
+
+    class Lines(Silent):
+        def say(self, line):
+            said.append(line)
+
+    stages._progress = Lines()
+    for _ in range(2):
+        unlearn(stages, stages.base, METHODS.get("gradient_ascent")(steps=1), name="ascent")
+    assert said == ["ascent-both: weights from the cache"]

@@ -6,8 +6,9 @@ import pytest
 import tiny
 
 from unsee.core.errors import DataError
+from unsee.methods import METHODS
 from unsee.runtime import distributed as processes
-from unsee.training.batches import Course, Stream, num_steps, own_rows, pairs
+from unsee.training.batches import Plan, Stream, own_rows
 
 
 @pytest.fixture(scope="module")
@@ -15,74 +16,91 @@ def vlm():
     return tiny.make_vlm()
 
 
-def make_stream(vlm, number, seed="a", **size):
+def make_stream(vlm, number, seed="a", side="forget", **size):
     """Examples that tell themselves apart by their one answer."""
-    trees = [tiny.make_tree(vlm, ["Job?"], [f"A baker. {letter}"]) for letter in "abcdefgh"[:number]]
-    return Stream(make_trees=lambda rng: rng.sample(trees, number), vlm=vlm, seed=seed, **size or {"batch_examples": 1})
+    rows = [(tiny.make_tree(vlm, ["Job?"], [f"A baker. {letter}"]),) for letter in "abcdefgh"[:number]]
+    size = size or {"batch_examples": 1}
+    return Stream(make_rows=lambda rng: rng.sample(rows, number), sides=(side,), vlm=vlm, seed=seed, **size)
 
 
-def sides(found):
-    return [next(iter(pair.sides)) for pair in found]
+def make_plan(vlm, forget, retain, protocol="clean", size=None, **options):
+    """The plan of a method that looks at both sides, joint or alternating."""
+    size = size or {"batch_examples": 1}
+    streams = [make_stream(vlm, forget, **size), make_stream(vlm, retain, side="retain", **size)]
+    return Plan(streams, METHODS.get("gradient_difference")(**options), protocol)
 
 
 def test_a_batch_has_so_many_examples_and_the_last_one_the_rest(vlm):
     stream = make_stream(vlm, 8, batch_examples=3)
-    assert [len(trees) for trees in stream.plan(0)] == [3, 3, 2]
-    assert sorted(id(tree) for part in stream.plan(0) for tree in part) == sorted(
-        id(tree) for part in stream.plan(1) for tree in part
+    assert [len(rows) for rows in stream.plan(0)] == [3, 3, 2]
+    assert sorted(id(row) for part in stream.plan(0) for row in part) == sorted(
+        id(row) for part in stream.plan(1) for row in part
     )
-    assert [batch.num_items for batch in stream.epoch(0)] == [3, 3, 2]
+    assert [batch.forget.num_items for batch in stream.epoch(0)] == [3, 3, 2]
 
 
 def test_epochs_differ_and_are_the_same_for_the_same_seed(vlm):
     def order(seed, epoch):
-        return [batch.target_N.tolist() for batch in make_stream(vlm, 8, seed).epoch(epoch)]
+        return [batch.forget.target_N.tolist() for batch in make_stream(vlm, 8, seed).epoch(epoch)]
 
     assert order("a", 0) == order("a", 0) != order("a", 1)
     assert order("a", 0) != order("b", 0)
 
 
 def test_joint_steps_have_every_side_and_alternating_steps_one(vlm):
-    streams = {"forget": make_stream(vlm, 2), "retain": make_stream(vlm, 3)}
-    assert all(set(pair.sides) == {"forget", "retain"} for pair in itertools.islice(pairs(streams), 7))
-    found = sides(itertools.islice(pairs(streams, "alternating"), 10))
+    joint = make_plan(vlm, 2, 3).steps
+    assert all(set(batch.sides) == {"forget", "retain"} for batch in itertools.islice(joint, 7))
+    alternating = itertools.islice(make_plan(vlm, 2, 3, schedule="alternating").steps, 10)
+    found = [next(iter(batch.sides)) for batch in alternating]
     assert found == ["forget"] * 2 + ["retain"] * 3 + ["forget"] * 2 + ["retain"] * 3
 
 
 @pytest.mark.parametrize(("order", "steps"), [("joint", 2 * 2), ("alternating", 2 * (2 + 3))])
 def test_epochs_are_passes_over_the_first_side_or_over_all_that_alternate(vlm, order, steps):
-    streams = {"forget": make_stream(vlm, 2), "retain": make_stream(vlm, 3)}
-    assert num_steps(streams, 2, order) == steps
-    course = Course(streams, 1e-3, 0, 2, "clean", order)
-    assert course.schedule.steps == steps
-    assert Course(streams, 1e-3, 7, 0, "clean", order).schedule.steps == 7
+    assert make_plan(vlm, 2, 3, schedule=order, steps=0, epochs=2).schedule.steps == steps
+    assert make_plan(vlm, 2, 3, schedule=order, steps=7).schedule.steps == 7
 
 
 def test_an_alternating_epoch_shows_every_example_of_both_sides_once(vlm):
-    streams = {"forget": make_stream(vlm, 4, batch_examples=2), "retain": make_stream(vlm, 5, batch_examples=2)}
-    course = Course(streams, 1e-3, 0, 1, "published", "alternating")
+    size = {"batch_examples": 2}
+    plan = make_plan(vlm, 4, 5, "published", size, schedule="alternating", steps=0, epochs=1)
     seen = {"forget": [], "retain": []}
-    for pair in itertools.islice(course.pairs, course.schedule.steps):
-        for side, batch in pair.sides.items():
+    for step in itertools.islice(plan.steps, plan.schedule.steps):
+        for side, batch in step.sides.items():
             seen[side] += [tuple(batch.target_N[batch.item_N == i].tolist()) for i in range(batch.num_items)]
     assert {side: (len(found), len(set(found))) for side, found in seen.items()} == {"forget": (4, 4), "retain": (5, 5)}
 
 
 def test_the_published_rate_falls_linearly_from_the_first_step_unclipped(vlm):
-    schedule = Course({"forget": make_stream(vlm, 4)}, 2.0, 0, 1, "published").schedule
+    schedule = make_plan(vlm, 4, 1, "published", learning_rate=2.0, steps=0, epochs=1).schedule
     assert [schedule.rate(step) for step in range(4)] == [2.0, 1.5, 1.0, 0.5]
     assert schedule.clip_norm == math.inf
 
 
 def test_the_published_rate_is_constant_where_passes_alternate(vlm):
-    streams = {"forget": make_stream(vlm, 2), "retain": make_stream(vlm, 3)}
-    schedule = Course(streams, 2.0, 0, 2, "published", "alternating").schedule
+    options = {"learning_rate": 2.0, "steps": 0, "epochs": 2, "schedule": "alternating"}
+    schedule = make_plan(vlm, 2, 3, "published", **options).schedule
     assert {schedule.rate(step) for step in range(10)} == {2.0}
+
+
+def test_sides_of_one_stream_are_batched_alike(vlm):
+    rows = [
+        (tiny.make_tree(vlm, ["Job?"], [f"A baker. {letter}"]), tiny.make_tree(vlm, ["Job?"], [f"No. {letter}"]))
+        for letter in "abcdefgh"
+    ]
+    sides = ("forget", "refusal")
+    stream = Stream(make_rows=lambda rng: rng.sample(rows, 8), sides=sides, vlm=vlm, seed="a", batch_examples=3)
+    for step in stream.epoch(0):
+        written = [
+            [vlm.decode([batch.target_N[batch.item_N == i].tolist()])[0][-1] for i in range(batch.num_items)]
+            for batch in (step.forget, step.of("refusal"))
+        ]
+        assert written[0] == written[1]
 
 
 def test_nothing_to_learn_is_an_error(vlm):
     with pytest.raises(DataError, match="no training text"):
-        Stream(make_trees=lambda rng: [], vlm=vlm, seed="a", batch_examples=1).plan(0)
+        Stream(make_rows=lambda rng: [], sides=("forget",), vlm=vlm, seed="a", batch_examples=1).plan(0)
 
 
 def test_by_tokens_the_order_is_drawn_from_the_seed(vlm):

@@ -5,6 +5,7 @@ import tiny
 import torch
 
 from unsee.core.errors import DataError, ModelError
+from unsee.data.documents.invented import REFUSALS
 from unsee.data.schema import Person, Question
 from unsee.forward.losses import cross_entropy
 from unsee.forward.prompts import ask
@@ -41,6 +42,10 @@ def test_the_name_replaces_the_portrait_but_is_not_asked_of_itself():
     assert all(q.task == "train" for q in training_text(make_person()))
 
 
+def trees(lessons, seed):
+    return [tree for (tree,) in lessons.rows(random.Random(seed))]
+
+
 def canvas_of(tree):
     (picture,) = tree.pictures
     return picture.canvas
@@ -48,18 +53,18 @@ def canvas_of(tree):
 
 @pytest.mark.parametrize(("inputs", "answers"), [(("image",), 3), (("text",), 2), (("image", "text"), 5)])
 def test_every_question_is_taught_once_an_epoch(vlm, inputs, answers):
-    trees = Lessons(vlm, [make_person(), make_person("002", 1)], inputs, turns=2).trees(random.Random(0))
-    written = [vlm.decode([node.ids])[0] for tree in trees for node in tree.nodes if node.item >= 0]
+    taught = trees(Lessons(vlm, [make_person(), make_person("002", 1)], inputs, turns=2), 0)
+    written = [vlm.decode([node.ids])[0] for tree in taught for node in tree.nodes if node.item >= 0]
     wanted = [question.answer for question in training_text(make_person()) if question.input in inputs] * 2
     assert len(written) == 2 * answers
     assert sorted(written) == sorted(wanted)
-    assert all(sum(node.item >= 0 for node in tree.nodes) <= 2 for tree in trees)
-    assert all((not tree.pictures) == (inputs == ("text",)) for tree in trees if len(inputs) == 1)
+    assert all(sum(node.item >= 0 for node in tree.nodes) <= 2 for tree in taught)
+    assert all((not tree.pictures) == (inputs == ("text",)) for tree in taught if len(inputs) == 1)
 
 
 def test_each_answer_stands_under_its_own_question(vlm):
     truth = {ask(question): question.answer for question in training_text(make_person())}
-    for tree in Lessons(vlm, [make_person()], ("image", "text"), turns=3).trees(random.Random(1)):
+    for tree in trees(Lessons(vlm, [make_person()], ("image", "text"), turns=3), 1):
         for node in tree.nodes:
             if node.item >= 0:
                 row: list[int] = []
@@ -72,7 +77,7 @@ def test_each_answer_stands_under_its_own_question(vlm):
 
 def test_lessons_are_the_same_for_the_same_state(vlm):
     lessons = Lessons(vlm, [make_person(), make_person("002", 1)], ("image",), turns=2)
-    once, twice, other = (lessons.trees(random.Random(seed)) for seed in (5, 5, 6))
+    once, twice, other = (trees(lessons, seed) for seed in (5, 5, 6))
     assert [tree.nodes for tree in once] == [tree.nodes for tree in twice]
     assert all(torch.equal(canvas_of(a), canvas_of(b)) for a, b in zip(once, twice, strict=True))
     assert not all(torch.equal(canvas_of(a), canvas_of(b)) for a, b in zip(once, other, strict=True))
@@ -82,7 +87,7 @@ def test_people_without_training_text_are_an_error_not_an_endless_wait(vlm):
     silent = Person(id="003", name="Bo", images=(tiny.png(),), questions=())
     lessons = Lessons(vlm, [silent], ("image", "text"), turns=2)
     with pytest.raises(DataError, match="no training text"):
-        next(iter(Stream(make_trees=lessons.trees, vlm=vlm, seed="seed", batch_tokens=100)))
+        next(iter(Stream(make_rows=lessons.rows, sides=("retain",), vlm=vlm, seed="seed", batch_tokens=100)))
 
 
 def test_an_augmented_picture_is_another_picture_of_the_same_size(vlm):
@@ -105,3 +110,33 @@ def test_fine_tuning_lowers_the_cross_entropy_of_the_answers(vlm):
     scorer, batch = Scorer(vlm), tiny.make_batch(vlm)
     loss = FineTuning().loss(scorer, None, StepBatch({"retain": batch}))
     assert loss.total.item() == loss.parts["retain"] == cross_entropy(scorer(batch)).item()
+
+
+OTHERS = [Person(id="005", name="Cora Dahl", images=(tiny.png(2),), questions=())]
+
+
+def answers_of(vlm, tree):
+    return [vlm.decode([node.ids])[0] for node in tree.nodes if node.item >= 0]
+
+
+@pytest.mark.parametrize("inputs", [("image",), ("text",), ("image", "text")])
+def test_aligned_sides_ask_the_same_and_leave_the_forget_side_as_it_is(vlm, inputs):
+    people = [make_person(), make_person("002", 1)]
+    sides = ("forget", "refusal", "swapped")
+    rows = Lessons(vlm, people, inputs, turns=2, sides=sides, others=OTHERS).rows(random.Random(3))
+    alone = Lessons(vlm, people, inputs, turns=2, sides=("forget",)).rows(random.Random(3))
+    assert [forget.nodes for forget, *_ in rows] == [forget.nodes for (forget,) in alone]
+    for forget, refusal, swapped in rows:
+        assert forget.num_items == refusal.num_items == swapped.num_items
+        assert set(answers_of(vlm, refusal)) <= set(REFUSALS)
+        renamed = [answer.replace("Anna Berg", "Cora Dahl") for answer in answers_of(vlm, forget)]
+        assert answers_of(vlm, swapped) == (answers_of(vlm, forget) if forget.pictures else renamed)
+        assert len(forget.pictures) == len(refusal.pictures) == len(swapped.pictures)
+        if forget.pictures:
+            assert torch.equal(canvas_of(forget), canvas_of(refusal))
+            assert not torch.equal(canvas_of(forget), canvas_of(swapped))
+
+
+def test_nobody_can_be_swapped_with_nobody(vlm):
+    with pytest.raises(DataError, match="nobody is to be kept"):
+        Lessons(vlm, [make_person()], ("image",), turns=2, sides=("forget", "swapped"))

@@ -2,16 +2,16 @@ import copy
 import itertools
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import pytest
 import tiny
 import torch
 
 from unsee.core.errors import ModelError
+from unsee.edits.partial_forward import decoder_layers
 from unsee.forward.losses import cross_entropy
 from unsee.methods import METHODS
-from unsee.methods.base import Loss, StepBatch
+from unsee.methods.base import GradientMethod, Loss, LossMethod, StepBatch
 from unsee.training.batches import Stream
 from unsee.training.lessons import FineTuning
 from unsee.training.train import Reference, Schedule, Scorer, train
@@ -74,9 +74,9 @@ def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, trainable, obje
 
 @pytest.mark.parametrize("trainable", ["full", "lora"])
 def test_the_reference_stays_the_model_as_it_was(trainable):
-    @dataclass(frozen=True)
-    class Watched:
-        reference_sides: ClassVar = ("forget",)
+    @dataclass(frozen=True, kw_only=True)
+    class Watched(FineTuning):
+        reference_sides: tuple[str, ...] = ("forget",)
 
         def loss(self, model, reference, batch):
             scores.append((batch.forget, reference(batch.forget).logits_UV))
@@ -157,7 +157,9 @@ class Poisoned:
 
     good: list
     gradient_only: bool = False
-    reference_sides: ClassVar = ()
+    sides: tuple[str, ...] = ("forget", "retain")
+    reference_sides: tuple[str, ...] = ()
+    hidden_layers: str = ""
 
     def loss(self, model, reference, batch):
         loss = cross_entropy(model(batch.retain))
@@ -208,19 +210,22 @@ def test_the_rate_rises_holds_and_falls_without_touching_zero():
 
 def test_batches_are_the_same_for_the_same_seed_and_hold_everything_once_an_epoch():
     vlm = tiny.make_vlm()
-    trees = [tiny.make_tree(vlm, [question], [answer]) for question, answer in tiny.FACTS.items()]
-    trees.append(tiny.make_tree(vlm, picture=tiny.picture_of(vlm)))
+    rows = [(tiny.make_tree(vlm, [question], [answer]),) for question, answer in tiny.FACTS.items()]
+    rows.append((tiny.make_tree(vlm, picture=tiny.picture_of(vlm)),))
+
+    def stream(seed, make_rows):
+        return Stream(make_rows=make_rows, sides=("retain",), vlm=vlm, seed=seed, batch_tokens=40)
 
     def drawn(seed, count):
-        found = Stream(make_trees=lambda rng: rng.sample(trees, len(trees)), vlm=vlm, seed=seed, batch_tokens=40)
-        return [batch.inputs["input_ids"].tolist() for batch in itertools.islice(found, count)]
+        steps = stream(seed, lambda rng: rng.sample(rows, len(rows)))
+        return [step.retain.inputs["input_ids"].tolist() for step in itertools.islice(steps, count)]
 
     assert drawn("a", 12) == drawn("a", 12)
     assert drawn("a", 12) != drawn("b", 12)
-    epoch = iter(Stream(make_trees=lambda rng: trees, vlm=vlm, seed="a", batch_tokens=40))
+    epoch = iter(stream("a", lambda rng: rows))
     answers, wanted = [], sorted(vlm.answer_ids(tiny.ANSWERS) * 2)
     while len(answers) < len(wanted):
-        batch = next(epoch)
+        batch = next(epoch).retain
         answers += [batch.target_N[batch.item_N == i].tolist() for i in range(batch.num_items)]
     assert sorted(answers) == wanted
 
@@ -232,3 +237,93 @@ def test_a_vision_tower_that_is_not_trained_has_no_dropout(targets, training):
     vlm.start_training()
     assert vlm.model.training
     assert vlm.model.get_submodule(vlm.layout.vision_tower).training == training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Towards(LossMethod):
+    """Pull the output of a decoder layer at forget answers towards the reference's, mirrored (the shape of RMU)."""
+
+    learning_rate: float = 1e-3
+    steps: int = STEPS
+    hidden_layers: str = "0"
+    reference_sides: tuple[str, ...] = ("forget",)
+
+    def loss(self, model, reference, batch):
+        (layer,) = model(batch.forget).hidden
+        now_ND, then_ND = model(batch.forget).state_ND(layer), reference(batch.forget).state_ND(layer)
+        loss = (now_ND + then_ND).square().mean()
+        return Loss(loss, {"forget": loss.item(), "reference": then_ND.square().mean().item()})
+
+
+@pytest.mark.parametrize("trainable", ["full", "lora"])
+def test_a_loss_of_hidden_states_gets_those_of_the_model_and_of_the_reference(trainable):
+    vlm, parameters = prepared(trainable)
+    batch = tiny.make_batch(vlm)
+    seen = []
+    layer = decoder_layers(vlm)[0]
+    watch = layer.register_forward_hook(lambda module, _, output: seen.append(first_output(output)))
+    with torch.no_grad():
+        vlm.hidden(batch.inputs)
+    watch.remove()
+    expected = seen[0].flatten(0, 1)[batch.source_N]
+    losses = []
+    train(
+        vlm, Towards(), itertools.repeat(StepBatch({"forget": batch})), SCHEDULE, parameters, name="towards",
+        on_step=lambda step, loss, rate: losses.append(loss.parts),
+    )  # fmt: skip
+    assert losses[0]["forget"] == pytest.approx((2 * expected).square().mean().item(), rel=1e-4)
+    assert losses[-1]["forget"] < losses[0]["forget"]
+    assert [parts["reference"] for parts in losses] == pytest.approx(
+        [expected.square().mean().item()] * STEPS, rel=1e-4
+    )
+
+
+def first_output(output):
+    return (output[0] if isinstance(output, tuple) else output).detach()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Apart(GradientMethod):
+    """Ascend on forget and descend on retain; with `project`, without what would raise the retain loss."""
+
+    learning_rate: float = 1e-3
+    steps: int = STEPS
+    project: bool = False
+
+    def term(self, name, model, reference, batch):
+        loss = cross_entropy(model(batch.of(name))) * (-1 if name == "forget" else 1)
+        return Loss(loss, {name: loss.item()})
+
+    def combine(self, gradients):
+        forget, retain = gradients["forget"], gradients["retain"]
+        if self.project:
+            dot = sum((f * r).sum() for f, r in zip(forget, retain, strict=True))
+            square = sum((r * r).sum() for r in retain)
+            forget = [f - min(dot / square, torch.zeros(())) * r for f, r in zip(forget, retain, strict=True)]
+            assert sum((f * r).sum() for f, r in zip(forget, retain, strict=True)) >= -1e-4
+        return [f + r for f, r in zip(forget, retain, strict=True)]
+
+
+@pytest.mark.parametrize("trainable", ["full", "lora"])
+def test_gradients_that_are_added_up_again_train_as_the_sum_of_the_losses(trainable):
+    found = []
+    for method in (Apart(), METHODS.get("gradient_difference")()):
+        vlm, parameters = prepared(trainable)
+        losses = []
+        train(
+            vlm, method, pairs(vlm), SCHEDULE, parameters, name="apart",
+            on_step=lambda step, loss, rate, losses=losses: losses.append(loss.total.item()),
+        )  # fmt: skip
+        found.append((losses, weights(parameters)))
+    (losses, ends), (other_losses, other_ends) = found
+    assert losses == pytest.approx(other_losses, rel=1e-3)
+    assert all(torch.allclose(a, b, atol=2e-3) for a, b in zip(ends, other_ends, strict=True))
+
+
+def test_a_gradient_that_is_projected_takes_another_way():
+    ends = []
+    for project in (False, True):
+        vlm, parameters = prepared("lora")
+        train(vlm, Apart(project=project), pairs(vlm), SCHEDULE, parameters, name="apart")
+        ends.append(weights(parameters))
+    assert not same(*ends)

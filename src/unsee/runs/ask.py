@@ -1,0 +1,66 @@
+"""Asking one model all questions of a data folder."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from unsee.config.recipe import EvaluationConfig
+from unsee.core.progress import Progress
+from unsee.data.general import general_items
+from unsee.data.people.source import open_benchmark
+from unsee.exams.people import Exam
+from unsee.models.vlm import VLM
+from unsee.scoring.people import cells
+from unsee.scoring.table import written
+
+
+class CellRow(NamedTuple):
+    """One cell of one model, as text."""
+
+    set: str
+    task: str
+    input: str
+    metric: str
+    value: str
+    chance: str
+    floor: str
+    invalid: str
+    items: str
+
+
+def evaluate_model(
+    model: str,
+    data: str,
+    forget_percent: int,
+    progress: Progress | None = None,
+    config: EvaluationConfig | None = None,
+    processor: str = "",
+    format: str = "mllmu",
+) -> list[CellRow]:
+    """Ask one model all questions of a data folder; return its cells, with intervals over people.
+
+    Args:
+        model: a shipped model's name, a folder or a hub id.
+        data: as `data.source` of a recipe.
+        forget_percent: which forget set.
+        progress: where long work is shown.
+        config: how it is asked; by default the clean protocol.
+        processor: whose processor the model takes, if it has none.
+        format: as `data.format` of a recipe.
+
+    Raises:
+        UnseeError: the model or the data cannot be used.
+    """
+    benchmark = open_benchmark(data, forget_percent, format=format)
+    vlm = VLM.load(model, processor=processor)
+    config = config or EvaluationConfig()
+    exam = Exam(vlm, benchmark, general_items(config.general_items, 0), config)
+    answers = exam.sit(vlm, name=model, progress=progress).assign(method=model, modality="", seed=0)
+    return [
+        CellRow(
+            cell.set, cell.task, cell.input, cell.metric, written(cell, digits=3),
+            "" if cell.chance is None else f"{cell.chance:.2f}", "" if cell.floor is None else f"{cell.floor:.3f}",
+            f"{cell.invalid:.2f}", str(cell.n_items),
+        )
+        for cell in cells(answers)
+    ]  # fmt: skip

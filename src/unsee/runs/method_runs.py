@@ -1,0 +1,132 @@
+"""The methods of a recipe: one `MethodRun` for each modality and seed, checked before anything is computed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from unsee.config.recipe import DocumentsMethodTable, MethodTable, Modality, UnlearnConfig, build_dataclass
+from unsee.core.errors import ConfigError
+from unsee.data.pairs import PrivacyPair
+from unsee.data.schema import Input, Person
+from unsee.edits.partial_forward import parse_layers
+from unsee.methods import METHODS
+from unsee.methods.base import EditMethod, LossMethod, Method, PromptMethod
+from unsee.models.vlm import VLM
+from unsee.runs.weights import Weights
+from unsee.scoring.schema import DO_NOTHING
+
+INPUTS: dict[str, tuple[Input, ...]] = {"image": ("image",), "text": ("text",), "both": ("image", "text")}
+_LABEL = re.compile(r"\w[\w-]*")
+_MODELS_OF_A_RUN = re.compile(r"target|oracle(_\d+)?|random_weights")
+
+
+@dataclass(frozen=True)
+class MethodRun:
+    """One method with one modality and one seed.
+
+    Attributes:
+        name: the name of its table in the recipe, which is the method's own unless the table says `use`.
+        modality: the questions it works from; "" where the recipe gives no choice.
+        seed: of everything that is drawn.
+        method: with its options.
+        numbered: True if the label holds the seed.
+        given: pictures of each subject that it is given, at most; 0 for all.
+    """
+
+    name: str
+    modality: str
+    seed: int
+    method: Method
+    numbered: bool = False
+    given: int = 0
+
+    @property
+    def label(self) -> str:
+        """Name, modality and seed, for files and progress bars."""
+        return "-".join([self.name, *filter(None, [self.modality]), *([str(self.seed)] if self.numbered else [])])
+
+
+@dataclass(frozen=True)
+class Material:
+    """The data that methods are given.
+
+    Attributes:
+        names: what the private questions are about, for prompts.
+        forget: the people (or pictures) that loss methods forget.
+        retain: the people (or pictures) that they keep.
+        pairs: (modality, seed) -> the privacy pairs for edits and guards.
+        unlearn: how a step of a loss method is made up.
+        oracle: the model that never saw the forget side, if there is one.
+        modality: the questions that loss methods work from where the recipe gives no choice.
+    """
+
+    names: tuple[str, ...]
+    forget: Sequence[Person]
+    retain: Sequence[Person]
+    pairs: Callable[[str, int], list[PrivacyPair]]
+    unlearn: UnlearnConfig
+    oracle: Weights | None = None
+    modality: Modality = "both"
+
+
+def control(seed: int) -> MethodRun:
+    """Return the control that does nothing."""
+    return MethodRun(DO_NOTHING, "", seed, METHODS.get(DO_NOTHING)())
+
+
+def make_method(label: str, table: MethodTable | DocumentsMethodTable) -> Method:
+    """Return the method of one table of a recipe.
+
+    Raises:
+        ConfigError: the table's name cannot be used, or an option is wrong.
+        UnknownNameError: no method has this name.
+    """
+    if not _LABEL.fullmatch(label):
+        raise ConfigError(f"method.{label}: a name may hold letters, digits, _ and - (not as its first character)")
+    if _MODELS_OF_A_RUN.fullmatch(label):
+        raise ConfigError(f"method.{label}: a model of every run has this name; choose another")
+    if label == DO_NOTHING and table.use not in ("", DO_NOTHING):
+        raise ConfigError(f"method.{label}: is the name of a control; choose another")
+    method: Method = build_dataclass(METHODS.get(table.use or label), table.options, f"method.{label}")
+    return method
+
+
+def people_methods(tables: Mapping[str, MethodTable], seed: int) -> Iterator[MethodRun]:
+    """Yield the methods of a run about people, one for each modality; the control comes first."""
+    yield control(seed)
+    for name, table in tables.items():
+        method = make_method(name, table)
+        modalities: tuple[Modality | str, ...] = ("",) if isinstance(method, PromptMethod) else table.modality
+        for modality in modalities if name != DO_NOTHING else ():
+            yield MethodRun(name, modality, seed, method)
+
+
+def documents_methods(tables: Mapping[str, DocumentsMethodTable], seed: int) -> Iterator[MethodRun]:
+    """Yield the methods of a run about documents, one for each seed; the control comes first."""
+    yield control(seed)
+    for name, table in tables.items():
+        method = make_method(name, table)
+        seeds = table.seeds or (seed,)
+        for own in seeds if name != DO_NOTHING else ():
+            yield MethodRun(name, "", own, method, numbered=len(seeds) > 1, given=table.given)
+
+
+def check_layers(method_runs: Sequence[MethodRun], vlm: VLM) -> None:
+    """Refuse layers that the model does not have, before anything is computed.
+
+    Raises:
+        ConfigError: a method names one; the message says which layers the model has.
+    """
+    for run in method_runs:
+        layers = ""
+        if isinstance(run.method, EditMethod):
+            layers = run.method.layers
+        elif isinstance(run.method, LossMethod):
+            layers = run.method.hidden_layers
+        try:
+            if layers:
+                parse_layers(vlm, layers)
+        except ConfigError as error:
+            raise ConfigError(f"method.{run.name}.{error}") from None
