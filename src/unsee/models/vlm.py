@@ -157,7 +157,7 @@ class VLM:
 
     @property
     def end_token(self) -> int:
-        """The token that fills rows where there is no other."""
+        """The tokenizer's end-of-sequence token."""
         return int(self.processor.tokenizer.eos_token_id)
 
     @cached_property
