@@ -6,7 +6,7 @@ from unsee.config.recipe import TeachConfig
 from unsee.core.errors import ConfigError
 from unsee.models.vlm import VLM
 from unsee.nano.corpus import REPLAYED, Corpus, has_corpus
-from unsee.runs.stages import DrawTree
+from unsee.runs.streams import DrawTree
 
 
 def replay(vlm: VLM) -> DrawTree:

@@ -10,7 +10,6 @@ import hashlib
 import itertools
 import json
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -22,7 +21,6 @@ import pandas as pd
 from safetensors.torch import save_file
 from torch import Tensor
 
-from unsee.config.protocols import TrainingConfig
 from unsee.config.recipe import ModelConfig, TeachConfig
 from unsee.core.errors import ConfigError
 from unsee.core.journal import Journal
@@ -33,7 +31,7 @@ from unsee.data.pairs import PrivacyPair
 from unsee.data.schema import Input, Person
 from unsee.edits.edit import Edit
 from unsee.edits.pair_rows import ANSWER_TOKENS, answered
-from unsee.forward.trees import Batch, Tree
+from unsee.forward.trees import Batch
 from unsee.forward.vision_cache import cached_vision
 from unsee.methods import METHODS
 from unsee.methods.base import (
@@ -50,12 +48,13 @@ from unsee.methods.base import (
 )
 from unsee.models.vlm import VLM
 from unsee.runs.method_runs import INPUTS, Material, MethodRun
+from unsee.runs.streams import DrawTree, make_stream, side_streams, with_replay
 from unsee.runs.weight_change import WeightChange, by_adapter, by_edit, by_weights, change_of
 from unsee.runs.weights import LoadedModel, Weights
 from unsee.runtime.cache import cache_folder, key_of, write_whole
 from unsee.runtime.cost import Cost, measured
 from unsee.runtime.distributed import state
-from unsee.training.batches import MakeRows, Plan, Stream
+from unsee.training.batches import MakeRows, Plan
 from unsee.training.lessons import FineTuning, Lessons
 from unsee.training.train import Reference, Scorer, train
 
@@ -63,7 +62,6 @@ log = logging.getLogger(__name__)
 
 TRAINING = ("unsee.training.train", "unsee.training.batches", "unsee.training.lessons")
 """The modules that training is made of, whatever the method."""
-DrawTree = Callable[[random.Random], Tree]
 
 
 class Examination(Protocol):
@@ -127,7 +125,7 @@ class Stages:
 
         def plan() -> Plan:
             lessons = Lessons(self.vlm, people, INPUTS[config.modality], config.turns, config.protocol)
-            stream = self._stream(self._with_replay(lessons.rows, config.replay), ("retain",), config, draws)
+            stream = make_stream(self.vlm, self._mixed(lessons.rows, config.replay), ("retain",), config, draws)
             return Plan([stream], method, config.protocol)
 
         return self._train(name, Weights(key, draws), self.base, method, plan, seed)
@@ -165,7 +163,7 @@ class Stages:
         )  # fmt: skip
 
         def plan() -> Plan:
-            streams = self._side_streams(method.sides, material, INPUTS[modality], draws)
+            streams = side_streams(self.vlm, method.sides, material, INPUTS[modality], draws)
             return Plan(streams, method, config.protocol)
 
         trained = self._train(run.label, Weights(key, draws), target, method, plan, run.seed, reference)
@@ -187,7 +185,7 @@ class Stages:
         """Edit the target by what it does on forget and retain questions, without training."""
 
         def batches(side: Side, kind: Input) -> Iterator[Batch]:
-            (stream,) = self._side_streams((side,), material, (kind,), draws, everything=True)
+            (stream,) = side_streams(self.vlm, (side,), material, (kind,), draws, retain_inputs=(kind,))
             return (step.of(side).to(self.vlm.device) for step in stream.epoch(0))
 
         def compute(vlm: VLM, work: Work) -> Edit:
@@ -344,70 +342,15 @@ class Stages:
             return by_adapter(weights.files[-1], self.config.lora_alpha / self.config.lora_rank)
         return by_weights(vlm, weights.files[-1])
 
-    def _side_streams(
-        self,
-        sides: Sequence[Side],
-        material: Material,
-        inputs: Sequence[Input],
-        seed: str,
-        *,
-        everything: bool = False,
-    ) -> list[Stream]:
-        """Return one stream for the forget side and those that follow it answer by answer, one for the retain side.
-
-        Args:
-            inputs: how the forget side is asked; the retain side too if `everything`, else as the recipe says.
-        """
-        config = material.unlearn
-        streams = []
-        for group in _aligned(sides):
-            own = group == ("retain",)
-            people = material.retain if own else material.forget
-            kinds = INPUTS[config.retain_modality] if own and not everything else inputs
-            lessons = Lessons(
-                self.vlm, people, kinds, config.turns, config.protocol, sides=group, others=material.retain
-            )  # fmt: skip
-            streams.append(self._stream(lessons.rows, group, config, f"{seed}-{group[0]}"))
-        return streams
-
-    def _stream(self, make_rows: MakeRows, sides: tuple[Side, ...], config: TrainingConfig, seed: str) -> Stream:
-        return Stream(
-            make_rows=make_rows,
-            sides=sides,
-            vlm=self.vlm,
-            seed=seed,
-            batch_tokens=config.batch_tokens,
-            batch_examples=config.batch_examples,
-            labels=config.labels,
-        )
+    def _mixed(self, make_rows: MakeRows, share: float) -> MakeRows:
+        """Mix training text with replay, if it is asked for."""
+        if not share or self._replay is None:
+            return make_rows
+        self._replayed = self._replayed or self._replay(self.vlm)
+        return with_replay(make_rows, self._replayed, share)
 
     def _trained_part(self) -> dict[str, object]:
         return self.config.model_dump(exclude={"id", "processor", "gradient_checkpointing"})
-
-    def _with_replay(self, lessons: MakeRows, share: float) -> MakeRows:
-        """Add trees that the base model was trained on, until they hold a share of the tokens."""
-        if not share or self._replay is None:
-            return lessons
-        draw = self._replayed = self._replayed or self._replay(self.vlm)
-
-        def mixed(rng: random.Random) -> list[tuple[Tree, ...]]:
-            rows = lessons(rng)
-            wanted = sum(tree.num_tokens for (tree,) in rows) * share / (1 - share)
-            while wanted > 0:
-                rows.append((draw(rng),))
-                wanted -= rows[-1][0].num_tokens
-            return rows
-
-        return mixed
-
-
-def _aligned(sides: Sequence[Side]) -> list[tuple[Side, ...]]:
-    """Group sides: those about the forget people follow one another answer by answer, the retain side is by itself."""
-    forget: tuple[Side, ...] = tuple(side for side in sides if side != "retain")
-    groups = [forget, ("retain",)] if "retain" in sides else [forget]
-    if sides and sides[0] == "retain":
-        groups.reverse()
-    return [group for group in groups if group]
 
 
 def _method_code(method: Method) -> list[str]:

@@ -1,0 +1,82 @@
+"""The training data of a stage: one stream for each group of sides, and replay mixed in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from unsee.config.protocols import TrainingConfig
+from unsee.data.schema import Input
+from unsee.forward.trees import Tree
+from unsee.methods.base import Side
+from unsee.models.vlm import VLM
+from unsee.runs.method_runs import INPUTS, Material
+from unsee.training.batches import MakeRows, Row, Stream
+from unsee.training.lessons import Lessons
+
+DrawTree = Callable[[random.Random], Tree]
+
+
+def side_streams(
+    vlm: VLM,
+    sides: Sequence[Side],
+    material: Material,
+    inputs: Sequence[Input],
+    seed: str,
+    *,
+    retain_inputs: Sequence[Input] | None = None,
+) -> list[Stream]:
+    """Return one stream for the forget side and those that follow it answer by answer, and one for the retain side.
+
+    Args:
+        vlm: the model, whose tokenizer and image processor are used.
+        sides: the sides that a method looks at; the first decides which stream comes first.
+        material: the people on each side, and how a step is made up.
+        inputs: how the people to forget are asked about.
+        seed: of the rows and their order, together with the side.
+        retain_inputs: how the people to keep are asked about; by default as the recipe says.
+    """
+    config = material.unlearn
+    streams = []
+    for group in _aligned(sides):
+        people, kinds = material.forget, inputs
+        if group == ("retain",):
+            people, kinds = material.retain, retain_inputs or INPUTS[config.retain_modality]
+        lessons = Lessons(vlm, people, kinds, config.turns, config.protocol, sides=group, others=material.retain)
+        streams.append(make_stream(vlm, lessons.rows, group, config, f"{seed}-{group[0]}"))
+    return streams
+
+
+def make_stream(vlm: VLM, make_rows: MakeRows, sides: tuple[Side, ...], config: TrainingConfig, seed: str) -> Stream:
+    """Return the stream of some rows, batched as a recipe says."""
+    return Stream(
+        make_rows=make_rows,
+        sides=sides,
+        vlm=vlm,
+        seed=seed,
+        batch_tokens=config.batch_tokens,
+        batch_examples=config.batch_examples,
+        labels=config.labels,
+    )
+
+
+def with_replay(make_rows: MakeRows, draw: DrawTree, share: float) -> MakeRows:
+    """Add trees to the rows of each epoch until they hold a share of all tokens."""
+
+    def mixed(rng: random.Random) -> list[Row]:
+        rows = make_rows(rng)
+        wanted = sum(tree.num_tokens for (tree,) in rows) * share / (1 - share)
+        while wanted > 0:
+            rows.append((draw(rng),))
+            wanted -= rows[-1][0].num_tokens
+        return rows
+
+    return mixed
+
+
+def _aligned(sides: Sequence[Side]) -> list[tuple[Side, ...]]:
+    """Group sides: those about the people to forget are aligned answer by answer, the retain side is by itself."""
+    forget: tuple[Side, ...] = tuple(side for side in sides if side != "retain")
+    retain: tuple[Side, ...] = tuple(side for side in sides if side == "retain")
+    groups = [group for group in (forget, retain) if group]
+    return groups[::-1] if sides[0] == "retain" else groups
