@@ -11,7 +11,7 @@ import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, create_model
@@ -21,7 +21,9 @@ from unsee.config.tables import (
     GENERATED,
     DataConfig,
     DocumentsMethodTable,
+    Kind,
     MethodTable,
+    MetricTable,
     ModelConfig,
     OutOfDomainTable,
     PrivacyConfig,
@@ -29,11 +31,13 @@ from unsee.config.tables import (
 from unsee.core.errors import ConfigError, UnknownNameError, did_you_mean
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+_OWN_TABLES: dict[Kind, tuple[str, ...]] = {"people": ("data", "teach"), "documents": ("privacy",)}
 
 __all__ = [
-    "GENERATED", "DataConfig", "DocumentsConfig", "DocumentsMethodTable", "EvaluationConfig", "MethodTable", "Modality",
-    "ModelConfig", "OutOfDomainTable", "PrivacyConfig", "RunConfig", "TeachConfig", "UnlearnConfig", "build_dataclass",
-    "build_table", "dump_config", "load_model_config", "load_recipe", "recipe_names", "resolve",
+    "GENERATED", "DataConfig", "DocumentsConfig", "DocumentsMethodTable", "EvaluationConfig", "Kind", "MethodTable",
+    "MetricTable", "Modality", "ModelConfig", "OutOfDomainTable", "PrivacyConfig", "RunConfig", "TeachConfig",
+    "UnlearnConfig", "build_dataclass", "build_table", "dump_config", "kind_of", "load_model_config", "load_recipe",
+    "recipe_names", "resolve",
 ]  # fmt: skip
 
 Instance = TypeVar("Instance")
@@ -46,35 +50,43 @@ class RunConfig(Table):
 
     Attributes:
         name: shown as the report's title.
+        kind: "people".
         seed: of the training; `data.seed` draws the people.
+        metric: options of metrics by name, as far as they are no keys of `[evaluation]`.
         method: the methods by name, in the order in which they run.
     """
 
     name: str = Field(min_length=1)
+    kind: Literal["people"] = "people"
     seed: NonNegativeInt = 0
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     teach: TeachConfig = TeachConfig()
     unlearn: UnlearnConfig = UnlearnConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    metric: dict[str, MetricTable] = Field(default_factory=dict)
     method: dict[str, MethodTable] = Field(default_factory=dict)
 
 
 class DocumentsConfig(Table):
-    """Everything that decides the outcome of a run about documents: a recipe with a table `[privacy]`.
+    """Everything that decides the outcome of a run about documents.
 
     Attributes:
         name: shown as the report's title.
+        kind: "documents".
         seed: of edits and training; `privacy.seed` draws the documents.
+        metric: options of metrics by name, as far as they are no keys of `[evaluation]`.
         method: the methods by name, in the order in which they run.
     """
 
     name: str = Field(min_length=1)
+    kind: Literal["documents"] = "documents"
     seed: NonNegativeInt = 0
-    privacy: PrivacyConfig
+    privacy: PrivacyConfig = PrivacyConfig()
     model: ModelConfig = ModelConfig()
     unlearn: UnlearnConfig = UnlearnConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    metric: dict[str, MetricTable] = Field(default_factory=dict)
     method: dict[str, DocumentsMethodTable] = Field(default_factory=dict)
 
 
@@ -104,13 +116,29 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig 
         raise ConfigError(f"{path}: is not TOML: {error}") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if "privacy" in table:
-        return resolve(DocumentsConfig, table, overrides)
-    return resolve(RunConfig, table, overrides)
+    table.setdefault("kind", kind_of(table))
+    for override in overrides:
+        _override(table, override)
+    return build_table(DocumentsConfig, table) if kind_of(table) == "documents" else build_table(RunConfig, table)
+
+
+def kind_of(table: Mapping[str, object]) -> Kind:
+    """Return what a recipe, or a run's `config.toml`, is about; in older ones without `kind`, `[privacy]` says it.
+
+    Raises:
+        ConfigError: there is no such kind, or a table belongs to the other one.
+    """
+    kind = table.get("kind", "documents" if "privacy" in table else "people")
+    if kind not in typing.get_args(Kind):
+        raise ConfigError(f"kind: must be 'people' or 'documents', got {_shown(kind)}")
+    for other, names in _OWN_TABLES.items():
+        if foreign := [name for name in names if name in table and kind != other]:
+            raise ConfigError(f"kind: a recipe with a table [{foreign[0]}] is about '{other}', got '{kind}'")
+    return typing.cast(Kind, kind)
 
 
 def command_of(path: Path) -> str:
-    """The `unsee run` that makes a run's config: of a shipped recipe with what was changed, or of the file itself."""
+    """Return the `unsee run` that makes a run's config: a shipped recipe with the changes, or the file itself."""
     config = load_recipe(path).model_dump()
     if config["name"] not in recipe_names():
         return f"unsee run {path.name}"
@@ -123,7 +151,7 @@ def command_of(path: Path) -> str:
 
 
 def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, object]:
-    """Every value by its dotted key."""
+    """Return every value by its dotted key."""
     flat: dict[str, object] = {}
     for key, value in table.items():
         flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
@@ -131,7 +159,7 @@ def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, object]:
 
 
 def _as_toml(value: object) -> str:
-    """A value as `--set` takes it in a shell: text without TOML's quotes where it is not taken for something else."""
+    """Return a value as `--set` takes it in a shell; text is in TOML's quotes only where it could be another type."""
     if isinstance(value, str) and value and value == value.strip() and _toml_value(value) == value:
         return shlex.quote(value)
     text = tomli_w.dumps({"value": value}).partition("=")[2]
@@ -167,7 +195,7 @@ def parse_options(options: Iterable[str]) -> dict[str, Any]:
 
 
 def load_model_config(id: str, overrides: Iterable[str] = ()) -> ModelConfig:
-    """The settings of one model, for adapters unless the overrides say otherwise ("model.trainable=full").
+    """Return the settings of one model, for adapters unless the overrides say otherwise ("model.trainable=full").
 
     Raises:
         ConfigError: a value cannot be used; the message starts with the dotted key.

@@ -21,6 +21,8 @@ from pydantic import (
 from unsee.config.protocols import STRICT, Modality, Table
 
 GENERATED = "generated"
+Kind = Literal["people", "documents"]
+"""What a run is about: people that a model must forget, or documents whose values it must not tell."""
 
 
 def _scalar(value: object) -> object:
@@ -116,23 +118,31 @@ class ModelConfig(Table):
         return self
 
 
-class _MethodTable(BaseModel):
-    """One method of a run: its own options, which are checked, by `build_dataclass`, where the method is known.
-
-    Attributes:
-        use: the registered method where the table has another name: so one method can run several times, each time with
-            other options.
-    """
+class _OptionsTable(BaseModel):
+    """Options of a leaf; `build_dataclass` checks them where the leaf is known."""
 
     model_config = STRICT | ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Option]
 
-    use: str = ""
-
     @property
     def options(self) -> dict[str, Option]:
-        """The method's own options."""
+        """The leaf's own options."""
         return dict(self.__pydantic_extra__)
+
+
+class MetricTable(_OptionsTable):
+    """The options of one metric that are no keys of `[evaluation]`."""
+
+
+class _MethodTable(_OptionsTable):
+    """One method of a run with its options.
+
+    Attributes:
+        use: the registered method, if the table has another name. One method can so run several times, each time with
+            other options.
+    """
+
+    use: str = ""
 
 
 class MethodTable(_MethodTable):

@@ -66,9 +66,48 @@ def test_a_recipe_with_private_documents_is_another_kind_of_run(tmp_path):
     assert config.method["random"].options == {"share": 0.2}
     path.write_text(dump_config(config))
     assert load_recipe(path) == config
-    for table, message in (("data.people=3", "data: unknown option"), ("teach.steps=3", "teach: unknown option")):
+    for table, message in (("data.people=3", "table .data. is about"), ("teach.steps=3", "table .teach. is about")):
         with pytest.raises(ConfigError, match=message):
             load_recipe(path, [table])
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [('kind = "documents"', "documents"), ("[privacy]", "documents"), ("[data]", "people"), ("", "people")],
+)
+def test_a_recipe_says_its_kind_and_an_older_one_has_a_table_privacy(tmp_path, text, kind):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'name = "mine"\n{text}\n')
+    assert load_recipe(path).kind == kind
+    assert f'kind = "{kind}"' in dump_config(load_recipe(path))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_says_its_kind(name):
+    assert f'\nkind = "{load_recipe(name).kind}"\n' in (RECIPES / f"{name}.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "override", "message"),
+    [
+        ("tiny", "kind=person", "^kind: must be 'people' or 'documents', got 'person'$"),
+        ("tiny", "kind=3", "^kind: must be 'people' or 'documents', got 3$"),
+        ("tiny", "privacy.images=3", r"^kind: a recipe with a table \[privacy\] is about 'documents', got 'people'$"),
+        ("gate", "kind=people", r"^kind: a recipe with a table \[privacy\] is about 'documents', got 'people'$"),
+        ("tiny", "kind=documents", r"^kind: a recipe with a table \[data\] is about 'people', got 'documents'$"),
+    ],
+)
+def test_a_wrong_kind_is_one_sentence(recipe, override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(recipe, [override])
+
+
+def test_options_of_metrics_survive_a_dump(tmp_path):
+    config = load_recipe("tiny", ["metric.mine.words=3"])
+    (tmp_path / "copy.toml").write_text(dump_config(config))
+    assert load_recipe(tmp_path / "copy.toml").metric["mine"].options == {"words": 3}
+    with pytest.raises(ConfigError, match=r"^metric\.mine\.words: must be a number, a text or true/false, got \[3\]$"):
+        load_recipe("tiny", ["metric.mine.words=[3]"])
 
 
 def test_options_of_methods_survive_a_dump(tmp_path):
