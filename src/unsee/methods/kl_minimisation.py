@@ -22,7 +22,7 @@ from unsee.methods.base import (
 )
 
 
-@METHODS.register("kl_minimisation", paper="arXiv:2401.06121")
+@METHODS.register("kl_minimisation", paper="arXiv:2401.06121", label="KL minimisation")
 @dataclass(frozen=True, kw_only=True)
 class KLMinimisation(LossMethod):
     """Raise the cross-entropy of the forget answers while staying the target's twin on the retain answers.

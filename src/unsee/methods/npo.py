@@ -12,7 +12,7 @@ from unsee.methods import METHODS
 from unsee.methods.base import Loss, LossMethod, Model, NonNegativeFloat, NonNegativeInt, PositiveFloat, Side, StepBatch
 
 
-@METHODS.register("npo", paper="arXiv:2404.05868")
+@METHODS.register("npo", paper="arXiv:2404.05868", label="NPO")
 @dataclass(frozen=True, kw_only=True)
 class NPO(LossMethod):
     """Make forget answers less likely than under the frozen target, then stop; optionally hold the retain answers.

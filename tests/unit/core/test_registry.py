@@ -145,3 +145,13 @@ def test_two_registrations_of_one_name_raise():
     registry.register("name")(test_get_imports_one_module)
     with pytest.raises(ConfigError, match="registered twice"):
         registry.register("name")(test_a_double_name_breaks_only_itself)
+
+
+def test_a_leaf_says_how_it_is_written_or_is_written_with_spaces(registry, monkeypatch, tmp_path):
+    (tmp_path / "third_party.py").write_text(LEAF.format(name="third").replace('0.00001"', '0.00001", label="3rd"'))
+    add_entry_point(monkeypatch, "third", "third_party:Leaf")
+    write(registry.folder, "one_word", LEAF.format(name="one_word"))
+    write(registry.folder, "kept", LEAF.format(name="kept").replace('0.00001"', '0.00001", label="KepT"'))
+    labels = {leaf.name: leaf.label for leaf in registry.leaves()}
+    assert labels == {"first": "first", "second": "second", "one_word": "one word", "kept": "KepT", "third": "3rd"}
+    assert registry.get("kept") and registry.get("third")
