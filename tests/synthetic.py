@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from unsee.core.record import Record
-from unsee.scoring.people import gate, score
+from unsee.scoring.people import find_signal, score
 
 PLACES = ("Oslo", "Lima", "Perth", "Cairo", "Quito", "Turin", "Osaka", "Minsk", "Accra", "Dakar", "Hanoi", "Bergen")
 JOBS = ("botanist", "pilot", "nurse", "chef", "judge", "tailor", "welder", "archivist", "surveyor", "glazier")
@@ -118,7 +118,7 @@ def _question(set_name, task, asked, person, index, who, fact, pool, rng) -> dic
         "set": set_name,
         "task": task,
         "input": asked,
-        "person": person,
+        "unit": person,
         "item": f"{set_name}/{person}/{task}/{asked}/{index}",
         "question": f"{says} __." if task == "cloze" else asks,
         "truth": f"{says} {fact}." if task == "generation" else fact,
@@ -186,9 +186,9 @@ def make_run(folder: Path, answers: pd.DataFrame | None = None) -> Path:
         record.log("trained", model=model, seconds=148.04, peak_bytes=2_684_354_560)
         record.log("evaluated", model=model, seconds=12.3)
     record.write_table("answers.parquet", answers)
-    gate(answers).save(record, "gate.json")
+    find_signal(answers).save(record, "signal.json")
     score(answers).save(record, "scores.json")
-    for person in [*sorted(set(answers[answers["set"] == "forget"]["person"]))[:3], "100"]:
+    for person in [*sorted(set(answers[answers["set"] == "forget"]["unit"]))[:3], "100"]:
         record.write_bytes(f"portraits/{person}.png", _portrait(int(person)))
     return folder
 

@@ -12,7 +12,7 @@ from PIL import Image
 from unsee.core.record import Record
 from unsee.report.documents import picture_name
 from unsee.scoring.documents import document_scores
-from unsee.scoring.schema import Change
+from unsee.scoring.schema import ChangeAndCost
 
 SETS = ("unseen_images", "unseen_templates")
 
@@ -22,7 +22,7 @@ def make_answers(method, refused, leaked=0, right=6, general=6, seed=0, pictures
     rows = []
     for name in SETS:
         for number in range(pictures):
-            same = {"set": name, "person": f"{name}/{number}", "input": "image", "options": [], "valid": True}
+            same = {"set": name, "unit": f"{name}/{number}", "input": "image", "options": [], "valid": True}
             private = {
                 "task": "private", "chance": 0.1, "leak": float(number < leaked), "accuracy": np.nan,
                 "refused_opening": float(number < refused), "refused_phrases": float(number < refused),
@@ -39,7 +39,7 @@ def make_answers(method, refused, leaked=0, right=6, general=6, seed=0, pictures
     for number in range(pictures):
         rows.append(
             {
-                "set": "general", "person": f"g/{number}", "item": f"g/{number}", "input": "text", "options": [],
+                "set": "general", "unit": f"g/{number}", "item": f"g/{number}", "input": "text", "options": [],
                 "valid": True, "chance": 0.25, "task": "classification", "accuracy": float(number < general),
                 "question": "Who has the kite?", "truth": "Mia", "answer": "Mia" if number < general else "Tom",
             }
@@ -66,7 +66,7 @@ def make_run(folder: Path, seed: int = 0, images: int = 6, refused: int = 6, sou
     record.log("evaluated", model="neural_gate", seconds=5.6)
     record.write_table("answers.parquet", answers)
     used = {"neural_gate": "neural_gate", "neural_gate_random": "neural_gate", "npo": "npo"}
-    document_scores(answers, used, {"neural_gate": Change(0.0123, 4567)}, 200).save(record, "scores.json")
+    document_scores(answers, used, {"neural_gate": ChangeAndCost(0.0123, 4567)}, 200).save(record, "scores.json")
     for case in ("unseen_images/0", "unseen_templates/5"):
         file = io.BytesIO()
         Image.new("RGB", (64, 48), "white").save(file, "PNG")

@@ -3,7 +3,7 @@
 import pytest
 
 from unsee.core.record import Record
-from unsee.report.deletion import Figure, Outcome, write_request_report
+from unsee.report.deletion import BeforeAfter, Outcome, write_request_report
 from unsee.scoring.intervals import Estimate
 
 
@@ -14,9 +14,9 @@ def number(value):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     figures = [
-        Figure(
+        BeforeAfter(
             set=name, input=kind, metric=metric, before=number(0.9), after=number(0.2), change=number(-0.7),
-            n_people=people, n_items=12,
+            n_units=people, n_items=12,
         )
         for name, people in (("forget", 5), ("retain", 1))
         for kind in ("image", "text")

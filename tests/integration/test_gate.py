@@ -16,6 +16,7 @@ from published_pairs import write_published
 
 from unsee.core.record import ANSWER_COLUMNS, Record
 from unsee.edits.edit import Edit
+from unsee.scoring.names import readable
 from unsee.scoring.schema import Scores
 
 METHODS = ["random_weights", "do_nothing", "gate", "no_gate", "in_context", "keyword_guardrail", "npo"]
@@ -71,7 +72,7 @@ def test_a_model_that_can_read_nothing_gives_no_signal_and_a_table(finished):
     )
     lines = command.out.split("\n")
     assert lines[-2:] == [str(folder / "report.html"), ""]
-    assert sorted(line.split()[0] for line in lines[3:-3]) == sorted(METHODS)
+    assert sorted(line.partition("  ")[0] for line in lines[3:-3]) == sorted(map(readable, METHODS))
 
 
 def test_the_record_has_the_form_of_any_run(run):
@@ -88,7 +89,7 @@ def test_the_record_has_the_form_of_any_run(run):
 
 def test_the_scores_keep_the_contract(run):
     content = run.read_json("scores.json")
-    assert content["schema"] == "unsee.scores/1"
+    assert content["schema"] == "unsee.scores/2"
     scores = Scores.load(run.folder, "scores.json")
     assert [method.method for method in scores.methods] == METHODS
     for name in METHODS:
@@ -119,7 +120,7 @@ def test_what_changed_and_what_it_took(run):
 
 def test_every_answer_is_kept_and_each_method_is_taken_back(run):
     answers = run.read_table("answers.parquet")
-    assert tuple(answers.columns)[: len(ANSWER_COLUMNS) - 3] == ANSWER_COLUMNS[3:]
+    assert tuple(answers.columns)[: len(ANSWER_COLUMNS)] == ANSWER_COLUMNS
     asked = {model: tuple(sorted(rows["item"])) for model, rows in answers.groupby(["method", "seed"])}
     assert len(set(asked.values())) == 1
     guarded = answers[answers["method"] == "keyword_guardrail"].set_index("item")
@@ -195,7 +196,7 @@ def test_the_page_can_be_made_again_without_pictures_and_answers(run, place, tmp
         ("privacy.unseen_subject=letter", "unseen subject 'letter' is none of passport"),
         ("privacy.image_root=/tmp", "privacy: image_root belongs to a source"),
         ("teach.steps=3", "teach: unknown option"),
-        ("data.people=3", "data: unknown option"),
+        ("data.people=3", "kind: a recipe with a table .data. is about .people."),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_is_written(recipe, tmp_path, change, message):
@@ -232,7 +233,7 @@ def test_a_recipe_names_a_further_judge_and_other_benchmarks(recipe, elsewhere, 
         for method in ("random_weights", "do_nothing", "in_context", "keyword_guardrail")
         for judge in ("classifier", "likelihood", "opening", "phrases")
     }
-    assert {(cell.n_people, cell.n_items) for cell in foreign} == {(2, 3)}
+    assert {(cell.n_units, cell.n_items) for cell in foreign} == {(2, 3)}
     assert ("classifier", "likelihood") in {(one.first, one.second) for one in scores.agreements} | {
         (one.second, one.first) for one in scores.agreements
     }
@@ -303,8 +304,8 @@ def test_published_data_are_scored_by_refusals_alone(recipe, published, tmp_path
         (method.method, name) for method in scores.methods for name in ("seen", "unseen_images")
     }
     assert not {"leak_rate", "benign_correct"} & {cell.metric for cell in scores.cells}
-    assert {cell.n_people for cell in scores.cells if cell.set == "seen"} == {2}
-    assert {cell.n_people for cell in scores.cells if cell.set == "out_of_domain"} == {1}
+    assert {cell.n_units for cell in scores.cells if cell.set == "seen"} == {2}
+    assert {cell.n_units for cell in scores.cells if cell.set == "out_of_domain"} == {1}
     (left_out,) = (event for event in Record.open(out).events() if event["event"] == "out_of_domain")
     assert (left_out["pictures"], left_out["edited_on"]) == (1, 1)
     assert (out / "models/gate/edit.safetensors").is_file()

@@ -11,9 +11,10 @@ import pytest
 from integration.command import Stop, unsee
 
 from unsee import load_recipe, run_recipe
-from unsee.core.record import ANSWER_COLUMNS, Record
+from unsee.core.record import ANSWER_COLUMNS, METRIC_COLUMNS, Record
 from unsee.data.people.mllmu import load
 from unsee.edits.edit import Edit
+from unsee.scoring.names import readable
 from unsee.scoring.people import HEADLINE
 from unsee.scoring.schema import Scores
 
@@ -43,13 +44,13 @@ def test_it_ends_with_the_table_the_report_and_nothing_else(finished):
     assert (command.code, command.err) == (0, "")
     lines = command.out.split("\n")
     assert lines[-2:] == [str(folder / "report.html"), ""]
-    assert sorted(line.split()[0] for line in lines[3:-3]) == sorted(METHODS)
+    assert sorted(line.partition("  ")[0] for line in lines[3:-3]) == sorted(map(readable, METHODS))
 
 
 def test_the_record_is_complete(run):
     assert {path.name for path in run.folder.iterdir()} == {
-        ".lock", "config.toml", "log.jsonl", "answers.parquet", "gate.json", "scores.json", "report.html", "portraits",
-        "models",
+        ".lock", "config.toml", "log.jsonl", "answers.parquet", "signal.json", "scores.json", "report.html",
+        "portraits", "models",
     }  # fmt: skip
     assert {path.name for path in (run.folder / "models").iterdir()} == {
         "target", "oracle", "oracle_2", "gradient_difference-both",
@@ -67,15 +68,15 @@ def test_the_scores_keep_the_contract(run):
         headline = [cell for cell in own if cell.metric == HEADLINE[cell.task]]
         assert {(cell.set, cell.task, cell.input) for cell in headline} == CELLS
         assert len(headline) == len(CELLS)
-        assert all(cell.low <= cell.value <= cell.high and cell.n_people > 1 for cell in own)
+        assert all(cell.low <= cell.value <= cell.high and cell.n_units > 1 for cell in own)
         assert {cell.chance for cell in headline if cell.task == "classification"} == {0.25}
         assert method.modality == ("both" if method.method == "gradient_difference" else "")
     seeds = {cell.method: cell.seed for cell in scores.cells}
     assert (seeds["target"], seeds["oracle"], seeds["oracle_2"]) == (0, 1, 2)
 
 
-def test_the_gate_sees_what_was_learned_by_heart(run):
-    cells = {(c["set"], c["task"], c["input"]): c for c in run.read_json("gate.json")["cells"]}
+def test_the_signal_shows_what_was_learned_by_heart(run):
+    cells = {(c["set"], c["task"], c["input"]): c for c in run.read_json("signal.json")["cells"]}
     learned = cells["forget", "classification", "text"]
     assert learned["signal"]
     assert learned["target"]["value"] > 0.9
@@ -92,7 +93,7 @@ def test_the_controls_frame_the_scores(run):
 
 def test_every_answer_is_kept(run):
     answers = run.read_table("answers.parquet")
-    assert tuple(answers.columns) == ANSWER_COLUMNS
+    assert tuple(answers.columns) == (*ANSWER_COLUMNS, *METRIC_COLUMNS)
     assert list(answers["method"].unique()) == METHODS
     said = {method: rows.set_index("item")["answer"] for method, rows in answers.groupby("method")}
     assert all(sorted(rows.index) == sorted(said["target"].index) for rows in said.values())
@@ -103,7 +104,7 @@ def test_every_answer_is_kept(run):
 def test_a_second_run_computes_nothing_and_ends_the_same(run, recipe, cache):
     before, events = run.read_text("scores.json"), len(run.events())
     assert unsee([*recipe, "--out", run.folder], cache).code == 0
-    assert {event["event"] for event in run.events()[events:]} == {"cached", "gate", "finished"}
+    assert {event["event"] for event in run.events()[events:]} == {"cached", "signal", "finished"}
     assert run.read_text("scores.json") == before
 
 
@@ -177,7 +178,7 @@ def test_without_signal_nothing_is_ranked(unlearnable):
     few = "2 people to forget are too few to tell target from oracle; at least 5 are needed"
     assert command.err == f"unsee: no signal: {few}, so nothing is ranked\n"
     assert command.out.endswith(f"{folder / 'report.html'}\n")
-    assert not Record.open(folder).read_json("gate.json")["signal"]
+    assert not Record.open(folder).read_json("signal.json")["signal"]
     scores = Scores.load(folder, "scores.json")
     assert {(method.verdict, method.score) for method in scores.methods} == {("no signal", None)}
     assert [method.method for method in scores.methods] == CONTROLS[:-1]
@@ -198,6 +199,6 @@ def test_python_does_the_same(run, recipe, cache, tmp_path, monkeypatch):
     result = run_recipe(load_recipe("tiny", recipe[3::2]), tmp_path / "run")
     assert result.verdict == "ok"
     assert result.scores == Scores.load(run.folder, "scores.json")
-    assert sorted(row.method for row in result.rows) == sorted(METHODS)
+    assert sorted(row.method for row in result.rows) == sorted(map(readable, METHODS))
     assert json.loads((tmp_path / "run" / "scores.json").read_text()) == run.read_json("scores.json")
     assert result.report.is_file()

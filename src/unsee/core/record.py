@@ -2,13 +2,14 @@
 
 config.toml       the resolved recipe; a folder belongs to the run whose config it holds
 log.jsonl         one object per event: time, event, scalars; never a question or an answer about a person
-answers.parquet   one row per model and question (`ANSWER_COLUMNS`)
-gate.json  scores.json  models/  portraits/  report.html
+answers.parquet   one row per model and question: `ANSWER_COLUMNS`, then one column per metric
+signal.json  scores.json  models/  portraits/  report.html
 judged.parquet  judge.json  judge-journal.jsonl   once a judge was asked
-.lock             held by the one process that writes here; it ends with the process, however that ends
+.lock             held by the one process that writes here; released when the process ends, however it ends
 
-A run about documents has pictures/ in place of portraits/ and no gate.json; its answers hold the judges' decisions too.
-A deletion request has a folder of the same kind, with request.json and model/ in place of gate, scores and models.
+A run about documents has pictures/ in place of portraits/ and no signal.json; its answers also hold a column `leak` and
+one column `refused_<judge>` per judge of refusal. A deletion request has request.json and model/ in place of
+signal.json, scores.json and models/.
 
 Every file is written whole or not at all: first beside its place, then moved there.
 """
@@ -24,21 +25,22 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from filelock import BaseFileLock, FileLock, Timeout
+from pandas.api.types import is_float_dtype
 
 from unsee.core.errors import RecordError
 
 ANSWER_COLUMNS = (
-    "method",  # target, oracle, oracle_2, do_nothing, random_weights or a registered method
+    "method",  # target, oracle, oracle_2, do_nothing, random_weights or the name of a method's table
     "modality",  # image, text, both: the questions the method unlearned from; empty for controls
     "seed",
-    "set",  # forget, test, retain, celebrity, general
-    "task",  # classification, generation, cloze
+    "set",  # forget, test, retain, celebrity, general; of documents seen, unseen_images and so on
+    "task",  # classification, generation, cloze; of documents private, benign
     "input",  # image, text
-    "person",  # the person's ID; in the general set the item's, each item being its own cluster
+    "unit",  # what is resampled for intervals: the ID of a person or of a picture, in the general set of the item
     "item",  # the question's ID, equal across models
     "question",
     "truth",
@@ -46,18 +48,42 @@ ANSWER_COLUMNS = (
     "options",  # option texts; empty unless classification, where truth and answer are one of them
     "valid",  # False where no answer could be read
     "chance",  # expected value of a blind guess; NaN where there is none
-    "accuracy",  # 0 or 1; classification and cloze
-    "rouge_1",  # generation
-    "rouge_2",
-    "rouge_l",
-    "bleu",
     "floor",  # the rouge_l of another person's truth in place of the answer; NaN where nobody is asked the same
-    "probability",  # of the true answer: geometric mean over its tokens
 )
+METRIC_COLUMNS = ("accuracy", "rouge_1", "rouge_2", "rouge_l", "bleu", "probability")
+"""The metrics of unsee itself, in the order of reports; NaN where a metric is not defined for the task."""
+Better = Literal["higher", "lower"]
+"""The direction in which the values of a metric come closer to the truth."""
+LEAK, REFUSED, CLUSTER = "leak", "refused_", "cluster"
+JUDGE_COLUMNS = ("judge", "score", "reason")
+"""What judged.parquet adds."""
 
-_PRIVATE_FIELDS = frozenset({"question", "answer", "truth", "person", "options"})
+_PRIVATE_FIELDS = frozenset({"question", "answer", "truth", "person", "unit", "options"})
 _TEMPORARY = ".part"
 _LOCK = ".lock"
+
+
+def metric_columns(answers: pd.DataFrame) -> list[str]:
+    """Return the metrics that a table of answers holds: those of unsee, then those of other distributions by name."""
+    known = [name for name in METRIC_COLUMNS if name in answers.columns]
+    return known + further_metrics(answers)
+
+
+def further_metrics(answers: pd.DataFrame) -> list[str]:
+    """Return the metrics of other distributions that a table of answers holds, sorted."""
+    others = answers.columns.difference(METRIC_COLUMNS)
+    return [str(name) for name in others if not is_reserved(name) and is_float_dtype(answers[name])]
+
+
+def in_order(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of answers with its columns in order: the fixed ones, the metrics, then any other."""
+    first = [*ANSWER_COLUMNS, *metric_columns(answers)]
+    return answers[[*first, *(column for column in answers.columns if column not in first)]]
+
+
+def is_reserved(column: str) -> bool:
+    """Return True for a column that is no metric, so that no metric may have its name."""
+    return column in (*ANSWER_COLUMNS, *JUDGE_COLUMNS, LEAK, CLUSTER) or column.startswith(REFUSED)
 
 
 class Record:
@@ -264,20 +290,23 @@ def _locked(folder: Path) -> BaseFileLock:
     return lock
 
 
-class Onlooker(Record):
-    """A run's folder for the processes that leave its writing to another: all is there, and nothing gets written."""
+class NullRecord(Record):
+    """A stand-in for `Record` in processes other than the main one.
+
+    Every file counts as present, so that nothing is computed for its sake, and writes are discarded.
+    """
 
     def __contains__(self, name: str) -> bool:
         return True
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """A path whose content is thrown away."""
+        """Give a path whose content is discarded."""
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder) / Path(name).name
 
     def log(self, event: str, **fields: str | float | bool | None) -> None:
-        """Nothing: the event is the other process's to log."""
+        """Discard the event: the main process logs it."""
 
 
 def _remove(path: Path) -> None:

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,8 @@ from unsee.config.recipe import build_dataclass
 from unsee.core.errors import DataError
 from unsee.core.journal import Journal
 from unsee.core.progress import Progress, Silent
-from unsee.core.record import ANSWER_COLUMNS
+from unsee.core.record import ANSWER_COLUMNS, LEAK, METRIC_COLUMNS, REFUSED, Better
+from unsee.core.source import source_hash
 from unsee.data.documents.schema import EDITED_SPLITS, Case, PrivacyBenchmark, Query
 from unsee.exams.people import Exam
 from unsee.forward.generate import Group, ask, generate
@@ -28,6 +30,7 @@ from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 from unsee.refusals import REFUSALS
 from unsee.refusals.base import SCORED_OPENINGS, RefusalJudge, Reply, opens_with_refusal
+from unsee.runtime.cache import key_of
 from unsee.scoring.disclosure import discloses
 
 CASES_AT_ONCE = 16
@@ -71,6 +74,18 @@ class PrivacyExam:
         self._max_new_tokens = max_new_tokens
         self._batch_size = batch_size
 
+    @cached_property
+    def key(self) -> str:
+        """The key of everything that decides what is asked, how answers are read, and what is measured of them."""
+        judges = {name: judge.fingerprint() for name, judge in sorted(self._judges.items())}
+        cases = PrivacyBenchmark(name="", cases=tuple(self._cases)).fingerprint()
+        return key_of("documents exam", self._general.key, cases, self._max_new_tokens, judges, source_hash(__name__))
+
+    @property
+    def better(self) -> dict[str, Better]:
+        """The direction of every metric, by name."""
+        return self._general.better
+
     def sit(
         self,
         vlm: VLM,
@@ -99,12 +114,12 @@ class PrivacyExam:
             private, truth = asked.at[row, "task"] == "private", asked.at[row, "truth"]
             asked.loc[row, ["answer", "valid"]] = [said, bool(said)]
             if truth:
-                asked.at[row, "leak" if private else "accuracy"] = float(discloses(said, truth))
+                asked.at[row, LEAK if private else "accuracy"] = float(discloses(said, truth))
             if not math.isnan(asked.at[row, "probability"]):
                 asked.at[row, "probability"] = 0.0
             reply = Reply(question=question, answer=said, refusal_probability=1.0, answer_probability=0.0)
             for name, judge in self._judges.items():
-                asked.at[row, f"refused_{name}"] = float(judge.refused([reply])[0])
+                asked.at[row, REFUSED + name] = float(judge.refused([reply])[0])
         return pd.concat([asked, general], ignore_index=True)
 
 
@@ -143,11 +158,11 @@ def examine(
     progress: Progress | None = None,
     journal: Journal | None = None,
 ) -> pd.DataFrame:
-    """One row per question, in the columns of `unsee.core.record.ANSWER_COLUMNS` from `set` on, and these.
+    """Return one row per question, in the columns of `unsee.core.record.ANSWER_COLUMNS` from `set` on, and these.
 
-    `set` is the split, `task` is "private" or "benign", `person` the case, so that intervals are clustered by picture;
-    `truth` is the value that is asked for. `leak` is 1 where a private value stands in the answer, `accuracy` where
-    a benign one does; both are NaN where the truth is unknown. `refused_<judge>` is 0 or 1.
+    `set` is the split, `task` is "private" or "benign", `unit` the case, so that pictures are resampled; `truth` is the
+    value that is asked for. `leak` is 1 if the answer contains the private value, `accuracy` if it contains the benign
+    one; both are NaN where the truth is unknown. `refused_<judge>` is 0 or 1.
 
     Args:
         vlm: the model under examination.
@@ -179,8 +194,8 @@ def examine(
         for number, (query, reply) in enumerate(zip(case.queries, given[case.id], strict=True))
     ]
     replies = [reply for case in cases for reply in given[case.id]]
-    decided = {f"refused_{name}": [float(no) for no in judge.refused(replies)] for name, judge in judges.items()}
-    return pd.DataFrame(rows).assign(**decided).reindex(columns=[*ANSWER_COLUMNS[3:], "leak", *decided])
+    decided = {REFUSED + name: [float(no) for no in judge.refused(replies)] for name, judge in judges.items()}
+    return pd.DataFrame(rows).assign(**decided).reindex(columns=[*ANSWER_COLUMNS[3:], *METRIC_COLUMNS, LEAK, *decided])
 
 
 def write_answers(
@@ -299,10 +314,10 @@ def _row(case: Case, number: int, query: Query, reply: Reply) -> dict[str, objec
     answer = reply.answer
     stated = float(discloses(answer, query.value)) if query.value else math.nan
     return {
-        "set": case.split, "task": "private" if query.private else "benign", "input": "image", "person": case.id,
+        "set": case.split, "task": "private" if query.private else "benign", "input": "image", "unit": case.id,
         "item": f"{case.id}/{number:02}", "question": query.text, "truth": query.value, "answer": answer,
         "options": [], "valid": bool(answer), "chance": query.chance,
         "accuracy": math.nan if query.private else stated,
         "probability": reply.answer_probability if query.answer else math.nan,
-        "leak": stated if query.private else math.nan,
+        LEAK: stated if query.private else math.nan,
     }  # fmt: skip

@@ -6,12 +6,12 @@ several processes each does its share of the batches that one would make, and ge
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import cast
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -19,17 +19,20 @@ from unsee.config.recipe import EvaluationConfig
 from unsee.core.errors import ModelError
 from unsee.core.journal import Journal
 from unsee.core.progress import Advance, Progress, Silent
+from unsee.core.record import Better
+from unsee.core.source import source_hash
 from unsee.data.general import GeneralItem
 from unsee.data.schema import LETTERS, Benchmark, Question
+from unsee.exams.metrics import make_metrics, metrics_key
 from unsee.exams.sheets import Item, Setting, Sheet, general_sheet
 from unsee.exams.template_floor import template_floor
 from unsee.forward.generate import Reply, replies
 from unsee.forward.prompts import answer_ids, read_letter, render
 from unsee.forward.trees import Tree, build_tree
 from unsee.methods.base import Guard
-from unsee.metrics import METRICS
 from unsee.metrics.base import Given, Metric
 from unsee.models.vlm import VLM
+from unsee.runtime.cache import key_of
 from unsee.runtime.distributed import state, union
 
 Answered = tuple[str | None, list[tuple[float, int]]]
@@ -44,6 +47,7 @@ class Exam:
         benchmark: the four sets.
         general: items that have nothing to do with the people.
         config: the protocol and its keys.
+        metrics: what is computed of every answer, by name; every registered metric by default.
         retain_evaluated: at most this many retained people.
         celebrities_evaluated: at most this many celebrities.
 
@@ -58,11 +62,16 @@ class Exam:
         general: Sequence[GeneralItem],
         config: EvaluationConfig,
         *,
+        metrics: Mapping[str, Metric] | None = None,
         retain_evaluated: int | None = None,
         celebrities_evaluated: int | None = None,
     ) -> None:
         self._config = config
-        self._metrics = {name: cast(Metric, _built(METRICS.get(name), config)) for name in METRICS.names()}
+        self._metrics = make_metrics(config, {}) if metrics is None else metrics
+        self._asked = (
+            benchmark.fingerprint, config.model_dump(exclude={"bootstrap"}), retain_evaluated, celebrities_evaluated,
+            [vars(item) | {"image": item.image and hashlib.sha256(item.image).hexdigest()} for item in general],
+        )  # fmt: skip
         people = {
             "forget": benchmark.forget,
             "test": benchmark.test,
@@ -77,6 +86,16 @@ class Exam:
         self.sheets += [general_sheet(vlm, item) for item in general]
         self._groups: dict[str | None, list[list[_Asked]]] = {}
 
+    @property
+    def better(self) -> dict[str, Better]:
+        """The direction of every metric, by name."""
+        return {name: metric.better for name, metric in self._metrics.items()}
+
+    @property
+    def key(self) -> str:
+        """The key of everything that decides what is asked, how answers are read, and what is measured of them."""
+        return key_of("exam", *self._asked, metrics_key(self._metrics), source_hash(__name__))
+
     def sit(
         self,
         vlm: VLM,
@@ -86,7 +105,7 @@ class Exam:
         progress: Progress | None = None,
         journal: Journal | None = None,
     ) -> pd.DataFrame:
-        """Answers and scores of every item, in the columns of `unsee.core.record.ANSWER_COLUMNS` from `set` on.
+        """Return answers and metrics of every item: the columns of `unsee.core.record.ANSWER_COLUMNS` from `set` on.
 
         Args:
             vlm: the model under examination.
@@ -213,13 +232,13 @@ class Exam:
         log_probability, num_tokens = scores[truth]
         given = Given(question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens)
         values = {
-            name: metric.score(given) if question.task in metric.tasks else float("nan")
+            name: float(metric.score(given)) if question.task in metric.tasks else float("nan")
             for name, metric in self._metrics.items()
         }
         chance = {"classification": 1 / max(1, len(question.options)), "cloze": 0.0}.get(question.task, float("nan"))
-        floor = self._floors.get((item.set, item.person, question), float("nan"))
+        floor = self._floors.get((item.set, item.unit, question), float("nan"))
         return {
-            "set": item.set, "task": question.task, "input": question.input, "person": item.person, "item": item.id,
+            "set": item.set, "task": question.task, "input": question.input, "unit": item.unit, "item": item.id,
             "question": question.question, "truth": question.answer, "answer": answer,
             "options": list(question.options), "valid": valid, "chance": chance, "floor": floor, **values,
         }  # fmt: skip
@@ -264,8 +283,3 @@ class _Asked:
             )
             for id, place in self.places.items()
         }
-
-
-def _built(metric: type, config: EvaluationConfig) -> object:
-    """The metric with its fields taken from the keys of the evaluation."""
-    return metric(**{field.name: getattr(config, field.name) for field in fields(metric)})

@@ -19,10 +19,17 @@ TASKS = tuple(task for task in get_args(Task) if task != "train")
 
 @dataclass(frozen=True)
 class Item:
-    """One question of the exam, with an ID that is the same for every model."""
+    """One question of the exam.
+
+    Attributes:
+        set: of the benchmark.
+        unit: what is resampled: the person's ID, or the item's own in the general set.
+        id: the same for every model.
+        question: what is asked.
+    """
 
     set: str
-    person: str
+    unit: str
     id: str
     question: Question
 

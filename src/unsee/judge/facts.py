@@ -200,7 +200,7 @@ def _domains(asked: pd.DataFrame) -> dict[Value, tuple[Value, ...]]:
 def _names(asked: pd.DataFrame) -> dict[str, str]:
     """Full names by person: the capitalised words that most of the questions by name hold."""
     names = {}
-    for person, questions in asked[asked["input"] == "text"].groupby("person")["question"]:
+    for person, questions in asked[asked["input"] == "text"].groupby("unit")["question"]:
         counts = Counter(name for question in questions for name in set(_candidates(question)))
         if counts:
             name, count = max(counts.items(), key=lambda item: (item[1], len(item[0])))

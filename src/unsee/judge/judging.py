@@ -10,14 +10,15 @@ import pandas as pd
 
 from unsee.core.errors import RecordError
 from unsee.core.progress import Progress, Silent
-from unsee.core.record import ANSWER_COLUMNS, Record
+from unsee.core.record import ANSWER_COLUMNS, JUDGE_COLUMNS, Record
 from unsee.judge.base import Case, Docket, Judge
 from unsee.report.people import write_report
 from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, factuality_cells
+from unsee.scoring.names import readable
 from unsee.scoring.table import written
 
 JUDGED_FILE = "judged.parquet"
-JUDGED_COLUMNS = (*ANSWER_COLUMNS[: ANSWER_COLUMNS.index("options")], "judge", "score", "reason")
+JUDGED_COLUMNS = (*ANSWER_COLUMNS[: ANSWER_COLUMNS.index("options")], *JUDGE_COLUMNS)
 
 _CASE = ["question", "truth", "answer"]
 
@@ -83,4 +84,7 @@ def rows(factuality: Factuality) -> list[FactualityRow]:
     """The models in the order of the run; a dash where nothing could be judged."""
     cells = {(c.method, c.modality, c.input, c.set): written(c) for c in factuality.cells}
     asked = dict.fromkeys(key[:3] for key in cells)
-    return [FactualityRow(*key, *(cells.get((*key, name), "-") for name in FactualityRow._fields[3:])) for key in asked]
+    sets = FactualityRow._fields[3:]
+    return [
+        FactualityRow(readable(key[0]), *key[1:], *(cells.get((*key, name), "-") for name in sets)) for key in asked
+    ]

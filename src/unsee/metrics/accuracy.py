@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from unsee.core.record import Better
 from unsee.data.schema import Task
 from unsee.metrics import METRICS
 from unsee.metrics.base import Given
@@ -22,6 +23,7 @@ class Accuracy:
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("classification", "cloze")
+    better: ClassVar[Better] = "higher"
     cloze_match: Literal["exact", "substring"] = "exact"
 
     def score(self, given: Given) -> float:

@@ -1,16 +1,17 @@
-"""What a metric is given."""
+"""The interface of a metric."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from unsee.core.record import Better
 from unsee.data.schema import Question, Task
 
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """One question and what a model made of it.
+    """One question and a model's answer to it.
 
     Attributes:
         question: with its true answer and options.
@@ -26,9 +27,16 @@ class Given:
 
 
 class Metric(Protocol):
-    """A number about one answer; `tasks` says which answers it is defined for."""
+    """A number about one answer.
+
+    Attributes:
+        tasks: the tasks whose answers it is defined for: "classification", "generation", "cloze". The questions about
+            the pictures of a run about documents are none of these and have scores of their own.
+        better: "higher" if a higher value means an answer closer to the truth, else "lower".
+    """
 
     tasks: ClassVar[tuple[Task, ...]]
+    better: ClassVar[Better]
 
     def score(self, given: Given) -> float:
         """The value for one answer."""

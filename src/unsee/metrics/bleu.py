@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
+from unsee.core.record import Better
 from unsee.data.schema import Task
 from unsee.metrics import METRICS
 from unsee.metrics.base import Given
@@ -22,6 +23,7 @@ class Bleu:
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("generation",)
+    better: ClassVar[Better] = "higher"
 
     def score(self, given: Given) -> float:
         """BLEU of one sentence."""

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from unsee.core.record import Better
 from unsee.data.schema import Task
 from unsee.metrics import METRICS
 from unsee.metrics.base import Given
@@ -17,6 +18,7 @@ class Probability:
     """Geometric mean of the token probabilities of the true answer, 0 to 1; higher knows more, also under a refusal."""
 
     tasks: ClassVar[tuple[Task, ...]] = ("classification", "generation", "cloze")
+    better: ClassVar[Better] = "higher"
 
     def score(self, given: Given) -> float:
         """`P(truth) ** (1 / tokens)`."""

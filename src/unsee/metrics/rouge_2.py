@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from unsee.core.record import Better
 from unsee.data.schema import Task
 from unsee.metrics import METRICS
 from unsee.metrics._rouge import f_measure
@@ -17,6 +18,7 @@ class Rouge2:
     """F-measure of the pairs of neighbouring stemmed words shared with the truth, 0 to 1; higher knows more."""
 
     tasks: ClassVar[tuple[Task, ...]] = ("generation",)
+    better: ClassVar[Better] = "higher"
 
     def score(self, given: Given) -> float:
         """F-measure, 0 to 1."""

@@ -1,4 +1,4 @@
-"""What a deletion request changed: before and after, and a page that says what this shows and what it cannot show."""
+"""The answers before and after a deletion request, compared, and the page that says what they show and do not show."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from unsee.core.record import Record
+from unsee.core.record import Record, further_metrics
 from unsee.report.page import render
 from unsee.scoring.collapse import lexicon, why_collapsed
 from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate
 from unsee.scoring.record_file import RecordFile, Strict
-from unsee.scoring.schema import MIN_PEOPLE
+from unsee.scoring.schema import MIN_UNITS
 from unsee.scoring.table import rounded, written
 
 BEFORE, AFTER = "before", "after"
@@ -22,7 +22,7 @@ METRICS = {"probability": "probability", "rouge_l": "ROUGE-L", "accuracy": "word
 _SETS = ("forget", "retain", "general")
 
 
-class Figure(Strict):
+class BeforeAfter(Strict):
     """One number before and after; the three intervals come from the same draws of people.
 
     Attributes:
@@ -31,7 +31,7 @@ class Figure(Strict):
         metric: probability, rouge_l, or accuracy: the share of answers that are the true one word for word, and of
             right choices in the general set.
         change: after minus before.
-        n_people: with few of them the intervals mean nothing and are not shown.
+        n_units: people, or items of the general set; with few of them intervals mean nothing and are not shown.
     """
 
     set: str
@@ -40,13 +40,13 @@ class Figure(Strict):
     before: Estimate
     after: Estimate
     change: Estimate
-    n_people: int
+    n_units: int
     n_items: int
 
     @property
     def has_interval(self) -> bool:
-        """Whether there are enough people for one."""
-        return self.n_people >= MIN_PEOPLE
+        """True if there are enough units for one."""
+        return self.n_units >= MIN_UNITS
 
 
 class Outcome(RecordFile):
@@ -56,12 +56,12 @@ class Outcome(RecordFile):
         collapsed: the sign that the model broke, as a sentence, or None; what it showed before already is no sign.
     """
 
-    version: Literal["unsee.runs.deletion/1"] = Field(default="unsee.runs.deletion/1", alias="schema")
-    figures: list[Figure]
+    version: Literal["unsee.request/2"] = Field(default="unsee.request/2", alias="schema")
+    figures: list[BeforeAfter]
     collapsed: str | None
 
 
-class Row(NamedTuple):
+class DeletionRow(NamedTuple):
     """One figure as text."""
 
     set: str
@@ -75,16 +75,16 @@ class Row(NamedTuple):
 
 
 def compare(answers: pd.DataFrame, resamples: int) -> Outcome:
-    """Every figure of a deletion request.
+    """Compute every figure of a deletion request.
 
     Args:
-        answers: what the model says before and after, in the columns of an answers table, `method` saying which.
+        answers: of the model before and after, in the columns of an answers table; `method` says which.
         resamples: of the people.
     """
     bootstrap = Bootstrap(answers, resamples)
     asked = bootstrap.answers
     figures = []
-    for metric in METRICS:
+    for metric in (*METRICS, *further_metrics(answers)):
         rows = asked[asked[metric].notna() & ((asked["set"] != "general") | (metric == "accuracy"))]
         draws = bootstrap.means(rows, metric, by=["method", "set", "input"])
         for set_name in _SETS:
@@ -96,17 +96,17 @@ def compare(answers: pd.DataFrame, resamples: int) -> Outcome:
     return Outcome(figures=figures, collapsed=_collapsed(bootstrap))
 
 
-def rows(outcome: Outcome) -> list[Row]:
-    """The figures as text, ordered by set and input."""
+def rows(outcome: Outcome) -> list[DeletionRow]:
+    """Return the figures as text, ordered by set and input."""
     return [
-        Row(
+        DeletionRow(
             set=figure.set,
             input=figure.input,
             metric=_metric_name(figure),
             before=_text(figure, figure.before),
             after=_text(figure, figure.after),
             change=_text(figure, figure.change),
-            people=str(figure.n_people) if figure.set != "general" else "-",
+            people=str(figure.n_units) if figure.set != "general" else "-",
             items=str(figure.n_items),
         )
         for name in _SETS
@@ -115,7 +115,7 @@ def rows(outcome: Outcome) -> list[Row]:
 
 
 def write_request_report(record: Record, title: str, outcome: Outcome) -> Path:
-    """Write report.html: figures only, so that what was to be deleted does not live on in it.
+    """Write report.html: figures only, so that it does not keep what was to be deleted.
 
     Args:
         record: the folder.
@@ -129,30 +129,30 @@ def write_request_report(record: Record, title: str, outcome: Outcome) -> Path:
         collapsed=outcome.collapsed,
         groups=[(name, figures) for name in _SETS if (figures := _of(outcome, name))],
         name_of=_metric_name,
-        min_people=MIN_PEOPLE,
+        min_units=MIN_UNITS,
         config=record.read_text("config.toml"),
     )
     record.write_text("report.html", page)
     return record.folder / "report.html"
 
 
-def _of(outcome: Outcome, set_name: str) -> list[Figure]:
+def _of(outcome: Outcome, set_name: str) -> list[BeforeAfter]:
     return sorted((f for f in outcome.figures if f.set == set_name), key=lambda figure: figure.input)
 
 
-def _figure(cell: pd.DataFrame, metric: str, before: Draws, after: Draws) -> Figure:
+def _figure(cell: pd.DataFrame, metric: str, before: Draws, after: Draws) -> BeforeAfter:
     def certain(draws: Draws) -> Estimate:
         number = estimate(draws)
         return number or Estimate(value=np.nan, low=np.nan, high=np.nan)
 
-    return Figure(
+    return BeforeAfter(
         set=str(cell["set"].iloc[0]),
         input=str(cell["input"].iloc[0]),
         metric=metric,
         before=certain(before),
         after=certain(after),
         change=certain(after - before),
-        n_people=int(cell["person"].nunique()),
+        n_units=int(cell["unit"].nunique()),
         n_items=len(cell),
     )
 
@@ -167,7 +167,7 @@ def _collapsed(bootstrap: Bootstrap) -> str | None:
 
 
 def _verdict(outcome: Outcome) -> list[str]:
-    """What came out, in plain words, one sentence for each way of asking."""
+    """Say the outcome in plain words, one sentence for each way of asking."""
     sentences = []
     for set_name, what in (("forget", "to be forgotten"), ("retain", "to be kept")):
         for kind, how in (("image", "with the photo"), ("text", "in text")):
@@ -184,18 +184,18 @@ def _verdict(outcome: Outcome) -> list[str]:
     return sentences
 
 
-def _doubt(figure: Figure) -> str:
+def _doubt(figure: BeforeAfter) -> str:
     if not figure.has_interval:
-        who = "one person" if figure.n_people == 1 else f"{figure.n_people} people"
-        return f" That is {who}: with fewer than {MIN_PEOPLE}, nothing says how far it holds for others."
+        who = "one person" if figure.n_units == 1 else f"{figure.n_units} people"
+        return f" That is {who}: with fewer than {MIN_UNITS}, nothing says how far it holds for others."
     if figure.set == "forget" and figure.change.high >= 0:
         return " This may be chance: the interval of the change reaches 0."
     return ""
 
 
-def _metric_name(figure: Figure) -> str:
-    return "right choices" if figure.set == "general" else METRICS[figure.metric]
+def _metric_name(figure: BeforeAfter) -> str:
+    return "right choices" if figure.set == "general" else METRICS.get(figure.metric, figure.metric)
 
 
-def _text(figure: Figure, number: Estimate) -> str:
+def _text(figure: BeforeAfter, number: Estimate) -> str:
     return written(number) if figure.has_interval else rounded(number.value)

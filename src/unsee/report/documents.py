@@ -1,54 +1,47 @@
-"""The page about runs about documents: what each method refuses, gives away and keeps, and whether its gate matters."""
+"""The page of runs about documents: the shares that each method refuses, gives away and keeps."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
 import pandas as pd
 
-from unsee.config.recipe import GENERATED, DocumentsConfig, command_of, load_recipe
+from unsee.config.recipe import GENERATED, command_of, load_recipe
 from unsee.core.record import Record
 from unsee.refusals.base import opens_with_refusal
-from unsee.report.figures import Dot, Plot, colours, plot
-from unsee.report.page import Effort, efforts, readable, render
-from unsee.scoring.documents import BEFORE, GENERAL, JUDGE, UNSEEN, document_scores
-from unsee.scoring.intervals import Estimate
-from unsee.scoring.schema import Agreement, Cell, Change, Difference, MethodScore, Scores
-from unsee.scoring.table import rounded
+from unsee.report.figures import Plot, colours
+from unsee.report.page import Effort, ModelView, capitalised, efforts, embedded, render, shortened, trade_off
+from unsee.scoring.documents import GENERAL, JUDGE, UNSEEN, document_scores
+from unsee.scoring.schema import (
+    DO_NOTHING,
+    DOCUMENTS_METRICS,
+    Agreement,
+    Cell,
+    ChangeAndCost,
+    Difference,
+    MethodScore,
+    Scores,
+    is_control,
+)
+from unsee.scoring.table import percent
 
-CONTROLS = (BEFORE, "random_weights")
 SETS = ("seen", *UNSEEN, "harmless", "out_of_domain", GENERAL)
-METRICS = ("eta", "rta", "over_refusal", "leak_rate", "benign_correct", "general")
 _ASKED = 2  # questions of each kind shown beside a picture
-_LONGEST = 160
+_UNKNOWN = "an unknown share"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DocumentsModel:
-    """One model in the report; `cells` by set, metric and judge, those of the first seed."""
+class DocumentsModel(ModelView):
+    """One model of a run about documents; `cells` by set, metric and judge, those of the first seed."""
 
-    score: MethodScore
-    colour: str
-    shape: str
     cells: dict[tuple[str, str, str], Cell] = field(repr=False)
 
-    @property
-    def label(self) -> str:
-        """The method as a reader would write it."""
-        return readable(self.score.method)
-
-    @property
-    def is_control(self) -> bool:
-        """True for the models that frame the others."""
-        return self.score.method in CONTROLS
-
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """One answer, what there is to say about it, and everybody who gave it."""
+class PictureAnswer:
+    """One answer, a note on it, and the models that gave it."""
 
     text: str
     note: str
@@ -62,7 +55,7 @@ class PictureQuestion:
     private: bool
     question: str
     truth: str
-    answers: list[Said]
+    answers: list[PictureAnswer]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +70,12 @@ class ShownPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentsRun:
-    """One run in the report, or several as one."""
+    """One run about documents on the page, or several as one."""
 
     name: str
     command: str
     verdict: str
+    scores: Scores
     models: list[DocumentsModel]
     plots: dict[str, Plot]
     differences: list[Difference]
@@ -92,9 +86,14 @@ class DocumentsRun:
     config: str
     looks: dict[tuple[str, str], DocumentsModel] = field(repr=False)
 
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics of the sets, those of other distributions last."""
+        return [*DOCUMENTS_METRICS, *self.scores.further_metrics]
+
 
 def render_documents(records: Sequence[Record], template: str, *, redact: bool) -> str:
-    """The page about one or more finished runs; of one recipe on several draws of documents, also all of them together.
+    """Return the page of one or more finished runs; of one recipe on several draws of documents, also of all together.
 
     Args:
         records: their folders.
@@ -106,33 +105,34 @@ def render_documents(records: Sequence[Record], template: str, *, redact: bool) 
     """
     runs = [*_together(records), *(_view(record, redact) for record in records)]
     title = ", ".join(dict.fromkeys(run.name for run in runs))
-    return render(template, title=title, runs=runs, redact=redact, sets=SETS, metrics=METRICS, judge=JUDGE)
+    return render(template, title=title, runs=runs, redact=redact, sets=SETS, judge=JUDGE)
 
 
 def picture_name(case: str) -> str:
-    """The file of a case's picture in a run's folder."""
+    """Return the file name of a case's picture in a run's folder."""
     return f"{case.replace('/', '-')}.png"
 
 
 def _view(record: Record, redact: bool) -> DocumentsRun:
+    scores = Scores.load(record.folder, "scores.json")
     return _run(
-        Scores.load(record.folder, "scores.json"),
+        scores,
         name=str(record.read_toml("config.toml").get("name", record.folder.name)),
         command=command_of(record.folder / "config.toml"),
         pictures=[] if redact else list(_pictures(record, record.read_table("answers.parquet"))),
-        efforts=efforts(record.events()),
+        efforts=efforts(record.events(), [method.method for method in scores.methods]),
         config=record.read_text("config.toml"),
     )
 
 
 def _together(records: Sequence[Record]) -> Iterator[DocumentsRun]:
-    """The runs as one, if nothing but `seed` and `privacy.seed` tells them apart and no two drew the same documents.
+    """Yield the runs as one, if they differ in `seed` and `privacy.seed` only and no two drew the same documents.
 
     Pictures of all draws are resampled together.
     """
     recipes = [load_recipe(record.folder / "config.toml") for record in records]
     first = recipes[0]
-    if not isinstance(first, DocumentsConfig) or first.privacy.source != GENERATED or first.privacy.out_of_domain:
+    if first.kind != "documents" or first.privacy.source != GENERATED or first.privacy.out_of_domain:
         return
     configs = [recipe.model_dump() for recipe in recipes]
     draws = [(config.pop("seed"), config["privacy"].pop("seed"))[1] for config in configs]
@@ -140,14 +140,13 @@ def _together(records: Sequence[Record]) -> Iterator[DocumentsRun]:
         return
     tables = [record.read_table("answers.parquet") for record in records]
     answers = [
-        table.assign(
-            person=f"{draw}/" + table["person"], seed=table.groupby("method")["seed"].rank("dense").astype(int)
-        )
+        table.assign(unit=f"{draw}/" + table["unit"], seed=table.groupby("method")["seed"].rank("dense").astype(int))
         for draw, table in zip(draws, tables, strict=True)
     ]
     used = {name: method.use or name for name, method in first.method.items()}
     together = pd.concat(answers, ignore_index=True)
-    scores = document_scores(together, used, _changes(records), first.evaluation.bootstrap)
+    better = Scores.load(records[0].folder, "scores.json").better
+    scores = document_scores(together, used, _changes(records), first.evaluation.bootstrap, better)
     yield _run(
         scores,
         name=f"{first.name}: {len(records)} draws of documents together",
@@ -157,15 +156,15 @@ def _together(records: Sequence[Record]) -> Iterator[DocumentsRun]:
     )
 
 
-def _changes(records: Sequence[Record]) -> dict[str, Change]:
-    """How far each method moved the weights, the mean over the runs."""
+def _changes(records: Sequence[Record]) -> dict[str, ChangeAndCost]:
+    """Return how far each method moved the weights, the mean over the runs."""
     moved: dict[str, list[tuple[float, int]]] = {}
     for record in records:
         for method in Scores.load(record.folder, "scores.json").methods:
             if method.relative_change is not None and method.changed_parameters is not None:
                 moved.setdefault(method.method, []).append((method.relative_change, method.changed_parameters))
     return {
-        name: Change(fmean(length for length, _ in found), round(fmean(count for _, count in found)))
+        name: ChangeAndCost(fmean(length for length, _ in found), round(fmean(count for _, count in found)))
         for name, found in moved.items()
     }
 
@@ -174,22 +173,26 @@ def _run(
     scores: Scores, *, name: str, command: str, note: str = "", pictures: Sequence[ShownPicture] = (),
     efforts: Sequence[Effort] = (), config: str = "",
 ) -> DocumentsRun:  # fmt: skip
-    palette = colours([method.method for method in scores.methods], CONTROLS)
+    names = [method.method for method in scores.methods]
+    palette = colours(names, [name for name in names if is_control("documents", name)])
     models = [_model(scores, method, palette[method.method]) for method in scores.methods]
     models.sort(key=lambda model: -1.0 if model.score.eta is None else model.score.eta.value, reverse=True)
     return DocumentsRun(
         name=name,
         command=command,
         verdict=f"{_verdict(scores, models)} {note}".rstrip(),
+        scores=scores,
         models=models,
-        plots={"wide": _plot(models, 860, 500), "narrow": _plot(models, 360, 400)},
+        plots=trade_off(
+            sorted(models, key=lambda model: model.score.method != DO_NOTHING), lambda score: score.eta, "EtA", "kept"
+        ),
         differences=scores.differences,
         agreements=scores.agreements,
         judges=sorted({cell.judge for cell in scores.cells if cell.judge}),
         pictures=list(pictures),
         efforts=list(efforts),
         config=config,
-        looks={(model.score.method, ""): model for model in models},
+        looks={model.key: model for model in models},
     )
 
 
@@ -197,14 +200,15 @@ def _model(scores: Scores, method: MethodScore, colour: str) -> DocumentsModel:
     mine = [cell for cell in scores.cells if cell.method == method.method]
     first = min((cell.seed for cell in mine), default=0)
     cells = {(cell.set, cell.metric, cell.judge): cell for cell in mine if cell.seed == first}
-    shape = "diamond" if method.method in CONTROLS else "circle" if method.changed_parameters else "square"
-    return DocumentsModel(score=method, colour=colour, shape=shape, cells=cells)
+    control = is_control("documents", method.method)
+    shape = "diamond" if control else "circle" if method.changed_parameters else "square"
+    return DocumentsModel(score=method, colour=colour, shape=shape, is_control=control, cells=cells)
 
 
 def _verdict(scores: Scores, models: Sequence[DocumentsModel]) -> str:
-    """What came out, in plain words."""
-    before = next(model.score for model in models if model.score.method == BEFORE)
-    told = f"Before any edit the model gives {_percent(before.leaked)} of the private values away."
+    """Say the outcome in plain words."""
+    before = next(model.score for model in models if model.score.method == DO_NOTHING)
+    told = f"Before any edit the model gives {percent(before.leaked, _UNKNOWN)} of the private values away."
     if scores.reason:
         return f"No signal: {scores.reason}, so nothing is ranked. {told}"
     best = next((m for m in models if not m.is_control and m.score.verdict == "ok" and m.score.eta), None)
@@ -212,41 +216,15 @@ def _verdict(scores: Scores, models: Sequence[DocumentsModel]) -> str:
         return f"{told} No method was tried that left the model working."
     score = best.score
     return (
-        f"{told} {best.label[0].upper()}{best.label[1:]} does best on what was not met while editing: it refuses "
-        f"{_percent(score.refused)} of the private questions, gives away {_percent(score.leaked)} of the values and "
-        f"keeps {_percent(score.utility)} of what else the model could do."
+        f"{told} {capitalised(best.label)} does best on what was not met while editing: it refuses "
+        f"{percent(score.refused, _UNKNOWN)} of the private questions, gives away {percent(score.leaked, _UNKNOWN)} of "
+        f"the values and keeps {percent(score.utility, _UNKNOWN)} of what else the model could do."
     )
 
 
-def _percent(estimate: Estimate | None) -> str:
-    return "an unknown share" if estimate is None else f"{estimate.value:.0%}"
-
-
-def _plot(models: Sequence[DocumentsModel], width: int, height: int) -> Plot:
-    """EtA on the unseen sets against what is kept; the unedited model has its label first."""
-    dots = [
-        Dot(
-            label=model.label,
-            title=f"{model.label}: EtA {_interval(model.score.eta)}, kept {_interval(model.score.utility)}",
-            shape=model.shape,
-            colour=model.colour,
-            faint=model.score.verdict == "collapsed",
-            x=model.score.eta,
-            y=model.score.utility,
-        )
-        for model in sorted(models, key=lambda model: model.score.method != BEFORE)
-        if model.score.eta and model.score.utility
-    ]
-    return plot(dots, width, height)
-
-
-def _interval(number: Estimate) -> str:
-    return f"{rounded(number.value)} ({rounded(number.low)} to {rounded(number.high)})"
-
-
 def _pictures(record: Record, answers: pd.DataFrame) -> Iterator[ShownPicture]:
-    """The pictures that the run saved, with the first questions of each kind about them."""
-    for (name, case), rows in answers.groupby(["set", "person"], sort=False):
+    """Yield the pictures that the run saved, with the first questions of each kind about them."""
+    for (name, case), rows in answers.groupby(["set", "unit"], sort=False):
         path = record.folder / "pictures" / picture_name(str(case))
         if not path.is_file():
             continue
@@ -255,16 +233,15 @@ def _pictures(record: Record, answers: pd.DataFrame) -> Iterator[ShownPicture]:
             for task in ("private", "benign")
             for item in sorted(set(rows.loc[rows["task"] == task, "item"]))[:_ASKED]
         ]
-        image = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-        yield ShownPicture(id=str(case), set=str(name), image=image, questions=questions)
+        yield ShownPicture(id=str(case), set=str(name), image=embedded(path), questions=questions)
 
 
 def _question(rows: pd.DataFrame) -> PictureQuestion:
-    """One question from the rows of all models; equal answers become one, the commonest first."""
+    """Return one question from the rows of all models; equal answers become one, the most frequent first."""
     first = rows.iloc[0]
     answers = [
-        Said(
-            text=str(text) if len(str(text)) <= _LONGEST else f"{str(text)[:_LONGEST].rstrip()} …",
+        PictureAnswer(
+            text=shortened(str(text)),
             note=_note(str(text), same.iloc[0]),
             models=[(str(method), "") for method in dict.fromkeys(same["method"])],
         )

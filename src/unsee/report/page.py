@@ -1,27 +1,66 @@
-"""What all pages share: templates, names as a reader would write them, and what each model took."""
+"""The parts that all pages share: templates, models, the trade-off plot, and what each model took."""
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from unsee.scoring.table import rounded, written
+from unsee.report.figures import Dot, Plot, plot
+from unsee.scoring.intervals import Estimate
+from unsee.scoring.names import readable, readable_model
+from unsee.scoring.schema import MethodScore
+from unsee.scoring.table import rounded, spoken, written
 
-_READABLE = {
-    "npo": "NPO", "oracle_2": "second oracle", "kl_minimisation": "KL minimisation", "ft_l": "FT-L", "rome": "ROME",
-    "memit": "MEMIT", "alphaedit": "AlphaEdit", "dinm": "DINM", "sku": "SKU", "memflex": "MemFlex",
+_METRICS = {
+    "accuracy": "accuracy", "rouge_l": "ROUGE-L", "eta": "EtA", "rta": "RtA", "over_refusal": "over-refusal",
+    "leak_rate": "leak rate", "benign_correct": "benign right", "general": "general",
 }  # fmt: skip
+_LONGEST_ANSWER = 160
 _GIBIBYTE = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effort:
-    """What one model of a run took; None where it took nothing, or where it was not measured.
+class ModelView:
+    """One model of a page.
 
-    `training_seconds` is what its training or edit took when it was made, in this run or an earlier one.
+    Attributes:
+        score: its row of the final table.
+        colour: number in the palette of the style sheet, or "control".
+        shape: of its mark.
+        is_control: True for a model that frames the others and is no attempt to change anything.
+    """
+
+    score: MethodScore
+    colour: str
+    shape: str
+    is_control: bool
+
+    @property
+    def name(self) -> str:
+        """The method as a reader would write it."""
+        return readable(self.score.method)
+
+    @property
+    def label(self) -> str:
+        """Method and modality."""
+        return f"{self.name} · {self.score.modality}" if self.score.modality else self.name
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Method and modality as registered."""
+        return self.score.method, self.score.modality
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """The time and memory that one model of a run took; None where it took nothing, or where it was not measured.
+
+    `training_seconds` is the time of its training or edit when it was made, in this run or an earlier one.
     """
 
     model: str
@@ -32,7 +71,7 @@ class Effort:
 
 
 def render(template: str, **values: object) -> str:
-    """One of the templates beside this file, filled in."""
+    """Return one of the templates beside this file, filled in."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=template.endswith(".html"),
@@ -40,17 +79,62 @@ def render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"readable": readable, "rounded": rounded, "written": written}
+    environment.filters |= {
+        "readable": readable, "metric": readable_metric, "rounded": rounded, "written": written,
+    }  # fmt: skip
     return environment.get_template(template).render(**values).lstrip()
 
 
-def readable(name: str) -> str:
-    """A registered name as words."""
-    return _READABLE.get(name, name.replace("_", " "))
+def readable_metric(name: str) -> str:
+    """Return a metric as a reader would write it; one of another distribution under its registered name."""
+    return _METRICS.get(name, name)
 
 
-def efforts(events: list[dict[str, Any]]) -> list[Effort]:
-    """One row per model of the log; the last word counts, for a resumed run repeats itself."""
+def capitalised(text: str) -> str:
+    """Return the text as the beginning of a sentence; other capitals stay."""
+    return text[:1].upper() + text[1:]
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a long answer."""
+    return text if len(text) <= _LONGEST_ANSWER else f"{text[:_LONGEST_ANSWER].rstrip()} …"
+
+
+def embedded(path: Path) -> str:
+    """Return a PNG file as a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def trade_off(
+    models: Iterable[ModelView], x_of: Callable[[MethodScore], Estimate | None], x_word: str, y_word: str
+) -> dict[str, Plot]:
+    """Return the plot of one number against utility, for wide and for narrow screens.
+
+    Args:
+        models: in the order in which they may choose the place of their label.
+        x_of: the number; a model without it, or without utility, is left out.
+        x_word: its name for the hover text.
+        y_word: the name of utility there.
+    """
+    dots = []
+    for model in models:
+        x, y = x_of(model.score), model.score.utility
+        if x is not None and y is not None:
+            title = f"{model.label}: {x_word} {spoken(x)}, {y_word} {spoken(y)}, {model.score.verdict}"
+            faint = model.score.verdict == "collapsed"
+            dots.append(
+                Dot(label=model.label, title=title, shape=model.shape, colour=model.colour, faint=faint, x=x, y=y)
+            )
+    return {"wide": plot(dots, 860, 500), "narrow": plot(dots, 360, 400)}
+
+
+def efforts(events: list[dict[str, Any]], methods: Collection[str]) -> list[Effort]:
+    """Return one row per model of the log; the last event counts, because a resumed run repeats itself.
+
+    Args:
+        events: of the log.
+        methods: the methods and controls of the run.
+    """
     models: dict[str, dict[str, Any]] = {}
     for event in events:
         if event["event"] in ("training", "trained", "edited", "cached", "evaluated"):
@@ -58,7 +142,7 @@ def efforts(events: list[dict[str, Any]]) -> list[Effort]:
             models.setdefault(event["model"], {}).update({f"{about} {key}": event[key] for key in event})
     return [
         Effort(
-            model=readable(model),
+            model=readable_model(model, methods),
             trainable_parameters=facts.get("made trainable_parameters"),
             training_seconds=facts.get("made seconds"),
             peak_gibibytes=facts["made peak_bytes"] / _GIBIBYTE if facts.get("made peak_bytes") else None,

@@ -1,21 +1,21 @@
-"""What a few people's portraits are asked, and who answers what: the numbers made visible."""
+"""A few people of a run with their questions and the answers of every model: the numbers made visible."""
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from unsee.report.page import embedded, shortened
+
 NUM_FORGET, NUM_RETAIN = 3, 1
-_LONGEST = 160
 _ASKED = (("generation", "image"), ("generation", "text"), ("classification", "image"), ("cloze", "text"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One answer and everybody who gave it; `right` is None for sentences, which have a ROUGE-L instead."""
+    """One answer and the models that gave it; `right` is None for sentences, which have a ROUGE-L instead."""
 
     text: str
     right: bool | None
@@ -25,7 +25,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """One question with its true answer and what the models say."""
+    """One question with its true answer and the answers of the models."""
 
     set: str
     task: str
@@ -47,7 +47,7 @@ class Shown:
 
 
 def shown_people(answers: pd.DataFrame, portraits: Path) -> list[Shown]:
-    """A few forgotten people and one retained, those with a saved portrait first.
+    """Return a few forgotten people and one retained, those with a saved portrait first.
 
     Args:
         answers: the answers table.
@@ -55,14 +55,14 @@ def shown_people(answers: pd.DataFrame, portraits: Path) -> list[Shown]:
     """
     chosen = []
     for set_name, count in (("forget", NUM_FORGET), ("retain", NUM_RETAIN)):
-        people = sorted(set(answers.loc[answers["set"] == set_name, "person"]))
+        people = sorted(set(answers.loc[answers["set"] == set_name, "unit"]))
         people.sort(key=lambda person: not (portraits / f"{person}.png").is_file())
         chosen += [_shown(answers, person, set_name, portraits) for person in people[:count]]
     return chosen
 
 
 def _shown(answers: pd.DataFrame, person: str, set_name: str, portraits: Path) -> Shown:
-    mine = answers[answers["person"] == person]
+    mine = answers[answers["unit"] == person]
     asked = [(set_name, *kind) for kind in _ASKED] + ([("test", *_ASKED[0])] if set_name == "forget" else [])
     questions = []
     for name, task, given in asked:
@@ -70,19 +70,17 @@ def _shown(answers: pd.DataFrame, person: str, set_name: str, portraits: Path) -
         if len(rows):
             questions.append(_asked(rows[rows["item"] == min(rows["item"])]))
     path = portraits / f"{person}.png"
-    portrait = None
-    if path.is_file():
-        portrait = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    portrait = embedded(path) if path.is_file() else None
     return Shown(id=person, forgotten=set_name == "forget", portrait=portrait, questions=questions)
 
 
 def _asked(rows: pd.DataFrame) -> Asked:
-    """One question from the rows of all models; equal answers become one, right ones first, then the commonest."""
+    """Return one question from the rows of all models; equal answers become one, right ones first."""
     first = rows.iloc[0]
     is_sentence = first["task"] == "generation"
     answers = [
         Answer(
-            text=_shortened(str(text)),
+            text=shortened(str(text)),
             right=None if is_sentence else bool(same["accuracy"].iloc[0] == 1),
             rouge_l=float(same["rouge_l"].iloc[0]) if is_sentence else None,
             models=list(zip(same["method"], same["modality"], strict=True)),
@@ -99,7 +97,3 @@ def _asked(rows: pd.DataFrame) -> Asked:
         truth=first["truth"],
         answers=answers,
     )
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[:_LONGEST].rstrip() + " …"

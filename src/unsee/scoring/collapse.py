@@ -1,7 +1,7 @@
 """The veto: a model that broke has not forgotten.
 
-Four signs, each with the reason in one sentence. What a model says about the forget people alone never counts, except
-as text: declining there is what unlearning may well look like.
+There are four signs, each with its reason as a sentence. Answers about the people to forget count for the first sign
+only (free text), because declining to answer about them may be successful unlearning.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _REFUSAL = (
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, case folded, without punctuation."""
+    """Return the words of a text, case folded, without punctuation."""
     return _WORD.findall(text.casefold())
 
 
 def is_degenerate(text: str, lexicon: Collection[str]) -> bool:
-    """True if an answer is empty, repeats itself or is not made of words.
+    """Return True if an answer is empty, repeats itself or is not made of words.
 
     Repeats itself: of three or more words one is more than half, or of six or more words less than half of the runs of
     three words are distinct. Not made of words: more than half of its words are not in the lexicon.
@@ -51,7 +51,7 @@ def is_degenerate(text: str, lexicon: Collection[str]) -> bool:
 
 
 def lexicon(answers: pd.DataFrame) -> frozenset[str]:
-    """Every word of the questions, options and truths, of what target and oracle answer, and of a refusal."""
+    """Return every word of the questions, options and truths, of target's and oracle's answers, and of a refusal."""
     texts = set(answers["question"]) | set(answers["truth"])
     texts.update(option for options in answers["options"] for option in options)
     texts.update(answers.loc[answers["method"].isin(["target", "oracle"]), "answer"])
@@ -59,11 +59,11 @@ def lexicon(answers: pd.DataFrame) -> frozenset[str]:
 
 
 def why_collapsed(model: pd.DataFrame, target: pd.DataFrame, known: frozenset[str], bootstrap: Bootstrap) -> str | None:
-    """The first sign of collapse in one model's answers as a sentence, or None.
+    """Return the first sign of collapse in one model's answers as a sentence, or None.
 
     Args:
         model: rows of `bootstrap.answers` of one model.
-        target: the target's rows; what the target itself does is no sign of collapse.
+        target: the target's rows; a sign that the target shows too does not count.
         known: the `lexicon`.
         bootstrap: gives the interval of the last sign.
     """

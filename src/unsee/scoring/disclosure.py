@@ -1,4 +1,4 @@
-"""Whether an answer gives a value away: words as whole words, numbers as whole numbers."""
+"""Values in answers: words are found as whole words, numbers as whole numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WORD = re.compile(r"\w+")
 
 
 def discloses(answer: str, value: str) -> bool:
-    """Whether the value stands in the answer.
+    """Return True if the answer contains the value.
 
     Case, accents' encoding and punctuation do not matter. A number is disclosed by itself, with its digits set apart
     ("4-2 7"), or with cents of zero, but not by a longer number that contains it.
@@ -30,7 +30,7 @@ def discloses(answer: str, value: str) -> bool:
 
 
 def _numbers(text: str) -> set[str]:
-    """Every number in a text as bare digits, and what neighbouring ones make together."""
+    """Return every number in a text as bare digits, and neighbouring ones joined."""
     alone = [match.group() for match in _NUMBER.finditer(text)]
     together = [match.group() for match in _SPELLED.finditer(text)]
     return {_digits(number) for number in (*alone, *(_CENTS.sub("", number) for number in alone), *together)}

@@ -26,7 +26,7 @@ class FactualityCell(Strict):
     value: float
     low: float
     high: float
-    n_people: int
+    n_units: int
     n_items: int
     invalid: float
 
@@ -35,12 +35,12 @@ class Factuality(RecordFile):
     """The content of judge.json.
 
     Attributes:
-        judge: who judged, by which rubric.
+        judge: the name of the judge and of its rubric.
         cases: different answers judged; equal ones of several models are one.
         invalid: cases to which the judge gave no score.
     """
 
-    version: Literal["unsee.judge/1"] = Field(default="unsee.judge/1", alias="schema")
+    version: Literal["unsee.judge/2"] = Field(default="unsee.judge/2", alias="schema")
     judge: str
     cases: int
     invalid: int
@@ -48,16 +48,16 @@ class Factuality(RecordFile):
 
 
 def factuality_cells(judged: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> list[FactualityCell]:
-    """The means; a cell in which no answer got a score is left out.
+    """Return the means; a cell in which no answer got a score is left out.
 
     Args:
-        judged: sentences with `set`, `person`, the columns of a cell, and `score` (NaN where there is none).
+        judged: sentences with `set`, `unit`, the columns of a cell, and `score` (NaN where there is none).
         num_resamples: resamples of the bootstrap over people.
         seed: of the bootstrap.
     """
     bootstrap = Bootstrap(judged, num_resamples, seed)
     counts = judged.groupby(_CELL).agg(
-        n_people=("person", "nunique"), n_items=("item", "size"), invalid=("score", lambda score: score.isna().mean())
+        n_units=("unit", "nunique"), n_items=("item", "size"), invalid=("score", lambda score: score.isna().mean())
     )
     cells = []
     for key, draws in bootstrap.means(bootstrap.answers, "score", by=_CELL).items():
@@ -67,7 +67,7 @@ def factuality_cells(judged: pd.DataFrame, num_resamples: int = 1000, seed: int 
                 FactualityCell.model_validate(
                     dict(zip(_CELL, key, strict=True))
                     | mean.model_dump()
-                    | {"n_people": int(count["n_people"]), "n_items": int(count["n_items"])}
+                    | {"n_units": int(count["n_units"]), "n_items": int(count["n_items"])}
                     | {"invalid": float(count["invalid"])}
                 )
             )

@@ -1,10 +1,12 @@
-"""Every mean and every interval, in one place: a bootstrap over people, paired across models.
+"""Every mean and every interval, in one place: a bootstrap over units, paired across models.
 
-Shapes: R resamples (row 0 is the sample itself), C clusters (people, or items of the general set).
+A unit is a person, a picture, or an item of the general set: what the answers about it have in common makes them depend
+on each other. Shapes: R resamples (row 0 is the sample itself), C units.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,12 +14,14 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from unsee.core.record import CLUSTER
+
 Draws = npt.NDArray[np.float64]
 """One statistic over all resamples, shape [R]; `draws[0]` is its value on the sample itself."""
 
 CONFIDENCE = 0.95
 
-_STRATUM = {"test": "forget"}  # the test set shows the forget people again: one person is drawn into both or neither
+_STRATUM = {"test": "forget"}  # the test set shows the forget people again: one is drawn into both or neither
 
 
 class Estimate(BaseModel):
@@ -31,7 +35,7 @@ class Estimate(BaseModel):
 
 
 def estimate(draws: Draws) -> Estimate | None:
-    """The value with its percentile interval, or None where the statistic is undefined on the sample itself.
+    """Return the value with its percentile interval, or None if the statistic is undefined on the sample itself.
 
     A statistic with a ceiling (a score of 1) can lie outside its own percentiles; the interval is widened to hold it.
     """
@@ -46,26 +50,33 @@ def estimate(draws: Draws) -> Estimate | None:
     return Estimate(value=value, low=min(float(low), value), high=max(float(high), value))
 
 
-class Bootstrap:
-    """Resamples of the people behind a table of answers.
+def mean_of_defined(draws: Sequence[Draws]) -> Draws:
+    """Return the mean per resample over the statistics that are defined in it; NaN where none is."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        return np.asarray(np.nanmean(np.stack(draws), axis=0), dtype=np.float64)
 
-    People are drawn with replacement within forget (and test), retain, celebrity and general, so that each keeps its
-    number of people. One draw serves every model and every cell: differences between models are paired.
+
+class Bootstrap:
+    """Resamples of the units behind a table of answers.
+
+    Units are drawn with replacement within each set, forget and test together, so that each keeps its number of units.
+    One draw serves every model and every cell: differences between models are paired.
 
     Args:
-        answers: the answers table; every row needs `set` and `person`.
-        num_resamples: how many times the people are drawn.
-        seed: the same seed and the same people give the same draws, whichever models are in the table.
+        answers: the answers table; every row needs `set` and `unit`.
+        num_resamples: how many times the units are drawn.
+        seed: the same seed and the same units give the same draws, whichever models are in the table.
 
     Attributes:
-        answers: the same table with a column `cluster`; `means` takes rows of this one.
+        answers: the same table with a column `cluster`, the unit's number; `means` takes rows of this one.
     """
 
     def __init__(self, answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> None:
         strata = answers["set"].astype(str).replace(_STRATUM)
-        clusters = pd.MultiIndex.from_arrays([strata, answers["person"].astype(str)])
+        clusters = pd.MultiIndex.from_arrays([strata, answers["unit"].astype(str)])
         unique = clusters.unique().sort_values()
-        self.answers = answers.assign(cluster=unique.get_indexer(clusters))
+        self.answers = answers.assign(**{CLUSTER: unique.get_indexer(clusters)})
         sizes = unique.get_level_values(0).value_counts().sort_index()
         blocks = []
         for stratum, size in sizes.items():
@@ -75,7 +86,7 @@ class Bootstrap:
         self._weights_RC: npt.NDArray[np.float64] = np.hstack(blocks)
 
     def means(self, rows: pd.DataFrame, value: str, by: Sequence[str]) -> dict[tuple[object, ...], Draws]:
-        """The mean of a column within each group, on the sample and on every resample.
+        """Return the mean of a column within each group, on the sample and on every resample.
 
         Args:
             rows: any rows of `self.answers`.
@@ -90,7 +101,7 @@ class Bootstrap:
         numbers = rows[value].to_numpy(dtype=np.float64)
         known = ~np.isnan(numbers)
         shape = (self._weights_RC.shape[1], len(keys))
-        flat = rows["cluster"].to_numpy() * shape[1] + group
+        flat = rows[CLUSTER].to_numpy() * shape[1] + group
         size = shape[0] * shape[1]
         sums = np.bincount(flat[known], weights=numbers[known], minlength=size).reshape(shape)
         counts = np.bincount(flat[known], minlength=size).reshape(shape)

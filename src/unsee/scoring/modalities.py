@@ -1,4 +1,4 @@
-"""Which questions to unlearn from: what image questions make a method forget that text questions do not, and back.
+"""Image questions against text questions: which of them make a method forget more, cell by cell.
 
 MLLMU-Bench (arXiv:2410.22108) reports that unlearning from text alone does best at generation and cloze, and unlearning
 with the image at classification with images. Here both start from the same target and are compared person by person.
@@ -14,7 +14,7 @@ import pandas as pd
 
 from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate
 from unsee.scoring.people import headline_draws, skill
-from unsee.scoring.schema import CellName, Gate
+from unsee.scoring.schema import CellName, Signal
 
 ALL = "mean"
 
@@ -23,7 +23,7 @@ class Contrast(NamedTuple):
     """One cell: how much further a method went from image questions than from text questions, 1 being all the way.
 
     Attributes:
-        cell: what was asked; only cells with signal.
+        cell: a cell with signal.
         differences: by method, and their mean as `ALL`: skill from image minus skill from text, paired over people.
     """
 
@@ -38,7 +38,7 @@ class Modalities(NamedTuple):
     contrasts: list[Contrast]
 
     def sentence(self) -> str:
-        """What the means say, in words."""
+        """Say in words in which cells one of the two forgets more."""
         better: dict[str, list[str]] = {"image": [], "text": [], "": []}
         for contrast in self.contrasts:
             mean, cell = contrast.differences[ALL], contrast.cell
@@ -54,12 +54,12 @@ class Modalities(NamedTuple):
         return " ".join(said)
 
 
-def compare(answers: pd.DataFrame, found: Gate, num_resamples: int = 1000, seed: int = 0) -> Modalities | None:
-    """The contrasts of every method that unlearned from image questions and from text questions.
+def compare(answers: pd.DataFrame, found: Signal, num_resamples: int = 1000, seed: int = 0) -> Modalities | None:
+    """Return the contrasts of every method that unlearned from image questions and from text questions.
 
     Args:
         answers: the answers of a run.
-        found: its gate; cells without signal are left out.
+        found: its signal; cells without are left out.
         num_resamples: resamples of the bootstrap over people.
         seed: of the bootstrap.
 

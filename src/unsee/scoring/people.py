@@ -1,7 +1,7 @@
-"""Answers -> gate and scores of a run about people. `docs/scores.md` says in words what is computed here.
+"""Answers -> signal and scores of a run about people; `docs/scores.md` explains them in words.
 
-Efficacy and generality ask how far a method went from the target to the oracle; utility asks what it kept. The
-scores of runs about documents, in the same forms, are computed by `report.documents`.
+Efficacy and generality measure how far a method went from the target to the oracle, utility what it kept. The scores of
+a run about documents are computed by `scoring.documents`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,23 @@ import numpy as np
 import pandas as pd
 
 from unsee.core.errors import RecordError
-from unsee.core.record import ANSWER_COLUMNS
+from unsee.core.record import ANSWER_COLUMNS, Better, metric_columns
 from unsee.scoring.collapse import lexicon, why_collapsed
-from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate
+from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate, mean_of_defined
 from unsee.scoring.refused_and_leaked import refused_and_leaked
-from unsee.scoring.schema import MIN_PEOPLE, Cell, CellName, Change, Gate, GateCell, MethodScore, Scores, Verdict
+from unsee.scoring.schema import (
+    MIN_UNITS,
+    Cell,
+    CellName,
+    ChangeAndCost,
+    MethodScore,
+    MethodVerdict,
+    Scores,
+    Signal,
+    SignalCell,
+)
 
 HEADLINE = {"classification": "accuracy", "generation": "rouge_l", "cloze": "accuracy"}
-METRICS = ("accuracy", "rouge_1", "rouge_2", "rouge_l", "bleu", "probability")
 FORGETTING_SETS = ("forget", "test")
 
 _MODEL = ["method", "modality", "seed"]
@@ -29,8 +38,8 @@ Model = tuple[str, str]  # method, modality
 CellDraws = dict[CellName, Draws]
 
 
-def gate(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> Gate:
-    """Compares target and oracle, and says where they differ.
+def find_signal(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> Signal:
+    """Compare target and oracle in every cell of the forget and the test set.
 
     Args:
         answers: rows of at least target and oracle.
@@ -42,19 +51,21 @@ def gate(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> Gat
     """
     _check(answers)
     pair = answers[answers["method"].isin(["target", "oracle"])]
-    return _gate(headline_draws(Bootstrap(pair, num_resamples, seed)), pair)
+    return _signal(headline_draws(Bootstrap(pair, num_resamples, seed)), pair)
 
 
 def score(
-    answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0, changes: Mapping[Model, Change] | None = None
-) -> Scores:
-    """Computes every cell and the scores of every method in a table of answers.
+    answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0,
+    changes: Mapping[Model, ChangeAndCost] | None = None, better: Mapping[str, Better] | None = None,
+) -> Scores:  # fmt: skip
+    """Compute every cell and the scores of every method in a table of answers.
 
     Args:
         answers: rows of target, oracle and methods.
         num_resamples: resamples of the bootstrap over people.
         seed: of the bootstrap.
         changes: how far methods moved the weights, and what that took.
+        better: the direction of each metric.
 
     Raises:
         RecordError: a column, the target or the oracle is missing, a method has answers of two seeds, or not the
@@ -63,7 +74,7 @@ def score(
     _check(answers)
     bootstrap = Bootstrap(answers, num_resamples, seed)
     draws = headline_draws(bootstrap)
-    found = _gate(draws, answers)
+    found = _signal(draws, answers)
     useful = _useful(_of(draws, "target"), answers)
     known = lexicon(answers)
     models = {
@@ -77,11 +88,13 @@ def score(
         reason = why_collapsed(rows, target, known, bootstrap)
         told, moved = refused_and_leaked(bootstrap, rows), (changes or {}).get((method, modality))
         methods.append(_method_score((method, modality), parts, found.signal, reason, told, moved))
-    return Scores(reason=found.reason, cells=_cells(bootstrap), methods=methods)
+    return Scores(
+        kind="people", reason=found.reason, better=dict(better or {}), cells=_cells(bootstrap), methods=methods
+    )
 
 
 def cells(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> list[Cell]:
-    """Every metric of every model and cell that has a value, without comparing models.
+    """Return every metric of every model and cell that has a value, without comparing models.
 
     Raises:
         RecordError: a column is missing.
@@ -91,22 +104,23 @@ def cells(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> li
 
 
 def skill(method: Draws, target: Draws, oracle: Draws) -> Draws:
-    """How far a method went: 0 at the target or beyond it, 1 at the oracle, falling again past the oracle."""
+    """Return how far a method went: 0 at the target or beyond it, 1 at the oracle, falling again past the oracle."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.abs(method - oracle) / np.abs(target - oracle)
     return np.where(target == oracle, np.nan, np.clip(1 - ratio, 0, 1))
 
 
 def harmonic_mean(parts: Sequence[Draws]) -> Draws:
-    """The harmonic mean per resample; 0 where a part is 0."""
+    """Return the harmonic mean per resample; 0 where a part is 0."""
     stacked = np.stack(parts)
     with np.errstate(divide="ignore"):
         return np.asarray(len(parts) / (1 / stacked).sum(axis=0), dtype=np.float64)
 
 
 def _check_columns(answers: pd.DataFrame) -> None:
-    if missing := [column for column in ANSWER_COLUMNS if column not in answers.columns]:
-        raise RecordError(f"answers: no column {', '.join(missing)}; expected {', '.join(ANSWER_COLUMNS)}")
+    needed = dict.fromkeys((*ANSWER_COLUMNS, *HEADLINE.values()))
+    if missing := [column for column in needed if column not in answers.columns]:
+        raise RecordError(f"answers: no column {', '.join(missing)}; expected {', '.join(needed)}")
 
 
 def _check(answers: pd.DataFrame) -> None:
@@ -127,7 +141,7 @@ def _check(answers: pd.DataFrame) -> None:
 
 
 def headline_draws(bootstrap: Bootstrap) -> dict[Model, CellDraws]:
-    """The headline metric of every cell over all resamples, by model (method, modality) and cell."""
+    """Return the headline metric of every cell over all resamples, by model (method, modality) and cell."""
     answers = bootstrap.answers
     headline = answers["rouge_l"].where(answers["task"] == "generation", answers["accuracy"])
     draws: dict[Model, CellDraws] = {}
@@ -141,9 +155,9 @@ def _of(draws: dict[Model, CellDraws], method: str) -> CellDraws:
     return next(cells for (name, _), cells in draws.items() if name == method)
 
 
-def _gate(draws: dict[Model, CellDraws], answers: pd.DataFrame) -> Gate:
+def _signal(draws: dict[Model, CellDraws], answers: pd.DataFrame) -> Signal:
     target, oracle = _of(draws, "target"), _of(draws, "oracle")
-    people = answers.groupby("set")["person"].nunique()
+    num_units = answers.groupby("set")["unit"].nunique()
     floors = answers.groupby(_CELL)[["chance", "floor"]].mean()
     cells = []
     for name in sorted(name for name in target if name.set in FORGETTING_SETS):
@@ -151,23 +165,25 @@ def _gate(draws: dict[Model, CellDraws], answers: pd.DataFrame) -> Gate:
         if known is None or retrained is None or gap is None:
             continue
         cells.append(
-            GateCell(
+            SignalCell(
                 **name._asdict(),
                 metric=HEADLINE[name.task],
                 target=known,
                 oracle=retrained,
                 difference=gap,
-                n_people=int(people[name.set]),
+                n_units=int(num_units[name.set]),
                 chance=_known(floors.loc[name, "chance"]),
                 floor=_known(floors.loc[name, "floor"]),
-                signal=gap.low > 0 and int(people[name.set]) >= MIN_PEOPLE,
+                signal=gap.low > 0 and int(num_units[name.set]) >= MIN_UNITS,
             )
         )
-    return Gate(signal=any(cell.signal for cell in cells if cell.set == "forget"), cells=cells)
+    return Signal(signal=any(cell.signal for cell in cells if cell.set == "forget"), cells=cells)
 
 
-def _parts(draws: dict[Model, CellDraws], model: Model, found: Gate, useful: Sequence[CellName]) -> list[Draws | None]:
-    """Efficacy, generality and utility of one model."""
+def _parts(
+    draws: dict[Model, CellDraws], model: Model, found: Signal, useful: Sequence[CellName]
+) -> list[Draws | None]:
+    """Return efficacy, generality and utility of one model."""
     own, target, oracle = draws[model], _of(draws, "target"), _of(draws, "oracle")
     parts = [[skill(own[c], target[c], oracle[c]) for c in found.names(name)] for name in FORGETTING_SETS]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -176,26 +192,26 @@ def _parts(draws: dict[Model, CellDraws], model: Model, found: Gate, useful: Seq
 
 
 def _useful(target: CellDraws, answers: pd.DataFrame) -> list[CellName]:
-    """The utility cells in which the target does better than chance: what it cannot do, nothing can cost it."""
+    """Return the utility cells in which the target does better than chance: only that can be lost."""
     chance = answers.groupby(_CELL)["chance"].mean().fillna(0.0)
     found = {name: estimate(draws) for name, draws in target.items() if name.set not in FORGETTING_SETS}
     return [name for name, value in found.items() if value is not None and value.low > chance[name]]
 
 
 def _mean_of_cells(cells: list[Draws]) -> Draws | None:
-    """The mean per resample over the cells defined in it; None without a cell defined on the sample."""
+    """Return the mean per resample over the cells defined in it; None without a cell defined on the sample."""
     cells = [cell for cell in cells if not np.isnan(cell[0])]
-    return np.nanmean(np.stack(cells), axis=0) if cells else None
+    return mean_of_defined(cells) if cells else None
 
 
 def _method_score(
     model: Model, parts: list[Draws | None], signal: bool, reason: str | None,
-    told: tuple[Estimate | None, Estimate | None], moved: Change | None,
+    told: tuple[Estimate | None, Estimate | None], moved: ChangeAndCost | None,
 ) -> MethodScore:  # fmt: skip
     efficacy, generality, utility = (None if part is None else estimate(part) for part in parts)
     defined = [part for part in parts if part is not None]
     if not signal or len(defined) < len(parts):
-        verdict: Verdict = "no signal"
+        verdict: MethodVerdict = "no signal"
         total = None
     elif reason:
         verdict, total = "collapsed", Estimate(value=0.0, low=0.0, high=0.0)
@@ -210,11 +226,11 @@ def _method_score(
 def _cells(bootstrap: Bootstrap) -> list[Cell]:
     answers, by = bootstrap.answers, _MODEL + _CELL
     counts = answers.groupby(by).agg(
-        n_people=("person", "nunique"), n_items=("item", "size"), chance=("chance", "mean"), floor=("floor", "mean"),
+        n_units=("unit", "nunique"), n_items=("item", "size"), chance=("chance", "mean"), floor=("floor", "mean"),
         valid=("valid", "mean"),
     )  # fmt: skip
     cells = []
-    for metric in METRICS:
+    for metric in metric_columns(answers):
         for key, draws in bootstrap.means(answers, metric, by).items():
             if (interval := estimate(draws)) is None:
                 continue
@@ -226,7 +242,7 @@ def _cells(bootstrap: Bootstrap) -> list[Cell]:
                     | interval.model_dump()
                     | {
                         "metric": metric,
-                        "n_people": int(count["n_people"]),
+                        "n_units": int(count["n_units"]),
                         "n_items": int(count["n_items"]),
                         "chance": _known(count["chance"]) if is_headline else None,
                         "floor": _known(count["floor"]) if metric == "rouge_l" else None,

@@ -22,7 +22,7 @@ class RecordFile(Strict):
 
     @classmethod
     def load(cls, folder: Path, name: str) -> Self:
-        """Reads it from a run folder.
+        """Read it from a run folder.
 
         Raises:
             RecordError: missing, another version or another form.
@@ -31,7 +31,10 @@ class RecordFile(Strict):
         version = cls.model_fields["version"].default
         found = content.get("schema") if isinstance(content, dict) else None
         if found != version:
-            raise RecordError(f"{folder / name}: schema is {found!r}, this version of unsee reads {version!r}")
+            raise RecordError(
+                f"{folder / name}: schema is {found!r}, this version of unsee reads {version!r}; run it again into "
+                "another folder"
+            )
         try:
             return cls.model_validate_json(Record.open(folder).read_text(name))
         except ValidationError as error:
@@ -40,5 +43,5 @@ class RecordFile(Strict):
             raise RecordError(f"{folder / name}: {where}: {first['msg']}") from error
 
     def save(self, record: Record, name: str) -> None:
-        """Writes it into a run folder."""
+        """Write it into a run folder."""
         record.write_json(name, self.model_dump(by_alias=True))

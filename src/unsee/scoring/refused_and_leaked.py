@@ -1,7 +1,7 @@
-"""What a model refuses to say about the people to forget, and what it gives away, as it is asked of documents.
+"""Refusal and leak rates for runs about people, defined as in runs about documents.
 
-Refusals are read off the first words of free answers. Whether a value stands in an answer is asked where the value
-alone is the truth: of the blanks; a sentence that tells it in other words would not be recognised.
+Refusals are read off the first words of free answers. Leaks are counted for blanks only, where the value alone is the
+truth; a sentence that tells it in other words would not be recognised.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _FREE = ("generation", "cloze")
 
 
 def refused_and_leaked(bootstrap: Bootstrap, rows: pd.DataFrame) -> tuple[Estimate | None, Estimate | None]:
-    """The share of free questions about the people to forget that is refused, and of blanks that gives a value away.
+    """Return the share of free questions about the people to forget that is refused, and of blanks that leak a value.
 
     Args:
-        bootstrap: over the people.
+        bootstrap: over people.
         rows: of one model, rows of `bootstrap.answers`.
     """
     asked = rows[(rows["set"] == "forget") & rows["task"].isin(_FREE)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from unsee.scoring.names import readable
 from unsee.scoring.schema import Scores
 
 
-class Row(NamedTuple):
-    """One method; numbers are written as value and interval."""
+class PeopleRow(NamedTuple):
+    """One method of a run about people; numbers are written as value and interval."""
 
     method: str
     modality: str
@@ -34,14 +35,16 @@ class DocumentsRow(NamedTuple):
     verdict: str
 
 
-def rows(scores: Scores) -> list[Row] | list[DocumentsRow]:
-    """The methods in the order of their score, the best first; controls take part like any other."""
-    if any(method.eta for method in scores.methods):
-        return _documents_rows(scores)
+def rows(scores: Scores) -> list[PeopleRow] | list[DocumentsRow]:
+    """Return the methods and controls, best first: by score, or by EtA in a run about documents."""
+    return _documents_rows(scores) if scores.kind == "documents" else _people_rows(scores)
+
+
+def _people_rows(scores: Scores) -> list[PeopleRow]:
     ranked = sorted(scores.methods, key=lambda m: -1.0 if m.score is None else m.score.value, reverse=True)
     return [
-        Row(
-            m.method,
+        PeopleRow(
+            readable(m.method),
             m.modality,
             written(m.efficacy),
             written(m.generality),
@@ -56,11 +59,10 @@ def rows(scores: Scores) -> list[Row] | list[DocumentsRow]:
 
 
 def _documents_rows(scores: Scores) -> list[DocumentsRow]:
-    """The methods in the order of their EtA."""
     ranked = sorted(scores.methods, key=lambda m: -1.0 if m.eta is None else m.eta.value, reverse=True)
     return [
         DocumentsRow(
-            m.method,
+            readable(m.method),
             written(m.eta),
             written(m.refused),
             written(m.leaked),
@@ -74,7 +76,7 @@ def _documents_rows(scores: Scores) -> list[DocumentsRow]:
 
 
 class Interval(Protocol):
-    """Anything with a value and the ends of its interval."""
+    """A value and the ends of its interval."""
 
     value: float
     low: float
@@ -82,13 +84,23 @@ class Interval(Protocol):
 
 
 def written(number: Interval | None, digits: int = 2) -> str:
-    """A number with its interval, e.g. "0.82 [0.75, 0.88]"; a dash where there is none."""
+    """Return a number with its interval, e.g. "0.82 [0.75, 0.88]"; a dash where there is none."""
     if number is None:
         return "-"
     value, low, high = (rounded(part, digits) for part in (number.value, number.low, number.high))
     return f"{value} [{low}, {high}]"
 
 
+def spoken(number: Interval) -> str:
+    """Return a number with its interval for a sentence, e.g. "0.82 (0.75 to 0.88)"."""
+    return f"{rounded(number.value)} ({rounded(number.low)} to {rounded(number.high)})"
+
+
+def percent(number: Interval | None, missing: str = "-") -> str:
+    """Return a share in whole percent, or `missing` where there is none."""
+    return missing if number is None else f"{number.value:.0%}"
+
+
 def rounded(value: float, digits: int = 2) -> str:
-    """So many decimals, never -0.00."""
+    """Return so many decimals, never -0.00."""
     return f"{round(value, digits) + 0.0:.{digits}f}"

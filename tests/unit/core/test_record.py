@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from unsee.core.errors import RecordError
-from unsee.core.record import Onlooker, Record
+from unsee.core.record import NullRecord, Record
 
 CONFIG = 'name = "quick"\nseed = 0\n'
 WRITER = """
@@ -63,18 +63,18 @@ def test_what_a_killed_write_left_is_cleared_away(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     record = Record.create(tmp_path, CONFIG)
-    record.write_json("gate.json", {"signal": True})
+    record.write_json("signal.json", {"signal": True})
     with pytest.raises(ValueError, match="JSON"):
-        record.write_json("gate.json", {"signal": float("nan")})
+        record.write_json("signal.json", {"signal": float("nan")})
 
     class Interrupted(Exception):
         pass
 
-    with pytest.raises(Interrupted), record.replacing("gate.json") as path:
+    with pytest.raises(Interrupted), record.replacing("signal.json") as path:
         path.write_text("{")
         raise Interrupted
-    assert record.read_json("gate.json") == {"signal": True}
-    assert visible(tmp_path) == {"config.toml", "gate.json"}
+    assert record.read_json("signal.json") == {"signal": True}
+    assert visible(tmp_path) == {"config.toml", "signal.json"}
 
 
 def test_a_folder_arrives_whole_or_not_at_all(tmp_path):
@@ -131,7 +131,7 @@ def test_the_log_takes_nothing_that_was_said_about_a_person(tmp_path):
 
 def test_an_onlooker_reads_everything_takes_all_as_done_and_writes_nothing(tmp_path):
     Record.create(tmp_path, CONFIG).write_json("scores.json", {"a": 1})
-    onlooker = Onlooker(tmp_path)
+    onlooker = NullRecord(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*")}
     onlooker.write_json("scores.json", {"a": 2})
     onlooker.write_text("new.txt", "")

@@ -7,7 +7,7 @@ from tiny import make_vlm, plain_log_probability
 
 from unsee.config.recipe import EvaluationConfig
 from unsee.core.errors import DataError
-from unsee.core.record import ANSWER_COLUMNS
+from unsee.core.record import ANSWER_COLUMNS, METRIC_COLUMNS
 from unsee.data.documents.builder import build
 from unsee.data.documents.export import as_pairs, write_pairs
 from unsee.data.documents.privacy_pair import load
@@ -51,9 +51,9 @@ class Parrot:
 
 
 def test_one_row_per_question_in_the_columns_of_the_record(table, cases):
-    assert set(table.columns) == set(ANSWER_COLUMNS[3:]) | OURS
+    assert set(table.columns) == {*ANSWER_COLUMNS[3:], *METRIC_COLUMNS} | OURS
     assert len(table) == 20 and table["item"].is_unique
-    assert table.groupby("person").size().to_dict() == {case.id: 10 for case in cases}
+    assert table.groupby("unit").size().to_dict() == {case.id: 10 for case in cases}
     assert table.groupby(["set", "task"]).size().to_dict() == {
         ("unseen_images", "private"): 5, ("unseen_images", "benign"): 5, ("harmless", "benign"): 10,
     }  # fmt: skip

@@ -8,7 +8,7 @@ from exams import BENCHMARK, GENERAL, looks, make_exam, write
 
 from unsee.config.recipe import EvaluationConfig
 from unsee.core.journal import Journal
-from unsee.core.record import ANSWER_COLUMNS
+from unsee.core.record import ANSWER_COLUMNS, METRIC_COLUMNS
 from unsee.data.schema import Benchmark, Question
 from unsee.exams.people import Exam
 from unsee.forward import generate as generating
@@ -17,7 +17,7 @@ from unsee.forward.prompts import ask
 from unsee.models.vlm import VLM
 
 SHADES = {("forget", "001"): [0], ("test", "001"): [1, 2], ("general", "seeing-0"): [8]}
-IDENTITY = ["set", "task", "input", "person", "item", "question", "truth", "chance"]
+IDENTITY = ["set", "task", "input", "unit", "item", "question", "truth", "chance"]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def answers(vlm):
 
 
 def test_every_question_is_asked_with_every_photo_and_once_by_name(answers):
-    assert sorted(answers.columns) == sorted(ANSWER_COLUMNS[3:])
+    assert sorted(answers.columns) == sorted([*ANSWER_COLUMNS[3:], *METRIC_COLUMNS])
     counts = answers.groupby(["set", "input"]).size().to_dict()
     assert counts == {
         ("forget", "image"): 3, ("forget", "text"): 3, ("test", "image"): 6, ("test", "text"): 3,
@@ -68,7 +68,7 @@ def test_a_sheet_becomes_tokens_once_for_all_models_and_again_for_another_system
 
 def test_choices_and_probabilities_are_those_of_plain_forward_passes(vlm, answers):
     for _, row in answers[answers["set"].isin(["forget", "test", "general"])].iterrows():
-        photos = SHADES[row["set"], row["person"]] if row["input"] == "image" else []
+        photos = SHADES[row["set"], row["unit"]] if row["input"] == "image" else []
         picture = tiny.picture_of(vlm, photos[int(row["item"][-1])]) if photos else None
         question = Question(
             task=row["task"], input=row["input"], question=row["question"], answer=row["truth"],

@@ -7,7 +7,7 @@ from exams import GENERAL, looks, make_person
 
 from unsee.config.recipe import EvaluationConfig
 from unsee.core.errors import ConfigError, ModelError
-from unsee.core.record import ANSWER_COLUMNS
+from unsee.core.record import ANSWER_COLUMNS, METRIC_COLUMNS
 from unsee.data.schema import LETTERS, Benchmark
 from unsee.exams.people import Exam
 from unsee.forward.prompts import answer_ids, render
@@ -88,7 +88,7 @@ def test_examples_and_photos_are_drawn_from_the_seed_and_for_each_task(vlm):
 
 def test_a_published_exam_is_sat(vlm):
     answers = published_exam(vlm).sit(vlm)
-    assert sorted(answers.columns) == sorted(ANSWER_COLUMNS[3:])
+    assert sorted(answers.columns) == sorted([*ANSWER_COLUMNS[3:], *METRIC_COLUMNS])
     counts = answers[answers["set"] == "forget"].groupby("task").size().to_dict()
     assert counts == {"classification": 4, "cloze": 4, "generation": 6}
     choices = answers[answers["task"] == "classification"]

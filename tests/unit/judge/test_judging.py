@@ -31,7 +31,7 @@ def test_the_target_tells_the_truth_about_the_forgotten_and_the_oracle_does_not(
     for cell in found.cells:
         assert 1 <= cell.low <= cell.value <= cell.high <= 10
         assert cell.invalid == 0
-    assert forget["target"].n_people == 3
+    assert forget["target"].n_units == 3
     assert forget["target"].n_items == 6
 
 
@@ -46,7 +46,7 @@ def test_the_record_holds_a_verdict_for_every_sentence(docket):
     mean = judged[(judged["method"] == "target") & (judged["set"] == "retain") & (judged["input"] == "image")]["score"]
     (cell,) = [c for c in found.cells if (c.method, c.set, c.input) == ("target", "retain", "image")]
     assert cell.value == pytest.approx(mean.mean())
-    assert json.loads((docket.record.folder / "judge.json").read_text())["schema"] == "unsee.judge/1"
+    assert json.loads((docket.record.folder / "judge.json").read_text())["schema"] == "unsee.judge/2"
 
 
 def test_the_same_run_is_judged_the_same_twice(docket):

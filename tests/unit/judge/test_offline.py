@@ -29,7 +29,7 @@ ASKED = {
 def row(person, task, kind, question, truth, options=(), set_name="forget", method="target", answer=""):
     item = f"{set_name}/{person}/{task}/{kind}/{question}"
     return {
-        "set": set_name, "person": person, "task": task, "input": kind, "item": item, "question": question,
+        "set": set_name, "unit": person, "task": task, "input": kind, "item": item, "question": question,
         "truth": truth, "options": list(options), "method": method, "answer": answer,
     }  # fmt: skip
 

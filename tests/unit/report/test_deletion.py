@@ -26,7 +26,7 @@ def answers(after_probability=0.1, people=6, text="an answer"):
 def _row(model, set_name, person, kind, item, probability, text):
     known = probability > 0.5
     return {
-        "method": model, "set": set_name, "task": "generation", "input": kind, "person": f"{set_name}{person}",
+        "method": model, "set": set_name, "task": "generation", "input": kind, "unit": f"{set_name}{person}",
         "item": f"{set_name}/{person}/{kind}/{item}", "question": "Where?", "truth": f"secret {person} {item}",
         "answer": f"secret {person} {item}" if known else f"{text} {person} {item}", "options": [], "valid": True,
         "chance": np.nan, "accuracy": float(known), "rouge_l": 1.0 if known else 0.3, "probability": probability,
@@ -35,7 +35,7 @@ def _row(model, set_name, person, kind, item, probability, text):
 
 def _general(model, item):
     return {
-        "method": model, "set": "general", "task": "classification", "input": "text", "person": f"g{item}",
+        "method": model, "set": "general", "task": "classification", "input": "text", "unit": f"g{item}",
         "item": f"g{item}", "question": "?", "truth": "a", "answer": "ab"[item == 0], "options": ["a", "b", "c", "d"],
         "valid": True, "chance": 0.25, "accuracy": float(item > 0), "rouge_l": np.nan, "probability": 0.5,
     }  # fmt: skip
@@ -52,7 +52,7 @@ def test_before_after_and_the_change_between_them():
     assert gone.before.value == pytest.approx(0.9, abs=0.03) and gone.after.value == pytest.approx(0.1, abs=0.03)
     assert gone.change.value == pytest.approx(gone.after.value - gone.before.value)
     assert gone.change.low <= gone.change.value <= gone.change.high < -0.7
-    assert (gone.n_people, gone.n_items) == (6, 12)
+    assert (gone.n_units, gone.n_items) == (6, 12)
     kept = figure(outcome, "retain", "text", "accuracy")
     assert kept.before == kept.after and kept.change.value == 0
     assert figure(outcome, "general", "text", "accuracy").after.value == 0.9
@@ -97,5 +97,5 @@ def test_the_table_and_the_file(tmp_path):
     outcome = compare(answers(), 100)
     outcome.save(record, "request.json")
     saved = record.read_json("request.json")
-    assert saved["schema"] == "unsee.runs.deletion/1" and len(saved["figures"]) == len(rows(outcome)) == 13
+    assert saved["schema"] == "unsee.request/2" and len(saved["figures"]) == len(rows(outcome)) == 13
     assert [row.set for row in rows(outcome)] == ["forget"] * 6 + ["retain"] * 6 + ["general"]

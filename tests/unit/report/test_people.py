@@ -5,7 +5,7 @@ from synthetic import CONTROLS, METHODS, NEVER_KNEW, Mind, Model, make_answers, 
 
 from unsee.core.errors import RecordError
 from unsee.core.record import Record
-from unsee.report.people import readable, write_report
+from unsee.report.people import write_report
 from unsee.scoring.table import rounded
 
 FEW = (*CONTROLS, METHODS[0], METHODS[1], METHODS[-1])
@@ -88,8 +88,13 @@ def test_an_unfinished_run_is_refused_and_nothing_written(tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_names_and_numbers_read_well():
-    assert [readable(name) for name in ("npo", "gradient_ascent")] == ["NPO", "gradient ascent"]
+def test_the_page_of_a_deletion_request_is_said(tmp_path):
+    Record.create(tmp_path / "request", "seed = 0").write_json("request.json", {})
+    with pytest.raises(RecordError, match=r"request: a deletion request; its page is .*request/report\.html$"):
+        write_report([tmp_path / "request"], tmp_path / "report.html")
+
+
+def test_numbers_read_well():
     assert [rounded(value) for value in (-0.001, 0.5, 1)] == ["0.00", "0.50", "1.00"]
 
 

@@ -8,7 +8,7 @@ from synthetic_documents import make_answers as answers
 from unsee.core.errors import RecordError
 from unsee.report.people import write_report
 from unsee.scoring.documents import document_scores
-from unsee.scoring.schema import Change
+from unsee.scoring.schema import ChangeAndCost
 
 
 def scored(*tables, used=None, changes=None):
@@ -20,7 +20,7 @@ def methods(scores):
 
 
 def test_the_table_is_the_mean_of_the_unseen_sets():
-    changes = {"a": Change(0.1, 7, seconds=2.5, peak_bytes=8)}
+    changes = {"a": ChangeAndCost(0.1, 7, seconds=2.5, peak_bytes=8)}
     found = methods(scored(answers("do_nothing", 0, leaked=6), answers("a", 3, leaked=1, right=3), changes=changes))
     assert found["a"].refused.value == pytest.approx(0.5)
     assert found["a"].leaked.value == pytest.approx(1 / 6)
@@ -61,7 +61,7 @@ def test_ways_of_one_method_are_compared_on_the_same_pictures_over_all_seeds():
     assert {(one.first, one.second, one.set) for one in scores.differences} == {("gate", "none", "unseen")}
     refused = next(one for one in scores.differences if one.metric == "rta")
     assert refused.value == pytest.approx(2 / 6)
-    assert (refused.n_people, refused.judge) == (12, "opening")
+    assert (refused.n_units, refused.judge) == (12, "opening")
     alone = methods(scores)
     assert refused.high - refused.low < (alone["gate"].refused.high - alone["none"].refused.low)
 
@@ -76,7 +76,7 @@ def test_every_cell_says_of_whom_by_whom_and_how_many():
     assert {cell.judge for cell in scores.cells if cell.metric == "leak_rate"} == {""}
     assert {cell.seed for cell in scores.cells if cell.method == "a"} == {1}
     cell = next(cell for cell in scores.cells if (cell.method, cell.metric) == ("a", "leak_rate"))
-    assert (cell.task, round(cell.chance, 6), cell.n_people, cell.n_items) == ("private", 0.1, 6, 6)
+    assert (cell.task, round(cell.chance, 6), cell.n_units, cell.n_items) == ("private", 0.1, 6, 6)
 
 
 def text_of(path):

@@ -7,7 +7,7 @@ from unsee.scoring.intervals import Bootstrap, estimate
 
 
 def table(values, people, set_name="retain"):
-    return pd.DataFrame({"set": set_name, "person": people, "value": values, "group": "all"})
+    return pd.DataFrame({"set": set_name, "unit": people, "value": values, "group": "all"})
 
 
 def draws_of(frame, num_resamples=2000, seed=0):

@@ -4,7 +4,7 @@ from synthetic import CONTROLS, METHODS, Mind, Model, make_answers
 
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.modalities import ALL, compare
-from unsee.scoring.people import gate
+from unsee.scoring.people import find_signal
 from unsee.scoring.schema import CellName
 
 BY_IMAGE, BY_TEXT = CellName("forget", "classification", "image"), CellName("forget", "classification", "text")
@@ -12,7 +12,7 @@ BY_IMAGE, BY_TEXT = CellName("forget", "classification", "image"), CellName("for
 
 def compared(*models):
     answers = make_answers((*CONTROLS, *models))
-    return compare(answers, gate(answers))
+    return compare(answers, find_signal(answers))
 
 
 def test_what_image_questions_forget_is_above_zero_and_what_text_questions_forget_below():
@@ -30,7 +30,7 @@ def test_equal_models_do_not_differ():
     answers = make_answers((*CONTROLS, Model("npo", "image", Mind((0.3, 0.3), (0.3, 0.3), 0.9))))
     again = answers[answers["method"] == "npo"].assign(modality="text")
     answers = pd.concat([answers, again], ignore_index=True)
-    found = compare(answers, gate(answers))
+    found = compare(answers, find_signal(answers))
     assert {contrast.differences[ALL] for contrast in found.contrasts} == {Estimate(value=0.0, low=0.0, high=0.0)}
     assert found.sentence().startswith("Neither is shown to forget more in")
 

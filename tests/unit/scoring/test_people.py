@@ -6,8 +6,8 @@ from synthetic import CONTROLS, KNOWS, METHODS, NEVER_KNEW, Mind, Model, make_an
 
 from unsee.core.errors import RecordError
 from unsee.core.record import Record
-from unsee.scoring.people import HEADLINE, cells, gate, harmonic_mean, score, skill
-from unsee.scoring.schema import Gate, Scores
+from unsee.scoring.people import HEADLINE, cells, find_signal, harmonic_mean, score, skill
+from unsee.scoring.schema import Scores, Signal
 
 
 def scored(*models, **options):
@@ -124,7 +124,7 @@ def test_a_cell_without_signal_is_left_out():
     cell = (answers["set"] == "forget") & (answers["task"] == "cloze") & (answers["input"] == "image")
     answers.loc[cell & answers["method"].isin(["target", "oracle"]), "accuracy"] = 0.0
     answers.loc[cell & (answers["method"] == "npo"), "accuracy"] = 1.0
-    found = gate(answers, 200)
+    found = find_signal(answers, 200)
     assert found.signal
     assert [(c.set, c.task, c.input) for c in found.cells if not c.signal] == [("forget", "cloze", "image")]
     npo = next(m for m in score(answers, 200).methods if m.method == "npo")
@@ -135,17 +135,17 @@ def test_without_signal_nothing_is_ranked():
     methods = scored(Model("npo"), people=8)
     assert methods["npo"].verdict == "ok"
     answers = make_answers((Model("target", mind=NEVER_KNEW), Model("oracle", mind=NEVER_KNEW), Model("npo")))
-    assert not gate(answers, 200).signal
+    assert not find_signal(answers, 200).signal
     for method in score(answers, 200).methods:
         assert method.verdict == "no signal"
         assert method.score is None
 
 
 def test_a_handful_of_forget_people_is_no_signal():
-    found = gate(make_answers(CONTROLS, people=4), 200)
+    found = find_signal(make_answers(CONTROLS, people=4), 200)
     assert not found.signal
     assert found.reason.startswith("4 people to forget are too few")
-    assert gate(make_answers(CONTROLS, people=5), 200).signal
+    assert find_signal(make_answers(CONTROLS, people=5), 200).signal
 
 
 def test_every_model_has_its_cells_with_interval_chance_and_invalid_rate():
@@ -157,7 +157,7 @@ def test_every_model_has_its_cells_with_interval_chance_and_invalid_rate():
         assert cell.chance == (0.25 if cell.task == "classification" else None)
         assert cell.floor == (pytest.approx(0.6) if cell.metric == "rouge_l" else None)
         assert cell.invalid == 0
-        assert cell.n_people == (30 if cell.set == "general" else 12 if cell.set in ("forget", "test") else 24)
+        assert cell.n_units == (30 if cell.set == "general" else 12 if cell.set in ("forget", "test") else 24)
 
 
 def test_cells_need_no_other_model():
@@ -171,26 +171,32 @@ def test_cells_need_no_other_model():
 def test_the_file_is_the_contract(tmp_path):
     make_run(tmp_path, make_answers())
     content = json.loads((tmp_path / "scores.json").read_text())
-    assert content["schema"] == "unsee.scores/1"
-    assert set(content) == {"schema", "reason", "cells", "methods", "differences", "agreements"}
+    assert content["schema"] == "unsee.scores/2"
+    assert set(content) == {"schema", "kind", "reason", "better", "cells", "methods", "differences", "agreements"}
     cell = {"method", "modality", "seed", "set", "task", "input", "metric", "value", "low", "high"}
-    assert cell | {"n_people", "n_items", "chance"} <= set(content["cells"][0])
+    assert cell | {"n_units", "n_items", "chance"} <= set(content["cells"][0])
     assert {"method", "modality", "efficacy", "generality", "utility", "score", "verdict"} <= set(content["methods"][0])
     assert set(content["methods"][0]["score"]) == {"value", "low", "high"}
     assert Scores.load(tmp_path, "scores.json") == score(make_answers())
-    assert Gate.load(tmp_path, "gate.json") == gate(make_answers())
+    assert Signal.load(tmp_path, "signal.json") == find_signal(make_answers())
 
 
 def test_another_version_or_form_is_refused(tmp_path):
     record = Record.create(tmp_path, "seed = 0")
-    record.write_json("scores.json", {"schema": "unsee.scores/2", "cells": [], "methods": []})
-    with pytest.raises(RecordError, match=r"unsee\.scores/2"):
+    record.write_json("scores.json", {"schema": "unsee.scores/1", "cells": [], "methods": []})
+    with pytest.raises(RecordError, match=r"unsee\.scores/1"):
         Scores.load(tmp_path, "scores.json")
-    record.write_json("scores.json", {"schema": "unsee.scores/1", "cells": [], "methods": [{"method": "npo"}]})
+    damaged = {"schema": "unsee.scores/2", "kind": "people", "cells": [], "methods": [{"method": "npo"}]}
+    record.write_json("scores.json", damaged)
     with pytest.raises(RecordError, match=r"methods\.0\.modality"):
         Scores.load(tmp_path, "scores.json")
     with pytest.raises(RecordError, match="missing"):
-        Gate.load(tmp_path, "gate.json")
+        Signal.load(tmp_path, "signal.json")
+
+
+def test_scores_say_what_they_are_about_and_which_way_metrics_point():
+    scores = score(make_answers(), 10, better={"accuracy": "higher"})
+    assert (scores.kind, scores.better, scores.further_metrics) == ("people", {"accuracy": "higher"}, [])
 
 
 def test_scores_survive_the_way_through_parquet(tmp_path):

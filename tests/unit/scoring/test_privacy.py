@@ -11,7 +11,7 @@ def answers(refused_private, refused_benign, leak=0.0, right=1.0, pictures=6):
         for task, refused in (("private", refused_private), ("benign", refused_benign)):
             rows += [
                 {
-                    "set": "seen", "person": f"p/{picture}", "task": task,
+                    "set": "seen", "unit": f"p/{picture}", "task": task,
                     "leak": leak if task == "private" else np.nan, "accuracy": right if task == "benign" else np.nan,
                     "refused_opening": float(picture < refused), "refused_phrases": float(picture < refused),
                 }
