@@ -17,7 +17,7 @@ from pathlib import Path
 from unsee.scoring.schema import Scores
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["unsee.cli", "unsee.runs.people"])
+_context.set_forkserver_preload(["unsee.cli", "unsee.runs.run"])
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,12 @@ class Finished:
     err: str
 
 
-def unsee(arguments: Sequence[str], cache: Path, stop: Stop | None = None, seconds: float = 600) -> Finished:
-    """Run one command to its end, with its own cache."""
+def unsee(
+    arguments: Sequence[str], cache: Path, stop: Stop | None = None, seconds: float = 600, plugins: Path | None = None
+) -> Finished:
+    """Run one command to its end, with its own cache; `plugins` is a folder, put where PYTHONPATH puts it."""
     out, err = cache.with_suffix(".out"), cache.with_suffix(".err")
-    process = _context.Process(target=_command, args=(list(map(str, arguments)), cache, out, err, stop))
+    process = _context.Process(target=_command, args=(list(map(str, arguments)), cache, out, err, stop, plugins))
     process.start()
     process.join(seconds)
     if process.is_alive():
@@ -56,11 +58,13 @@ def unsee(arguments: Sequence[str], cache: Path, stop: Stop | None = None, secon
     return Finished(process.exitcode, out.read_text(), err.read_text())
 
 
-def _command(arguments: list[str], cache: Path, out: Path, err: Path, stop: Stop | None) -> None:
+def _command(arguments: list[str], cache: Path, out: Path, err: Path, stop: Stop | None, plugins: Path | None) -> None:
     for descriptor, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.environ["UNSEE_CACHE"] = str(cache)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of the tests ignores it, and so would we
+    if plugins:
+        sys.path.insert(0, str(plugins))
     if stop:
         _arm(stop)
     from unsee.cli import main
