@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every work the published way and by unsee, side by side; a table, a file and a drawing."""
+"""Measure every work the published way and with unsee: `python -m benchmarks`. Writes a table, a file and a drawing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from benchmarks.material import Material
     from benchmarks.measure import Measured
-    from benchmarks.works import Done, Work
+    from benchmarks.works import Job, Work
 
 RESULTS = Path(__file__).parent / "results"
 PERCENT = 15
 
 
 class TableRow(NamedTuple):
-    """One work as text."""
+    """One work, as text."""
 
     work: str
     published: str
@@ -39,7 +39,7 @@ class TableRow(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write; 1 if two sides did not give the same answers."""
+    """Measure every work, print the table and write the file. Return 1 if the sides of a work answered differently."""
     options = _options(arguments)
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pictures=options.pictures,
         )  # fmt: skip
         limit = product_flops(torch.device(options.device))
-        found: dict[str, Any] = {
+        results: dict[str, Any] = {
             "schema": "unsee.benchmarks/1",
             "settings": {
                 "model": Path(options.model).name,
@@ -78,45 +78,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "versions": versions(),
             "works": [],
         }
-        known: Known = {}
+        shared: Measurements = {}
         for name, work in chosen.items():
             started = time.monotonic()
-            found["works"].append(compared(name, work, material, options.repeats, limit, known))
+            results["works"].append(compare(name, work, material, options.repeats, limit, shared))
             _say(work.name, started)
-            _write(options.out, found)
-    found["npo_over_gradient_ascent"] = _peaks_of_npo(dict(zip(chosen, found["works"], strict=True)))
-    _write(options.out, found)
+            _write(options.out, results)
+    results["npo_over_gradient_ascent"] = _peaks_of_npo(dict(zip(chosen, results["works"], strict=True)))
+    _write(options.out, results)
     if options.growth:
         from benchmarks.growth import draw, grow
 
         started = time.monotonic()
         points = list(grow())
         _say("how the cost grows", started)
-        found["growth"] = [asdict(point) for point in points]
+        results["growth"] = [asdict(point) for point in points]
         (options.out / "growth.svg").write_text(draw(points))
-        _write(options.out, found)
-    print_table([_row(entry) for entry in found["works"]])
-    for suffix, ratio in found["npo_over_gradient_ascent"].items():
+        _write(options.out, results)
+    print_table([_row(entry) for entry in results["works"]])
+    for suffix, ratio in results["npo_over_gradient_ascent"].items():
         print(f"peak memory of ours, npo{suffix} over gradient_ascent{suffix}: {ratio:.2f}")
     print(options.out / "latest.json")
-    return 0 if all(entry["same_answers"] for entry in found["works"]) else 1
+    return 0 if all(entry["same_answers"] for entry in results["works"]) else 1
 
 
-Known = dict[tuple[Callable[["Material"], "Done"], "Material"], list["Measured"]]
-"""What was measured of each side on some material, for works that share both."""
+Measurements = dict[tuple[Callable[["Material"], "Job"], "Material"], list["Measured"]]
+"""Measurements by side and material, so that a side that two works share is measured once."""
 
 
-def compared(
-    name: str, work: Work, material: Material, repeats: int, limit: float, known: Known | None = None
+def compare(
+    name: str, work: Work, material: Material, repeats: int, limit: float, shared: Measurements | None = None
 ) -> dict[str, Any]:
-    """One work: pairs of measurements, then a pass that counts operations; a ratio only of equal answers."""
+    """Measure both sides of a work in turn, then count the operations of unsee's side.
+
+    The ratio of the seconds is None unless all answers are the same.
+    """
     from benchmarks.measure import measure
 
-    material, known = work.about(material), {} if known is None else known
-    for number, (side, do) in itertools.product(range(repeats), work.sides.items()):
-        if len(measured := known.setdefault((do, material), [])) == number:
+    material, shared = work.about(material), {} if shared is None else shared
+    for number, (side, prepare) in itertools.product(range(repeats), work.sides.items()):
+        if len(measured := shared.setdefault((prepare, material), [])) == number:
             measured.append(measure(name, side, material))
-    published, ours = (known[do, material] for do in work.sides.values())
+    published, ours = (shared[prepare, material] for prepare in work.sides.values())
     pairs = list(zip(published, ours, strict=True))
     same = all(work.same(published.answers, ours.answers) for published, ours in pairs)
     entry: dict[str, Any] = {"work": work.name, **_side("published", published), **_side("ours", ours)}
@@ -136,7 +139,10 @@ def _say(what: str, started: float) -> None:
 
 
 def _peaks_of_npo(entries: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """Peak memory of NPO over that of gradient ascent, both ours, for either size of step: what the reference costs."""
+    """Return the peak memory of our NPO divided by that of our gradient ascent, for each size of step.
+
+    This is what the reference model costs.
+    """
     peaks = {name: entry["ours_peak_mib"] for name, entry in entries.items()}
     names = [(name, name.replace("npo", "gradient_ascent")) for name in peaks if name.startswith("npo")]
     return {name.removeprefix("npo"): round(peaks[name] / peaks[other], 3) for name, other in names if other in peaks}
@@ -168,10 +174,10 @@ def _row(entry: dict[str, Any]) -> TableRow:
     )  # fmt: skip
 
 
-def _write(folder: Path, found: dict[str, Any]) -> None:
+def _write(folder: Path, results: dict[str, Any]) -> None:
     from unsee.runtime.cache import replace_whole
 
-    text = json.dumps(found, indent=1, allow_nan=False) + "\n"
+    text = json.dumps(results, indent=1, allow_nan=False) + "\n"
     replace_whole(folder / "latest.json", lambda part: part.write_text(text))
 
 
@@ -179,13 +185,17 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--model", default="nano", help="a shipped model's name, a folder or a hub name")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--repeats", type=int, default=3, help="pairs of measurements of every work")
-    parser.add_argument("--people", type=int, default=40, help=f"of whom {PERCENT} %% are forgotten, half asked about")
-    parser.add_argument("--celebrities", type=int, default=2)
-    parser.add_argument("--pictures", type=int, default=3, help="of the Neural Gate edit, five pairs each")
-    parser.add_argument("--only", nargs="+", default=(), metavar="WORK", help="by their short names")
-    parser.add_argument("--growth", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--repeats", type=int, default=3, help="measurements of each side of every work")
+    parser.add_argument(
+        "--people", type=int, default=40, help=f"people in the data; {PERCENT} %% are forgotten, half are asked about"
+    )
+    parser.add_argument("--celebrities", type=int, default=2, help="public figures in the data")
+    parser.add_argument("--pictures", type=int, default=3, help="pictures of the Neural Gate edit, five pairs each")
+    parser.add_argument("--only", nargs="+", default=(), metavar="WORK", help="short names of the works to measure")
+    parser.add_argument(
+        "--growth", action=argparse.BooleanOptionalAction, default=True, help="measure how the cost grows, too"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     return parser.parse_args(arguments)
 
 

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.gpu`: large models built from their configurations with random weights, bfloat16, on a GPU.
+"""Measure unsee on a GPU with large models of random weights in bfloat16: `python -m benchmarks.gpu`.
 
-Every work of unsee's side once to warm up, once timed, once with its operations counted: tokens per second, share of
-the matrix product's speed (model FLOP utilisation against what this device reaches, not against its data sheet), peak
-memory with the weights in it. `--out` keeps the table with command, device and versions, after every work anew.
+Each work is done three times: to warm up, timed, and with its operations counted. The table gives tokens per second,
+model FLOP utilisation (against the speed of a matrix product on this device, not against its data sheet), and peak
+memory including the weights. `--out` writes the table with command, device and versions, again after every work.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WORKS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The sizes of a model: decoder, vision tower, picture."""
+    """Sizes of a model: decoder, vision tower, picture."""
 
     width: int = 4096
     inner: int
@@ -66,7 +66,7 @@ SHAPES = {
 
 
 class GpuRow(NamedTuple):
-    """One work of one model as text."""
+    """One work of one model, as text."""
 
     model: str
     work: str
@@ -78,20 +78,20 @@ class GpuRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Built(Material):
-    """Material whose model is built, not loaded; `model` is one of `SHAPES`, or of the family that `shape` is for."""
+    """Material with a model of random weights. `model` is a key of `SHAPES`, or begins with the name of its family."""
 
     shape: Shape | None = None
     dtype: torch.dtype = torch.bfloat16
 
     def load(self) -> VLM:
-        """A fresh model with random weights on the device."""
+        """Build a new model with random weights on the device."""
         vlm = make(self.model, self.shape or SHAPES[self.model], self.dtype)
         warm_up(vlm)
         return vlm
 
 
 def make(name: str, shape: Shape, dtype: torch.dtype, device: torch.device | str | None = None) -> VLM:
-    """A model of a shape with nano's tokenizer: its words are other words, its work is the same."""
+    """Build a model of a shape with nano's tokenizer. The tokens differ from the real model's, the work does not."""
     tokenizer = VLM.load("nano").processor.tokenizer
     config, processor = (_llava if name.startswith("llava") else _idefics2)(shape, tokenizer)
     kind = hf.AutoModelForImageTextToText
@@ -146,7 +146,7 @@ def _llava(shape: Shape, tokenizer: Any) -> tuple[Any, Any]:
 def _idefics2(shape: Shape, tokenizer: Any) -> tuple[Any, Any]:
     sizes = {"longest_edge": shape.pixels, "shortest_edge": shape.pixels * 378 // 980}
     images = hf.Idefics2ImageProcessorPil(size=sizes, do_image_splitting=False)
-    words = hf.PreTrainedTokenizerFast(  # the same words, none of them named: the processor names its own
+    words = hf.PreTrainedTokenizerFast(  # the same vocabulary without named special tokens: the processor adds its own
         tokenizer_object=tokenizer.backend_tokenizer, eos_token=tokenizer.eos_token, pad_token=tokenizer.pad_token
     )
     processor = hf.Idefics2Processor(images, words, image_seq_len=64, chat_template=CHAT_TEMPLATE)
@@ -161,18 +161,18 @@ def _idefics2(shape: Shape, tokenizer: Any) -> tuple[Any, Any]:
 
 
 def rows(material: Built, works: Sequence[str], limit: float) -> Iterator[GpuRow]:
-    """What unsee's side of each work does on this device."""
+    """Measure unsee's side of each work on this device."""
     for work in works:
         timed(work, "ours", material)
-        took = timed(work, "ours", material)[0]
+        cost = timed(work, "ours", material)[0]
         flops = timed(work, "ours", material, count=True)[0].flops
-        peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else took.peak_mib
-        rate, share = took.tokens / took.seconds, flops / took.seconds / limit
-        yield GpuRow(material.model, work, f"{took.seconds:.2f}", f"{rate:,.0f}", f"{share:.2f}", f"{peak:,.0f}")
+        peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else cost.peak_mib
+        rate, share = cost.tokens / cost.seconds, flops / cost.seconds / limit
+        yield GpuRow(material.model, work, f"{cost.seconds:.2f}", f"{rate:,.0f}", f"{share:.2f}", f"{peak:,.0f}")
 
 
 def page(arguments: Sequence[str], rows: Sequence[GpuRow], limit: float) -> str:
-    """The rows as Markdown, under the command and what they were measured on."""
+    """Return the rows as Markdown, below the command, the machine and the versions."""
     command = shlex.join(["python", "-m", "benchmarks.gpu", *arguments])
     on = ", ".join(f"{name} {value}" for name, value in {**machine(), **versions()}.items())
     table = [GpuRow._fields, ["---"] * len(GpuRow._fields), *rows]
@@ -184,13 +184,13 @@ def page(arguments: Sequence[str], rows: Sequence[GpuRow], limit: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print one table."""
+    """Measure the chosen models and print a table for each."""
     parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__)
     parser.add_argument("--models", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
-    parser.add_argument("--people", type=int, default=20, help=f"of whom {PERCENT} %% are forgotten")
-    parser.add_argument("--pictures", type=int, default=4, help="of the Neural Gate edit, five pairs each")
-    parser.add_argument("--out", type=Path, help="a Markdown file for the table")
+    parser.add_argument("--people", type=int, default=20, help=f"people in the data; {PERCENT} %% are forgotten")
+    parser.add_argument("--pictures", type=int, default=4, help="pictures of the Neural Gate edit, five pairs each")
+    parser.add_argument("--out", type=Path, help="Markdown file for the table")
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         print("benchmarks.gpu: torch finds no GPU", file=sys.stderr)
@@ -201,14 +201,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = Path(folder) / "people"
         build(data, people=options.people, celebrities=4, percents=(PERCENT,))
         material = Built("", data, percent=PERCENT, pictures=options.pictures)
-        found: list[GpuRow] = []
+        measured: list[GpuRow] = []
         for name in options.models:
             for row in rows(replace(material, model=name), options.works, limit):
-                found.append(row)
+                measured.append(row)
                 if options.out:
-                    text = page(sys.argv[1:] if arguments is None else arguments, found, limit)
+                    text = page(sys.argv[1:] if arguments is None else arguments, measured, limit)
                     replace_whole(options.out, partial(Path.write_text, data=text))
-            print_table([row for row in found if row.model == name])
+            print_table([row for row in measured if row.model == name])
     return 0
 
 

@@ -1,7 +1,7 @@
-"""How the cost of an evaluation grows with people, questions, image tokens and model size, as a drawing.
+"""A drawing of the growth of an evaluation's cost with people, questions, image tokens and model size.
 
-Image tokens under both protocols: under the published one every question brings the photos of its shots along, so that
-their number is most of what separates the two sides.
+Image tokens are measured under both protocols. Under the published one, every question comes with the photos of its
+shots, so the number of image tokens makes most of the difference between the two sides.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unsee.data.people.builder import build
 
 PEOPLE, QUESTIONS, IMAGE_PIXELS, WIDTHS = (3, 6, 12), (4, 8, 16), (32, 64, 128), (96, 192, 384)
 FEW, USUAL = 3, 8
-SHOWN, STAYING = 40, 6  # six are forgotten; of either six, one or two serve as shots for the others
+SHOWN, STAYING = 40, 6  # 40 people, 6 of them forgotten and 6 retained; one or two of each six are shots for the others
 PATCH = 8
 NEW_TOKENS = 8
 PANEL, MARGIN, GAP = 180.0, 46.0, 30.0
@@ -30,7 +30,7 @@ COLOURS = {"published": "#b4451f", "ours": "#1f5fb4"}
 
 @dataclass(frozen=True)
 class Point:
-    """What one size of one thing costs either side."""
+    """Cost of both sides at one size on one axis."""
 
     axis: str
     size: int
@@ -40,7 +40,7 @@ class Point:
 
 
 def grow() -> Iterator[Point]:
-    """Every size of everything, one measurement a side; models other than nano have random weights."""
+    """Measure both sides once at every size of every axis. Models of other sizes than nano have random weights."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for axis, size, work, material in _sizes(folder):
@@ -75,7 +75,7 @@ def _of(folder: Path, people: int) -> Material:
 
 
 def save_model(folder: Path, *, pixels: int = 64, width: int = 192) -> Path:
-    """A model like nano of another size, random weights."""
+    """Write a model like nano of another size, with random weights, and return its folder."""
     from transformers import CLIPVisionModel
 
     from unsee.models.vlm import VLM
@@ -93,7 +93,7 @@ def save_model(folder: Path, *, pixels: int = 64, width: int = 192) -> Path:
 
 
 def draw(points: Sequence[Point]) -> str:
-    """One panel for each thing that grows, both axes logarithmic, as SVG."""
+    """Draw an SVG with one panel for each axis of `points`. Both axes of a panel are logarithmic."""
     axes = list(dict.fromkeys(point.axis for point in points))
     width = MARGIN + len(axes) * (PANEL + MARGIN + GAP)
     panels = [_panel(axis, [p for p in points if p.axis == axis], i) for i, axis in enumerate(axes)]

@@ -1,4 +1,4 @@
-"""How fast this machine multiplies matrices, and what it is."""
+"""The speed of this machine's matrix product, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROUNDS = 5
 
 
 def product_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """Floating-point operations a second of a large matrix product, the best of a few."""
+    """Return the floating-point operations per second of a large matrix product, the best of a few rounds."""
     side = SIDE[device.type]
     one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     best = float("inf")
@@ -29,15 +29,15 @@ def product_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> f
 
 
 def machine() -> dict[str, object]:
-    """What was measured on, without its name."""
+    """Describe the machine (processor, memory, GPU) without its host name."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"cpu": _cpu(), "cores": cores, "threads": torch.get_num_threads(), "memory_gib": round(memory, 1)}
-    return found | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
+    description = {"cpu": _cpu(), "cores": cores, "threads": torch.get_num_threads(), "memory_gib": round(memory, 1)}
+    return description | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the libraries that do the work."""
+    """Return the versions of Python and of the libraries that do the work."""
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 

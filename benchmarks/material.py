@@ -1,4 +1,4 @@
-"""What both sides of a benchmark work on: one model, one folder of people, the questions and pairs about them."""
+"""The material of both sides of a benchmark: one model, one folder of people, and questions and pairs about them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ CATEGORIES = 2
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One question of an evaluation, ready to be asked: its prompt as text, and the photos in it."""
+class Prompt:
+    """One question of an evaluation with its prompt as text and the photos in the prompt."""
 
     id: str
     question: Question
@@ -42,7 +42,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Example:
-    """One training example: its photo, and its whole text."""
+    """One training example: a photo and a whole text."""
 
     image: Image.Image
     text: str
@@ -50,19 +50,19 @@ class Example:
 
 @dataclass(frozen=True)
 class Material:
-    """Where the model and the people are, and how many of them are used.
+    """The model, the people, and the numbers of people and questions to use.
 
     Attributes:
         model: a shipped model's name, a folder or a hub name.
         data: folder of a benchmark in the published layout.
-        percent: the forget ratio.
-        retain: retained people, at most.
-        celebrities: celebrities, at most.
-        questions: evaluation questions of each person, at most.
-        lessons: training questions of each person, at most; a step's four divide the default.
-        kept: people of either side of an epoch of unlearning, at most.
-        pictures: pictures of the Neural Gate edit, each with five pairs.
-        max_new_tokens: longest written answer; None for the protocol's own.
+        percent: forget ratio in per cent.
+        retain: maximum number of retained people.
+        celebrities: maximum number of celebrities.
+        questions: maximum number of evaluation questions per person.
+        lessons: maximum number of training questions per person; the default is divisible by the four of a step.
+        kept: maximum number of people on each side of an epoch of unlearning.
+        pictures: number of pictures of the Neural Gate edit, each with five pairs.
+        max_new_tokens: maximum length of a generated answer; None takes the protocol's.
     """
 
     model: str
@@ -77,61 +77,61 @@ class Material:
     max_new_tokens: int | None = None
 
     def load(self) -> VLM:
-        """The model, warmed up, in float32: in less, two orders of adding up give two answers."""
+        """Load the model in float32 and warm it up. In lower precision, the order of additions changes answers."""
         vlm = VLM.load(self.model, dtype="float32")
         warm_up(vlm)
         return vlm
 
     @cached_property
     def benchmark(self) -> Benchmark:
-        """The four sets, of each person as many questions as are wanted."""
+        """The four sets, with the chosen number of questions per person."""
         whole = load(self.data, self.percent)
         people = {name: getattr(whole, name) for name in ("forget", "test", "retain", "celebrity")}
         people |= {"retain": whole.retain[: self.retain], "celebrity": whole.celebrity[: self.celebrities]}
-        fewer = {name: tuple(map(self._shortened, who)) for name, who in people.items()}
+        fewer = {name: tuple(map(self._shortened, members)) for name, members in people.items()}
         return Benchmark(**fewer, fingerprint=whole.fingerprint)
 
     def evaluation(self, protocol: str) -> EvaluationConfig:
-        """The questions of a protocol."""
+        """Return the evaluation settings of a protocol."""
         keys: dict[str, Any] = {} if self.max_new_tokens is None else {"max_new_tokens": self.max_new_tokens}
         return EvaluationConfig.model_validate({"protocol": protocol, **keys})
 
-    def asked(self, vlm: VLM, protocol: str) -> list[Asked]:
-        """Every question of an evaluation on its own, with the photos that stand before it."""
+    def prompts(self, vlm: VLM, protocol: str) -> list[Prompt]:
+        """Return a prompt for every question of an evaluation, each with all its photos."""
         config, sets = self.evaluation(protocol), self.benchmark
         setting = Setting(SimpleNamespace(picture=lambda image: image), config, sets)  # type: ignore[arg-type]
         people = {"forget": sets.forget, "test": sets.test, "retain": sets.retain, "celebrity": sets.celebrity}
         return [
-            Asked(item.id, item.question, render(vlm, item.question, config, shots=sheet.shots), sheet.pictures)  # type: ignore[arg-type]
-            for name, who in people.items()
-            for sheet in setting.sheets(name, who)
+            Prompt(item.id, item.question, render(vlm, item.question, config, shots=sheet.shots), sheet.pictures)  # type: ignore[arg-type]
+            for name, members in people.items()
+            for sheet in setting.sheets(name, members)
             for item in sheet.items
         ]
 
     def people(self, side: Side) -> Sequence[Person]:
-        """Whom an epoch of unlearning is about."""
+        """Return the people of one side of an epoch of unlearning."""
         return (self.benchmark.forget if side == "forget" else self.benchmark.retain)[: self.kept]
 
     def steps(self, vlm: VLM, side: Side, questions: int) -> list[list[Example]]:
-        """The examples of each step of such an epoch: `questions` about one photo, drawn as unsee draws them.
+        """Return the examples of each step of an epoch: `questions` about one photo, in the order that unsee draws.
 
-        Each is the training text as the published code writes it, with the photo.
+        An example is the photo and the training text as the published code writes it.
         """
 
         def drawn(rng: random.Random) -> list[list[Example]]:
-            found = []
+            steps = []
             for person in self.people(side):
                 taught = [question for question in person.questions if question.task == "train"]
                 examples = [Example(person.image(), _lesson(vlm, question)) for question in taught]
                 order = rng.sample(examples, len(examples))
-                found += [order[start : start + questions] for start in range(0, len(order), questions)]
-            return found
+                steps += [order[start : start + questions] for start in range(0, len(order), questions)]
+            return steps
 
         stream = Stream(make_rows=drawn, sides=(side,), vlm=vlm, seed=side, batch_examples=1)  # type: ignore[arg-type]
         return [examples for (examples,) in stream.plan(0)]  # type: ignore[misc]
 
     def pairs(self, vlm: VLM) -> list[PrivacyPair]:
-        """Privacy pairs about portraits, with the model's own benign answers."""
+        """Return privacy pairs about portraits, with the model's own benign answers."""
         from unsee.edits.pair_rows import answered
 
         people = [*self.benchmark.forget, *self.benchmark.retain][: self.pictures]
@@ -148,13 +148,13 @@ class Material:
 
     def _shortened(self, person: Person) -> Person:
         asked = [question for question in person.questions if question.task != "train"]
-        kept = asked[:: max(1, round(len(asked) / self.questions))][: self.questions]
+        chosen = asked[:: max(1, round(len(asked) / self.questions))][: self.questions]
         taught = [question for question in person.questions if question.task == "train"][: self.lessons]
-        return Person(**{**vars(person), "questions": (*taught, *kept)})
+        return Person(**{**vars(person), "questions": (*taught, *chosen)})
 
 
 def warm_up(vlm: VLM) -> None:
-    """One question and one step of training, so that neither side pays for what libraries do at the first call."""
+    """Ask one question and take one training step, so that no measurement contains the first calls of the libraries."""
     from unsee.forward.generate import Group
 
     (prompt,) = vlm.prompt_ids(["Who?"])
@@ -176,7 +176,7 @@ def warm_up(vlm: VLM) -> None:
 
 
 def _lesson(vlm: VLM, question: Question) -> str:
-    """The whole text of an example: LLaVA's plain form ends with the answer, a chat with the end of its turn."""
+    """Return the whole text of an example. LLaVA's plain form ends with the answer, a chat with the end of its turn."""
     lesson = render_lesson(vlm, question, "published")
     if vlm.model.config.model_type == "llava":
         return f"{lesson} {question.answer}"

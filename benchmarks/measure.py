@@ -1,8 +1,8 @@
-"""One side of one work in a process of its own: how long it takes, how much memory it adds, how many tokens it runs.
+"""Measuring one side of one work in a process of its own: seconds, added memory and tokens.
 
-Processes are forked from one that has imported everything, load model and data, and are measured from there: seconds of
-the work alone; memory as the highest resident size during the work less that at its start (on a GPU, allocated memory);
-tokens that went through the decoder's layers, padding included, because padding costs as much.
+Each process is forked from one that has imported everything, and loads model and data before it is measured. Seconds
+are those of the work alone. Memory is the highest resident size during the work minus that at its start (on a GPU, of
+allocated memory). Tokens are those that pass through the decoder, including padding, because padding costs as much.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.material import Material
-from benchmarks.works import SideName, Tell, works
+from benchmarks.works import Collect, SideName, works
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["benchmarks.preload"])
@@ -28,14 +28,14 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class Measured:
-    """What one side of one work took.
+    """Cost and answers of one side of one work.
 
     Attributes:
-        seconds: of the work, without loading.
-        peak_mib: memory it added at most, MiB.
-        tokens: tokens that went through the decoder, or 0 where it is not called in this process.
-        flops: floating-point operations of its matrix products and attention, where they were counted.
-        answers: what has to be the same on both sides, unless operations were counted.
+        seconds: seconds of the work, without loading.
+        peak_mib: memory added at the peak, MiB.
+        tokens: tokens that passed through the decoder; 0 if it is not called in this process.
+        flops: floating-point operations of matrix products and attention; 0 if they were not counted.
+        answers: the results that both sides must agree on; None if operations were counted.
     """
 
     seconds: float
@@ -46,10 +46,13 @@ class Measured:
 
 
 def measure(work: str, side: SideName, material: Material, *, count: bool = False) -> Measured:
-    """Do one side of one work once.
+    """Do one side of one work once, in a process of its own.
 
     Args:
-        count: count operations, which slows the work down: its seconds then mean nothing.
+        work: short name of the work.
+        side: the side that does it.
+        material: the model and the data.
+        count: count operations. This slows the work down, so its seconds mean nothing.
 
     Raises:
         RuntimeError: the process ended without a result.
@@ -59,33 +62,33 @@ def measure(work: str, side: SideName, material: Material, *, count: bool = Fals
     process.start()
     sender.close()
     try:
-        found: Measured = receiver.recv()
+        result: Measured = receiver.recv()
     except EOFError:
         process.join()
         raise RuntimeError(f"{work} ({side}): its process ended with code {process.exitcode}") from None
     process.join()
-    return found
+    return result
 
 
 def _child(sender: Connection, work: str, side: SideName, material: Material, count: bool) -> None:
     from unsee.cli.terminal import hush
 
     hush()
-    sender.send(measured(work, side, material, count=count))
+    sender.send(measure_here(work, side, material, count=count))
 
 
-def measured(work: str, side: SideName, material: Material, *, count: bool = False) -> Measured:
-    """The same in this process."""
-    found, tell = timed(work, side, material, count=count)
-    return found if count else replace(found, answers=tell())
+def measure_here(work: str, side: SideName, material: Material, *, count: bool = False) -> Measured:
+    """Do the same as `measure` in this process."""
+    cost, collect = timed(work, side, material, count=count)
+    return cost if count else replace(cost, answers=collect())
 
 
-def timed(work: str, side: SideName, material: Material, *, count: bool = False) -> tuple[Measured, Tell]:
-    """What the work took, and how to find out what came of it."""
+def timed(work: str, side: SideName, material: Material, *, count: bool = False) -> tuple[Measured, Collect]:
+    """Do the work; return its cost, and the function that collects its answers."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
 
-    do = works()[work].sides[side](material)
+    job = works()[work].sides[side](material)
     counter = FlopCounterMode(display=False)
     counter.flop_registry |= {
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
@@ -96,18 +99,18 @@ def timed(work: str, side: SideName, material: Material, *, count: bool = False)
         started = time.perf_counter()
         if count:
             with counter:
-                tell = do()
+                collect = job()
         else:
-            tell = do()
+            collect = job()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
     peak = max(0, _peak() - start) / 2**20
-    return Measured(seconds, peak, tokens.count, counter.get_total_flops() if count else 0), tell
+    return Measured(seconds, peak, tokens.count, counter.get_total_flops() if count else 0), collect
 
 
 class _Tokens:
-    """Counts what every decoder layer zero is called with, whichever model it belongs to."""
+    """Counter of the tokens that the first decoder layer of any model is called with."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -129,7 +132,7 @@ class _Tokens:
 
 
 def _start_of_peak() -> int:
-    """Forget the highest size so far; the size now, in bytes, without what was freed before."""
+    """Reset the highest size, and return the present size in bytes, without memory that was freed before."""
     import torch
 
     gc.collect()
@@ -144,7 +147,7 @@ def _start_of_peak() -> int:
 
 
 def _give_back() -> None:
-    """Return freed memory, which `unsee.core.allocator` keeps: what preparing took would else be free for the work."""
+    """Return freed memory to the system. Otherwise the work would reuse what its preparation freed, at no cost."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
     if trim is not None:
         trim(0)

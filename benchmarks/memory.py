@@ -1,8 +1,8 @@
-"""`python -m benchmarks.memory`: what a LoRA run of a large model holds at its peak, computed; no GPU and no weights.
+"""Compute the peak memory of LoRA training of a large model, without a GPU or weights: `python -m benchmarks.memory`.
 
-Parameters are counted on a model without data. What a step keeps for its way back is counted while a model of the same
-sizes, but of one and of two decoder layers, takes it on the CPU, and drawn out to all layers. float64 stands in for
-bfloat16 there, so that whatever is computed in float32 on purpose counts as float32.
+Parameters are counted on a model without data. Activations saved for the backward pass are counted on the CPU, with a
+model of the same sizes that has one or two decoder layers, and extrapolated to all layers. That model computes in
+float64 instead of bfloat16, so that everything that is float32 on purpose counts as float32.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.gpu import PERCENT, SHAPES, Built, make
 from benchmarks.published.unlearning import ALPHA, RANK
 from unsee.cli.terminal import print_table
 from unsee.data.people.builder import build
-from unsee.edits.tune import linear
+from unsee.edits.tune import linear_module
 from unsee.forward.trees import Batch
 from unsee.models.vlm import VLM
 from unsee.training.batches import Stream
@@ -34,13 +34,13 @@ from unsee.training.train import Scorer
 QUESTIONS = (4, 12)
 GIGABYTE = 1e9
 BRIEF, SINGLE, ADAM = 2, 4, 4 + 4 + 4 + 4
-"""Bytes: of a bfloat16, of a float32, and of a trained float32 with its gradient and Adam's two moments."""
+"""Bytes of a bfloat16, of a float32, and of a trained float32 with its gradient and Adam's two moments."""
 FOUR_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)
-"""Bytes of a weight in four-bit normal floats: one scale of a byte for 64, one of four bytes for 256 such scales."""
+"""Bytes of a weight in four-bit normal floats: 64 weights share a scale of one byte, 256 scales one of four bytes."""
 
 
 class MemoryRow(NamedTuple):
-    """One way to train one model as text, gigabytes."""
+    """Memory of one way to train one model, as text, in gigabytes."""
 
     model: str
     weights_in: str
@@ -52,22 +52,24 @@ class MemoryRow(NamedTuple):
     peak: str
 
 
-class Kept(NamedTuple):
-    """What a step keeps for its way back: numbers in the model's own precision, and bytes of everything else."""
+class SavedTensors(NamedTuple):
+    """Tensors saved for the backward pass: count of numbers in the model's precision, and bytes of all others."""
 
     numbers: float
     others: float
 
     def bytes_of(self, working: int) -> float:
-        """All of it, if a number of the model takes so many bytes."""
+        """Return the bytes of all tensors if a number in the model's precision takes `working` bytes."""
         return self.numbers * working + self.others
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print one table."""
+    """Print a table for each model."""
     parser = argparse.ArgumentParser(prog="benchmarks.memory", description=__doc__)
     parser.add_argument("--models", nargs="+", choices=list(SHAPES), default=list(SHAPES))
-    parser.add_argument("--questions", type=int, nargs="+", default=QUESTIONS, help="about the photo of a step")
+    parser.add_argument(
+        "--questions", type=int, nargs="+", default=QUESTIONS, help="questions about the photo of a step"
+    )
     options = parser.parse_args(arguments)
     print(f"LoRA of rank {RANK} in every linear layer of the decoder, Adam, one photo a step")
     with tempfile.TemporaryDirectory() as folder:
@@ -79,31 +81,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def rows(material: Built, questions_a_step: Sequence[int] = QUESTIONS) -> Iterator[MemoryRow]:
-    """Both precisions of the frozen weights, every size of step, with and without checkpointing."""
+    """Yield a row for each precision of the frozen weights and size of step, with and without checkpointing."""
     shape = material.shape or SHAPES[material.model]
     whole = make(material.model, shape, torch.bfloat16, device="meta")
-    adapted = [linear(whole, name) for name in whole.lora_modules("decoder")]
+    adapted = [linear_module(whole, name) for name in whole.lora_modules("decoder")]
     trained = ADAM * RANK * sum(module.in_features + module.out_features for module in adapted)
-    kept: dict[tuple[int, int, bool], Kept] = {}
+    saved: dict[tuple[int, int, bool], SavedTensors] = {}
     for layers in (1, 2):
         short = _short(material, layers)  # one at a time: in float64 each takes gigabytes
         for questions in questions_a_step:
             batch = _batch(short, material, questions)
-            kept |= {(layers, questions, anew): kept_by(short, batch, anew=anew) for anew in (False, True)}
+            saved |= {
+                (layers, questions, recompute): saved_tensors(short, batch, recompute=recompute)
+                for recompute in (False, True)
+            }
         del short
     for questions in questions_a_step:
-        for (name, working), anew in itertools.product({"bfloat16": BRIEF, "4 bits": SINGLE}.items(), (False, True)):
+        precisions = {"bfloat16": BRIEF, "4 bits": SINGLE}
+        for (name, working), recompute in itertools.product(precisions.items(), (False, True)):
             weights = weight_bytes(whole, four_bits=working == SINGLE)
-            one, two = (kept[layers, questions, anew].bytes_of(working) for layers in (1, 2))
-            held = one + (two - one) * (shape.layers - 1)
-            plain_one, plain_two = (kept[layers, questions, False].bytes_of(working) for layers in (1, 2))
-            peak = weights + trained + held + 2 * (plain_two - plain_one)  # a layer computed anew, and its gradients
-            sizes = (f"{size / GIGABYTE:.1f}" for size in (weights, trained, held, peak))
-            yield MemoryRow(material.model, name, str(questions), "yes" if anew else "no", *sizes)
+            one, two = (saved[layers, questions, recompute].bytes_of(working) for layers in (1, 2))
+            activations = one + (two - one) * (shape.layers - 1)
+            plain_one, plain_two = (saved[layers, questions, False].bytes_of(working) for layers in (1, 2))
+            one_layer = 2 * (plain_two - plain_one)  # the activations of the layer at work, and their gradients
+            sizes = (weights, trained, activations, weights + trained + activations + one_layer)
+            gigabytes = (f"{size / GIGABYTE:.1f}" for size in sizes)
+            yield MemoryRow(material.model, name, str(questions), "yes" if recompute else "no", *gigabytes)
 
 
 def weight_bytes(vlm: VLM, *, four_bits: bool) -> float:
-    """The frozen weights; of four bits are all linear layers but the last, the others become float32 (peft's way)."""
+    """Return the bytes of the frozen weights.
+
+    With four bits, as peft does it, all linear layers but the last have four bits and all other weights are float32.
+    """
     if not four_bits:
         return BRIEF * sum(parameter.numel() for parameter in vlm.model.parameters())
     head = vlm.model.get_output_embeddings()
@@ -116,7 +126,7 @@ def weight_bytes(vlm: VLM, *, four_bits: bool) -> float:
 
 
 def _short(material: Built, layers: int) -> VLM:
-    """The model with fewer decoder layers and adapters in float32, all else in float64."""
+    """Return the model with fewer decoder layers, adapters in float32 and all else in float64."""
     shape = material.shape or SHAPES[material.model]
     vlm = make(material.model, replace(shape, layers=layers, vision_layers=1), torch.float64)
     vlm.add_lora(RANK, ALPHA, "decoder")
@@ -127,26 +137,31 @@ def _short(material: Built, layers: int) -> VLM:
 
 
 def _batch(vlm: VLM, material: Built, questions: int) -> Batch:
-    """A step: so many questions about one photo in one row."""
+    """Return the batch of one step: `questions` about one photo, in one row."""
     lessons = Lessons(vlm, material.people("forget"), ("image",), questions, sides=("forget",))
     stream = Stream(make_rows=lessons.rows, sides=("forget",), vlm=vlm, seed="memory", batch_examples=1)
     return next(iter(stream)).forget
 
 
-def kept_by(vlm: VLM, batch: Batch, *, anew: bool) -> Kept:
-    """What the graph of a step's loss holds beside parameters; `anew` with gradient checkpointing.
+def saved_tensors(vlm: VLM, batch: Batch, *, recompute: bool) -> SavedTensors:
+    """Return the tensors, other than parameters, that the graph of a step's loss holds.
 
-    The frozen tower and projector keep nothing and are left out: in float64 they would need more than all else.
+    The frozen tower and projector save nothing. They are left out, because in float64 they need more than all else.
+
+    Args:
+        vlm: the model.
+        batch: the batch of the step.
+        recompute: turn gradient checkpointing on.
     """
-    toggle = vlm.model.activation_checkpointing_enable if anew else vlm.model.activation_checkpointing_disable
+    toggle = vlm.model.activation_checkpointing_enable if recompute else vlm.model.activation_checkpointing_disable
     toggle()  # type: ignore[no-untyped-call]
     parameters = {parameter.untyped_storage().data_ptr() for parameter in vlm.model.parameters()}
-    held: dict[int, Tensor] = {}
+    tensors: dict[int, Tensor] = {}
 
     def note(tensor: Tensor) -> Tensor:
         place = tensor.untyped_storage().data_ptr()
         if place not in parameters:
-            held[place] = tensor  # alive, so that no other comes to lie there
+            tensors[place] = tensor  # keeps it alive, so that no other tensor takes its address
         return tensor
 
     tokens = int((batch.inputs["input_ids"] == vlm.family.image_token).sum())
@@ -156,10 +171,10 @@ def kept_by(vlm: VLM, batch: Batch, *, anew: bool) -> Kept:
         torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
     ):
         Scorer(vlm)(batch).log_probability_I.sum()
-    own = [tensor for tensor in held.values() if tensor.dtype == torch.float64]
-    others = [tensor for tensor in held.values() if tensor.dtype != torch.float64]
-    return Kept(
-        sum(tensor.untyped_storage().nbytes() / tensor.element_size() for tensor in own),
+    in_model_precision = [tensor for tensor in tensors.values() if tensor.dtype == torch.float64]
+    others = [tensor for tensor in tensors.values() if tensor.dtype != torch.float64]
+    return SavedTensors(
+        sum(tensor.untyped_storage().nbytes() / tensor.element_size() for tensor in in_model_precision),
         sum(tensor.untyped_storage().nbytes() for tensor in others),
     )
 

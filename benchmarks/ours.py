@@ -1,4 +1,4 @@
-"""The same works done by unsee."""
+"""unsee's side of the works."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch.nn import Parameter
 
-from benchmarks.published.evaluation import Said
+from benchmarks.published.evaluation import Reply
 from benchmarks.published.unlearning import BETA, RATE
 from unsee.config.recipe import EvaluationConfig
 from unsee.core.journal import Journal
@@ -36,23 +36,23 @@ METHODS: Mapping[str, LossMethod] = {
 }  # fmt: skip
 
 
-def evaluate(vlm: VLM, benchmark: Benchmark, config: EvaluationConfig) -> dict[str, Said]:
-    """What the model says to every question, all metrics computed and every answer noted in a journal."""
+def evaluate(vlm: VLM, benchmark: Benchmark, config: EvaluationConfig) -> dict[str, Reply]:
+    """Return the model's answer to every question. All metrics are computed and a journal is written."""
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "journal")
         exam = Exam(vlm, benchmark, (), config)
         exam.sit(vlm, journal=journal)
-        said = {item.id: journal[item.id] for sheet in exam.sheets for item in sheet.items}
-    return {id: (text, [score / length for score, length in scores]) for id, (text, scores) in said.items()}
+        replies = {item.id: journal[item.id] for sheet in exam.sheets for item in sheet.items}
+    return {id: (text, [score / length for score, length in scores]) for id, (text, scores) in replies.items()}
 
 
 def epoch(
     vlm: VLM, trainable: Sequence[Parameter], name: str, people: Mapping[Side, Sequence[Person]], questions: int
 ) -> list[float]:
-    """The same steps on the same examples, those of a step in one row under their photo.
+    """Train for one epoch with the examples of each step in one row under their photo.
 
     Returns:
-        The cross-entropy of every step whose method names it.
+        The cross-entropy of every step for which the method reports it.
     """
     method = METHODS[name]
     streams = [

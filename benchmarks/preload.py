@@ -1,4 +1,4 @@
-"""What processes that measure are forked from: everything is imported, and collecting garbage walks over none of it."""
+"""Preparation of the process that measuring ones are forked from: import everything and hide it from the collector."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""The works that are compared: for each how either side prepares and does it, and what both have to agree on."""
+"""The works to compare: how each side prepares and does them, and which results both sides must agree on."""
 
 from __future__ import annotations
 
@@ -33,15 +33,17 @@ from unsee.exams.people import Exam
 from unsee.methods import METHODS
 from unsee.methods.base import Side
 from unsee.methods.base import Work as Editing
-from unsee.methods.neural_gate import BENIGN_WORDS, NeuralGate
+from unsee.methods.neural_gate_published import BENIGN_WORDS
 from unsee.models.vlm import VLM
+from unsee.runs.method_runs import Material as MethodData
+from unsee.runs.method_runs import MethodRun
 from unsee.runs.stages import Stages
 from unsee.runtime.cache import key_of
 
 SideName = Literal["published", "ours"]
-Tell = Callable[[], Any]
-"""What came of the work, found out after the clock has stopped; it is compared with what the other side tells."""
-Done = Callable[[], Tell]
+Collect = Callable[[], Any]
+"""Returns the answers of the work, for comparison with the other side's. It is called after the clock has stopped."""
+Job = Callable[[], Collect]
 """Does the work."""
 
 TOLERANCE, WIDER = 1e-4, 1e-3
@@ -51,7 +53,7 @@ UNLEARNING = {
     "kl_minimisation": "KL minimisation",
     "npo": "NPO",
 }
-QUESTIONS_A_STEP = {"": 4, "-24": 24}  # the published batch, and all that is asked about a person
+QUESTIONS_A_STEP = {"": 4, "-24": 24}  # the published batch, and all questions about a person
 FEW = 3
 SIDES: tuple[Side, ...] = ("forget", "retain")
 UNEQUAL = ("kl_minimisation",)  # the published divergence counts padding and placeholders: its second pass differs
@@ -64,27 +66,27 @@ class Work:
     """One kind of work.
 
     Attributes:
-        name: as the table shows it.
-        sides: for each side, how to get ready (model, data) for the part that is measured; what that returns does it.
-        same: whether both sides returned the same.
-        agreed: what has to be the same, in words.
-        few: whether a few people show as much as many, because nothing is shared between people.
+        name: name in the table.
+        sides: for each side, the function that loads model and data and returns the job to measure.
+        same: compares the answers of both sides.
+        agreed: the results that must be the same, in words.
+        few: True if a few people show as much as many, because nothing is shared between people.
     """
 
     name: str
-    sides: dict[SideName, Callable[[Material], Done]]
+    sides: dict[SideName, Callable[[Material], Job]]
     same: Callable[[Any, Any], bool]
     agreed: str
     few: bool = False
 
     def about(self, material: Material) -> Material:
-        """The people it needs."""
+        """Return the material with as many people as the work needs."""
         return replace(material, retain=min(FEW, material.retain), celebrities=1) if self.few else material
 
 
 def works() -> dict[str, Work]:
-    """All works by a short name."""
-    found = {
+    """Return all works by their short names."""
+    by_name = {
         "evaluate-published": Work(
             "full evaluation, published protocol",
             {"published": partial(_evaluate_published, "published"), "ours": partial(_evaluate_ours, "published")},
@@ -97,61 +99,61 @@ def works() -> dict[str, Work]:
         ),
     }  # fmt: skip
     for (name, title), (suffix, questions) in itertools.product(UNLEARNING.items(), QUESTIONS_A_STEP.items()):
-        found[name + suffix] = Work(
+        by_name[name + suffix] = Work(
             f"one epoch of {title}, {questions} questions a step",
             {"published": partial(_epoch_published, name, questions), "ours": partial(_epoch_ours, name, questions)},
             *AGREED_UNEQUAL if name in UNEQUAL else AGREED,
         )  # fmt: skip
-    found["edit"] = Work(
+    by_name["edit"] = Work(
         "Neural Gate edit, clean",
-        {"published": _edit_published, "ours": partial(_edit_ours, "clean")},
+        {"published": _edit_published, "ours": partial(_edit_ours, "neural_gate")},
         _no_worse, "ours leaves refusals and benign answers no less likely than the published way does",
     )  # fmt: skip
-    found["edit-as-published"] = Work(
+    by_name["edit-as-published"] = Work(
         "Neural Gate edit, the published steps",
-        {"published": _edit_published, "ours": partial(_edit_ours, "reference")},
+        {"published": _edit_published, "ours": partial(_edit_ours, "neural_gate_published")},
         _same_edit, "the gates, and the edited matrix to 1 % of what was added",
     )  # fmt: skip
-    found["add-a-method"] = Work(
+    by_name["add-a-method"] = Work(
         "adding a method to a run",
-        {"published": partial(_added, False), "ours": partial(_added, True)},
+        {"published": partial(_add_method, False), "ours": partial(_add_method, True)},
         _same_with_its_own_work,
         "the answers of all models, and that ours trained and examined the added one alone", few=True,
     )  # fmt: skip
-    return found
+    return by_name
 
 
-def _evaluate_published(protocol: str, material: Material) -> Done:
+def _evaluate_published(protocol: str, material: Material) -> Job:
     vlm, config = material.load(), material.evaluation(protocol)
     vlm.model.requires_grad_(False)
-    asked = material.asked(vlm, protocol)
-    return lambda: _telling(evaluation.evaluate(vlm, asked, config))
+    prompts = material.prompts(vlm, protocol)
+    return lambda: _collected(evaluation.evaluate(vlm, prompts, config))
 
 
-def _evaluate_ours(protocol: str, material: Material) -> Done:
+def _evaluate_ours(protocol: str, material: Material) -> Job:
     vlm, config, benchmark = material.load(), material.evaluation(protocol), material.benchmark
     vlm.model.requires_grad_(False)
-    return lambda: _telling(ours.evaluate(vlm, benchmark, config))
+    return lambda: _collected(ours.evaluate(vlm, benchmark, config))
 
 
-def _telling(said: Any) -> Tell:
-    return lambda: said
+def _collected(answers: Any) -> Collect:
+    return lambda: answers
 
 
-def _epoch_published(method: str, questions: int, material: Material) -> Done:
+def _epoch_published(method: str, questions: int, material: Material) -> Job:
     vlm = material.load()
     steps = {side: material.steps(vlm, side, questions) for side in SIDES}
-    before = copy.deepcopy(vlm.model) if method in unlearning.SECOND else None  # as on disk; the work copies it
+    before = copy.deepcopy(vlm.model) if method in unlearning.SECOND else None  # as on disk; the job copies it
     trainable = _adapters(vlm)
 
-    def epoch() -> Tell:
+    def epoch() -> Collect:
         seen = unlearning.epoch(vlm, trainable, before, method, steps["forget"], steps["retain"])
         return partial(_learned, vlm, method, seen[: len(steps["forget"])] if method in UNEQUAL else seen, steps)
 
     return epoch
 
 
-def _epoch_ours(method: str, questions: int, material: Material) -> Done:
+def _epoch_ours(method: str, questions: int, material: Material) -> Job:
     vlm = material.load()
     people = {side: material.people(side) for side in SIDES}
     steps = {side: material.steps(vlm, side, questions) for side in SIDES}
@@ -160,41 +162,44 @@ def _epoch_ours(method: str, questions: int, material: Material) -> Done:
 
 
 def _adapters(vlm: VLM) -> list[Parameter]:
-    """The same on both sides, made before the clock starts."""
+    """Add the adapters, which are the same on both sides, before the clock starts."""
     return vlm.add_lora(unlearning.RANK, unlearning.ALPHA, "all_linear")
 
 
 def _learned(vlm: VLM, method: str, seen: list[float], steps: Mapping[Side, Steps]) -> dict[str, list[float]]:
-    """The loss of every step, and of every example after the last one, read in one way on both sides."""
+    """Return the loss of every step and, after the last step, of every example, computed alike for both sides."""
     passes = SIDES if method in unlearning.RETAINING else SIDES[:1]
     return {"steps": seen, **{side: unlearning.losses(vlm, steps[side]) for side in passes}}
 
 
-def _edit_published(material: Material) -> Done:
+def _edit_published(material: Material) -> Job:
     vlm = material.load()
     pairs, layer = material.pairs(vlm), _layer(vlm)
 
-    def edit() -> Tell:
+    def edit() -> Collect:
         deltas, gates = editing.edit(vlm, pairs, [layer])
         return partial(_edited, vlm, pairs, deltas[down_name(vlm, layer)], gates)
 
     return edit
 
 
-def _edit_ours(mode: Literal["clean", "reference"], material: Material) -> Done:
+def _edit_ours(name: str, material: Material) -> Job:
     vlm = material.load()
     pairs, layer = material.pairs(vlm), _layer(vlm)
-    method = NeuralGate(mode=mode, layers=str(layer))
+    method = METHODS.get(name)(layers=str(layer))
 
-    def edit() -> Tell:
-        found = method.edit(vlm, pairs, Editing())
-        return partial(_edited, vlm, pairs, found.deltas[down_name(vlm, layer)], found.gates)
+    def edit() -> Collect:
+        result = method.edit(vlm, pairs, Editing())
+        return partial(_edited, vlm, pairs, result.deltas[down_name(vlm, layer)], result.gates)
 
     return edit
 
 
 class Edited(NamedTuple):
-    """An edit and the mean losses it leaves, nats per token; no tensors, which die with their process."""
+    """An edit and the mean losses of the edited model, nats per token.
+
+    It holds arrays instead of tensors, because tensors cannot outlive their process.
+    """
 
     delta: NDArray[np.float32]
     gates: Mapping[str, NDArray[np.bool_]]
@@ -204,7 +209,7 @@ class Edited(NamedTuple):
 
 @torch.no_grad()
 def _edited(vlm: VLM, pairs: Sequence[PrivacyPair], delta: Tensor, gates: Mapping[str, Tensor]) -> Edited:
-    """What an edit does, read in one way on both sides."""
+    """Apply an edit and return its effect, computed alike for both sides."""
     weight = vlm.model.get_submodule(down_name(vlm, _layer(vlm))).weight
     weight.add_(delta.to(weight))
     rows = [editing.write(vlm, queries([pair], benign_words=BENIGN_WORDS)) for pair in pairs]
@@ -215,43 +220,41 @@ def _edited(vlm: VLM, pairs: Sequence[PrivacyPair], delta: Tensor, gates: Mappin
 
 
 def _layer(vlm: VLM) -> int:
-    """A third of the way up, as in the published choices."""
+    """Return the layer at a third of the depth, as in the published choices."""
     return int(vlm.model.config.get_text_config().num_hidden_layers) // 3
 
 
-def _added(cached: bool, material: Material) -> Done:
-    """Target, oracle and two methods, of which only the second was never run before if `cached`."""
-    folder = Path(tempfile.mkdtemp(dir=material.data.parent))  # gone when the people are
+def _add_method(cached: bool, material: Material) -> Job:
+    """Prepare a run of target, oracle and two methods. If `cached`, only the second method has not been run before."""
+    folder = Path(tempfile.mkdtemp(dir=material.data.parent))  # deleted together with the people's folder
     vlm = material.load()
     if cached:
         before = folder.with_name(f"before-{key_of(material.model, material.retain, material.questions)}")
         if not before.exists():
             os.environ["UNSEE_CACHE"] = str(folder / "first")
-            _teach_and_try(vlm, material, folder / "before", [ADDED[0]])
+            _run_methods(vlm, material, folder / "before", [ADDED[0]])
             (folder / "first").rename(before)
             vlm = material.load()
         shutil.copytree(before, folder / "cache")
     os.environ["UNSEE_CACHE"] = str(folder / "cache")
-    return lambda: _telling(_teach_and_try(vlm, material, folder / "run", ADDED))
+    return lambda: _collected(_run_methods(vlm, material, folder / "run", ADDED))
 
 
-def _teach_and_try(
+def _run_methods(
     vlm: VLM, material: Material, folder: Path, methods: Sequence[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """The answers of every model, and which models were trained or examined for it."""
+    """Return the answers of every model, and the names of the models that were trained or examined for them."""
     record = Record.create(folder, 'name = "benchmark"\n')
     stages = Stages(vlm, ModelConfig(id=material.model, dtype="float32"), record, Silent())
     benchmark, config = material.benchmark, material.evaluation("clean")
-    exam, key = Exam(vlm, benchmark, (), config), key_of("exam", benchmark.fingerprint, config.model_dump())
-    teach, unlearn = TeachConfig(steps=TEACH_STEPS, replay=0.0), UnlearnConfig()
+    exam, teach = Exam(vlm, benchmark, (), config), TeachConfig(steps=TEACH_STEPS, replay=0.0)
     target = stages.teach("target", (*benchmark.forget, *benchmark.retain), teach, 0)
-    found = {"target": target, "oracle": stages.teach("oracle", benchmark.retain, teach, 1)}
+    models = {"target": target, "oracle": stages.teach("oracle", benchmark.retain, teach, 1)}
+    data = MethodData((), benchmark.forget, benchmark.retain, lambda *_: [], UnlearnConfig())
     for name in methods:
         method = METHODS.get(name)(steps=METHOD_STEPS)
-        found[name] = stages.unlearn(
-            name, target, method, "both", benchmark.forget, benchmark.retain, unlearn, 0
-        )  # fmt: skip
-    answers = {name: stages.examine(name, weights, exam, key)["answer"].tolist() for name, weights in found.items()}
+        models[name] = stages.unlearn(MethodRun(name, "", 0, method), method, target, data)
+    answers = {name: stages.examine(name, weights, exam)["answer"].tolist() for name, weights in models.items()}
     return answers, [event["model"] for event in record.events() if event["event"] in ("trained", "evaluated")]
 
 
@@ -274,14 +277,14 @@ def _close(published: list[float], ours: list[float], tolerance: float = TOLERAN
 
 
 def _same_epoch(published: dict[str, list[float]], ours: dict[str, list[float]], *, after: float = TOLERANCE) -> bool:
-    """The losses of the steps to `TOLERANCE`, those of the examples to `after`."""
+    """Compare the losses of the steps to within `TOLERANCE` and those of the examples to within `after`."""
     return published.keys() == ours.keys() and all(
         _close(losses, ours[name], TOLERANCE if name == "steps" else after) for name, losses in published.items()
     )
 
 
 def _same_first_pass(published: dict[str, list[float]], ours: dict[str, list[float]]) -> bool:
-    """The losses of the steps to `TOLERANCE`, those of the examples to a thousandth of the highest."""
+    """Compare the losses of the steps to within `TOLERANCE`, and of the examples to a thousandth of the highest."""
     highest = max(loss for losses in published.values() for loss in losses)
     return _same_epoch(published, ours, after=WIDER * highest)
 

@@ -1,7 +1,7 @@
-"""The published way: one prompt after another, nothing kept from one to the next, transformers as it comes.
+"""The published way: one prompt after another with plain transformers, and nothing reused between prompts.
 
-Written from the descriptions in the papers of MLLMU-Bench and Neural Gate and of how their code is run: evaluation one
-question at a time with all photos of its prompt, training in padded batches of four with a second model as reference,
-editing with the whole model in every step. Greedy search keeps keys and values while it writes one answer, as
-transformers does by itself. No lever that the protocols themselves pull is left out.
+It follows the papers of MLLMU-Bench and Neural Gate and the way their code is run. Evaluation asks one question at a
+time, with all photos of its prompt. Training uses padded batches of four and a second model as reference. Editing runs
+the whole model in every step. Greedy search caches keys and values within one answer, as transformers does by default.
+Every speed-up that the protocols themselves use is included.
 """

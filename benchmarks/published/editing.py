@@ -1,4 +1,4 @@
-"""One Neural Gate edit: every step a whole forward pass of the whole model, one picture or one pair at a time."""
+"""A Neural Gate edit whose every step is a forward pass of the whole model, for one picture or one pair at a time."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ EDIT_RATE, EDIT_STEPS, EDIT_ENOUGH, EPSILON = 1e-5, 10, 1e-3, 1e-3
 
 
 @dataclass(frozen=True)
-class Written:
-    """Questions with their answers as whole rows, padded on the right."""
+class Rows:
+    """Questions with their answers, one row each, padded on the right."""
 
     inputs: dict[str, Any]
     labels_BT: Tensor
@@ -39,7 +39,7 @@ class Written:
 def edit(
     vlm: VLM, pairs: Sequence[PrivacyPair], layers: Sequence[int], images: int = 10
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What is added to each layer's down projection, by its name, and the gates, by "category/layer"."""
+    """Return the change of each layer's down projection, by name, and the gates, by "category/layer"."""
     vlm.model.requires_grad_(False)
     modules = [vlm.model.get_submodule(down_name(vlm, layer)) for layer in layers]
     start = [module.weight.detach().half() for module in modules]
@@ -66,15 +66,15 @@ def _linear(module: Any, weight: Tensor, hidden: Tensor) -> Tensor:
 
 
 def _vectors(vlm: VLM, pair: PrivacyPair, layers: Sequence[int]) -> Tensor:
-    """tanh(u) of one picture: the factors of the subject's last token in each layer under which the model refuses."""
+    """Return tanh(u) of one picture: factors at the subject's last token in each layer that make the model refuse."""
     asked = replace(pair, sensitive=pair.request or pair.sensitive)
-    written = write(vlm, queries([asked], contexts=CONTEXTS, benign_words=BENIGN_WORDS))
+    rows = write(vlm, queries([asked], contexts=CONTEXTS, benign_words=BENIGN_WORDS))
     shape = (len(layers), vlm.model.config.get_text_config().hidden_size)
     u_LD = torch.full(shape, VECTOR_START, dtype=torch.float16, device=vlm.device, requires_grad=True)
     optimiser = torch.optim.Adam([u_LD], lr=VECTOR_RATE, eps=EPSILON)
-    with _at_subject(vlm, layers, written, lambda index, at: at * u_LD[index].float().tanh()):
+    with _at_subject(vlm, layers, rows, lambda index, at: at * u_LD[index].float().tanh()):
         for _ in range(VECTOR_STEPS):
-            loss = _loss(vlm, written) + VECTOR_PULL * (u_LD.float() - VECTOR_START).abs().mean()
+            loss = _loss(vlm, rows) + VECTOR_PULL * (u_LD.float() - VECTOR_START).abs().mean()
             if loss.item() < VECTOR_ENOUGH:
                 break
             optimiser.zero_grad()
@@ -84,14 +84,14 @@ def _vectors(vlm: VLM, pair: PrivacyPair, layers: Sequence[int]) -> Tensor:
 
 
 def _step(vlm: VLM, pair: PrivacyPair, layers: Sequence[int], open_LD: Tensor, weights: Sequence[Tensor]) -> None:
-    """The steps of one pair with an optimiser of its own; the gradient at the subject's last token passes the gates."""
-    written = write(vlm, queries([pair], benign_words=BENIGN_WORDS))
+    """Take the steps of one pair with a new optimiser. The gates filter the gradient at the subject's last token."""
+    rows = write(vlm, queries([pair], benign_words=BENIGN_WORDS))
     for weight in weights:
         weight.requires_grad_(True)
     optimiser = torch.optim.Adam(weights, lr=EDIT_RATE, eps=EPSILON)
-    with _at_subject(vlm, layers, written, lambda index, at: torch.where(open_LD[index], at, at.detach())):
+    with _at_subject(vlm, layers, rows, lambda index, at: torch.where(open_LD[index], at, at.detach())):
         for _ in range(EDIT_STEPS):
-            loss = _loss(vlm, written)
+            loss = _loss(vlm, rows)
             if loss.item() < EDIT_ENOUGH:
                 break
             optimiser.zero_grad()
@@ -101,8 +101,8 @@ def _step(vlm: VLM, pair: PrivacyPair, layers: Sequence[int], open_LD: Tensor, w
         weight.requires_grad_(False)
 
 
-def write(vlm: VLM, asked: Sequence[Query]) -> Written:
-    """The rows of one picture, the picture in each of them."""
+def write(vlm: VLM, asked: Sequence[Query]) -> Rows:
+    """Return the rows of one picture; each contains the picture."""
     template = vlm.template(with_image=True)
     image = asked[0].pair.picture()
     picture = vlm.picture(image)
@@ -125,32 +125,30 @@ def write(vlm: VLM, asked: Sequence[Query]) -> Written:
         labels[row, end - len(answer) : end] = inputs["input_ids"][row, end - len(answer) : end]
         subject.append(end - len(answer) - subject_tokens(vlm, [query], picture)[0][-1])
     sensitive = torch.tensor([query.sensitive for query in asked], device=vlm.device)
-    return Written(inputs, labels, torch.tensor(subject, device=vlm.device), sensitive)
+    return Rows(inputs, labels, torch.tensor(subject, device=vlm.device), sensitive)
 
 
-def answer_losses(vlm: VLM, written: Written) -> Tensor:
-    """Mean loss per token of the answer in each row."""
-    labels = written.labels_BT[:, 1:]
-    logits = vlm.model(**written.inputs).logits[:, :-1].float()
+def answer_losses(vlm: VLM, rows: Rows) -> Tensor:
+    """Return the mean loss per answer token of each row."""
+    labels = rows.labels_BT[:, 1:]
+    logits = vlm.model(**rows.inputs).logits[:, :-1].float()
     loss = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none", ignore_index=-100)
     return loss.sum(1) / (labels != -100).sum(1)
 
 
-def _loss(vlm: VLM, written: Written) -> Tensor:
-    losses = answer_losses(vlm, written)
-    return losses[written.sensitive_B].mean() + BENIGN_WEIGHT * losses[~written.sensitive_B].mean()
+def _loss(vlm: VLM, rows: Rows) -> Tensor:
+    losses = answer_losses(vlm, rows)
+    return losses[rows.sensitive_B].mean() + BENIGN_WEIGHT * losses[~rows.sensitive_B].mean()
 
 
 @contextmanager
-def _at_subject(
-    vlm: VLM, layers: Sequence[int], written: Written, change: Callable[[int, Tensor], Tensor]
-) -> Iterator[None]:
-    """Each layer's output changed at the subject's last token of every row."""
-    rows = torch.arange(len(written.subject_B))
+def _at_subject(vlm: VLM, layers: Sequence[int], rows: Rows, change: Callable[[int, Tensor], Tensor]) -> Iterator[None]:
+    """Change each layer's output at the subject's last token of every row, within the block."""
+    row_indices = torch.arange(len(rows.subject_B))
 
     def changed(index: int, _: nn.Module, __: Any, output: Any) -> Any:
         hidden = (output[0] if isinstance(output, tuple) else output).clone()
-        hidden[rows, written.subject_B] = change(index, hidden[rows, written.subject_B])
+        hidden[row_indices, rows.subject_B] = change(index, hidden[row_indices, rows.subject_B])
         return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
     handles = [

@@ -1,4 +1,4 @@
-"""One epoch of unlearning in padded batches of four, each example with its own copy of the photo."""
+"""One epoch of unlearning in padded batches of four, in which each example has its own copy of the photo."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ BATCH, RANK, ALPHA, RATE = 4, 16, 16, 2e-5
 BETA = 0.4
 
 Steps = Sequence[Sequence[Example]]
-"""The examples of each step of a pass, in their order."""
+"""The examples of each step of a pass, in order."""
 
 
 def epoch(
     vlm: VLM, trainable: Sequence[nn.Parameter], before: nn.Module | None, method: str, forget: Steps, retain: Steps
 ) -> list[float]:
-    """A pass over the people to forget, and for the methods with a retain term a pass over all others after it.
+    """Train for a pass over the people to forget and, if the method has a retain term, a pass over all others.
 
-    The gradient of a step of more than four examples is added up from batches of four, each by its share of the tokens.
-    The rate falls in equal steps; with a retain term it is constant. A method in `SECOND` takes a copy of the model
-    as it was `before` adapters for its second.
+    If a step has more than four examples, gradients of batches of four are added, weighted by their share of the
+    tokens. The learning rate falls linearly; with a retain term it is constant. Methods in `SECOND` use a copy of
+    `before`, the model without adapters, as the second model.
 
     Returns:
         The cross-entropy of every step.
@@ -60,18 +60,18 @@ def epoch(
 
 @torch.no_grad()
 def losses(vlm: VLM, steps: Steps) -> list[float]:
-    """Mean loss per token of every example."""
-    found: list[float] = []
+    """Return the mean loss per token of every example."""
+    means: list[float] = []
     for inputs in (inputs for batches in _loader(vlm, steps) for inputs in batches):
         logits = vlm.model(**{name: value for name, value in inputs.items() if name != "labels"}).logits
         labels = inputs["labels"][:, 1:]
         loss = F.cross_entropy(logits[:, :-1].transpose(1, 2).float(), labels, reduction="none", ignore_index=-100)
-        found += (loss.sum(1) / (labels != -100).sum(1)).tolist()
-    return found
+        means += (loss.sum(1) / (labels != -100).sum(1)).tolist()
+    return means
 
 
 def _loader(vlm: VLM, steps: Steps) -> DataLoader[list[dict[str, Any]]]:
-    """The batches of each step as the processor makes them; labels are the text without padding and placeholders."""
+    """Return a loader of the batches of each step. Labels are the text without padding and image placeholders."""
 
     def written(rows: Sequence[Example]) -> dict[str, Any]:
         images = [[row.image] for row in rows]
@@ -96,17 +96,17 @@ def _descent(model: nn.Module, second: Any, inputs: dict[str, Any]) -> tuple[Ten
     return loss, loss
 
 
-def _held(model: nn.Module, second: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """`CE(retain) + KL(second || model)`, the divergence over all positions, divided by the rows."""
+def _close_to_second(model: nn.Module, second: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Return `CE(retain) + KL(second || model)`: the divergence summed over all positions, divided by the rows."""
     output = model(**inputs)
     with torch.no_grad():
-        wanted = second(**inputs).logits
-    divergence = F.kl_div(output.logits.log_softmax(-1), wanted.softmax(-1), reduction="batchmean")
+        reference = second(**inputs).logits
+    divergence = F.kl_div(output.logits.log_softmax(-1), reference.softmax(-1), reduction="batchmean")
     return output.loss + divergence, output.loss
 
 
 def _preference(model: nn.Module, second: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """`-(2 / beta) log sigmoid(beta (CE - CE of the second))` of the whole batch."""
+    """Return `-(2 / beta) log sigmoid(beta (CE - CE of the second))` of the whole batch."""
     loss: Tensor = model(**inputs).loss
     with torch.no_grad():
         before: Tensor = second(**inputs).loss
@@ -114,7 +114,7 @@ def _preference(model: nn.Module, second: Any, inputs: dict[str, Any]) -> tuple[
 
 
 Term = Callable[[nn.Module, Any, dict[str, Any]], tuple[Tensor, Tensor]]
-"""The loss of a batch, and its cross-entropy."""
+"""Returns the loss of a batch and its cross-entropy."""
 
 SECOND = ("kl_minimisation", "npo")
-RETAINING: Mapping[str, Term] = {"gradient_difference": _descent, "kl_minimisation": _held}
+RETAINING: Mapping[str, Term] = {"gradient_difference": _descent, "kl_minimisation": _close_to_second}

@@ -1,4 +1,4 @@
-"""The benchmark program on a tiny model: both sides of every work agree, and a side that does not is not praised."""
+"""The benchmark program on a tiny model: both sides of every work agree, and a side that does not gets no ratio."""
 
 import json
 import re
@@ -23,7 +23,7 @@ COMPARED = list(works())
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch):
-    """A work that has a cache of its own says so to its process, which here is that of the tests."""
+    """Restore UNSEE_CACHE, which some works set for their process: here that is the process of the tests."""
     monkeypatch.setenv("UNSEE_CACHE", "")
 
 
@@ -37,15 +37,15 @@ def material(tmp_path_factory):
 
 @pytest.mark.parametrize("name", COMPARED)
 def test_both_sides_agree(material, name):
-    published, own = (measure.measured(name, side, material) for side in ("published", "ours"))
+    published, own = (measure.measure_here(name, side, material) for side in ("published", "ours"))
     assert works()[name].same(published.answers, own.answers)
     assert 0 < own.tokens < published.tokens
     assert min(published.seconds, own.seconds) > 0
 
 
 @pytest.mark.parametrize("name", ["evaluate-published", "evaluate-clean", "edit-as-published", "add-a-method"])
-def test_a_side_that_says_something_else_does_not_agree(material, name):
-    answers = measure.measured(name, "ours", material).answers
+def test_a_side_with_other_answers_does_not_agree(material, name):
+    answers = measure.measure_here(name, "ours", material).answers
     match answers:
         case dict():
             first = next(id for id, (text, _) in answers.items() if text is not None)
@@ -60,18 +60,18 @@ def test_a_side_that_says_something_else_does_not_agree(material, name):
     assert not any(same(other, other) for other in others if hasattr(other, "delta") and not other.delta.any())
 
 
-def test_an_epoch_that_learns_otherwise_does_not_agree(material, monkeypatch):
+def test_an_epoch_with_another_learning_rate_does_not_agree(material, monkeypatch):
     work = works()["gradient_difference"]
-    published = measure.measured("gradient_difference", "published", material).answers
+    published = measure.measure_here("gradient_difference", "published", material).answers
     monkeypatch.setattr(ours, "RATE", 0.5 * ours.RATE)
-    slower = measure.measured("gradient_difference", "ours", material).answers
+    slower = measure.measure_here("gradient_difference", "ours", material).answers
     assert not work.same(published, slower)
     assert not work.same(published, published | {"retain": published["retain"][:-1]})
 
 
 def test_an_edit_that_leaves_refusals_less_likely_is_worse(material):
     work = works()["edit"]
-    published = measure.measured("edit", "published", material).answers
+    published = measure.measure_here("edit", "published", material).answers
     assert work.same(published, published)
     assert not work.same(published, published._replace(refusal=published.refusal + 0.01))
     assert not work.same(published, published._replace(benign=published.benign + 0.01))
@@ -87,10 +87,10 @@ def test_the_reference_of_npo_is_measured_in_memory():
 
 @pytest.mark.parametrize("same", [True, False])
 def test_the_file_has_the_schema_and_no_ratio_of_different_answers(material, monkeypatch, tmp_path, same):
-    monkeypatch.setattr(measure, "measure", measure.measured)
+    monkeypatch.setattr(measure, "measure", measure.measure_here)
     work = works()["gradient_ascent"]
     work = work if same else replace(work, same=lambda published, ours: False)
-    entry = program.compared("gradient_ascent", work, material, 1, 1e9)
+    entry = program.compare("gradient_ascent", work, material, 1, 1e9)
     program._write(tmp_path, {"works": [entry]})
     (read,) = json.loads((tmp_path / "latest.json").read_text())["works"]
     assert read.keys() >= ENTRY
@@ -108,17 +108,17 @@ def test_a_side_that_two_works_share_is_measured_once(material, monkeypatch):
     def once(name, side, material, count=False):
         if not count:
             measured.append((name, side))
-        return measure.measured(name, side, material, count=count)
+        return measure.measure_here(name, side, material, count=count)
 
     monkeypatch.setattr(measure, "measure", once)
     edits = {name: work for name, work in works().items() if name.startswith("edit")}
     known = {}
-    entries = [program.compared(name, work, material, 1, 1e9, known) for name, work in edits.items()]
+    entries = [program.compare(name, work, material, 1, 1e9, known) for name, work in edits.items()]
     assert measured == [("edit", "published"), ("edit", "ours"), ("edit-as-published", "ours")]
     assert entries[0]["published_seconds"] == entries[1]["published_seconds"]
 
 
-def test_works_that_share_nothing_between_people_are_about_few(material):
+def test_works_that_share_nothing_between_people_use_a_few_people(material):
     many = replace(material, retain=17, celebrities=3)
     assert works()["evaluate-clean"].about(many).retain < many.retain
     assert works()["evaluate-published"].about(many) == many
@@ -127,12 +127,12 @@ def test_works_that_share_nothing_between_people_are_about_few(material):
 def test_the_modes_of_neural_gate_are_timed_in_turn(material, capsys):
     modes.main(["--model", material.model, "--images", "1", "--rounds", "1"])
     assert re.fullmatch(
-        r".*, 25 pairs: clean .* s, reference .* s, .* times \(rounds from .* to .*\)\n", capsys.readouterr().out
+        r".*, 25 pairs: clean .* s, published .* s, .* times \(rounds from .* to .*\)\n", capsys.readouterr().out
     )
 
 
 @pytest.mark.skipif(not measure._STATUS.exists(), reason="sizes are read from Linux")
-def test_memory_that_preparing_freed_counts_when_the_work_takes_it_again():
+def test_memory_freed_before_the_work_counts_if_the_work_takes_it_again():
     keep_freed_memory()
     prepared = torch.ones(50, 2**18)
     del prepared
@@ -157,7 +157,7 @@ TINY = gpu.Shape(
 
 @pytest.mark.parametrize("name", ["llava-1.5-7b", "idefics2-8b"])
 @pytest.mark.parametrize("work", ["evaluate-clean", "npo"])
-def test_large_models_go_the_same_way_small(material, name, work):
+def test_the_gpu_benchmark_runs_on_small_models_of_the_same_kinds(material, name, work):
     built = gpu.Built(name, material.data, **SMALL, shape=TINY, dtype=torch.float32)
     (row,) = gpu.rows(built, [work], 1e9)
     assert (row.model, row.work) == (name, work)
@@ -170,13 +170,14 @@ def test_large_models_go_the_same_way_small(material, name, work):
 
 
 @pytest.mark.parametrize("name", ["llava-1.5-7b", "idefics2-8b"])
-@pytest.mark.parametrize("anew", [False, True])
-def test_what_a_deeper_model_keeps_for_its_way_back_follows_from_one_and_two_layers(material, name, anew):
+@pytest.mark.parametrize("recompute", [False, True])
+def test_activations_of_a_deeper_model_are_extrapolated_from_one_and_two_layers(material, name, recompute):
     built = gpu.Built(name, material.data, **SMALL, shape=TINY)
-    kept = []
+    saved = []
     for layers in (1, 2, 3):
         vlm = memory._short(built, layers)
-        kept.append(memory.kept_by(vlm, memory._batch(vlm, built, 4), anew=anew).bytes_of(2))
-    one, two, three = kept
+        batch = memory._batch(vlm, built, 4)
+        saved.append(memory.saved_tensors(vlm, batch, recompute=recompute).bytes_of(2))
+    one, two, three = saved
     assert three - two == pytest.approx(two - one, rel=1e-3)
     assert 0 < two - one < one
