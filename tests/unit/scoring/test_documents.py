@@ -86,10 +86,10 @@ def text_of(path):
 
 def test_the_page_says_what_came_out(tmp_path):
     text = text_of(write_report([make_run(tmp_path / "run")], tmp_path / "report.html"))
-    assert "Before any edit the model gives 100% of the private values away. Neural gate does best" in text
+    assert "Before any edit the model gives 100% of the private values away. Neural Gate does best" in text
     assert "12.3 1.00 5.6" in text
     assert "0.0123 4,567 ok" in text
-    assert "neural gate neural gate random RtA 0.33" in text
+    assert "Neural Gate neural gate random RtA 0.33" in text
     for said in ("I cannot tell. refuses", "421 gives it away", "red right", "&lt;blue&gt; wrong"):
         assert said in text
 
@@ -114,8 +114,8 @@ def test_draws_of_the_same_documents_are_also_shown_as_one(tmp_path):
     assert "# synthetic documents: 2 draws of documents together" in text
     together = text[: text.index("# synthetic documents\n")]
     assert "Intervals are over the pictures of these 2 draws" in together
-    assert "| neural gate | 0.88 [" in together and "| 0.75 [" in together and "| 0.0123 | 4,567 |" in together
-    assert "| neural gate | neural gate random | RtA | 0.083 [" in together
+    assert "| Neural Gate | 0.88 [" in together and "| 0.75 [" in together and "| 0.0123 | 4,567 |" in together
+    assert "| Neural Gate | neural gate random | RtA | 0.083 [" in together
     page = write_report(folders, tmp_path / "report.html").read_text()
     assert page.count("<article>") == 3 and page.count("<h2>The run</h2>") == 2
 
@@ -136,6 +136,6 @@ def test_markdown_holds_the_tables_and_no_answers(tmp_path):
         if line.startswith("|---"):
             width = cells
         assert not cells or line.startswith("| ") or cells == width
-    assert "| neural gate | 1.00" in text
-    assert "| neural gate | neural gate random | EtA |" in text
+    assert "| Neural Gate | 1.00" in text
+    assert "| Neural Gate | neural gate random | EtA |" in text
     assert "421" not in text
