@@ -129,6 +129,7 @@ def test_with_consent_it_asks_reports_the_invalid_and_the_next_time_asks_nothing
     [
         (["--judge", "ofline"], "did you mean 'offline'"),
         (["--judge", "offline", "--model", "m"], "unknown option"),
+        (["--judge", "openai", "--set", "modle=m"], "judge.openai.modle: unknown option; did you mean 'model'"),
         (["--judge", "openai"], "no model named"),
         (["--judge", "openai", "--body", "[1]"], "--body: must be a JSON object"),
     ],
