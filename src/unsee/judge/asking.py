@@ -1,4 +1,4 @@
-"""Asking a model behind any OpenAI-compatible endpoint many short questions: costs first, then each once."""
+"""Asking a model at any OpenAI-compatible endpoint many short questions: costs first, then each question once."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def _from_environment(name: str, default: str = "") -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
-    """How a model is asked. What is asked, and the replies as read, are kept in a journal under a key of the content.
+    """A model at an endpoint, and the pace of asking it. Replies are kept in a journal under a key of their content.
 
     Attributes:
         model: its name at the endpoint; by default `UNSEE_JUDGE_MODEL`.
         base_url: the endpoint; by default `OPENAI_BASE_URL`, else OpenAI's own.
-        key: by default `OPENAI_API_KEY`; "" where the endpoint asks for none.
-        concurrency: requests under way at once.
-        requests_per_minute: started, retries included.
+        key: by default `OPENAI_API_KEY`; "" if the endpoint needs none.
+        concurrency: the largest number of requests at once.
+        requests_per_minute: the largest number of requests started, retries included.
         timeout_seconds: for connecting and for each silence of the server.
-        attempts: how often one request is tried.
-        backoff_seconds: the wait before the second attempt; doubles with each.
+        attempts: tries of one request.
+        backoff_seconds: the wait before the second attempt; it doubles with each.
         price_in: per million tokens sent.
         price_out: per million tokens received.
-        body: merged into every request; a null takes a parameter out.
+        body: merged into every request; a null removes a parameter.
     """
 
     model: str = _from_environment("UNSEE_JUDGE_MODEL")
@@ -73,11 +73,11 @@ class Asking:
             raise ValueError("one price without the other; give both --price-in and --price-out")
 
     def journal_key(self, *content: str) -> str:
-        """The name of one reply in a journal: of what is asked, of whom, and how."""
+        """Return the key of one reply in a journal: a hash of model, parameters and content."""
         return hashlib.sha256(json.dumps([self.model, self.body, *content], sort_keys=True).encode()).hexdigest()
 
     def price_of(self, chats: Mapping[str, Chat], journal: Journal, content: str) -> Costs:
-        """What is still to be asked, and about what it takes; `content` says what it holds."""
+        """Return the costs of the chats that the journal does not hold; `content` says in words what they send."""
         waiting = [chat for key, chat in chats.items() if key not in journal]
         sent = sum(len(json.dumps(self._request(chat)).encode()) for chat in waiting)
         tokens_in, tokens_out = -(-sent // _BYTES_PER_TOKEN), MAX_REPLY_TOKENS * len(waiting)
@@ -90,14 +90,14 @@ class Asking:
     def ask(
         self, chats: Mapping[str, Chat], read: Callable[[str], object], journal: Journal, progress: Progress
     ) -> None:
-        """Ask what the journal does not hold, and note each reply as read.
+        """Ask the chats that the journal does not hold, and add each reply to it.
 
-        On an error or an interrupt the requests under way are still heard out and noted: they are paid for.
+        After an error or an interrupt the replies to requests already sent are still added: they are paid for.
 
         Args:
             chats: by their keys.
-            read: the reply to what is noted: JSON, None where it is not in the form asked for.
-            journal: where it is noted.
+            read: turns a reply into JSON for the journal; None if the reply has another form.
+            journal: the journal.
             progress: where to show it.
 
         Raises:

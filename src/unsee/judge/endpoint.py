@@ -1,4 +1,4 @@
-"""One chat completion over HTTP: paced, timed out, tried again where that can help.
+"""One chat completion over HTTP: paced, with a timeout, tried again after failures that may pass.
 
 Errors name the address and the status, never what was sent, what came back, or the key.
 """
@@ -30,15 +30,15 @@ _HINTS = {
 
 
 class Stopped(Exception):
-    """The work was called off while this call waited."""
+    """The work was stopped while this call waited."""
 
 
 class Pacer:
-    """Lets calls through one by one.
+    """A pacer that lets calls through one by one.
 
     Args:
         interval_seconds: the least time between two calls.
-        stop: set to call everything off.
+        stop: is set to stop everything.
     """
 
     def __init__(self, interval_seconds: float, stop: threading.Event) -> None:
@@ -48,10 +48,10 @@ class Pacer:
         self._free = time.monotonic()
 
     def wait(self) -> None:
-        """Wait for one's turn.
+        """Wait for the next turn.
 
         Raises:
-            Stopped: the work was called off.
+            Stopped: the work was stopped.
         """
         with self._lock:
             now = time.monotonic()
@@ -60,15 +60,15 @@ class Pacer:
         self.sleep(turn - now)
 
     def hold(self, seconds: float) -> None:
-        """Let nobody through for some time."""
+        """Let no call through for some time."""
         with self._lock:
             self._free = max(self._free, time.monotonic() + seconds)
 
     def sleep(self, seconds: float) -> None:
-        """Wait alone.
+        """Wait without delaying others.
 
         Raises:
-            Stopped: the work was called off.
+            Stopped: the work was stopped.
         """
         if self._stop.wait(seconds):
             raise Stopped
@@ -83,7 +83,7 @@ class _Passing(Exception):
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """A key is sent nowhere but where it was meant to go."""
+    """A handler that follows no redirect, so that the key goes to no other server."""
 
     def redirect_request(self, *_: object) -> None:
         return None
@@ -93,11 +93,11 @@ class Endpoint:
     """An OpenAI-compatible server.
 
     Args:
-        base_url: what "/chat/completions" is appended to.
+        base_url: the address before "/chat/completions".
         key: sent as bearer token; "" for none.
         pacer: lets every attempt through.
         timeout_seconds: for connecting and for each silence of the server.
-        attempts: how often one call is tried.
+        attempts: tries of one call.
         backoff_seconds: the wait before the second attempt; it doubles with each, unless the server names another.
     """
 
@@ -113,11 +113,11 @@ class Endpoint:
         self._backoff_seconds = backoff_seconds
 
     def complete(self, body: Mapping[str, Any]) -> str:
-        """The text of the reply; "" where the server gives a reply without text.
+        """Return the text of the reply; "" if the server gives a reply without text.
 
         Raises:
             JudgeError: the server refuses, or every attempt failed.
-            Stopped: the work was called off.
+            Stopped: the work was stopped.
         """
         for attempt in range(1, self._attempts + 1):
             self._pacer.wait()
@@ -163,7 +163,7 @@ class Endpoint:
 
 
 def _seconds(text: str) -> float | None:
-    """A Retry-After header, which is a number of seconds or a date."""
+    """Return the seconds of a Retry-After header, which is a number of seconds or a date."""
     if text.strip().isdecimal():
         return float(text)
     try:

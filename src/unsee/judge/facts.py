@@ -1,4 +1,4 @@
-"""Which known values a sentence states: text, numbers, dates and places made comparable.
+"""Search of known values in sentences: text, numbers, dates and places made comparable.
 
 A `Value` is a run of plain words in parts: "Oslo, Norway" has two, a date has its year and its day. `Known` collects
 the values from a run's own questions: the options of one choice are values of one attribute, and attributes that share
@@ -43,18 +43,18 @@ _EMPTY = frozenset(
         "was", "were", "which", "who", "will", "with", "person", "individual", "image", "picture", "photo",
     }
 )  # fmt: skip
-"""Words that state nothing."""
+"""Words that carry no fact."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A value in plain words; `parts` go from what says most (city, year) to what says least."""
+    """A value in plain words; the most telling of its `parts` (city, year) comes first."""
 
     parts: tuple[Words, ...]
 
     @classmethod
     def of(cls, text: str) -> Value:
-        """The value a text is."""
+        """Return the value of a text."""
         parts = (tuple(_WORD.findall(part)) for part in plain(text).split(","))
         return cls(tuple(part for part in parts if part))
 
@@ -65,7 +65,7 @@ class Value:
 
     @property
     def numbers(self) -> Words:
-        """The numbers in it."""
+        """The numbers among its words."""
         return tuple(word for word in self.words if is_number(word))
 
     @property
@@ -75,7 +75,7 @@ class Value:
 
 
 def plain(text: str) -> str:
-    """Lower case without accents, dates as "1961, march day7", numbers without separators, heights in centimetres."""
+    """Return text in lower case without accents, dates as "1961, march day7", plain numbers, heights in centimetres."""
     text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
     text = _POSSESSIVE.sub("", text)
     for pattern, order in _DATES:
@@ -85,12 +85,12 @@ def plain(text: str) -> str:
 
 
 def words(text: str) -> Words:
-    """The words of a text as they are compared."""
+    """Return the words of a text in the form in which they are compared."""
     return tuple(_WORD.findall(plain(text)))
 
 
 def is_number(word: str) -> bool:
-    """True for a word of digits."""
+    """Return True for a word of digits."""
     return word.replace(".", "").isdecimal()
 
 
@@ -100,7 +100,7 @@ def _date(year: str, month: str, day: str) -> str:
 
 
 class Index:
-    """Finds values in a text: the longest first, each word used once. A leading part ("Oslo") stands for its value."""
+    """An index that finds values in a text: the longest first, each word used once; a leading part ("Oslo") counts."""
 
     def __init__(self, values: Iterable[Value]) -> None:
         self._values: dict[Words, Value] = {}
@@ -111,15 +111,15 @@ class Index:
         self._longest = max(map(len, self._values), default=0)
 
     def find(self, text: Words) -> list[Value]:
-        """The values in order, each once."""
+        """Return the values in order, each once."""
         return list(dict.fromkeys(value for _, value in self._cut(text) if value))
 
     def without(self, text: Words) -> Words:
-        """The words that belong to no value."""
+        """Return the words that belong to no value."""
         return tuple(chain.from_iterable(run for run, value in self._cut(text) if value is None))
 
     def _cut(self, text: Words) -> Iterator[tuple[Words, Value | None]]:
-        """The text in runs, each a value or a single word that is none."""
+        """Cut the text into runs, each a value or a single word that is no value."""
         start = 0
         while start < len(text):
             longest = min(self._longest, len(text) - start)
@@ -130,7 +130,7 @@ class Index:
 
 
 class Known:
-    """Everything a run's questions tell about the values there are.
+    """The values, their domains and the names that a run's questions show.
 
     Args:
         answers: the run's answers; the questions of one model are enough.
@@ -150,7 +150,7 @@ class Known:
         self._wording = {key: _shared(texts) for key, texts in truths.items()}
 
     def facts(self, question: str, truth: str) -> list[Value]:
-        """What the true answer states beyond the question and beyond the wording it shares with other true answers."""
+        """Return the facts of the true answer, without the question's words and the wording of other true answers."""
         asked, told = words(question), words(truth)
         wording = self._wording.get(self._kind(question), frozenset())
         dates = [Value.of(date) for date in _DATED.findall(plain(truth))]
@@ -164,23 +164,23 @@ class Known:
         return [Value((tuple(dict.fromkeys(telling)),))]
 
     def domain(self, fact: Value) -> tuple[Value, ...]:
-        """All known values of the kind of `fact`; itself alone where nothing is known."""
+        """Return all known values of the kind of `fact`; only itself if no other is known."""
         return self._domains.get(fact, (fact,))
 
     def stated(self, fact: Value, text: Words) -> list[Value]:
-        """The values of the fact's domain in a text."""
+        """Return the values of the fact's domain in a text."""
         domain = self.domain(fact)
         if domain not in self._indices:
             self._indices[domain] = Index(domain)
         return self._indices[domain].find(text)
 
     def _kind(self, question: str) -> Words:
-        """What a question asks, whoever it asks about."""
+        """Return a question without the name of the person it is about."""
         return tuple(word for word in self.names.without(words(question)) if word not in _EMPTY)
 
 
 def _domains(asked: pd.DataFrame) -> dict[Value, tuple[Value, ...]]:
-    """Every value to all values of its domain; options that are asked together, or overlap, are one domain."""
+    """Map every value to all values of its domain; options of one question, or that overlap, are one domain."""
     groups = [[Value.of(text) for text in options] for options in asked["options"] if len(options)]
     blanks = asked[asked["task"] == "cloze"]
     groups += [[Value.of(text)] for text in blanks["truth"]]
@@ -198,7 +198,7 @@ def _domains(asked: pd.DataFrame) -> dict[Value, tuple[Value, ...]]:
 
 
 def _names(asked: pd.DataFrame) -> dict[str, str]:
-    """Full names by person: the capitalised words that most of the questions by name hold."""
+    """Return full names by person: the capitalised words in most of the questions by name."""
     names = {}
     for person, questions in asked[asked["input"] == "text"].groupby("unit")["question"]:
         counts = Counter(name for question in questions for name in set(_candidates(question)))
@@ -210,18 +210,18 @@ def _names(asked: pd.DataFrame) -> dict[str, str]:
 
 
 def _candidates(question: str) -> Iterator[str]:
-    """Runs of two or more capitalised words, and their ends ("Does Ada Novak" holds "Ada Novak")."""
+    """Return runs of two or more capitalised words, and their ends ("Does Ada Novak" holds "Ada Novak")."""
     for run in _FULL_NAME.findall(_POSSESSIVE.sub("", question)):
         parts = run.split()
         yield from (" ".join(parts[start:]).rstrip(".'") for start in range(len(parts) - 1))
 
 
 def _shared(texts: Sequence[str] | set[str]) -> frozenset[str]:
-    """Words in more than half of at least three different true answers: the wording, not the fact."""
+    """Return the words in more than half of at least three different true answers: the wording, not the fact."""
     counts = Counter(word for text in texts for word in set(words(text)))
     return frozenset(word for word, count in counts.items() if 2 * count > len(texts) >= 3)
 
 
 def holds(whole: Words, part: Words) -> bool:
-    """Whether a run of words stands in another."""
+    """Return True if one run of words contains another."""
     return any(whole[start : start + len(part)] == part for start in range(len(whole) - len(part) + 1))

@@ -1,4 +1,4 @@
-"""A judge without a model: it compares the stated facts."""
+"""A judge without a model: it compares the facts that answers state."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCORES = {
     "none": 2,
     "broken": 1,
 }
-"""What was found in an answer, and what it is worth on the rubric's scale (docs/judge.md)."""
+"""Findings in an answer and their scores on the rubric's scale (docs/judge.md)."""
 
 
 @JUDGES.register("offline")
@@ -33,7 +33,7 @@ class Offline(Judge):
     label: ClassVar[str] = "offline, unsee-facts/1"
 
     def judge(self, docket: Docket, progress: Progress) -> Sequence[Verdict]:
-        """One verdict per case; a truth of several facts gets the mean of their scores."""
+        """Return one verdict per case; a truth of several facts gets the mean of their scores."""
         known, speech = Known(docket.answers), lexicon(docket.answers)
         verdicts = []
         with progress.task("judge", len(docket.cases)) as advance:
@@ -57,7 +57,7 @@ def _compare(known: Known, case: Case) -> Verdict:
 
 
 def _find(known: Known, fact: Value, asked: tuple[str, ...], said: tuple[str, ...]) -> str:
-    """What an answer says of one fact."""
+    """Return the finding about one fact, a key of `SCORES`."""
     if fact.is_number:
         return _find_number(fact, asked, said)
     in_question = known.stated(fact, asked)
@@ -73,13 +73,13 @@ def _find(known: Known, fact: Value, asked: tuple[str, ...], said: tuple[str, ..
 
 
 def _is_placed_elsewhere(known: Known, fact: Value, said: tuple[str, ...]) -> bool:
-    """Whether the rest of the value is that of another ("Oslo, Sweden")."""
+    """Return True if the rest of the value is that of another ("Oslo, Sweden")."""
     rests = {part for value in known.domain(fact) for part in value.parts[1:]}
     return any(holds(said, part) for part in rests - set(fact.parts))
 
 
 def _is_partly_stated(known: Known, fact: Value, said: tuple[str, ...]) -> bool:
-    """Whether one of several parts is said, or half of the words with one that no other value has."""
+    """Return True if the answer says one of several parts, or half of the words and one that no other value has."""
     shared = set(fact.words) & set(said)
     common = {word for value in known.domain(fact) if value != fact for word in value.words}
     return any(holds(said, part) for part in fact.parts) or (
@@ -88,7 +88,7 @@ def _is_partly_stated(known: Known, fact: Value, said: tuple[str, ...]) -> bool:
 
 
 def _find_number(fact: Value, asked: tuple[str, ...], said: tuple[str, ...]) -> str:
-    """Numbers are compared as such, with any number in the answer, known or not; a date by its year, then its day."""
+    """Compare numbers with every number in the answer, known or not; a date by its year, then its day."""
     numbers = [word for word in said if is_number(word) and (word not in asked or word in fact.numbers)]
     others = [number for number in numbers if float(number) not in map(float, fact.numbers)]
     if not numbers:

@@ -1,4 +1,4 @@
-"""The question put to a judging model, and how its reply is read.
+"""The chat with a judging model, and the reading of its reply.
 
 The scale and its criteria are those published with MLLMU-Bench, in words of our own.
 Deviations: the reply is one number in a fixed form, not a text to search; question, reference and answer are passed as
@@ -36,7 +36,7 @@ _REPLY = re.compile(r"SCORE: (10|[1-9])")
 
 
 def messages(case: Case) -> list[dict[str, str]]:
-    """The chat that asks for one verdict."""
+    """Return the chat that asks for one verdict."""
     material = {"question": case.question, "reference": case.truth, "answer": case.answer}
     return [
         {"role": "system", "content": _SYSTEM},
@@ -45,6 +45,6 @@ def messages(case: Case) -> list[dict[str, str]]:
 
 
 def read_reply(reply: str) -> int | None:
-    """The score, or None where the reply is not in the form that was asked for."""
+    """Return the score, or None if the reply has another form."""
     found = _REPLY.fullmatch(reply.strip())
     return int(found[1]) if found else None
