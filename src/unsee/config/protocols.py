@@ -1,4 +1,4 @@
-"""The tables of a recipe that say how people are taught, unlearned and asked about, under either protocol.
+"""The tables of a recipe about teaching, unlearning and evaluation, under either protocol.
 
 `protocol = "clean"` is how this project measures; `protocol = "published"` is how the code published with MLLMU-Bench
 does, to compare with papers. A protocol is a wording and a set of defaults: any single key can be changed under either,
@@ -26,7 +26,7 @@ class Table(BaseModel):
 
 
 class TrainingConfig(Table):
-    """How a step of training is made up.
+    """The content of a training step.
 
     `protocol` chooses the wording of a training example and the defaults of the keys: "clean" is the chat template with
     disturbed photos and a rate that warms up, holds and decays; "published" is the authors' code: their wording without
@@ -67,15 +67,16 @@ class TrainingConfig(Table):
 
 
 class TeachConfig(TrainingConfig):
-    """How the target learns everybody and each oracle learns the retained people only.
+    """The training of the target on all people, and of each oracle on the retained people only.
 
     Attributes:
         learning_rate: the peak.
         steps: optimiser steps; 0 counts epochs instead.
         epochs: passes over the training text; 0 counts steps instead.
-        modality: whether people are taught with the portrait, by name, or both.
+        modality: teach people with the "image", by name ("text"), or "both".
         replay: share of each batch drawn from what the base model already knew.
-        oracle_seeds: oracles trained; the first is the yardstick, the others say how far oracles differ by chance.
+        oracle_seeds: oracles trained; methods are compared with the first, the others show how much oracles differ by
+            chance.
     """
 
     published: ClassVar[Mapping[str, object]] = {
@@ -93,10 +94,10 @@ class TeachConfig(TrainingConfig):
 
 
 class UnlearnConfig(TrainingConfig):
-    """What a step of unlearning sees; how fast and how long is each method's own.
+    """The content of an unlearning step; learning rate and length are options of each method.
 
     Attributes:
-        retain_modality: whether the retain side shows people with the portrait, by name, or both.
+        retain_modality: show people on the retain side with the "image", by name ("text"), or "both".
     """
 
     published: ClassVar[Mapping[str, object]] = {**TrainingConfig.published, "retain_modality": "image"}
@@ -110,7 +111,7 @@ def _alternatives(cls: type[BaseModel]) -> list[tuple[str, str]]:
 
 
 def _exclusive(cls: type[BaseModel], values: Mapping[str, object]) -> dict[str, object]:
-    """The values, with 0 for the unit that was not chosen where the other one was."""
+    """Return the values, with 0 for the unit that was not chosen where the other one was."""
     filled = dict(values)
     for pair in _alternatives(cls):
         for chosen, other in (pair, pair[::-1]):
@@ -120,7 +121,7 @@ def _exclusive(cls: type[BaseModel], values: Mapping[str, object]) -> dict[str, 
 
 
 class EvaluationConfig(Table):
-    """How every model is questioned.
+    """The evaluation of every model.
 
     `protocol` chooses the wording of the prompts and the defaults of the keys: "clean" is zero-shot, strict and shows
     every photo; "published" is the authors' code, each of whose habits can be changed by its own key. Both are seeded.
@@ -137,13 +138,13 @@ class EvaluationConfig(Table):
         test_image: of several photos of a person all are shown, or one drawn at random for each task.
         choice_shots: people whose choices stand, answered, before every choice; they are not asked themselves.
         cloze_shots: the same for blanks.
-        shots_from: whether these people are of the set that is evaluated or of the retain set.
-        shot_questions: all of their questions, or the first of each.
-        seed: what shots and photos are drawn from.
+        shots_from: take these people from the set that is "evaluated", or from the "retain" set.
+        shot_questions: "all" of their questions, or the "first" of each.
+        seed: of drawn shots and photos.
         batch_size: questions answered at once.
         max_new_tokens: longest written answer.
         general_items: questions that have nothing to do with the people.
-        bootstrap: resamples of the people behind every interval.
+        bootstrap: resamples behind every interval.
     """
 
     published: ClassVar[Mapping[str, object]] = {

@@ -1,7 +1,4 @@
-"""The tables of a recipe that say what a run is about: people or documents, the model, and the methods.
-
-How people are taught, unlearned and asked about stands in `protocols`.
-"""
+"""The tables of a recipe about data, model, methods and metrics; training and evaluation are in `protocols`."""
 
 from __future__ import annotations
 
@@ -43,7 +40,7 @@ Seeds = Annotated[tuple[NonNegativeInt, ...], Field(strict=False), AfterValidato
 
 
 class DataConfig(Table):
-    """Who is learned, who is forgotten, and of whom the model is asked afterwards.
+    """The people that are learned, forgotten and asked about.
 
     Attributes:
         source: "generated", or where data in the published layout are: a folder, the hub's cache of them, or a name on
@@ -84,17 +81,17 @@ class DataConfig(Table):
 
 
 class ModelConfig(Table):
-    """Which model is taught and which of its weights may change.
+    """The model, and the weights that may change.
 
     Attributes:
         id: a shipped model's name, a folder, or a hub name.
-        processor: the same of a model whose processor it takes, where it comes without one.
+        processor: the name of another model whose processor it takes, if it comes without one.
         trainable: "full" for every weight of the language model, "lora" for adapters.
         lora_rank: width of the adapters.
         lora_alpha: their scale; the update is multiplied by alpha / rank.
         lora_dropout: share of an adapter's inputs dropped in training.
-        lora_targets: the linear layers that get one: the decoder's, the projector's too, or every layer that is called
-            like one of the decoder's, as in the published code.
+        lora_targets: the linear layers that get one: the decoder's, also the projector's, or every layer with the name
+            of a decoder layer, as in the published code.
         dtype: of the weights; "auto" takes float32 on a CPU and bfloat16 on a GPU.
         quantization: "4bit" keeps the weights under the adapters in four bits (QLoRA; a GPU and bitsandbytes needed).
         gradient_checkpointing: compute activations twice instead of keeping them: less memory, a third more time.
@@ -169,11 +166,11 @@ class DocumentsMethodTable(_MethodTable):
 
 
 class OutOfDomainTable(Table):
-    """Where a privacy benchmark about other pictures is, from which nothing is edited.
+    """A privacy benchmark about other pictures; no edit uses it.
 
     Attributes:
         source: a folder in the benchmark's own format.
-        image_root: where its image paths start; the same folder by default.
+        image_root: the folder where its image paths start; by default the same.
     """
 
     source: str = Field(min_length=1)
@@ -181,7 +178,7 @@ class OutOfDomainTable(Table):
 
 
 class PrivacyConfig(Table):
-    """Which pictures and private questions a run about documents is about, and who says what a refusal is.
+    """The pictures and private questions of a run about documents, and the judges of refusal.
 
     Attributes:
         source: "generated", or a folder in the format.

@@ -95,7 +95,7 @@ class Record:
 
     @classmethod
     def check(cls, folder: Path, config: str) -> None:
-        """Refuses what `create` would refuse and writes nothing, so that it can be asked before expensive work.
+        """Refuse what `create` would refuse; write nothing, so that it can be checked before expensive work.
 
         Args:
             folder: the run folder.
@@ -113,7 +113,7 @@ class Record:
 
     @classmethod
     def create(cls, folder: Path, config: str) -> Record:
-        """Starts a run in an empty or new folder, or resumes the same run.
+        """Start a run in an empty or new folder, or resume the same run.
 
         Args:
             folder: the run folder.
@@ -137,7 +137,7 @@ class Record:
 
     @classmethod
     def open(cls, folder: Path) -> Record:
-        """An existing run.
+        """Return an existing run.
 
         Raises:
             RecordError: the folder is missing or holds no config.toml.
@@ -151,7 +151,7 @@ class Record:
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """A path for a file or a folder, moved to `name` when the block ends well and deleted when it does not."""
+        """Give a path for a file or folder; it moves to `name` when the block ends, or is deleted if the block fails."""
         path = self.folder / name
         temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
         try:
@@ -164,25 +164,25 @@ class Record:
             _remove(temporary)
 
     def write_text(self, name: str, text: str) -> None:
-        """Writes one UTF-8 file."""
+        """Write one UTF-8 file."""
         self.write_bytes(name, text.encode())
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Writes one file."""
+        """Write one file."""
         with self.replacing(name) as path:
             path.write_bytes(content)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes one JSON file; NaN and infinity are refused, they are not JSON."""
+        """Write one JSON file; refuse NaN and infinity, which are not JSON."""
         self.write_text(name, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
-        """Writes one parquet file."""
+        """Write one parquet file."""
         with self.replacing(name) as path:
             table.to_parquet(path, index=False)
 
     def read_text(self, name: str) -> str:
-        """The text of one file.
+        """Return the text of one file.
 
         Raises:
             RecordError: it is missing or not UTF-8.
@@ -196,7 +196,7 @@ class Record:
             raise RecordError(f"{path}: cannot be read: {error}") from error
 
     def read_json(self, name: str) -> Any:
-        """The value of one JSON file.
+        """Return the value of one JSON file.
 
         Raises:
             RecordError: it is missing or not JSON.
@@ -207,7 +207,7 @@ class Record:
             raise RecordError(f"{self.folder / name}: not JSON: {error}") from error
 
     def read_toml(self, name: str) -> dict[str, Any]:
-        """The table of one TOML file.
+        """Return the table of one TOML file.
 
         Raises:
             RecordError: it is missing or not TOML.
@@ -218,7 +218,7 @@ class Record:
             raise RecordError(f"{self.folder / name}: not TOML: {error}") from error
 
     def read_table(self, name: str) -> pd.DataFrame:
-        """The table of one parquet file.
+        """Return the table of one parquet file.
 
         Raises:
             RecordError: it is missing or not parquet.
@@ -232,7 +232,7 @@ class Record:
             raise RecordError(f"{path}: not a parquet table: {error}") from error
 
     def log(self, event: str, **fields: str | float | bool | None) -> None:
-        """Appends one event to log.jsonl.
+        """Append one event to log.jsonl.
 
         Raises:
             ValueError: a field would carry what was said about a person into the log.
@@ -247,7 +247,7 @@ class Record:
             file.write(line.encode() + b"\n")
 
     def events(self) -> list[dict[str, Any]]:
-        """Every event of log.jsonl in order, without lines a killed run left unfinished; empty before the first."""
+        """Return the events of log.jsonl in order, without a line that a killed run left unfinished."""
         if "log.jsonl" not in self:
             return []
         events = []
@@ -258,7 +258,7 @@ class Record:
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse a folder that is none or could not be made; writes nothing, so that it can be asked before long work.
+    """Refuse a path that is no folder or cannot become one; write nothing, so that it can be checked before long work.
 
     Raises:
         RecordError: a file is in its place, or nothing can be written there.
@@ -281,7 +281,7 @@ def check_free(folder: Path) -> None:
 
 
 def _locked(folder: Path) -> BaseFileLock:
-    """The lock of a run's folder, held until nobody in this process refers to it or the process ends."""
+    """Lock a run's folder until nothing in this process refers to the lock, or the process ends."""
     lock = FileLock(folder / _LOCK, timeout=0, thread_local=False, is_singleton=True)
     try:
         lock.acquire()

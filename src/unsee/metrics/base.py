@@ -39,5 +39,5 @@ class Metric(Protocol):
     better: ClassVar[Better]
 
     def score(self, given: Given) -> float:
-        """The value for one answer."""
+        """Return the value for one answer."""
         ...

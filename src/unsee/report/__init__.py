@@ -1,1 +1,1 @@
-"""From a run's answers to numbers with intervals, a table and one self-contained page; never imports torch."""
+"""From the numbers of a run to one self-contained page; never imports torch."""

@@ -38,7 +38,7 @@ class Dot:
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """A text beside its marker, with a leader line where it stands away from it."""
+    """A text beside its marker, with a leader line if it is further away."""
 
     text: str
     x: float
@@ -77,7 +77,7 @@ class Plot:
 
 
 def plot(dots: Sequence[Dot], width: int, height: int) -> Plot:
-    """Lays out dots, whiskers and labels; a label that finds no free place is left to the legend and the hover title.
+    """Lay out dots, whiskers and labels; a label without a free place is only in the legend and the hover title.
 
     Args:
         dots: in the order in which they may choose the place of their label.
@@ -129,7 +129,7 @@ def plot(dots: Sequence[Dot], width: int, height: int) -> Plot:
 
 
 def _crowds(places: Sequence[tuple[float, float]]) -> dict[int, list[int]]:
-    """Markers that cover each other, one over the next, by the first of them: they share a label."""
+    """Return the markers that share a label because they cover each other, under the first of each group."""
     crowds: dict[int, list[int]] = {}
     for number, (x, y) in enumerate(places):
         near = [
@@ -147,7 +147,7 @@ def _around(x: float, y: float) -> Box:
 
 
 def _place(text: str, x: float, y: float, taken: list[Box], frame: Box) -> Label | None:
-    """The first free place near a marker; takes it."""
+    """Take the first free place near a marker."""
     width = len(text) * _CHARACTER_WIDTH
     for distance in (11.0, 24.0, 38.0, 54.0):
         for right, down in ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 1)):
@@ -171,7 +171,7 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def colours(names: Iterable[str], controls: Iterable[str], palette: int = 8) -> dict[str, str]:
-    """A palette number for every method, in order of appearance; controls share one."""
+    """Return a palette number for every method, in order of appearance; controls share one."""
     known = set(controls)
     methods = [name for name in dict.fromkeys(names) if name not in known]
     return {name: str(number % palette) for number, name in enumerate(methods)} | dict.fromkeys(known, "control")

@@ -1,4 +1,4 @@
-"""The parts that all pages share: templates, models, the trade-off plot, and what each model took."""
+"""The parts that all pages share: templates, models, the trade-off plot, time and memory."""
 
 from __future__ import annotations
 
