@@ -151,7 +151,7 @@ class Record:
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """Give a path for a file or folder; it moves to `name` when the block ends, or is deleted if the block fails."""
+        """Give a path for a file or folder; it moves to `name` when the block ends and is deleted if it fails."""
         path = self.folder / name
         temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
         try:
