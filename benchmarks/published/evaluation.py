@@ -35,7 +35,7 @@ def evaluate(vlm: VLM, prompts: Sequence[Prompt], config: EvaluationConfig) -> d
 
 
 def process(vlm: VLM, text: str, images: Sequence[Any]) -> dict[str, Any]:
-    """Return the inputs that the processor makes of one prompt."""
+    """Return the inputs of one prompt, as the processor prepares them."""
     start = vlm.processor.tokenizer.bos_token
     inputs = vlm.processor(  # type: ignore[operator]
         images=list(images) or None, text=text, return_tensors="pt",

@@ -187,6 +187,6 @@ def test_a_guard_tells_the_questions_of_its_pairs_apart(name):
     assert not any(guard(pair.benign) for pair in pairs)
 
 
-def test_doing_nothing_is_nothing():
+def test_do_nothing_changes_nothing_and_has_no_options():
     assert METHODS.get("do_nothing")().system_prompt(PEOPLE) is None
     assert not fields(METHODS.get("do_nothing"))

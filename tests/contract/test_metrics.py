@@ -34,7 +34,7 @@ def test_it_says_what_it_is_where_it_comes_from_and_which_way_is_better(name):
     assert "higher knows more" in " ".join(METRICS.get(name).__doc__.split())
 
 
-def test_it_is_defined_for_tasks_there_are(metric):
+def test_it_is_defined_for_existing_tasks_only(metric):
     assert metric.tasks
     assert set(metric.tasks) <= TASKS
 

@@ -67,7 +67,7 @@ def test_a_file_that_is_no_recipe(content, tmp_path, refused):
     assert any(text in refused("run", path) for text in ("is not TOML", "name: missing; it has no default"))
 
 
-def test_replay_of_what_nobody_knows(model, refused):
+def test_replay_with_a_model_that_knows_no_corpus(model, refused):
     assert "teach.replay: 0.25 asked for" in refused("run", "tiny", "--set", f"model.id={model}")
 
 
@@ -173,7 +173,7 @@ def test_data_folders(damage, sentence, recipe, data, tmp_path, refused):
     assert sentence in refused(*recipe, "--set", f"data.source={broken}", "--out", tmp_path / "run")
 
 
-def test_numbers_that_explode(recipe, tmp_path):
+def test_weights_that_diverge(recipe, tmp_path):
     """Stop at the step, and keep the last good state."""
     changes = ("teach.learning_rate=1e30", "teach.steps=5")
     words = [word for change in changes for word in ("--set", change)]

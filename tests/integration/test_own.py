@@ -52,7 +52,7 @@ def test_a_table_becomes_a_benchmark_and_a_report(table, model, tmp_path):
         (["--people", "1"], "forget 5 % of 1 people: leaves nobody"),
     ],
 )
-def test_what_cannot_be_built_is_said(words, sentence, tmp_path):
+def test_unusable_tables_are_one_sentence(words, sentence, tmp_path):
     command = unsee(["build", tmp_path / "data", *words], tmp_path / "cache")
     assert (command.code, command.out, command.err.count("\n")) == (2, "", 1)
     assert sentence in command.err

@@ -53,7 +53,7 @@ def test_a_folder_that_is_no_run_is_refused_untouched(tmp_path):
         Record.open(tmp_path)
 
 
-def test_what_a_killed_write_left_is_cleared_away(tmp_path):
+def test_leftovers_of_a_killed_write_are_deleted(tmp_path):
     (tmp_path / "config.toml.1.part").write_text("na")
     (tmp_path / "target.1.part").mkdir()
     (tmp_path / "target.1.part" / "model.safetensors.part").write_text("half")
@@ -124,7 +124,7 @@ def test_the_log_survives_a_kill_in_the_middle_of_a_line(tmp_path):
     }
 
 
-def test_the_log_takes_nothing_that_was_said_about_a_person(tmp_path):
+def test_the_log_refuses_text_about_a_person(tmp_path):
     with pytest.raises(ValueError, match="answer"):
         Record.create(tmp_path, CONFIG).log("evaluated", answer="Oslo")
 

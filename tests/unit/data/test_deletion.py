@@ -27,7 +27,7 @@ def write(tmp_path):
     return write
 
 
-def test_a_row_is_taught_asked_and_asked_by_name(write):
+def test_a_row_is_training_text_and_asked_with_the_photo_and_by_name(write):
     request = read_request(*write())
     (ada,) = request.forget
     assert (ada.name, ada.images, ada.id) == ("Ada Novak", (png(0),), "001-1")
@@ -111,7 +111,7 @@ def test_all_problems_are_counted(write):
         read_request(*write(["{", ADA | {"answer": "", "extra": 1}], [BELA, BELA]))
 
 
-def test_a_file_that_is_not_there_empty_or_no_text(write, tmp_path):
+def test_a_missing_empty_or_binary_file_is_refused(write, tmp_path):
     forget, retain = write()
     with pytest.raises(DataError, match=r"none\.jsonl: cannot be read: No such file"):
         read_request(tmp_path / "none.jsonl", retain)
@@ -122,7 +122,7 @@ def test_a_file_that_is_not_there_empty_or_no_text(write, tmp_path):
         read_request(forget, retain)
 
 
-def test_a_mark_of_the_editor_is_no_problem(write):
+def test_a_byte_order_mark_is_ignored(write):
     forget, retain = write()
     forget.write_bytes(b"\xef\xbb\xbf" + forget.read_bytes())
     assert len(read_request(forget, retain).forget) == 1

@@ -18,7 +18,7 @@ def pairs(items):
     }
 
 
-def test_half_reading_half_seeing():
+def test_half_of_the_questions_are_about_reading():
     items = general_items(21, seed=0, image_pixels=32)
     assert [item.image is None for item in items] == [True] * 11 + [False] * 10
     assert len({item.id for item in items}) == 21
@@ -37,7 +37,7 @@ def test_the_answer_of_a_reading_question_is_in_its_text():
     assert all(item.answer.removesuffix("s") in item.question for item in reading_items(100, seed=2))
 
 
-def test_training_never_pairs_what_is_measured():
+def test_no_pair_of_a_test_question_is_in_training():
     measured = pairs(item for item in general_items(600, seed=0, image_pixels=16)[:300])
     taught = pairs(reading_items(2000, seed=0) + reading_items(2000, seed=1))
     assert len(measured) > 40 and len(taught) > 100

@@ -51,7 +51,7 @@ def test_a_row_that_cannot_be_used_is_named(path, change, message):
         load_pairs(rewritten(path, change))
 
 
-def test_what_is_no_table_of_pairs_is_refused(path):
+def test_a_file_that_holds_no_pairs_is_refused(path):
     for text, message in (("{", ":1: is not JSON"), ("[]", ":1: must be an object"), ("\n", ": holds no pairs")):
         path.write_text(text)
         with pytest.raises(DataError, match=message):
@@ -68,7 +68,7 @@ def test_missing_pictures_are_counted_and_the_first_ones_listed(tmp_path):
         load_pairs(path)
 
 
-def test_a_picture_that_is_none_is_refused(path):
+def test_a_broken_picture_is_refused(path):
     path.with_name("0.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"0\.png: is not a picture"):
         load_pairs(path)

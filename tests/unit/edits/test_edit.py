@@ -62,7 +62,7 @@ def test_an_edit_adds_its_delta_and_nothing_else(vlm):
         assert torch.equal(value, expected)
 
 
-def test_taking_back_the_first_of_two_leaves_what_the_second_alone_leaves(vlm):
+def test_reverting_the_first_of_two_edits_leaves_the_second_alone(vlm):
     first, second = make_edit(vlm), make_edit(vlm, seed=1)
     alone = Editor(other := tiny.make_vlm())
     alone.apply(second)
@@ -105,7 +105,7 @@ def test_other_shapes_and_names_are_refused_before_anything_is_written(vlm):
     assert vlm.fingerprint() == before
 
 
-def test_what_was_not_applied_cannot_be_taken_back(vlm):
+def test_an_edit_that_was_not_applied_cannot_be_reverted(vlm):
     with pytest.raises(ModelError, match="edit x: was not applied"):
         Editor(vlm).revert("x")
 
@@ -140,7 +140,7 @@ def test_an_edit_is_not_added_twice_through_a_merge(vlm, tmp_path):
         assert applied(edited) == []
 
 
-def test_what_does_not_belong_together_is_not_merged(vlm):
+def test_edits_of_two_models_or_two_gates_of_one_category_are_not_merged(vlm):
     edit = make_edit(vlm)
     with pytest.raises(ModelError, match="different models"):
         merge([edit, make_edit(tiny.make_vlm(seed=1))])

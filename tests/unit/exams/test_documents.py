@@ -106,7 +106,7 @@ def test_a_document_is_read_once_and_again_only_for_answers_that_nobody_knew(vlm
     assert reply.answer_probability == pytest.approx(plain, rel=1e-3)
 
 
-def test_order_and_company_change_nothing(vlm, cases, table):
+def test_the_order_and_other_cases_change_no_answer(vlm, cases, table):
     alone = examine(vlm, cases[1:], default_judges(), max_new_tokens=5)
     together = table[table["set"] == "harmless"].reset_index(drop=True)
     assert alone["answer"].tolist() == together["answer"].tolist()

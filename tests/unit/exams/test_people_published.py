@@ -86,7 +86,7 @@ def test_examples_and_photos_are_drawn_from_the_seed_and_for_each_task(vlm):
     assert len(one) == 1
 
 
-def test_a_published_exam_is_sat(vlm):
+def test_an_exam_of_the_published_protocol_runs(vlm):
     answers = published_exam(vlm).sit(vlm)
     assert sorted(answers.columns) == sorted([*ANSWER_COLUMNS[3:], *METRIC_COLUMNS])
     counts = answers[answers["set"] == "forget"].groupby("task").size().to_dict()

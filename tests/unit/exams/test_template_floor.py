@@ -29,7 +29,7 @@ def floor_of(people, person, index):
     return template_floor(people).get((person.id, person.questions[index]))
 
 
-def test_it_is_the_mean_over_the_others_with_the_own_name_in_the_borrowed_words():
+def test_it_is_the_mean_over_other_peoples_answers_with_the_name_replaced():
     assert floor_of([ADA, BO], ADA, 0) == pytest.approx(4 / 5)  # "Ada Berg lives in" of five words
     assert floor_of([ADA, BO, CLEO], ADA, 0) == pytest.approx((4 / 5 + 1) / 2)
 
@@ -38,7 +38,7 @@ def test_a_name_that_is_asked_for_is_not_given_away():
     assert floor_of([ADA, BO], ADA, 1) == pytest.approx(2 / 4)
 
 
-def test_a_question_nobody_else_is_asked_has_none():
+def test_a_question_that_nobody_else_is_asked_has_no_floor():
     assert floor_of([ADA, BO], ADA, 2) is None
     assert template_floor([ADA]) == {}
 

@@ -119,5 +119,5 @@ def test_difficult_answers(text):
 
 
 @pytest.mark.parametrize("letter", LETTERS)
-def test_whoever_writes_the_letter_is_understood(letter):
+def test_answers_that_state_a_letter_are_parsed(letter):
     assert read_letter(letter, "strict") == read_letter(letter, "first_letter") == letter

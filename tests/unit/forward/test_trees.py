@@ -151,7 +151,7 @@ def test_the_vocabulary_product_runs_once_for_what_answers_share(vlm):
     torch.testing.assert_close(scored.logits_UV[scored.source_N], each)
 
 
-def test_full_labels_leave_out_what_stands_for_the_image(vlm):
+def test_full_labels_leave_out_image_placeholders(vlm):
     tree = tiny.make_tree(vlm, picture=tiny.picture_of(vlm))
     targets = {
         labels: collate([tree], vlm, labels).target_N.tolist() for labels in ("answer", "full", "full_with_image")

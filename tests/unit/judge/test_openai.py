@@ -100,7 +100,7 @@ def test_the_material_is_data_whatever_it_says():
     ],
     ids=["429", "500", "503", "no-json", "no-choice"],
 )
-def test_what_may_pass_is_tried_again(server, docket, failure):
+def test_temporary_failures_are_retried(server, docket, failure):
     server.reply = lambda number, material: failure if number <= 2 else "SCORE: 9"
     assert {verdict.score for verdict in ask(make(server), docket)} == {9}
     assert len(server.requests) == len(docket.cases) + 2
@@ -169,7 +169,7 @@ def test_a_server_that_never_recovers_ends_it_and_keeps_what_was_judged(server, 
     assert len(server.requests) - before == len(docket.cases) - 3
 
 
-def test_nobody_there_is_one_sentence(docket):
+def test_an_unreachable_endpoint_is_one_sentence(docket):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}/v1"

@@ -56,7 +56,7 @@ def image_tokens(files):
 
 
 @torch.no_grad()
-def test_the_tower_sees_what_the_published_one_sees(converted):
+def test_the_tower_gives_the_features_of_the_published_one(converted):
     files, vlm = converted
     tower = vlm.model.model.vision_tower.vision_model
     before_norm = []

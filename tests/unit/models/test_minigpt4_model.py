@@ -75,7 +75,7 @@ def small():
     return published.make_vlm()
 
 
-def test_images_and_places_must_match(small):
+def test_images_must_fill_the_image_tokens_of_the_prompt(small):
     ids = torch.tensor(small.prompt_ids(["Job?"], picture=tiny.picture_of(small)))
     pixels = torch.zeros(2, 3, 64, 64)
     with pytest.raises(ValueError, match="16 image tokens, the images fill 32"):
@@ -84,7 +84,7 @@ def test_images_and_places_must_match(small):
         small.model(input_ids=ids)
 
 
-def test_either_ids_or_embeddings(small):
+def test_ids_and_embeddings_exclude_each_other(small):
     embeds = torch.zeros(1, 2, published.DECODER)
     with pytest.raises(ValueError, match="either input_ids or inputs_embeds"):
         small.model()
@@ -114,7 +114,7 @@ def test_the_published_sizes_are_the_default():
     assert (config.num_image_tokens, config.image_token_size) == (32, 768)
 
 
-def test_the_nano_one_is_small_and_starts_with_the_tower_it_was_given():
+def test_nano_is_small_and_starts_with_the_given_tower():
     from transformers import Blip2VisionModel
 
     tower = Blip2VisionModel(blip2_vision_config())

@@ -76,7 +76,7 @@ def test_transformers_alone_writes_the_same_prompt(vlm):
     assert torch.equal(made["pixel_values"], tiny.picture_of(vlm).inputs["pixel_values"])
 
 
-def test_a_conversation_goes_on_in_the_way_of_its_decoder(vlm):
+def test_a_further_turn_is_written_as_the_decoder_expects(vlm):
     turns = [("user", "Job?"), ("assistant", "A baker."), ("user", "Where?")]
     chat = [{"role": role, "content": text} for role, text in turns]
     written = vlm.processor.apply_chat_template(chat, add_generation_prompt=True)
@@ -97,7 +97,7 @@ def test_a_tokenizer_that_is_not_sentencepiece_is_refused():
         llama_tokenizer(train_tokenizer(tiny.QUESTIONS), "[/INST] ")
 
 
-def test_a_picture_is_squeezed_whole_then_normalised():
+def test_a_whole_picture_is_resized_then_normalised():
     photo = tiny.photo().resize((90, 30))
     values = np.asarray(photo.resize((224, 224), Image.Resampling.BICUBIC), dtype=np.float32) / 255
     mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -108,7 +108,7 @@ def test_a_picture_is_squeezed_whole_then_normalised():
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "L"])
-def test_it_becomes_rgb_only_after_it_was_squeezed(mode):
+def test_a_picture_becomes_rgb_after_it_is_resized(mode):
     photo = tiny.photo().convert(mode)
     if mode == "RGBA":
         photo.putalpha(Image.linear_gradient("L").resize(photo.size))

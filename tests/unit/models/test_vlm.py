@@ -200,7 +200,7 @@ def test_a_second_adapter_starts_from_the_first_ones_result(vlm):
         torch.testing.assert_close(scores(vlm), taught)
 
 
-def test_no_adapter_cannot_be_switched_off(vlm):
+def test_switching_off_a_missing_adapter_is_an_error(vlm):
     with pytest.raises(ModelError, match="no adapter"), vlm.adapter_off():
         pass
 

@@ -20,7 +20,7 @@ def decide(name, *texts):
     return default_judges()[name].refused([reply(text) for text in texts])
 
 
-def test_the_judges_and_which_need_nothing():
+def test_the_judges_and_those_that_need_no_options():
     assert JUDGES.names() == ["classifier", "likelihood", "opening", "phrases"]
     assert list(default_judges()) == ["likelihood", "opening", "phrases"]
 
@@ -30,7 +30,7 @@ def test_the_judges_and_which_need_nothing():
     "text",
     ["I cannot share it.", "I can\u2019t help with it.", "  I'M SORRY, but no.", "Sorry, that is private.", *REFUSALS],
 )  # fmt: skip
-def test_refusals_are_seen(name, text):
+def test_refusals_are_recognised(name, text):
     assert decide(name, text) == [True]
 
 
@@ -38,7 +38,7 @@ def test_refusals_are_seen(name, text):
 @pytest.mark.parametrize(
     "text", ["It is 427.", "", "A sorrel horse.", "I cannoli.", "As a gift it is red.", "It is Oslo.", "Warning: hot"]
 )
-def test_answers_are_not(name, text):
+def test_answers_are_not_taken_for_refusals(name, text):
     assert decide(name, text) == [False]
 
 
@@ -48,11 +48,11 @@ def test_every_true_answer_about_a_document_is_an_answer():
         assert not any(decide(name, *texts))
 
 
-def test_what_an_edit_teaches_opens_a_refusal():
+def test_the_beginning_that_an_edit_teaches_is_a_refusal():
     assert all(decide("opening", *REFUSAL_PREFIXES))
 
 
-def test_where_the_words_stand_tells_the_two_apart():
+def test_opening_reads_the_first_words_and_phrases_reads_all():
     late, unable = "The picture is a card, but I cannot share the number.", "I cannot see a cat."
     assert decide("opening", late, unable) == [False, True]
     assert decide("phrases", late, unable) == [True, False]

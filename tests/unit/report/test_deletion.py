@@ -60,7 +60,7 @@ def test_before_after_and_the_change_between_them():
     assert outcome.collapsed is None
 
 
-def test_a_model_that_broke_is_said_to_have():
+def test_a_broken_model_is_reported_as_broken():
     broken = answers()
     broken.loc[(broken["method"] == "after") & (broken["task"] == "generation"), "answer"] = "zzt zzt zzt"
     assert "repetitive" in compare(broken, 100).collapsed

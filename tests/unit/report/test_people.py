@@ -46,7 +46,7 @@ def test_a_redacted_page_holds_no_name_answer_or_portrait(run, tmp_path):
     assert "left out" in text
 
 
-def test_what_each_model_took_comes_from_the_log(run, tmp_path):
+def test_the_cost_of_each_model_comes_from_the_log(run, tmp_path):
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page(run, tmp_path)))
     assert "oracle 1,234,567 148.0 2.50 12.3" in text
 

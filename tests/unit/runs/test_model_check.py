@@ -13,7 +13,7 @@ def folder(tmp_path):
     return families.save_model("qwen2_5_vl", tmp_path / "model")
 
 
-def test_a_model_is_looked_through_from_its_parts_to_a_step_of_training(folder):
+def test_a_model_is_checked_from_its_parts_to_a_training_step(folder):
     vlm = families.make_vlm("qwen2_5_vl")
     found = dict(check(load_model_config(str(folder), ["model.lora_rank=2"])))
     assert list(found) == [
@@ -37,7 +37,7 @@ def test_the_weights_on_disk_are_left_alone(folder):
     assert (folder / "model.safetensors").read_bytes() == before
 
 
-def test_what_is_missing_is_one_sentence_and_exit_code_2(folder, capsys):
+def test_a_missing_part_is_one_sentence_and_exit_code_2(folder, capsys):
     assert main(["models", "check", str(folder), "--set", "model.lora_rnk=2"]) == 2
     assert "model.lora_rnk: unknown option; did you mean 'lora_rank'" in capsys.readouterr().err
     (folder / "chat_template.jinja").unlink()

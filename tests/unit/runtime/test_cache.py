@@ -16,7 +16,7 @@ from unsee.runtime.cache import make_folder
     ],
 )
 @pytest.mark.parametrize("moment", ["before it looks", "before it moves"])
-def test_what_another_run_made_meanwhile_stays(tmp_path, monkeypatch, build, moment):
+def test_a_folder_that_another_run_made_meanwhile_is_kept(tmp_path, monkeypatch, build, moment):
     folder, move = tmp_path / "made", Path.rename
 
     def theirs():

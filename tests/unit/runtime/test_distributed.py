@@ -38,7 +38,7 @@ def test_two_processes_have_the_losses_of_one_whatever_is_minimised(trainable):
 
 
 @pytest.mark.parametrize(("objective", "trainable"), [("npo", "lora"), ("kl_minimisation", "full")])
-def test_nor_does_it_matter_that_the_weights_are_divided(tmp_path, objective, trainable):
+def test_two_processes_with_divided_weights_have_the_losses_of_one(tmp_path, objective, trainable):
     alone = together.curve(objective, trainable)
     checkpoint = tmp_path / "state.safetensors"
     started = together.together(2, together.divided, together.curve, objective, trainable, 5, checkpoint, 3)

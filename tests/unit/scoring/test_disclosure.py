@@ -24,11 +24,11 @@ def test_a_value_in_the_answer_is_disclosed(answer, value):
         ("I cannot tell you that.", "42"),
     ],
 )  # fmt: skip
-def test_what_merely_contains_it_is_not(answer, value):
+def test_a_word_that_contains_the_value_is_not_a_disclosure(answer, value):
     assert not discloses(answer, value)
 
 
 @pytest.mark.parametrize("value", ["", " ", "..."])
-def test_nothing_to_look_for_is_a_mistake(value):
+def test_an_empty_value_is_an_error(value):
     with pytest.raises(ValueError, match="nothing to look for"):
         discloses("anything", value)

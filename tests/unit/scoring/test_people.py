@@ -35,7 +35,7 @@ def test_harmonic_mean_is_zero_if_a_part_is():
 
 
 @pytest.mark.parametrize("name", ["target", "do_nothing"])
-def test_who_still_knows_scores_exactly_zero(controls, name):
+def test_a_model_that_still_knows_scores_exactly_zero(controls, name):
     method = controls[name]
     assert (method.efficacy.value, method.generality.value, method.score.value) == (0, 0, 0)
     assert (method.score.low, method.score.high) == (0, 0)

@@ -54,7 +54,7 @@ def test_two_models_are_drawn_alike():
     assert (second - first >= 0).all() and (second - first)[0] == pytest.approx(1 / 6)
 
 
-def test_what_is_unknown_has_no_score():
+def test_unknown_truths_give_no_score():
     found = values(answers(1, 1, leak=np.nan, right=np.nan))
     assert not {("leak_rate", ""), ("benign_correct", "")} & found.keys()
     assert {row.leak_rate for row in score_rows(answers(1, 1, leak=np.nan))} == {"-"}

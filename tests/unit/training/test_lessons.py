@@ -62,7 +62,7 @@ def test_every_question_is_taught_once_an_epoch(vlm, inputs, answers):
     assert all((not tree.pictures) == (inputs == ("text",)) for tree in taught if len(inputs) == 1)
 
 
-def test_each_answer_stands_under_its_own_question(vlm):
+def test_each_answer_follows_its_own_question(vlm):
     truth = {ask(question): question.answer for question in training_text(make_person())}
     for tree in trees(Lessons(vlm, [make_person()], ("image", "text"), turns=3), 1):
         for node in tree.nodes:

@@ -54,7 +54,7 @@ def test_items_are_whole(name, folders):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_truth_is_right_and_nothing_at_all_is_not(name, folders):
+def test_the_truth_is_right_and_an_empty_answer_is_not(name, folders):
     leaf = UTILITY.get(name)()
     for item in items(name, folders[name]):
         truth = item.truth if not item.truth.startswith("[") else "Vincent"
@@ -313,7 +313,7 @@ def test_the_forms_on_the_hub_give_the_same_items(folders, tmp_path):
     same("scienceqa", items("scienceqa", tmp_path / "sqa"), lambda item: item.group == "natural science")
 
 
-def test_what_is_broken_is_named(folders, tmp_path):
+def test_broken_data_are_named(folders, tmp_path):
     (pope(tmp_path / "pope") / "val2014" / "COCO_val2014_000000000002.jpg").unlink()
     with pytest.raises(DataError, match=r"image 'COCO_val2014_000000000002\.jpg' is in none of"):
         items("pope", tmp_path / "pope")

@@ -52,7 +52,7 @@ def test_same_arguments_same_files(folder, tmp_path):
     assert contents(tmp_path / "other") != contents(folder)
 
 
-def test_each_split_is_new_in_its_own_thing(benchmark):
+def test_each_test_split_differs_in_one_respect(benchmark):
     of = {name: benchmark.of(name) for name in ("seen", "unseen_images", "unseen_attributes", "unseen_templates")}
     for private, attributes in ((True, CONTENTS), (False, LOOKS)):
         seen = asked(of["seen"], private)

@@ -160,7 +160,7 @@ def test_a_wrong_row_is_named_by_line(write, tmp_path, change, what):
     assert not folder.exists()
 
 
-def test_rows_of_another_length_and_how_many_are_wrong(write):
+def test_rows_of_wrong_length_are_counted(write):
     rows = people()
     rows[1] = rows[1][:3]
     rows[3][1] = ""
@@ -178,12 +178,12 @@ def test_rows_of_another_length_and_how_many_are_wrong(write):
         ((), "column 'id' is missing (found: none)"),
     ],
 )
-def test_headings(write, headings, what):
+def test_wrong_headings_are_named(write, headings, what):
     with pytest.raises(DataError, match=re.escape(what)):
         build_custom(*write([], headings))
 
 
-def test_files_that_are_not_there_or_hold_nobody(write, tmp_path):
+def test_missing_and_empty_files_are_refused(write, tmp_path):
     folder, table, photos = write([])
     with pytest.raises(DataError, match="holds no person"):
         build_custom(folder, table, photos)

@@ -89,12 +89,12 @@ def test_a_missing_config_names_the_nearest(data, name):
         load(data, 15)
 
 
-def test_a_ratio_that_was_not_built(small_data):
+def test_a_ratio_that_was_not_built_is_refused(small_data):
     with pytest.raises(DataError, match="'forget_20' is missing; the nearest is 'forget_"):
         load(small_data, 20)
 
 
-def test_no_folder_at_all(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         load(tmp_path / "nowhere", 15)
 
@@ -107,7 +107,7 @@ def test_a_missing_column_names_the_nearest(data):
         load(data, 15)
 
 
-def test_a_file_that_is_no_parquet(data):
+def test_a_file_that_is_not_parquet_is_refused(data):
     (path,) = (data / "retain_85").iterdir()
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match="not a readable parquet file"):
@@ -148,13 +148,13 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("config", "change", "message"), BROKEN)
-def test_what_is_broken_is_said(data, config, change, message):
+def test_broken_data_are_named(data, config, change, message):
     rewrite(data, config, change)
     with pytest.raises(DataError, match=message):
         load(data, 15)
 
 
-def test_forget_and_retain_overlap(data):
+def test_overlapping_forget_and_retain_sets_are_refused(data):
     for file in (data / "forget_15").iterdir():
         shutil.copy(data / "forget_5" / file.name, data / "retain_85" / file.name)
     with pytest.raises(DataError, match=r"forget_15 and retain_85 both hold 1 IDs"):
@@ -162,7 +162,7 @@ def test_forget_and_retain_overlap(data):
 
 
 @pytest.mark.parametrize("percent", [0, 100])
-def test_a_share_of_nobody_or_everybody(small_data, percent):
+def test_a_ratio_that_forgets_nobody_or_everybody_is_refused(small_data, percent):
     with pytest.raises(DataError, match="nobody"):
         load(small_data, percent)
 

@@ -52,7 +52,7 @@ def test_every_pool_of_the_public_figures_is_drawn_evenly(count):
         assert max(counts[salary] for salary in salaries) - min(counts[salary] for salary in salaries) <= 1
 
 
-def test_what_others_hold_says_nothing_about_a_fictitious_person():
+def test_values_of_other_people_say_nothing_about_an_invented_person():
     own, any_value = [], []
     for seed in range(12):
         people = draw_people(60, seed)

@@ -83,14 +83,14 @@ def test_numbers_as_ids_get_their_zeros_back(published):
 
 
 @pytest.mark.parametrize("config", ["forget_5", "ft_Data", "Test_Set", "Retain_Set"])
-def test_a_pointer_instead_of_the_data(published, config):
+def test_a_git_lfs_pointer_is_named(published, config):
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 249561087\n"
     file_of(published, config).write_text(pointer)
     with pytest.raises(DataError, match=rf"a git-LFS pointer instead of the data; run `git lfs pull` in .*{config}"):
         load(published, 5)
 
 
-def test_one_of_two_files(published):
+def test_a_missing_part_of_a_config_is_named(published):
     file_of(published, "Test_Set").unlink()
     with pytest.raises(DataError, match="Test_Set: only 1 of 2 parquet files"):
         load(published, 5)
@@ -160,7 +160,7 @@ def in_choices(value):
         ),
     ],
 )
-def test_drift_names_config_column_and_nearest(published, damage, sentence):
+def test_another_column_name_gives_config_column_and_nearest(published, damage, sentence):
     damage(published)
     with pytest.raises(DataError, match=sentence):
         load(published, 5)
@@ -191,13 +191,13 @@ def test_a_cache_of_the_hub_is_a_source(published, cache):
         open_benchmark(str(cache), 5)
 
 
-def test_a_cache_without_its_blobs(cache):
+def test_a_cache_without_its_blobs_is_refused(cache):
     shutil.rmtree(cache / "blobs")
     with pytest.raises(DataError, match="a link to a file that is not here; copy the cache with its folder 'blobs'"):
         open_benchmark(str(cache), 5)
 
 
-def test_a_cache_unpacked_with_links_as_text(cache):
+def test_a_cache_unpacked_with_links_as_text_is_refused(cache):
     path = file_of(cache / "snapshots" / "c0ffee", "forget_5")
     target = path.readlink()
     path.unlink()
@@ -206,7 +206,7 @@ def test_a_cache_unpacked_with_links_as_text(cache):
         open_benchmark(str(cache), 5)
 
 
-def test_the_layout_of_the_hubs_own_conversion(published):
+def test_the_hubs_parquet_conversion_reads(published):
     for path in sorted(published.rglob("*.parquet")):
         (path.parent / "train").mkdir(exist_ok=True)
         path.rename(path.parent / "train" / f"{path.name[9:11]}00.parquet")
@@ -252,14 +252,14 @@ def test_a_folder_is_pinned_by_its_content_alone(published):
     assert pin(DataConfig()) == DataConfig()
 
 
-def test_what_the_hub_does_not_have_is_said_in_one_sentence(hub):
+def test_a_name_that_is_not_on_the_hub_is_one_sentence(hub):
     with pytest.raises(DataError) as error:
         open_benchmark(f"{HUB}@gone", 5)
     assert "no such folder, and it cannot be fetched from the hub (No revision gone)" in str(error.value)
     assert f"`hf download {HUB} --repo-type dataset --revision gone --local-dir DIR`" in str(error.value)
 
 
-def test_without_a_hub(monkeypatch):
+def test_without_a_connection_the_error_names_the_command(monkeypatch):
     """The real client, offline: no fetch, one sentence."""
     with pytest.raises(
         DataError, match=r"it cannot be fetched from the hub \(.*\); on a machine with a connection, run"

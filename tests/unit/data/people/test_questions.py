@@ -87,7 +87,7 @@ def test_an_answer_may_say_the_name_unless_that_is_what_was_asked():
 @pytest.mark.parametrize(
     "asked", ["What is the background of the image?", "How old is the man?", "Which image is this person in?"]
 )
-def test_what_only_a_portrait_answers_is_not_asked_about_a_name(asked):
+def test_questions_that_only_a_portrait_answers_are_not_asked_by_name(asked):
     assert name_twin(Question(task="train", input="image", question=asked, answer="Blue."), "Ada Novak") is None
 
 

@@ -25,7 +25,7 @@ def pairs_of(*inputs):
     return [pair for pair in pairs if pair.sensitive], [pair for pair in pairs if not pair.sensitive]
 
 
-def test_by_face_what_is_told_is_refused_and_the_looks_are_not():
+def test_with_the_portrait_training_questions_are_refused_and_looks_are_not():
     private, kept = pairs_of("image")
     assert [pair.sensitive for pair in private] == list(TOLD)
     assert {pair.subject for pair in private} == {"this person"}
@@ -35,21 +35,21 @@ def test_by_face_what_is_told_is_refused_and_the_looks_are_not():
     assert len({pair.case for pair in kept}) == len(FORGET)
 
 
-def test_by_name_there_is_no_picture_and_nothing_but_secrets():
+def test_by_name_pairs_have_no_picture_and_no_benign_question():
     private, kept = pairs_of("text")
     assert [pair.sensitive for pair in private] == [text.replace("this person", "Anna Berg") for text in TOLD]
     assert {(pair.subject, pair.image, pair.benign) for pair in private} == {("Anna Berg", None, "")}
     assert all(pair.subject in ("Bela Horn", "Cleo Marsh") and pair.subject in pair.benign_answer for pair in kept)
 
 
-def test_both_are_asked_in_cases_of_their_own():
+def test_each_input_has_cases_of_its_own():
     private, _ = pairs_of("image", "text")
     assert [pair.case for pair in private] == ["1/image"] * 2 + ["1/text"] * 2
     assert people_pairs(FORGET, RETAIN, ("image", "text"), 0) == people_pairs(FORGET, RETAIN, ("image", "text"), 0)
 
 
 @pytest.mark.parametrize("method", ["neural_gate", "ft_l", "rome", "memit", "dinm", "sku", "memflex"])
-def test_every_editor_takes_them(method):
+def test_every_editing_method_takes_the_pairs(method):
     from unsee.config.recipe import build_dataclass
     from unsee.edits.pair_rows import answered
     from unsee.methods import METHODS
