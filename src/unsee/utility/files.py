@@ -1,4 +1,4 @@
-"""Reads the files of published benchmarks, with one sentence where they cannot be read."""
+"""Reading the files of published benchmarks; a file that cannot be read is one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file.
+    """Return the value of a JSON file.
 
     Raises:
         DataError: it is missing or not JSON.
@@ -29,11 +29,11 @@ def read_json(path: Path) -> Any:
 
 
 def read_json_lines(path: Path, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The objects of a file with one on each line.
+    """Yield the objects of a file with one on each line.
 
     Args:
         path: the file.
-        keys: what every object must hold.
+        keys: keys that every object must hold.
 
     Raises:
         DataError: it is missing, or a line is no such object.
@@ -49,7 +49,7 @@ def read_json_lines(path: Path, keys: Sequence[str]) -> Iterator[dict[str, Any]]
 
 
 def read_rows(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of parquet files, one file in memory at a time.
+    """Yield the rows of parquet files, one file in memory at a time.
 
     Raises:
         DataError: a file is not parquet or lacks a column.
@@ -64,7 +64,7 @@ def read_rows(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[dict[st
 
 
 def held(entry: Any, keys: Sequence[str], where: str) -> dict[str, Any]:
-    """The object itself, if it holds every key.
+    """Return the object itself, if it holds every key.
 
     Raises:
         DataError: it does not.
@@ -77,7 +77,7 @@ def held(entry: Any, keys: Sequence[str], where: str) -> dict[str, Any]:
 
 
 def read_image(folders: Iterable[Path], name: str) -> bytes:
-    """The image file of this name, from the first folder that has it; without an ending any image does.
+    """Return the image of this name from the first folder that has it; a name without ending takes any image format.
 
     Raises:
         DataError: no folder has it.
@@ -91,7 +91,7 @@ def read_image(folders: Iterable[Path], name: str) -> bytes:
 
 
 def encoded(image: Mapping[str, Any] | None, where: str) -> bytes:
-    """The bytes of an image column.
+    """Return the bytes of an image column.
 
     Raises:
         DataError: the column is empty.

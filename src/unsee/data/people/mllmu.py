@@ -1,6 +1,6 @@
-"""Reads a folder in the layout of MLLMU-Bench, published or built here, into the four sets of one forget ratio.
+"""Reading a folder in the layout of MLLMU-Bench, published or built here, into the four sets of one forget ratio.
 
-Whatever is missing, broken or contradictory stops the reading with one sentence that says where.
+Anything missing, broken or contradictory stops the reading with one sentence that says where.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _check_split(forget: Mapping[str, Row], retain: Mapping[str, Row], forget_na
 
 
 def _apart(celebrity: Mapping[str, Row], people: Set[str]) -> dict[str, Row]:
-    """The celebrities under IDs that nobody else has: the published ones may begin at "001" again."""
+    """Return the celebrities under IDs of their own: the published ones may begin at "001" again."""
     shared = not people.isdisjoint(celebrity)
     return {f"celebrity-{identity}" if shared else identity: row for identity, row in celebrity.items()}
 
@@ -113,7 +113,7 @@ def _people(
 
 
 def _images(config: str, row: Row) -> tuple[bytes, ...]:
-    """The encoded images, each decoded once to be sure that it can be."""
+    """Return the encoded images; each is decoded once to find broken ones."""
     structs = row["images"] if "images" in row else [row["image"]]
     if not structs:
         raise DataError(f"{config}: ID '{row['ID']}' has no image; add one or remove the row")
@@ -137,7 +137,7 @@ def _biography(config: str, row: Row) -> Mapping[str, object]:
 
 
 def _names(config: str, rows: Mapping[str, Row], needed: bool = True) -> dict[str, str]:
-    """Full names by ID; where none is needed (nobody is taught about celebrities) the ID stands in."""
+    """Return full names by ID; the ID itself if none is needed (no model is taught about celebrities)."""
     names = {}
     for identity, row in rows.items():
         biography = _biography(config, row)
@@ -184,7 +184,7 @@ def _choice(item: Mapping[str, Any], kind: Input, where: str) -> Question:
 
 
 def _text(item: Mapping[str, Any], key: str) -> str:
-    """A text that is there and says something."""
+    """Return a text, if it is there and not empty."""
     value = item[key]
     if not isinstance(value, str | int | float) or not str(value).strip():
         raise TypeError(f"'{key}' is {'empty' if isinstance(value, str) else f'no text but {type(value).__name__}'}")
@@ -194,7 +194,7 @@ def _text(item: Mapping[str, Any], key: str) -> str:
 def _training(
     folder: Path, training_text: Path | None, config: str, people: Iterable[str]
 ) -> dict[str, tuple[Question, ...]]:
-    """Training text by ID, from where it was said to be, else from the ratio's own folder, else from `ft_Data`."""
+    """Return training text by ID: from the given place, else from the ratio's own folder, else from `ft_Data`."""
     place, source = (training_text, config) if training_text else (folder, f"{TRAIN_SPLIT_FOLDER}/{config}")
     if not training_text and not (folder / source).is_dir():
         source = "ft_Data"
@@ -203,7 +203,7 @@ def _training(
 
 
 def _taught(config: str, row: Row) -> tuple[Question, ...]:
-    """The turns of one person; entries that hold no `Question` are the published additions nobody trains on."""
+    """Return the turns of one person; entries without `Question` are published additions that are not taught."""
     where = f"{config}: metadata of ID '{row['ID']}'"
     turns = _parse(row["metadata"], where)
     try:
