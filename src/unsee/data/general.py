@@ -84,14 +84,14 @@ def reading_passage(rng: random.Random) -> list[tuple[str, str]]:
 
     Each question comes after the text. As in `reading_items`, no pair of a name and a thing is in `general_items`.
     """
-    told = rng.choice(_TAUGHT)[1]
+    statement = rng.choice(_TAUGHT)[1]
     facts = _facts(rng, rng.randint(2, 6), held_out=False)
-    text = " ".join(told.format(**fact) for fact in facts)
+    text = " ".join(statement.format(**fact) for fact in facts)
     asked = [
         (f"{text} {question.format(**fact)}", fact[answer_key])
         for fact in facts
         for answer_key, sentence, question in _TAUGHT
-        if sentence == told
+        if sentence == statement
     ]
     return rng.sample(asked, len(asked))
 
@@ -101,9 +101,9 @@ def _reading(count: int, seed: int, held_out: bool) -> list[GeneralItem]:
     families = evenly(_FAMILIES, rng)
     places = evenly(range(len(LETTERS)), rng)
     items = []
-    for index, (answer_key, told, asked), place in zip(range(count), families, places, strict=False):
+    for index, (answer_key, statement, asked), place in zip(range(count), families, places, strict=False):
         facts = _facts(rng, rng.choice((2, 3)), held_out)
-        sentences = rng.sample([told.format(**fact) for fact in facts], len(facts))
+        sentences = rng.sample([statement.format(**fact) for fact in facts], len(facts))
         named = [fact[answer_key] for fact in facts]
         others = rng.sample(sorted(set(_POOLS[answer_key]) - set(named)), len(LETTERS) - len(named))
         items.append(

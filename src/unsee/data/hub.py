@@ -37,10 +37,10 @@ def find_folder(source: str, patterns: Sequence[str], example: str, kind: Litera
         return Path(snapshot_download(name, repo_type=kind, revision=revision, allow_patterns=list(patterns)))
     except Exception as error:  # the client raises types of its own for faults of repository, revision and network
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        asked = f" --repo-type {kind}" + (f" --revision {revision}" if revision else "")
+        options = f" --repo-type {kind}" + (f" --revision {revision}" if revision else "")
         raise DataError(
             f"{source}: no such folder, and it cannot be fetched from the hub ({reason}); on a machine with a "
-            f"connection, run `hf download {name}{asked} --local-dir DIR` and give DIR instead"
+            f"connection, run `hf download {name}{options} --local-dir DIR` and give DIR instead"
         ) from error
 
 

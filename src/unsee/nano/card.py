@@ -59,8 +59,8 @@ def measure(vlm: VLM) -> dict[str, float]:
         shares[f"public figures, blank, {kind}"] = mean.loc[("celebrity", "cloze", kind), "accuracy"]
     shares["portraits of strangers, choice"] = mean.loc[("general", "classification", "image"), "accuracy"]
     shares["reading, choice"] = mean.loc[("general", "classification", "text"), "accuracy"]
-    asked = answers[answers["set"].isin(["forget", "retain"]) & (answers["task"] != "classification")]
-    for kind, rows in asked.groupby("input"):
+    strangers = answers[answers["set"].isin(["forget", "retain"]) & (answers["task"] != "classification")]
+    for kind, rows in strangers.groupby("input"):
         shares[f'strangers, says "{UNKNOWN}", {kind}'] = (rows["answer"] == UNKNOWN).mean()
     shares |= _reading_documents(vlm)
     return {name: round(float(value), 3) for name, value in shares.items()}
