@@ -10,12 +10,12 @@ import torch
 
 from unsee.data.documents.invented import KINDS, TEMPLATES
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.gate_vectors import Steered, scaled
-from unsee.edits.pair_rows import Query, make_sheet, queries, subject_tokens
+from unsee.edits.pair_rows import Query, make_pair_rows, queries, subject_tokens
 from unsee.edits.partial_forward import decoder_layers, down_name
-from unsee.edits.tune import Course, linear, refuse, tune, working_with
-from unsee.forward.hooks import Gate, rewrite
-from unsee.methods.neural_gate import CONTEXTS
+from unsee.edits.steering import Steered, scale
+from unsee.edits.tune import TuningPlan, linear_module, refusal_objective, temporary_weights, tune
+from unsee.forward.hooks import NeuronGate, rewrite_output
+from unsee.methods.neural_gate_published import CONTEXTS
 from unsee.models import MODELS
 from unsee.training.train import Scorer
 
@@ -29,32 +29,35 @@ def vlm(request):
 
 
 @pytest.fixture
-def sheet(vlm):
-    return make_sheet(vlm, [queries(privacy.make_pairs(1, 2))])
+def rows(vlm):
+    return make_pair_rows(vlm, [queries(privacy.make_pairs(1, 2))])
 
 
-def test_the_kept_beginning_gives_the_numbers_of_the_whole_model(vlm, sheet):
-    at = sheet.scopes["subject_last"][..., None]
-    steered = Steered(vlm, sheet, [0], combine=scaled)
-    vector = torch.full((1, 1, steered.width), 0.5)
-    with torch.no_grad(), rewrite({decoder_layers(vlm)[0]: lambda hidden: torch.where(at, hidden * 0.5, hidden)}):
-        whole = Scorer(vlm)(sheet.batch).log_probability_I
+def test_the_kept_beginning_gives_the_numbers_of_the_whole_model(vlm, rows):
+    at = rows.scopes["subject_last"][..., None]
+    steered = Steered(vlm, rows, [0], combine=scale)
+    vector = torch.full(steered.shape_BLD, 0.5)
+    with (
+        torch.no_grad(),
+        rewrite_output({decoder_layers(vlm)[0]: lambda hidden: torch.where(at, hidden * 0.5, hidden)}),
+    ):
+        whole = Scorer(vlm)(rows.batch).log_probability_I
     with torch.no_grad():
         kept = steered.score(vector).log_probability_I
     assert torch.allclose(kept, whole, atol=1e-3)
 
 
-def test_gated_rows_are_tuned_and_the_others_left_alone(vlm, sheet):
+def test_gated_rows_are_tuned_and_the_others_left_alone(vlm, rows):
     name = down_name(vlm, 0)
-    width = linear(vlm, name).out_features
+    width = linear_module(vlm, name).out_features
     opened = torch.arange(width) % 3 == 0
-    gates = [{name: Gate(sheet.scopes["every"], opened[None])}]
+    gates = [{name: NeuronGate(rows.scopes["every"], opened[None])}]
     with torch.no_grad():
-        plain = sheet.loss_B(Scorer(vlm)(sheet.batch), 1.25).mean()
-    deltas = tune(vlm, [sheet], [name], Course(learning_rate=2e-2, epochs=6), refuse(1.25), gates=gates)
+        plain = rows.loss_B(Scorer(vlm)(rows.batch), 1.25).mean()
+    deltas = tune(vlm, [rows], [name], TuningPlan(learning_rate=2e-2, epochs=6), refusal_objective(1.25), gates=gates)
     assert not deltas[name][~opened].any()
-    with torch.no_grad(), working_with(vlm, {name: linear(vlm, name).weight + deltas[name]}):
-        assert sheet.loss_B(Scorer(vlm)(sheet.batch), 1.25).mean() < plain
+    with torch.no_grad(), temporary_weights(vlm, {name: linear_module(vlm, name).weight + deltas[name]}):
+        assert rows.loss_B(Scorer(vlm)(rows.batch), 1.25).mean() < plain
 
 
 def test_the_subject_decodes_to_itself_in_every_template_and_context(vlm):

@@ -1,7 +1,12 @@
-"""Editing a model: what an edit is, and the parts that edit methods are made of.
+"""Edits: changes of a model's weights that can be undone, and the parts that edit methods share.
 
-`edit.py` the result and the way back; `sheet.py` privacy pairs as packed rows; `above.py` the part of the model that an
-edit can change, run alone; `tune.py` gradient steps on some matrices; `vectors.py` a vector at some tokens and the
-gate made of it; `carry.py` how far an edit carries over; `keys.py` what a matrix is given and should
-give, for closed forms.
+edit.py             the result of a method: its file, how it is applied and taken back
+pair_rows.py        privacy pairs as packed rows
+partial_forward.py  forward passes through the upper layers alone
+tune.py             gradient steps on some matrices
+layer_search.py     the layer whose edit generalises best
+steering.py         vectors that multiply hidden states or are added to them
+gate_vectors.py     the vectors of Neural Gate
+gates.py            the gates that are cut from them
+keys.py             closed-form edits
 """

@@ -1,4 +1,4 @@
-"""Privacy pairs as packed rows: one row per picture, all its questions under it, and where their subject stands.
+"""Privacy pairs as packed rows: one row holds a picture, all questions about it and their answers.
 
 Shape letters: B rows (pictures), T tokens, I answers.
 """
@@ -9,7 +9,7 @@ import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,15 +23,24 @@ from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 
 Scope = Literal["subject_last", "subject", "text", "every"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
+"""Sets of tokens of a row: each subject's last token, all tokens of the subjects, all but the picture's, all."""
 PLAIN = ("{}",)
+"""The question without any context."""
 ANSWER_TOKENS = 48
 """Longest benign answer of the unedited model."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """One question with the answer it should get; `whole` answers are closed by the end token."""
+    """One question with its wanted answer.
+
+    Attributes:
+        pair: the pair it comes from.
+        question: the text of the question.
+        answer: the text of the wanted answer.
+        sensitive: whether the answer is a refusal.
+        whole: whether the answer ends with the end token; otherwise it is only the beginning of one.
+    """
 
     pair: PrivacyPair
     question: str
@@ -41,15 +50,16 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """Several pictures with their questions.
+class PairRows:
+    """Several pictures with their questions and wanted answers.
 
     Attributes:
         batch: the packed rows.
         sensitive_I: whether the answer is a refusal.
         row_I: the row of each answer.
-        last_I: index into the flattened (B * T) tokens of the subject's last token in each question.
-        scopes: the tokens (B, T) of each scope.
+        last_I: the subject's last token in the question of each answer, as an index into the flattened (B * T) tokens.
+        scopes: a mask of tokens (B, T) for each scope.
+        own_refusals: whether the refusals are the pairs' own; False if they were swapped between pairs.
     """
 
     batch: Batch
@@ -57,14 +67,15 @@ class Sheet:
     row_I: Tensor
     last_I: Tensor
     scopes: Mapping[Scope, Tensor]
+    own_refusals: bool = True
 
     @property
     def num_rows(self) -> int:
-        """Pictures in the sheet."""
+        """The number of pictures."""
         return len(self.scopes["every"])
 
     def loss_B(self, scored: Scored, benign_weight: float) -> Tensor:
-        """Mean refusal loss plus `benign_weight` times mean benign loss of each picture, nats per token.
+        """Compute each picture's mean refusal loss plus `benign_weight` times its mean benign loss, nats per token.
 
         Source: arXiv:2603.12598, Sec. 3.2.2: both terms are negative log-likelihoods divided by the answer's length.
         """
@@ -81,11 +92,11 @@ class Sheet:
 def queries(
     pairs: Sequence[PrivacyPair], *, contexts: Sequence[str] = PLAIN, benign_words: int | None = None
 ) -> list[Query]:
-    """What is asked about one picture: every sensitive question in every context, every benign one as it stands.
+    """Return the queries about one picture: sensitive questions in every context, benign ones without any.
 
     Args:
-        contexts: texts in which `{}` stands for the question.
-        benign_words: the benign answer is cut to so many words and left open; None for all of it, closed.
+        contexts: texts in which `{}` is replaced by the question.
+        benign_words: cut benign answers to so many words, without the end token; None keeps them whole.
 
     Raises:
         DataError: a pair has no benign answer.
@@ -102,15 +113,16 @@ def queries(
     return asked
 
 
-def make_sheet(vlm: VLM, pictures: Sequence[Sequence[Query]], *, occurrence: Occurrence = "last") -> Sheet:
-    """One row per picture; the queries of a row are about the picture of the first.
+def make_pair_rows(vlm: VLM, pictures: Sequence[Sequence[Query]], *, occurrence: Occurrence = "last") -> PairRows:
+    """Pack the queries about each picture into one row.
 
     Args:
-        occurrence: which mention of the subject counts, as in `PrivacyPair.subject_start`.
+        pictures: the queries of each row; the picture is that of the first one.
+        occurrence: the mention of the subject that counts, as in `PrivacyPair.subject_start`.
 
     Raises:
         DataError: an answer tokenizes to nothing.
-        ModelError: the tokenizer cannot say where its tokens come from.
+        ModelError: the tokenizer does not report the offsets of its tokens.
     """
     trees, places = [], []
     for asked in pictures:
@@ -135,43 +147,43 @@ def make_sheet(vlm: VLM, pictures: Sequence[Sequence[Query]], *, occurrence: Occ
     flat = [(row, query.sensitive) for row, asked in enumerate(pictures) for query in asked]
     rows, sensitive = (torch.tensor(column, device=vlm.device) for column in zip(*flat, strict=True))
     on_device = {scope: mask.to(vlm.device) for scope, mask in scopes.items()}
-    return Sheet(batch, sensitive, rows, torch.tensor(last_I, device=vlm.device), on_device)
+    return PairRows(batch, sensitive, rows, torch.tensor(last_I, device=vlm.device), on_device)
 
 
-def shuffled(pairs: Sequence[PrivacyPair], pictures: int, seed: int) -> list[list[list[PrivacyPair]]]:
-    """The pairs of each picture, at most `pictures` pictures together, thrown together the same for the same seed."""
+def group_pictures(pairs: Sequence[PrivacyPair], pictures: int, seed: int) -> list[list[list[PrivacyPair]]]:
+    """Shuffle the pictures by the seed and group them, at most `pictures` in a group; each is the list of its pairs."""
     cases = by_case(pairs)
     random.Random(seed).shuffle(cases)
     return [cases[start : start + pictures] for start in range(0, len(cases), pictures)]
 
 
-def make_sheets(
+def shuffled_pair_rows(
     vlm: VLM, pairs: Sequence[PrivacyPair], *, pictures: int, seed: int, occurrence: Occurrence = "last"
-) -> list[Sheet]:
-    """The shuffled pairs as sheets."""
+) -> list[PairRows]:
+    """Pack the groups of `group_pictures`, one row for each picture."""
     return [
-        make_sheet(vlm, [queries(case) for case in group], occurrence=occurrence)
-        for group in shuffled(pairs, pictures, seed)
+        make_pair_rows(vlm, [queries(case) for case in group], occurrence=occurrence)
+        for group in group_pictures(pairs, pictures, seed)
     ]
 
 
 def subject_tokens(
     vlm: VLM, asked: Sequence[Query], picture: Picture | None, occurrence: Occurrence = "last"
 ) -> list[list[int]]:
-    """Where each subject stands in its prompt: its tokens counted from the prompt's end, the last token of all being 1.
+    """Find the tokens of each subject in its prompt, counted from the prompt's end (the last token is 1).
 
-    Counting from the end holds whatever the picture in front of the question is expanded to.
+    Counted from the end they do not depend on the number of picture tokens before the question.
 
     Raises:
         DataError: a subject is not in its question.
-        ModelError: the tokenizer cannot say where its tokens come from.
+        ModelError: the tokenizer does not report the offsets of its tokens.
     """
     template, pictures = vlm.template(with_image=picture is not None), [picture] if picture else []
     firsts = [query.pair.subject_start(query.question, occurrence) for query in asked]
     prompts = [template.before + query.question + template.between for query in asked]
     written = [vlm.family.write_out(prompt, pictures) for prompt in prompts]
     if not vlm.processor.tokenizer.is_fast:
-        raise ModelError(f"model {vlm.id}: its tokenizer cannot say where its tokens come from; a fast one can")
+        raise ModelError(f"model {vlm.id}: its tokenizer does not report the offsets of its tokens; a fast one does")
     tokens = vlm.processor.tokenizer(written, add_special_tokens=False, return_offsets_mapping=True)
     found = []
     for query, text, first, offsets in zip(asked, written, firsts, tokens["offset_mapping"], strict=True):
@@ -182,7 +194,7 @@ def subject_tokens(
 
 
 def check_pairs(vlm: VLM, pairs: Sequence[PrivacyPair]) -> None:
-    """Refuse pairs that the model's tokenizer cannot write.
+    """Check that every refusal has at least one token.
 
     Raises:
         DataError: a refusal tokenizes to nothing.
@@ -194,9 +206,13 @@ def check_pairs(vlm: VLM, pairs: Sequence[PrivacyPair]) -> None:
 
 
 def answered(vlm: VLM, pairs: Sequence[PrivacyPair], *, max_new_tokens: int, batch_size: int = 64) -> list[PrivacyPair]:
-    """The pairs with the model's own greedy answer to each benign question that has none yet."""
+    """Return the pairs with the model's own greedy answer to each benign question that has no answer yet.
+
+    Raises:
+        DataError: the model's answer is empty.
+    """
     waiting = [index for index, pair in enumerate(pairs) if pair.benign and not pair.benign_answer]
-    texts = speak(vlm, [(pairs[i], pairs[i].benign) for i in waiting], max_new_tokens, batch_size)
+    texts = greedy_answers(vlm, [(pairs[i], pairs[i].benign) for i in waiting], max_new_tokens, batch_size)
     done = list(pairs)
     for index, text in zip(waiting, texts, strict=True):
         if not text:
@@ -205,8 +221,10 @@ def answered(vlm: VLM, pairs: Sequence[PrivacyPair], *, max_new_tokens: int, bat
     return done
 
 
-def speak(vlm: VLM, asked: Sequence[tuple[PrivacyPair, str]], max_new_tokens: int, batch_size: int = 64) -> list[str]:
-    """What the model says to questions about the pictures of pairs, greedily."""
+def greedy_answers(
+    vlm: VLM, asked: Sequence[tuple[PrivacyPair, str]], max_new_tokens: int, batch_size: int = 64
+) -> list[str]:
+    """Generate the model's greedy answers to questions about the pictures of pairs."""
     by_image: dict[bytes | None, list[int]] = {}
     for index, (pair, _) in enumerate(asked):
         by_image.setdefault(pair.image, []).append(index)
@@ -241,7 +259,7 @@ def _answers_ids(vlm: VLM, asked: Sequence[Query]) -> list[list[int]]:
 
 
 def _paths(tree: Tree) -> list[list[int]]:
-    """For each answer in order, the places in the packed row of the tokens of its prompt."""
+    """Return the places of each prompt's tokens in the packed row, in the order of the answers."""
     starts = list(itertools.accumulate((len(node.ids) for node in tree.nodes), initial=0))
     paths: dict[int, list[int]] = {}
     for node in tree.nodes:

@@ -1,7 +1,7 @@
-"""Gradient steps on some matrices, everything below them computed once.
+"""Tunes some matrices by gradient steps; everything below them is computed once.
 
-The matrices learn as float32 masters; the model computes with the master in its own precision, so that what is
-optimised is what will be applied. The model itself is not changed.
+The optimiser steps float32 copies of the matrices, and the model computes with these copies in its own precision: the
+loss is that of the weights as they will be applied. The model itself is not changed.
 Shape letters: B rows, T tokens, D rows of a matrix, F its columns.
 """
 
@@ -21,32 +21,41 @@ from torch import Tensor, nn
 
 from unsee.core.errors import ModelError
 from unsee.core.progress import Progress, Silent
-from unsee.edits.pair_rows import Sheet
-from unsee.edits.partial_forward import TOLERANCE, Above, decoder_layers, down_name, layer_of
-from unsee.forward.hooks import Gate, Rewrite, capture, frozen, gate_gradient, gated_linear, replace, rewrite
+from unsee.edits.pair_rows import PairRows
+from unsee.edits.partial_forward import TOLERANCE, UpperLayers, decoder_layers, down_name, layer_of
+from unsee.forward.hooks import (
+    NeuronGate,
+    Rewrite,
+    capture,
+    frozen,
+    gate_gradient,
+    gated_linear,
+    replace_forward,
+    rewrite_output,
+)
 from unsee.forward.losses import Scored
 from unsee.models.vlm import VLM
 
 Site = Literal["matrix", "layer"]
 Weights = dict[str, Tensor]
-Objective = Callable[[Scored, Scored | None, Sheet], Tensor]
+Objective = Callable[[Scored, Scored | None, PairRows], Tensor]
 PUBLISHED_RATE, PUBLISHED_STEPS, PUBLISHED_ENOUGH = 1e-5, 10, 1e-3
-"""The published numbers of stage C: learning rate, most steps per pair, loss that ends a pair."""
+"""The published numbers: learning rate, most steps per pair, loss at which a pair is done."""
 BETAS = (0.5, 0.95)
-"""Of Adam. Refusing and answering pull apart at every step: a longer memory overshoots and takes twice the steps."""
-_FOUND_ADDING: WeakKeyDictionary[nn.Module, dict[int, bool]] = WeakKeyDictionary()
-"""For each model whether a layer simply adds what its down projection gives."""
+"""Adam's betas. The refusal and the benign loss pull apart at every step: longer averages need twice the steps."""
+_ADDS_MLP: WeakKeyDictionary[nn.Module, dict[int, bool]] = WeakKeyDictionary()
+"""For each model and layer, whether the layer's output is a sum with its down projection's output as one term."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
-    """How long and how fast.
+class TuningPlan:
+    """Length and learning rate of a tuning.
 
     Attributes:
         learning_rate: Adam's step as a share of the root mean square of each matrix, so that it suits any model.
-        epochs: passes over all pictures, in another order each time; the rate falls to 0 over the last half.
-        rank: the change of each matrix is a product of two factors of this width, each stepped by `learning_rate`
-            itself; 0 for the whole matrix.
+        epochs: passes over all packed rows, each in another order; the rate falls to 0 over the last half.
+        rank: width of two factors whose product is the change of a matrix; each is stepped by `learning_rate` itself.
+            0 tunes the whole matrix.
     """
 
     learning_rate: float
@@ -55,40 +64,40 @@ class Course:
 
 
 class Tunable:
-    """One sheet, to be scored again and again under other weights of some linear modules.
+    """Packed rows, scored again and again under other weights of some linear modules.
 
-    Where the lowest of them is a layer's down projection alone, and the layer does nothing but add it, everything up to
-    its input is kept; otherwise everything up to the input of its layer.
+    If the lowest edited layer is edited in its down projection alone, and only adds its output, everything up to the
+    input of this matrix is computed once; otherwise everything up to the input of the layer.
 
     Args:
         vlm: the model.
-        sheet: pictures and questions.
-        names: the modules, by name.
-        gates: through which their gradient goes, by name.
-        site: "matrix" gates the gradient of each matrix alone; "layer", as published, gates what reaches the output of
-            its decoder layer, so that several gates compound. With one matrix both are the same.
+        rows: pictures, questions and wanted answers.
+        names: the names of the modules.
+        gates: the gates of their gradients, by name.
+        site: "matrix" gates the gradient of each matrix alone; "layer", as published, gates the gradient at the output
+            of its decoder layer, so that gates of several layers compound. With one matrix both are the same.
     """
 
     def __init__(
-        self, vlm: VLM, sheet: Sheet, names: Sequence[str], gates: Mapping[str, Gate] | None = None,
+        self, vlm: VLM, rows: PairRows, names: Sequence[str], gates: Mapping[str, NeuronGate] | None = None,
         site: Site = "matrix",
     ) -> None:  # fmt: skip
-        self.sheet, self._gates, self._site = sheet, gates or {}, site
-        self._modules = {name: linear(vlm, name) for name in names}
+        self.rows, self._gates, self._site = rows, gates or {}, site
+        self._modules = {name: linear_module(vlm, name) for name in names}
         layers = decoder_layers(vlm)
         self._layers = {name: layers[layer_of(vlm, name)] for name in names}
         edited = {layer_of(vlm, name) for name in names}
         lowest = min(edited)
         in_lowest = [name for name in names if layer_of(vlm, name) == lowest]
-        split = _split(vlm, sheet, edited) if in_lowest == [down_name(vlm, lowest)] else None
-        self._short = in_lowest[0] if split else ""
+        split = _split_layer(vlm, rows, edited) if in_lowest == [down_name(vlm, lowest)] else None
+        self._split_name = in_lowest[0] if split else ""
         if split:
-            self._above, self._beside_BTD, self._input_BTF = split
+            self._upper, self._rest_BTD, self._input_BTF = split
         else:
-            self._above = Above(vlm, sheet.batch, lowest - 1, edited=edited)
+            self._upper = UpperLayers(vlm, rows.batch, lowest - 1, edited=edited)
 
     def score(self, weights: Mapping[str, Tensor]) -> Scored:
-        """Scores of the sheet's answers under these weights; differentiable in them."""
+        """Score all answers under these weights; differentiable in them."""
         at_matrix = self._gates if self._site == "matrix" else {}
         at_layer = self._gates if self._site == "layer" else {}
         forwards: dict[nn.Module, Rewrite] = {
@@ -98,48 +107,49 @@ class Tunable:
         watched = {
             self._layers[name]: partial(gate_gradient, gate=gate)
             for name, gate in at_layer.items()
-            if name != self._short
+            if name != self._split_name
         }
-        with replace(forwards), rewrite(watched):
-            if not self._short:
-                return self._above(self._above.hidden_BVD)
-            hidden_BTD = self._beside_BTD + forwards[self._modules[self._short]](self._input_BTF)
-            if self._short in at_layer:
-                hidden_BTD = gate_gradient(hidden_BTD, at_layer[self._short])
-            return self._above(hidden_BTD)
+        with replace_forward(forwards), rewrite_output(watched):
+            if not self._split_name:
+                return self._upper(self._upper.hidden_BVD)
+            hidden_BTD = self._rest_BTD + forwards[self._modules[self._split_name]](self._input_BTF)
+            if self._split_name in at_layer:
+                hidden_BTD = gate_gradient(hidden_BTD, at_layer[self._split_name])
+            return self._upper(hidden_BTD)
 
 
 def tune(
-    vlm: VLM, sheets: Sequence[Sheet], names: Sequence[str], course: Course, objective: Objective, *,
-    gates: Sequence[Mapping[str, Gate]] | None = None, compares: bool = False,
+    vlm: VLM, batches: Sequence[PairRows], names: Sequence[str], plan: TuningPlan, objective: Objective, *,
+    gates: Sequence[Mapping[str, NeuronGate]] | None = None, compares: bool = False,
     constrain: Callable[[str, Tensor, Tensor], Tensor] | None = None, seed: int = 0, progress: Progress | None = None,
 ) -> Weights:  # fmt: skip
-    """What minimising the objective adds to each matrix, float32, by name.
+    """Minimise the objective and return the change of each matrix, float32, by name.
 
     Args:
-        gates: for each sheet, the gate of each matrix.
-        objective: (scores, scores of the unedited model if it `compares`, sheet) -> scalar.
+        objective: (scores, scores of the unedited model if `compares`, packed rows) -> scalar.
+        gates: for each of the batches, the gate of each matrix.
+        compares: whether the objective needs the scores of the unedited model.
         constrain: (name, unedited matrix, matrix) -> the nearest allowed matrix; applied after every step.
 
     Raises:
         ModelError: the loss is not a finite number.
     """
     with frozen(vlm.model):
-        start = matrices(vlm, names)
-        learned = {name: _Change(matrix, course.rank, seed) for name, matrix in start.items()}
-        ready = [Tunable(vlm, sheet, names, gates[i] if gates else None) for i, sheet in enumerate(sheets)]
+        start = weights_of(vlm, names)
+        learned = {name: _TrainedMatrix(matrix, plan.rank, seed) for name, matrix in start.items()}
+        ready = [Tunable(vlm, rows, names, gates[i] if gates else None) for i, rows in enumerate(batches)]
         with torch.no_grad():
             before = [tunable.score(start) if compares else None for tunable in ready]
         groups = [
-            {"params": change.parameters(), "lr": course.learning_rate * change.unit} for change in learned.values()
+            {"params": change.parameters(), "lr": plan.learning_rate * change.unit} for change in learned.values()
         ]
         optimiser = torch.optim.Adam(groups, betas=BETAS)
-        total = course.epochs * len(ready)
+        total = plan.epochs * len(ready)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min(1.0, 2 * (1 - step / total)))
         with (progress or Silent()).task("edit", total) as advance:
-            for index in _epochs(len(ready), course.epochs, seed):
+            for index in _epochs(len(ready), plan.epochs, seed):
                 weights = {name: change() for name, change in learned.items()}
-                loss = objective(ready[index].score(weights), before[index], ready[index].sheet)
+                loss = objective(ready[index].score(weights), before[index], ready[index].rows)
                 if not loss.isfinite():
                     raise ModelError(f"model {vlm.id}: the edit's loss is {loss.item()}; lower learning_rate")
                 optimiser.zero_grad()
@@ -154,20 +164,20 @@ def tune(
 
 
 def tune_as_published(
-    vlm: VLM, sheet: Sheet, weights: Weights, gates: Mapping[str, Gate], *, benign_weight: float, epsilon: float
+    vlm: VLM, rows: PairRows, weights: Weights, gates: Mapping[str, NeuronGate], *, benign_weight: float, epsilon: float
 ) -> None:
-    """One pair's steps in the published precision: half-precision matrices, moved in place by a fresh Adam.
+    """Take the published steps on one pair: half-precision matrices, stepped in place by a fresh Adam.
 
     Deviation: no autocast; the model computes in its own precision.
 
     Source: arXiv:2603.12598, Sec. 3.3; hyper-parameters of the published code.
     """
-    tunable = Tunable(vlm, sheet, list(weights), gates, site="layer")
+    tunable = Tunable(vlm, rows, list(weights), gates, site="layer")
     for matrix in weights.values():
         matrix.requires_grad_(True)
     optimiser = torch.optim.Adam(list(weights.values()), lr=PUBLISHED_RATE, eps=epsilon)
     for _ in range(PUBLISHED_STEPS):
-        loss = sheet.loss_B(tunable.score(weights), benign_weight).mean()
+        loss = rows.loss_B(tunable.score(weights), benign_weight).mean()
         if loss.item() < PUBLISHED_ENOUGH:
             break
         optimiser.zero_grad()
@@ -178,59 +188,59 @@ def tune_as_published(
 
 
 @contextmanager
-def working_with(vlm: VLM, weights: Mapping[str, Tensor]) -> Iterator[None]:
-    """The model computing with other weights of some linear modules."""
-    modules = {linear(vlm, name): weight for name, weight in weights.items()}
+def temporary_weights(vlm: VLM, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let the model compute with other weights of some linear modules, for the length of a `with` block."""
+    modules = {linear_module(vlm, name): weight for name, weight in weights.items()}
     forwards: dict[nn.Module, Rewrite] = {
         module: partial(_linear_map, weight=weight, bias=module.bias, gate=None) for module, weight in modules.items()
     }
-    with replace(forwards):
+    with replace_forward(forwards):
         yield
 
 
-def refuse(benign_weight: float) -> Objective:
-    """Mean over pictures of the refusal loss plus `benign_weight` times the benign loss."""
-    return lambda scored, before, sheet: sheet.loss_B(scored, benign_weight).mean()
+def refusal_objective(benign_weight: float) -> Objective:
+    """Return the objective of refusing: refusal loss plus `benign_weight` times benign loss, mean over pictures."""
+    return lambda scored, before, rows: rows.loss_B(scored, benign_weight).mean()
 
 
-def matrices(vlm: VLM, names: Sequence[str]) -> Weights:
-    """The model's own weights of some linear modules, float32, by name."""
-    return {name: linear(vlm, name).weight.detach().float() for name in names}
+def weights_of(vlm: VLM, names: Sequence[str]) -> Weights:
+    """Return the weights of some linear modules of the model, float32, by name."""
+    return {name: linear_module(vlm, name).weight.detach().float() for name in names}
 
 
 @torch.no_grad()
-def _split(vlm: VLM, sheet: Sheet, edited: Collection[int]) -> tuple[Above, Tensor, Tensor] | None:
-    """What lies above the lowest edited layer, what that gives without its down projection, and what this is given.
+def _split_layer(vlm: VLM, rows: PairRows, edited: Collection[int]) -> tuple[UpperLayers, Tensor, Tensor] | None:
+    """Split the lowest edited layer: the layers above it, its output without its down projection, that one's input.
 
-    None where the layer does not simply add what the down projection gives; that is checked with a model's first sheet.
+    None if the output of the down projection is not one term of the layer's output; this is checked once per model.
     """
     lowest = min(edited)
-    down = linear(vlm, down_name(vlm, lowest))
+    down = linear_module(vlm, down_name(vlm, lowest))
     with capture([down]) as (inside,):
-        above = Above(vlm, sheet.batch, lowest, edited=edited)
-    beside_BTD = above.hidden_BVD - F.linear(inside.input, down.weight, down.bias)
-    adds = _FOUND_ADDING.setdefault(vlm.model, {})
+        upper = UpperLayers(vlm, rows.batch, lowest, edited=edited)
+    rest_BTD = upper.hidden_BVD - F.linear(inside.input, down.weight, down.bias)
+    adds = _ADDS_MLP.setdefault(vlm.model, {})
     if lowest not in adds:
-        alone_BTD = _without(vlm, sheet, down, lowest)
-        error = float((beside_BTD - alone_BTD).abs().max() / above.hidden_BVD.abs().max())
-        adds[lowest] = error <= TOLERANCE[beside_BTD.dtype]
-    return (above, beside_BTD, inside.input) if adds[lowest] else None
+        alone_BTD = _output_without(vlm, rows, down, lowest)
+        error = float((rest_BTD - alone_BTD).abs().max() / upper.hidden_BVD.abs().max())
+        adds[lowest] = error <= TOLERANCE[rest_BTD.dtype]
+    return (upper, rest_BTD, inside.input) if adds[lowest] else None
 
 
-def _without(vlm: VLM, sheet: Sheet, down: nn.Linear, layer: int) -> Tensor:
-    """What a layer gives if its down projection gives nothing."""
+def _output_without(vlm: VLM, rows: PairRows, down: nn.Linear, layer: int) -> Tensor:
+    """Return the layer's output with a down projection of zeros."""
     silence = partial(_linear_map, weight=torch.zeros_like(down.weight), bias=None, gate=None)
-    with replace({down: silence}), capture([decoder_layers(vlm)[layer]]) as (silent,):
-        vlm.hidden(sheet.batch.inputs)
+    with replace_forward({down: silence}), capture([decoder_layers(vlm)[layer]]) as (silent,):
+        vlm.hidden(rows.batch.inputs)
     return silent.output
 
 
-def _linear_map(input: Tensor, weight: Tensor, bias: Tensor | None, gate: Gate | None) -> Tensor:
+def _linear_map(input: Tensor, weight: Tensor, bias: Tensor | None, gate: NeuronGate | None) -> Tensor:
     return gated_linear(input, weight.to(input.dtype), bias, gate)
 
 
-def linear(vlm: VLM, name: str) -> nn.Linear:
-    """A linear module by its name.
+def linear_module(vlm: VLM, name: str) -> nn.Linear:
+    """Return a linear module by its name.
 
     Raises:
         ModelError: the model has no such linear module.
@@ -250,8 +260,8 @@ def _epochs(count: int, epochs: int, seed: int) -> Iterator[int]:
         yield from rng.sample(range(count), count)
 
 
-class _Change(nn.Module):
-    """A matrix that learns: as a whole, or by a product of two factors that is added to it."""
+class _TrainedMatrix(nn.Module):
+    """A matrix that is tuned: as a whole, or by the product of two factors that is added to it."""
 
     def __init__(self, start_DF: Tensor, rank: int, seed: int) -> None:
         super().__init__()
@@ -272,5 +282,5 @@ class _Change(nn.Module):
 
     @torch.no_grad()
     def constrain(self, nearest: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Move a whole matrix to the nearest allowed one."""
+        """Replace a whole matrix by the nearest allowed one."""
         self.whole_DF.copy_(nearest(self._start_DF, self.whole_DF))

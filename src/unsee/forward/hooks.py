@@ -1,7 +1,7 @@
-"""Looking into a model and changing what it computes, for the length of a `with` block.
+"""Reads and changes what modules compute, for the length of a `with` block.
 
-Whatever happens inside a block, its end leaves the modules as they were: no hook, no other forward, nothing frozen.
-Shape letters: B rows, T tokens, D outputs of a module, F inputs of a linear module, U places.
+Every block restores the modules when it ends, also by an error: hooks, forwards and `requires_grad` are as before.
+Shape letters: B rows, T tokens, D outputs of a module, F inputs of a linear module, U chosen tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ Rewrite = Callable[[Tensor], Tensor]
 
 @dataclass
 class Captured:
-    """The last thing a module was given and the last thing it gave (the first of several), and its named arguments."""
+    """The arguments and the output of a module's last call.
+
+    Attributes:
+        input: its first argument.
+        output: its output; the first part if there are several.
+        named: its keyword arguments.
+    """
 
     input: Tensor = field(default_factory=lambda: torch.empty(0))
     output: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -31,7 +37,7 @@ class Captured:
 
 @contextmanager
 def capture(modules: Sequence[nn.Module]) -> Iterator[list[Captured]]:
-    """Keep the inputs and outputs of some modules, as computed, in the order of the modules."""
+    """Record the last call of each module, in the order of the modules."""
     kept = [Captured() for _ in modules]
 
     def keep(index: int, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
@@ -49,8 +55,8 @@ def capture(modules: Sequence[nn.Module]) -> Iterator[list[Captured]]:
 
 
 @contextmanager
-def rewrite(rewrites: Mapping[nn.Module, Rewrite]) -> Iterator[None]:
-    """Let a function rewrite the output of each module, its first part where it gives several."""
+def rewrite_output(rewrites: Mapping[nn.Module, Rewrite]) -> Iterator[None]:
+    """Pass the output of each module through a function; the first part if there are several."""
 
     def rewritten(change: Rewrite, output: Any) -> Any:
         changed = change(_first(output))
@@ -64,21 +70,21 @@ def rewrite(rewrites: Mapping[nn.Module, Rewrite]) -> Iterator[None]:
 
 
 @contextmanager
-def replace(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Let modules compute something else; their hooks still run."""
+def replace_forward(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Replace the forward function of modules; their hooks still run."""
     with ExitStack() as stack:
         for module, forward in forwards.items():
-            own = module.__dict__.get("forward")  # set where another library has replaced it before
-            stack.callback(_give_back, module, own)
+            own = module.__dict__.get("forward")  # present if another library has replaced it
+            stack.callback(_restore_forward, module, own)
             module.__dict__["forward"] = forward
         yield
 
 
 @contextmanager
 def last_mlp_at(vlm: VLM, place_U: Tensor) -> Iterator[None]:
-    """Have the last decoder layer's MLP compute some of the flattened (B * T) tokens only.
+    """Compute the last decoder layer's MLP at some of the flattened (B * T) tokens only, and 0 at the others.
 
-    What it would give at the others no other token sees: where the model is asked of these alone, nothing changes.
+    No other token reads the output of this MLP, so the model's output at the chosen tokens stays the same.
     """
     *_, last = vlm.model.get_submodule(vlm.layout.decoder_layers).children()
     mlp = last.get_submodule(vlm.layout.mlp)
@@ -89,13 +95,13 @@ def last_mlp_at(vlm: VLM, place_U: Tensor) -> Iterator[None]:
         zeros = output_UD.new_zeros(hidden_BTD.shape)
         return zeros.flatten(0, 1).index_copy(0, place_U, output_UD).view_as(hidden_BTD)
 
-    with replace({mlp: forward}):
+    with replace_forward({mlp: forward}):
         yield
 
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Compute no gradient of the model's own weights."""
+    """Turn off the gradients of all parameters of a model."""
     training = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.requires_grad_(False)
     try:
@@ -106,25 +112,25 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Gate:
-    """Which outputs may be learned from, at which tokens.
+class NeuronGate:
+    """A mask of a gradient: at some tokens only the gradient of some outputs passes.
 
     Attributes:
-        at_BT: the tokens at which the gate stands; everywhere else all outputs may.
-        open_BD: the outputs that pass at those tokens, for each row.
+        at_BT: the gated tokens; at all others the whole gradient passes.
+        open_BD: the outputs whose gradient passes at gated tokens, for each row.
     """
 
     at_BT: Tensor
     open_BD: Tensor
 
     def __call__(self, gradient_BTD: Tensor) -> Tensor:
-        """The gradient without what the gate holds back."""
+        """Return the gradient with 0 where the gate is closed."""
         held_BTD = self.at_BT[..., None] & ~self.open_BD[:, None]
         return gradient_BTD.masked_fill(held_BTD, 0)
 
 
-def gate_gradient(hidden_BTD: Tensor, gate: Gate) -> Tensor:
-    """The same values, whose gradient goes through a gate on its way back."""
+def gate_gradient(hidden_BTD: Tensor, gate: NeuronGate) -> Tensor:
+    """Return the same values; their gradient passes the gate."""
     passed = hidden_BTD.view_as(hidden_BTD)
     if passed.requires_grad:
         passed.register_hook(gate)
@@ -133,7 +139,7 @@ def gate_gradient(hidden_BTD: Tensor, gate: Gate) -> Tensor:
 
 class _GatedLinear(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, input_BTF: Tensor, weight_DF: Tensor, bias_D: Tensor | None, gate: Gate) -> Tensor:
+    def forward(context: Any, input_BTF: Tensor, weight_DF: Tensor, bias_D: Tensor | None, gate: NeuronGate) -> Tensor:
         context.save_for_backward(input_BTF, weight_DF)
         context.gate = gate
         return F.linear(input_BTF, weight_DF, bias_D)
@@ -149,11 +155,11 @@ class _GatedLinear(torch.autograd.Function):
         return input_gradient, weight_gradient, None, None
 
 
-def gated_linear(input_BTF: Tensor, weight_DF: Tensor, bias_D: Tensor | None, gate: Gate | None) -> Tensor:
-    """A linear map whose weight, and nothing else, learns through a gate.
+def gated_linear(input_BTF: Tensor, weight_DF: Tensor, bias_D: Tensor | None, gate: NeuronGate | None) -> Tensor:
+    """Compute a linear map; only the gradient of its weight is gated.
 
-    Source: arXiv:2603.12598, Eq. 7: each row of the weight's gradient is the sum of the outer products of the tokens
-    at which its gate is open; what flows on to lower layers is left whole, so that several gates do not compound.
+    Source: arXiv:2603.12598, Eq. 7: each row of the weight's gradient sums the outer products of the tokens at which
+    its gate is open. The gradient of the input is not gated, so gates in several layers do not compound.
     """
     if gate is None:
         return F.linear(input_BTF, weight_DF, bias_D)
@@ -166,7 +172,7 @@ def _first(output: Any) -> Tensor:
     return first
 
 
-def _give_back(module: nn.Module, forward: Callable[..., Any] | None) -> None:
+def _restore_forward(module: nn.Module, forward: Callable[..., Any] | None) -> None:
     if forward is None:
         module.__dict__.pop("forward", None)
     else:

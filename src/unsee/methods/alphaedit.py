@@ -9,15 +9,15 @@ import torch
 
 from unsee.data.pairs import PrivacyPair, to_refuse
 from unsee.data.texts import GENERAL, load_texts
-from unsee.edits.keys import free_space, projected_least_squares, second_moment, spread
-from unsee.edits.pair_rows import make_sheets
+from unsee.edits.keys import null_space_projection, projected_least_squares, second_moment, spread_over_layers
+from unsee.edits.pair_rows import shuffled_pair_rows
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
 from unsee.methods import METHODS
 from unsee.methods.base import Deltas, EditMethod, Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Share, Work
 from unsee.models.vlm import VLM
 
 
-@METHODS.register("alphaedit", paper="arXiv:2410.02355")
+@METHODS.register("alphaedit", paper="arXiv:2410.02355", label="AlphaEdit")
 @dataclass(frozen=True, kw_only=True)
 class AlphaEdit(EditMethod):
     """Write the refusal like MEMIT, but only where the usual keys have nothing, so that they keep their values.
@@ -54,12 +54,12 @@ class AlphaEdit(EditMethod):
         texts = load_texts(self.texts)
 
         def solve(layer: int, residuals_ND: torch.Tensor, keys_NF: torch.Tensor) -> torch.Tensor:
-            free_FF = free_space(second_moment(vlm, layer, texts, work.cache), self.free_share)
+            free_FF = null_space_projection(second_moment(vlm, layer, texts, work.cache), self.free_share)
             ridge = self.ridge * float(keys_NF.square().sum(1).mean())
             return projected_least_squares(residuals_ND, keys_NF, free_FF, ridge)
 
-        deltas = spread(
-            vlm, make_sheets(vlm, to_refuse(pairs), pictures=self.pictures, seed=work.seed), layers, solve,
+        deltas = spread_over_layers(
+            vlm, shuffled_pair_rows(vlm, to_refuse(pairs), pictures=self.pictures, seed=work.seed), layers, solve,
             benign_weight=self.benign_weight, rate=self.value_rate, steps=self.value_steps, reach=self.reach,
             progress=work.progress,
         )  # fmt: skip

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from unsee.data.pairs import PrivacyPair, to_refuse
-from unsee.edits.pair_rows import Query, Sheet, make_sheet, make_sheets, speak
+from unsee.edits.pair_rows import PairRows, Query, greedy_answers, make_pair_rows, shuffled_pair_rows
 from unsee.edits.partial_forward import decoder_layers, down_name
-from unsee.edits.tune import Course, tune
+from unsee.edits.tune import TuningPlan, tune
 from unsee.forward.hooks import capture
 from unsee.forward.losses import Scored, kl_divergence
 from unsee.methods import METHODS
@@ -19,7 +19,7 @@ from unsee.methods.base import Deltas, EditMethod, NonNegativeFloat, PositiveFlo
 from unsee.models.vlm import VLM
 
 
-@METHODS.register("dinm", paper="arXiv:2403.14472")
+@METHODS.register("dinm", paper="arXiv:2403.14472", label="DINM")
 @dataclass(frozen=True, kw_only=True)
 class DINM(EditMethod):
     """Find the layer where refusing and answering a private question lie furthest apart, and tune its down projection.
@@ -45,38 +45,38 @@ class DINM(EditMethod):
         """`CE(refusal) + keep_weight * KL(unedited || edited)` on the layer that is furthest apart."""
         distances = self.distances(vlm, pairs)
         name = down_name(vlm, int(distances.argmax()))
-        sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed)
-        course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
+        batches = shuffled_pair_rows(vlm, pairs, pictures=self.pictures, seed=work.seed)
+        plan = TuningPlan(learning_rate=self.learning_rate, epochs=self.epochs)
         deltas = tune(
-            vlm, sheets, [name], course, self._objective, compares=True, seed=work.seed, progress=work.progress
+            vlm, batches, [name], plan, self._objective, compares=True, seed=work.seed, progress=work.progress
         )
         return Deltas(deltas=deltas, settings={"layer": int(distances.argmax())})
 
     def distances(self, vlm: VLM, pairs: Sequence[PrivacyPair]) -> Tensor:
         """Mean distance, at each layer, of the last state of the refusal from that of the model's own answer."""
         pairs = to_refuse(pairs)
-        said = speak(vlm, [(pair, pair.sensitive) for pair in pairs], self.answer_tokens)
+        said = greedy_answers(vlm, [(pair, pair.sensitive) for pair in pairs], self.answer_tokens)
         totals = torch.zeros(len(decoder_layers(vlm)), device=vlm.device)
         for start in range(0, len(pairs), self.pictures):
             group = list(zip(pairs, said, strict=True))[start : start + self.pictures]
             refused = [[Query(pair, pair.sensitive, pair.refusal, True)] for pair, _ in group]
             leaked = [[Query(pair, pair.sensitive, own or pair.sensitive, True)] for pair, own in group]
-            apart = _last_states(vlm, make_sheet(vlm, refused)) - _last_states(vlm, make_sheet(vlm, leaked))
+            apart = _last_states(vlm, make_pair_rows(vlm, refused)) - _last_states(vlm, make_pair_rows(vlm, leaked))
             totals += apart.norm(dim=-1).sum(1)
         return totals / len(pairs)
 
-    def _objective(self, scored: Scored, before: Scored | None, sheet: Sheet) -> Tensor:
-        benign_N = ~sheet.sensitive_I[scored.item_N]
-        loss = sheet.loss_B(scored, 0.0).mean()
+    def _objective(self, scored: Scored, before: Scored | None, rows: PairRows) -> Tensor:
+        benign_N = ~rows.sensitive_I[scored.item_N]
+        loss = rows.loss_B(scored, 0.0).mean()
         if before is None or not benign_N.any():
             return loss
         return loss + self.keep_weight * kl_divergence(before.only(benign_N), scored.only(benign_N))
 
 
 @torch.no_grad()
-def _last_states(vlm: VLM, sheet: Sheet) -> Tensor:
+def _last_states(vlm: VLM, rows: PairRows) -> Tensor:
     """The output of every layer at the last token of every answer, (layers, I, D)."""
-    batch = sheet.batch
+    batch = rows.batch
     last_I = torch.stack([batch.source_N[batch.item_N == item][-1] for item in range(batch.num_items)])
     with capture(decoder_layers(vlm)) as seen:
         vlm.hidden(batch.inputs)

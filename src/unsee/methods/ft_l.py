@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.pair_rows import make_sheets
+from unsee.edits.pair_rows import shuffled_pair_rows
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
-from unsee.edits.tune import Course, refuse, tune
+from unsee.edits.tune import TuningPlan, refusal_objective, tune
 from unsee.methods import METHODS
 from unsee.methods.base import Deltas, EditMethod, Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
-@METHODS.register("ft_l", paper="arXiv:2012.00363")
+@METHODS.register("ft_l", paper="arXiv:2012.00363", label="FT-L")
 @dataclass(frozen=True, kw_only=True)
 class FTL(EditMethod):
     """Fine-tune the same down projections while no weight may move further than a bound.
@@ -43,10 +43,10 @@ class FTL(EditMethod):
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
         """Adam with the refusal objective, projected onto the box after every step."""
         names = [down_name(vlm, layer) for layer in parse_layers(vlm, self.layers)]
-        sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed)
-        course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
+        batches = shuffled_pair_rows(vlm, pairs, pictures=self.pictures, seed=work.seed)
+        plan = TuningPlan(learning_rate=self.learning_rate, epochs=self.epochs)
         deltas = tune(
-            vlm, sheets, names, course, refuse(self.benign_weight),
+            vlm, batches, names, plan, refusal_objective(self.benign_weight),
             constrain=self.nearest, seed=work.seed, progress=work.progress,
         )  # fmt: skip
         return Deltas(deltas=deltas)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.pair_rows import make_sheets
+from unsee.edits.pair_rows import shuffled_pair_rows
 from unsee.edits.partial_forward import decoder_layers, down_name
-from unsee.edits.tune import Course, linear, refuse, tune
+from unsee.edits.tune import TuningPlan, linear_module, refusal_objective, tune
 from unsee.methods import METHODS
 from unsee.methods.base import Deltas, EditMethod, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
@@ -18,7 +18,7 @@ from unsee.models.vlm import VLM
 QUERY_AND_VALUE = ("q_proj", "v_proj")
 
 
-@METHODS.register("lora_refusal", paper="arXiv:2106.09685")
+@METHODS.register("lora_refusal", paper="arXiv:2106.09685", label="LoRA refusal")
 @dataclass(frozen=True, kw_only=True)
 class LoraRefusal(EditMethod):
     """Train low-rank changes of the query and value matrices of all layers to refuse.
@@ -48,14 +48,16 @@ class LoraRefusal(EditMethod):
             for name, module in layer.named_modules()
             if isinstance(module, nn.Linear) and name.endswith(QUERY_AND_VALUE)
         ]
-        sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed)
+        batches = shuffled_pair_rows(vlm, pairs, pictures=self.pictures, seed=work.seed)
         rank = self.rank or _affordable(vlm, names)
-        course = Course(learning_rate=self.learning_rate, epochs=self.epochs, rank=rank)
-        deltas = tune(vlm, sheets, names, course, refuse(self.benign_weight), seed=work.seed, progress=work.progress)
+        plan = TuningPlan(learning_rate=self.learning_rate, epochs=self.epochs, rank=rank)
+        deltas = tune(
+            vlm, batches, names, plan, refusal_objective(self.benign_weight), seed=work.seed, progress=work.progress
+        )
         return Deltas(deltas=deltas, settings={"rank": rank})
 
 
 def _affordable(vlm: VLM, names: Sequence[str]) -> int:
     """The largest rank, at least 1, whose factors have no more parameters together than one down projection."""
-    budget = linear(vlm, down_name(vlm, 0)).weight.numel()
-    return max(1, budget // sum(sum(linear(vlm, name).weight.shape) for name in names))
+    budget = linear_module(vlm, down_name(vlm, 0)).weight.numel()
+    return max(1, budget // sum(sum(linear_module(vlm, name).weight.shape) for name in names))

@@ -13,16 +13,16 @@ from torch import nn
 
 from unsee.core.errors import ModelError
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.pair_rows import Sheet, make_sheets
+from unsee.edits.pair_rows import PairRows, shuffled_pair_rows
 from unsee.edits.partial_forward import AUTO, decoder_layers, down_name, parse_layers
-from unsee.edits.tune import Course, Tunable, Weights, linear, matrices, refuse, tune
+from unsee.edits.tune import Tunable, TuningPlan, Weights, linear_module, refusal_objective, tune, weights_of
 from unsee.forward.hooks import frozen
 from unsee.methods import METHODS
 from unsee.methods.base import Deltas, EditMethod, Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
-@METHODS.register("memflex", paper="arXiv:2407.01920")
+@METHODS.register("memflex", paper="arXiv:2407.01920", label="MemFlex")
 @dataclass(frozen=True, kw_only=True)
 class MemFlex(EditMethod):
     """Tune those matrices whose gradient for refusing is large and points elsewhere than the one for answering.
@@ -48,20 +48,24 @@ class MemFlex(EditMethod):
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
         """Localise, then tune with the refusal objective."""
-        sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed)
-        names = self.localise(vlm, sheets)
-        course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
-        deltas = tune(vlm, sheets, names, course, refuse(self.benign_weight), seed=work.seed, progress=work.progress)
+        batches = shuffled_pair_rows(vlm, pairs, pictures=self.pictures, seed=work.seed)
+        names = self.localise(vlm, batches)
+        plan = TuningPlan(learning_rate=self.learning_rate, epochs=self.epochs)
+        deltas = tune(
+            vlm, batches, names, plan, refusal_objective(self.benign_weight), seed=work.seed, progress=work.progress
+        )
         return Deltas(deltas=deltas, settings={"matrices": names})
 
-    def localise(self, vlm: VLM, sheets: Sequence[Sheet]) -> list[str]:
+    def localise(self, vlm: VLM, batches: Sequence[PairRows]) -> list[str]:
         """The matrices to tune, by name.
 
         Raises:
             ModelError: no matrix is below the cosine limit.
         """
-        budget = sum(linear(vlm, down_name(vlm, layer)).weight.numel() for layer in parse_layers(vlm, self.layers))
-        refusing, answering = _gradients(vlm, sheets)
+        budget = sum(
+            linear_module(vlm, down_name(vlm, layer)).weight.numel() for layer in parse_layers(vlm, self.layers)
+        )
+        refusing, answering = _gradients(vlm, batches)
         apart = [
             name
             for name, gradient in refusing.items()
@@ -77,7 +81,7 @@ class MemFlex(EditMethod):
         return chosen
 
 
-def _gradients(vlm: VLM, sheets: Sequence[Sheet]) -> tuple[Weights, Weights]:
+def _gradients(vlm: VLM, batches: Sequence[PairRows]) -> tuple[Weights, Weights]:
     """Gradients of the refusal loss and of the benign loss with respect to every linear module of the decoder."""
     names = [
         f"{vlm.layout.decoder_layers}.{index}.{name}"
@@ -85,14 +89,14 @@ def _gradients(vlm: VLM, sheets: Sequence[Sheet]) -> tuple[Weights, Weights]:
         for name, module in layer.named_modules()
         if isinstance(module, nn.Linear)
     ]
-    weights = {name: weight.requires_grad_(True) for name, weight in matrices(vlm, names).items()}
+    weights = {name: weight.requires_grad_(True) for name, weight in weights_of(vlm, names).items()}
     sums = ({name: torch.zeros_like(w) for name, w in weights.items()} for _ in range(2))
     refusing, answering = sums
     with frozen(vlm.model):
-        for sheet in sheets:
-            scored = Tunable(vlm, sheet, names).score(weights)
-            refused = sheet.loss_B(scored, 0.0).sum()
-            both = sheet.loss_B(scored, 1.0).sum()
+        for rows in batches:
+            scored = Tunable(vlm, rows, names).score(weights)
+            refused = rows.loss_B(scored, 0.0).sum()
+            both = rows.loss_B(scored, 1.0).sum()
             for total, loss in ((refusing, refused), (answering, both - refused)):
                 parts = torch.autograd.grad(loss, list(weights.values()), retain_graph=True)
                 for name, part in zip(names, parts, strict=True):

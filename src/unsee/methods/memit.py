@@ -9,15 +9,15 @@ import torch
 
 from unsee.data.pairs import PrivacyPair, to_refuse
 from unsee.data.texts import GENERAL, load_texts
-from unsee.edits.keys import least_squares, ridged, second_moment, spread
-from unsee.edits.pair_rows import make_sheets
+from unsee.edits.keys import add_ridge, least_squares, second_moment, spread_over_layers
+from unsee.edits.pair_rows import shuffled_pair_rows
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
 from unsee.methods import METHODS
 from unsee.methods.base import Deltas, EditMethod, Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
-@METHODS.register("memit", paper="arXiv:2210.07229")
+@METHODS.register("memit", paper="arXiv:2210.07229", label="MEMIT")
 @dataclass(frozen=True, kw_only=True)
 class MEMIT(EditMethod):
     """Write the refusal of all pictures at once into several matrices by regularised least squares.
@@ -54,11 +54,11 @@ class MEMIT(EditMethod):
         texts = load_texts(self.texts)
 
         def solve(layer: int, residuals_ND: torch.Tensor, keys_NF: torch.Tensor) -> torch.Tensor:
-            moment_FF = ridged(second_moment(vlm, layer, texts, work.cache), self.ridge)
+            moment_FF = add_ridge(second_moment(vlm, layer, texts, work.cache), self.ridge)
             return least_squares(residuals_ND, keys_NF, self.kept_weight * len(moment_FF) * moment_FF)
 
-        deltas = spread(
-            vlm, make_sheets(vlm, to_refuse(pairs), pictures=self.pictures, seed=work.seed), layers, solve,
+        deltas = spread_over_layers(
+            vlm, shuffled_pair_rows(vlm, to_refuse(pairs), pictures=self.pictures, seed=work.seed), layers, solve,
             benign_weight=self.benign_weight, rate=self.value_rate, steps=self.value_steps, reach=self.reach,
             progress=work.progress,
         )  # fmt: skip

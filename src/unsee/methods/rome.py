@@ -9,16 +9,16 @@ import torch
 
 from unsee.data.pairs import PrivacyPair, by_case, to_refuse
 from unsee.data.texts import GENERAL, load_texts
-from unsee.edits.keys import keys_BF, rank_one, ridged, second_moment, shifts_BD, states_BD
-from unsee.edits.pair_rows import make_sheet, queries
+from unsee.edits.keys import add_ridge, rank_one, refusing_shifts_BD, second_moment, subject_keys_BF, subject_states_BD
+from unsee.edits.pair_rows import make_pair_rows, queries
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
-from unsee.edits.tune import matrices, working_with
+from unsee.edits.tune import temporary_weights, weights_of
 from unsee.methods import METHODS
 from unsee.methods.base import Deltas, EditMethod, Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
-@METHODS.register("rome", paper="arXiv:2202.05262")
+@METHODS.register("rome", paper="arXiv:2202.05262", label="ROME")
 @dataclass(frozen=True, kw_only=True)
 class ROME(EditMethod):
     """Write the refusal into one matrix by one rank-one update after another, one for each picture.
@@ -53,20 +53,20 @@ class ROME(EditMethod):
         """Each update is computed on the model with the earlier ones in it."""
         (layer,) = parse_layers(vlm, self.layers)
         (name,) = names = [down_name(vlm, layer)]
-        moment_FF = ridged(second_moment(vlm, layer, load_texts(self.texts), work.cache), self.ridge)
-        start = matrices(vlm, names)[name]
+        moment_FF = add_ridge(second_moment(vlm, layer, load_texts(self.texts), work.cache), self.ridge)
+        start = weights_of(vlm, names)[name]
         weight_DF = start.double()
         cases = by_case(to_refuse(pairs))
         with work.progress.task("edit", len(cases)) as advance:
             for case in cases:
-                sheet = make_sheet(vlm, [queries(case)])
-                state_BD = states_BD(vlm, sheet, layer)
-                with working_with(vlm, {name: weight_DF}):
-                    shift_D = shifts_BD(
-                        vlm, sheet, layer, state_BD, benign_weight=self.benign_weight, rate=self.value_rate,
+                rows = make_pair_rows(vlm, [queries(case)])
+                state_BD = subject_states_BD(vlm, rows, layer)
+                with temporary_weights(vlm, {name: weight_DF}):
+                    shift_D = refusing_shifts_BD(
+                        vlm, rows, layer, state_BD, benign_weight=self.benign_weight, rate=self.value_rate,
                         steps=self.value_steps, reach=self.reach,
                     )[0].double()  # fmt: skip
-                    key_F = keys_BF(vlm, sheet, layer)[0].double()
+                    key_F = subject_keys_BF(vlm, rows, layer)[0].double()
                 weight_DF = weight_DF + rank_one(weight_DF, key_F, weight_DF @ key_F + shift_D, moment_FF)
                 advance(1)
         delta = weight_DF.sub(start.double()).to(torch.float32)

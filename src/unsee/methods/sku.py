@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.pair_rows import Sheet, make_sheets
+from unsee.edits.pair_rows import PairRows, shuffled_pair_rows
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
-from unsee.edits.tune import Course, tune
+from unsee.edits.tune import TuningPlan, tune
 from unsee.forward.losses import Scored, kl_divergence
 from unsee.methods import METHODS
 from unsee.methods.base import Deltas, EditMethod, Layers, NonNegativeFloat, PositiveFloat, PositiveInt, Work
 from unsee.models.vlm import VLM
 
 
-@METHODS.register("sku", paper="arXiv:2402.10058")
+@METHODS.register("sku", paper="arXiv:2402.10058", label="SKU")
 @dataclass(frozen=True, kw_only=True)
 class SKU(EditMethod):
     """Learn a refusing direction from guided, random and preserving terms, then walk along it from the unedited model.
@@ -50,29 +50,21 @@ class SKU(EditMethod):
         names = [down_name(vlm, layer) for layer in parse_layers(vlm, self.layers)]
         refusals = [pair.refusal for pair in pairs]
         random.Random(work.seed).shuffle(refusals)
-        others = [replace(pair, refusal=refusal) for pair, refusal in zip(pairs, refusals, strict=True)]
-        own_sheets = make_sheets(vlm, pairs, pictures=self.pictures, seed=work.seed)
-        other_sheets = make_sheets(vlm, others, pictures=self.pictures, seed=work.seed)
-        guided = {id(sheet.batch) for sheet in own_sheets}
-
-        def objective(scored: Scored, before: Scored | None, sheet: Sheet) -> Tensor:
-            weight = 1.0 if id(sheet.batch) in guided else self.random_weight
-            loss = weight * sheet.loss_B(scored, 0.0).mean()
-            benign_N = ~sheet.sensitive_I[scored.item_N]
-            if before is None or not benign_N.any():
-                return loss
-            return loss + self.preserve_weight * kl_divergence(before.only(benign_N), scored.only(benign_N))
-
-        course = Course(learning_rate=self.learning_rate, epochs=self.epochs)
-        learned = tune(
-            vlm,
-            [*own_sheets, *other_sheets],
-            names,
-            course,
-            objective,
-            compares=True,
-            seed=work.seed,
-            progress=work.progress,
+        swapped = [replace(pair, refusal=refusal) for pair, refusal in zip(pairs, refusals, strict=True)]
+        batches, others = (
+            shuffled_pair_rows(vlm, some, pictures=self.pictures, seed=work.seed) for some in (pairs, swapped)
         )
-        deltas = {name: self.strength * delta for name, delta in learned.items()}
-        return Deltas(deltas=deltas)
+        batches += [replace(rows, own_refusals=False) for rows in others]
+        plan = TuningPlan(learning_rate=self.learning_rate, epochs=self.epochs)
+        learned = tune(
+            vlm, batches, names, plan, self._objective, compares=True, seed=work.seed, progress=work.progress
+        )
+        return Deltas(deltas={name: self.strength * delta for name, delta in learned.items()})
+
+    def _objective(self, scored: Scored, before: Scored | None, rows: PairRows) -> Tensor:
+        weight = 1.0 if rows.own_refusals else self.random_weight
+        loss = weight * rows.loss_B(scored, 0.0).mean()
+        benign_N = ~rows.sensitive_I[scored.item_N]
+        if before is None or not benign_N.any():
+            return loss
+        return loss + self.preserve_weight * kl_divergence(before.only(benign_N), scored.only(benign_N))

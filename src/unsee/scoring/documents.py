@@ -130,12 +130,17 @@ def _cells(answers: pd.DataFrame, num_resamples: int) -> Iterator[Cell]:
                 )  # fmt: skip
 
 
+def _method_of(name: str) -> str:
+    """Return the method that a registered name stands for: NAME and NAME_published are two ways of one."""
+    return name.removesuffix("_published")
+
+
 def _differences(
     draws: Mapping[str, PrivacyDraws], used: Mapping[str, str], asked: pd.DataFrame
 ) -> Iterator[Difference]:
     pictures = asked[asked["set"].isin(UNSEEN)]["unit"].nunique()
     for first, second in combinations(draws, 2):
-        if used.get(first) is None or used.get(first) != used.get(second):
+        if first not in used or second not in used or _method_of(used[first]) != _method_of(used[second]):
             continue
         for metric, judge in _COMPARED:
             one, other = (_pooled(draws[name], metric, judge) for name in (first, second))

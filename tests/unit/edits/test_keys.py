@@ -5,20 +5,20 @@ import torch
 
 from unsee.core.errors import DataError
 from unsee.edits.keys import (
-    free_space,
-    keys_BF,
+    add_ridge,
     least_squares,
+    null_space_projection,
     projected_least_squares,
     rank_one,
-    ridged,
+    refusing_shifts_BD,
     second_moment,
-    shifts_BD,
-    spread,
-    states_BD,
+    spread_over_layers,
+    subject_keys_BF,
+    subject_states_BD,
 )
-from unsee.edits.pair_rows import make_sheet, queries
+from unsee.edits.pair_rows import make_pair_rows, queries
 from unsee.edits.partial_forward import decoder_layers, down_name
-from unsee.edits.tune import linear, matrices, working_with
+from unsee.edits.tune import linear_module, temporary_weights, weights_of
 from unsee.forward.hooks import capture
 from unsee.training.train import Scorer
 
@@ -31,8 +31,8 @@ def vlm():
 
 
 @pytest.fixture(scope="module")
-def sheet(vlm):
-    return make_sheet(vlm, [queries(privacy.make_pairs(1, 2)), queries(privacy.make_pairs(2, 1)[1:])])
+def rows(vlm):
+    return make_pair_rows(vlm, [queries(privacy.make_pairs(1, 2)), queries(privacy.make_pairs(2, 1)[1:])])
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_mass_edits_solve_their_normal_equations(moment):
 def test_projected_edits_solve_theirs_and_leave_kept_keys_alone():
     kept = draw(8, 12)
     moment = kept.T @ kept / 8
-    free = free_space(moment, 1e-9)
+    free = null_space_projection(moment, 1e-9)
     residuals, keys = draw(3, 5), draw(3, 12)
     change = projected_least_squares(residuals, keys, free, 0.5)
     identity = torch.eye(12, dtype=torch.float64)
@@ -79,7 +79,7 @@ def test_projected_edits_solve_theirs_and_leave_kept_keys_alone():
 def test_free_space_is_a_projection_that_grows_with_its_share(moment):
     sizes = []
     for share in (1e-6, 0.02, 0.5, 1.0):
-        free = free_space(moment, share)
+        free = null_space_projection(moment, share)
         assert torch.allclose(free @ free, free)
         sizes.append(round(torch.trace(free).item()))
     assert sizes == sorted(sizes)
@@ -89,11 +89,11 @@ def test_free_space_is_a_projection_that_grows_with_its_share(moment):
 def test_a_ridge_makes_a_moment_invertible():
     flat = torch.zeros(4, 4, dtype=torch.float64)
     flat[0, 0] = 4
-    assert torch.equal(ridged(flat, 0.5).diagonal(), torch.tensor([4.5, 0.5, 0.5, 0.5], dtype=torch.float64))
+    assert torch.equal(add_ridge(flat, 0.5).diagonal(), torch.tensor([4.5, 0.5, 0.5, 0.5], dtype=torch.float64))
 
 
 def test_a_second_moment_is_the_mean_outer_product_over_tokens_and_is_kept_by_content(vlm, tmp_path):
-    down = linear(vlm, down_name(vlm, 0))
+    down = linear_module(vlm, down_name(vlm, 0))
     total, count = 0, 0
     with torch.no_grad():
         for text in TEXTS:
@@ -113,31 +113,33 @@ def test_a_second_moment_is_the_mean_outer_product_over_tokens_and_is_kept_by_co
         second_moment(vlm, 0, ())
 
 
-def test_keys_and_states_are_those_of_the_subjects_last_token(vlm, sheet):
-    down = linear(vlm, down_name(vlm, 0))
+def test_keys_and_states_are_those_of_the_subjects_last_token(vlm, rows):
+    down = linear_module(vlm, down_name(vlm, 0))
     with torch.no_grad(), capture([down, decoder_layers(vlm)[0]]) as (inside, whole):
-        vlm.hidden(sheet.batch.inputs)
-    places = sheet.last_I[sheet.sensitive_I]
+        vlm.hidden(rows.batch.inputs)
+    places = rows.last_I[rows.sensitive_I]
     keys, states = inside.input.flatten(0, 1)[places], whole.output.flatten(0, 1)[places]
-    assert torch.allclose(keys_BF(vlm, sheet, 0), torch.stack([keys[:2].mean(0), keys[2]]), atol=1e-5)
-    assert torch.allclose(states_BD(vlm, sheet, 0), torch.stack([states[:2].mean(0), states[2]]), atol=1e-5)
+    assert torch.allclose(subject_keys_BF(vlm, rows, 0), torch.stack([keys[:2].mean(0), keys[2]]), atol=1e-5)
+    assert torch.allclose(subject_states_BD(vlm, rows, 0), torch.stack([states[:2].mean(0), states[2]]), atol=1e-5)
 
 
-def test_a_shift_of_the_state_lowers_the_loss_within_its_reach(vlm, sheet):
-    shift = shifts_BD(vlm, sheet, 0, states_BD(vlm, sheet, 0), benign_weight=1.25, rate=0.5, steps=15, reach=2.0)
-    lengths = states_BD(vlm, sheet, 0).norm(dim=1)
+def test_a_shift_of_the_state_lowers_the_loss_within_its_reach(vlm, rows):
+    shift = refusing_shifts_BD(
+        vlm, rows, 0, subject_states_BD(vlm, rows, 0), benign_weight=1.25, rate=0.5, steps=15, reach=2.0
+    )
+    lengths = subject_states_BD(vlm, rows, 0).norm(dim=1)
     assert (shift.norm(dim=1) <= 2.0 * lengths * 1.001).all()
-    at = sheet.scopes["subject_last"][..., None]
+    at = rows.scopes["subject_last"][..., None]
     with torch.no_grad():
-        plain = sheet.loss_B(Scorer(vlm)(sheet.batch), 1.25)
+        plain = rows.loss_B(Scorer(vlm)(rows.batch), 1.25)
         hook = decoder_layers(vlm)[0].register_forward_hook(lambda _, __, h: torch.where(at, h + shift[:, None], h))
-        after = sheet.loss_B(Scorer(vlm)(sheet.batch), 1.25)
+        after = rows.loss_B(Scorer(vlm)(rows.batch), 1.25)
         hook.remove()
     assert (after < plain - 0.1).all()
 
 
-def test_spreading_brings_the_last_layer_to_the_wanted_state(vlm, sheet):
-    before = states_BD(vlm, sheet, 1)
+def test_spreading_brings_the_last_layer_to_the_wanted_state(vlm, rows):
+    before = subject_states_BD(vlm, rows, 1)
     wanted = []
 
     def solve(layer, residuals, keys):
@@ -145,12 +147,12 @@ def test_spreading_brings_the_last_layer_to_the_wanted_state(vlm, sheet):
         return least_squares(residuals, keys, 1e-9 * torch.eye(keys.shape[1], dtype=torch.float64))
 
     # the steps of the value are what the last layer's state can feel: take the first layer alone for them
-    deltas = spread(vlm, [sheet], [0], solve, benign_weight=1.25, rate=0.1, steps=3, reach=1.0)
-    start = matrices(vlm, [down_name(vlm, 0)])[down_name(vlm, 0)]
-    with working_with(vlm, {down_name(vlm, 0): start + deltas[0]}):
-        moved = states_BD(vlm, sheet, 0)
-        assert not torch.allclose(states_BD(vlm, sheet, 1), before, atol=1e-2)
-    assert torch.allclose(moved, states_BD(vlm, sheet, 0) + wanted[0].float(), atol=1e-2)
+    deltas = spread_over_layers(vlm, [rows], [0], solve, benign_weight=1.25, rate=0.1, steps=3, reach=1.0)
+    start = weights_of(vlm, [down_name(vlm, 0)])[down_name(vlm, 0)]
+    with temporary_weights(vlm, {down_name(vlm, 0): start + deltas[0]}):
+        moved = subject_states_BD(vlm, rows, 0)
+        assert not torch.allclose(subject_states_BD(vlm, rows, 1), before, atol=1e-2)
+    assert torch.allclose(moved, subject_states_BD(vlm, rows, 0) + wanted[0].float(), atol=1e-2)
 
 
 def test_a_second_moment_whose_writing_was_stopped_is_measured_again(vlm, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from unsee.core.errors import DataError
 from unsee.data.pairs import PrivacyPair
-from unsee.edits.pair_rows import PLAIN, Query, answered, make_sheet, queries, shuffled, subject_tokens
+from unsee.edits.pair_rows import PLAIN, Query, answered, group_pictures, make_pair_rows, queries, subject_tokens
 from unsee.models.vlm import VLM
 from unsee.nano.language import make_processor
 from unsee.training.train import Scorer
@@ -90,9 +90,9 @@ def tiny_vlm():
 def test_a_sheet_scores_every_answer_as_if_it_stood_alone(tiny_vlm):
     asked = [queries([privacy.make_pair(0), privacy.make_pair(0, 1)], contexts=("{}", "Job? {}"))]
     asked.append(queries([privacy.make_pair(1, 2)]))
-    sheet = make_sheet(tiny_vlm, asked)
+    rows = make_pair_rows(tiny_vlm, asked)
     with torch.no_grad():
-        scored = Scorer(tiny_vlm)(sheet.batch)
+        scored = Scorer(tiny_vlm)(rows.batch)
     flat = [(row, query) for row, several in enumerate(asked) for query in several]
     for item, (row, query) in enumerate(flat):
         picture = tiny.picture_of(tiny_vlm, row)
@@ -100,29 +100,29 @@ def test_a_sheet_scores_every_answer_as_if_it_stood_alone(tiny_vlm):
         (answer,) = tiny_vlm.answer_ids([query.answer], end=query.whole)
         alone = tiny.plain_log_probability(tiny_vlm, prompt, answer, picture)
         assert float(scored.log_probability_I[item]) == pytest.approx(alone, abs=1e-3)
-        assert sheet.sensitive_I[item] == query.sensitive
-        assert sheet.row_I[item] == row
+        assert rows.sensitive_I[item] == query.sensitive
+        assert rows.row_I[item] == row
 
 
 def test_the_loss_is_the_mean_refusal_loss_plus_the_weighted_benign_one(tiny_vlm):
-    sheet = make_sheet(tiny_vlm, [queries(privacy.make_pairs(1, 3)), queries(privacy.make_pairs(2, 1)[1:])])
+    rows = make_pair_rows(tiny_vlm, [queries(privacy.make_pairs(1, 3)), queries(privacy.make_pairs(2, 1)[1:])])
     with torch.no_grad():
-        scored = Scorer(tiny_vlm)(sheet.batch)
+        scored = Scorer(tiny_vlm)(rows.batch)
     per_token = (-scored.log_probability_I / scored.length_I).tolist()
     expected = sum(per_token[:6:2]) / 3 + 1.25 * sum(per_token[1:6:2]) / 3
-    loss_B = sheet.loss_B(scored, 1.25)
+    loss_B = rows.loss_B(scored, 1.25)
     assert loss_B[0].item() == pytest.approx(expected, rel=1e-5)
     assert loss_B[1].item() == pytest.approx(per_token[6] + 1.25 * per_token[7], rel=1e-5)
 
 
 def test_each_scope_holds_the_one_before_it(tiny_vlm):
-    sheet = make_sheet(tiny_vlm, [queries(privacy.make_pairs(1, 2)), queries(privacy.make_pairs(2, 1)[1:])])
-    last, subject, text, every = (sheet.scopes[scope] for scope in ("subject_last", "subject", "text", "every"))
+    rows = make_pair_rows(tiny_vlm, [queries(privacy.make_pairs(1, 2)), queries(privacy.make_pairs(2, 1)[1:])])
+    last, subject, text, every = (rows.scopes[scope] for scope in ("subject_last", "subject", "text", "every"))
     assert not (last & ~subject).any() and not (subject & ~text).any() and not (text & ~every).any()
     assert last.sum() < text.sum() < every.sum()
-    ids = sheet.batch.inputs["input_ids"]
+    ids = rows.batch.inputs["input_ids"]
     assert (ids[every & ~text] == tiny_vlm.family.image_token).all()
-    assert torch.equal(last.flatten().nonzero()[:, 0], sheet.last_I.unique())
+    assert torch.equal(last.flatten().nonzero()[:, 0], rows.last_I.unique())
 
 
 def test_queries_put_the_question_into_its_contexts_and_cut_the_benign_answer():
@@ -148,16 +148,16 @@ def test_an_answer_of_signs_the_tokenizer_drops_is_refused():
     deaf = tiny.deaf(tiny.make_vlm())
     mute = changed(privacy.make_pair(), refusal="拒绝")
     with pytest.raises(DataError, match="case 0: the refusal '拒绝' tokenizes to nothing"):
-        make_sheet(deaf, [queries([mute])])
+        make_pair_rows(deaf, [queries([mute])])
     with pytest.raises(DataError, match="case 0: the benign answer '红' tokenizes to nothing"):
-        make_sheet(deaf, [queries([privacy.make_pair(answer="红")], benign_words=5)])
-    make_sheet(deaf, [queries([changed(mute, refusal="No 拒绝")])])
+        make_pair_rows(deaf, [queries([privacy.make_pair(answer="红")], benign_words=5)])
+    make_pair_rows(deaf, [queries([changed(mute, refusal="No 拒绝")])])
 
 
 def test_shuffled_pictures_keep_their_pairs_together():
     pairs = privacy.make_pairs(5, 2)
-    groups = shuffled(pairs, 2, 3)
+    groups = group_pictures(pairs, 2, 3)
     assert [len(group) for group in groups] == [2, 2, 1]
     assert all(len({pair.case for pair in case}) == 1 and len(case) == 2 for group in groups for case in group)
-    assert groups == shuffled(pairs, 2, 3)
-    assert groups != shuffled(pairs, 2, 4)
+    assert groups == group_pictures(pairs, 2, 3)
+    assert groups != group_pictures(pairs, 2, 4)

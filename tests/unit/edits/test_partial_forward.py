@@ -4,10 +4,10 @@ import tiny
 import torch
 
 from unsee.core.errors import ConfigError, ModelError
-from unsee.edits.gate_vectors import Steered, scaled
-from unsee.edits.pair_rows import make_sheet, queries
-from unsee.edits.partial_forward import Above, decoder_layers, parse_layers
-from unsee.forward.hooks import capture, rewrite
+from unsee.edits.pair_rows import make_pair_rows, queries
+from unsee.edits.partial_forward import UpperLayers, decoder_layers, parse_layers
+from unsee.edits.steering import Steered, scale
+from unsee.forward.hooks import capture, rewrite_output
 from unsee.training.train import Scorer
 
 
@@ -17,69 +17,69 @@ def vlm():
 
 
 @pytest.fixture
-def sheet(vlm):
-    return make_sheet(vlm, [queries(privacy.make_pairs(1, 3)), queries(privacy.make_pairs(2, 1)[1:])])
+def rows(vlm):
+    return make_pair_rows(vlm, [queries(privacy.make_pairs(1, 3)), queries(privacy.make_pairs(2, 1)[1:])])
 
 
-def loss_and_gradient(vlm, sheet, score):
+def loss_and_gradient(vlm, rows, score):
     vectors = torch.linspace(0.5, 1.5, 2 * 48).view(2, 1, 48).requires_grad_(True)
-    loss = sheet.loss_B(score(vectors), 1.25).sum()
+    loss = rows.loss_B(score(vectors), 1.25).sum()
     return loss.item(), *torch.autograd.grad(loss, vectors)
 
 
 @pytest.mark.parametrize("scope", ["subject_last", "subject", "text", "every"])
-def test_a_kept_beginning_gives_the_loss_and_gradient_of_the_whole_model(vlm, sheet, scope):
+def test_a_kept_beginning_gives_the_loss_and_gradient_of_the_whole_model(vlm, rows, scope):
     def whole(vectors):
-        at = sheet.scopes[scope][..., None]
-        with rewrite({decoder_layers(vlm)[0]: lambda h: torch.where(at, h * vectors, h)}):
-            return Scorer(vlm)(sheet.batch)
+        at = rows.scopes[scope][..., None]
+        with rewrite_output({decoder_layers(vlm)[0]: lambda h: torch.where(at, h * vectors, h)}):
+            return Scorer(vlm)(rows.batch)
 
-    loss, gradient = loss_and_gradient(vlm, sheet, whole)
-    steered = Steered(vlm, sheet, [0], combine=scaled, scope=scope)
-    kept_loss, kept_gradient = loss_and_gradient(vlm, sheet, steered.score)
+    loss, gradient = loss_and_gradient(vlm, rows, whole)
+    steered = Steered(vlm, rows, [0], combine=scale, scope=scope)
+    kept_loss, kept_gradient = loss_and_gradient(vlm, rows, steered.score)
     assert kept_loss == pytest.approx(loss, rel=1e-5)
     assert gradient.abs().max() > 1e-3
     assert torch.allclose(kept_gradient, gradient, atol=1e-5 * float(gradient.abs().max()))
 
 
-def test_several_layers_are_steered_together(vlm, sheet):
-    at = sheet.scopes["text"][..., None]
+def test_several_layers_are_steered_together(vlm, rows):
+    at = rows.scopes["text"][..., None]
     vectors = torch.linspace(0.5, 1.5, 2 * 2 * 48).view(2, 2, 48)
     first, second = decoder_layers(vlm)
     with (
         torch.no_grad(),
-        rewrite({first: lambda h: torch.where(at, h * vectors[:, :1], h)}),
-        rewrite({second: lambda h: torch.where(at, h * vectors[:, 1:], h)}),
+        rewrite_output({first: lambda h: torch.where(at, h * vectors[:, :1], h)}),
+        rewrite_output({second: lambda h: torch.where(at, h * vectors[:, 1:], h)}),
     ):
-        whole = Scorer(vlm)(sheet.batch).log_probability_I
+        whole = Scorer(vlm)(rows.batch).log_probability_I
     with torch.no_grad():
-        kept = Steered(vlm, sheet, [0, 1], combine=scaled, scope="text").score(vectors).log_probability_I
+        kept = Steered(vlm, rows, [0, 1], combine=scale, scope="text").score(vectors).log_probability_I
     assert torch.allclose(kept, whole, atol=1e-3)
 
 
-def test_tokens_before_the_subject_are_not_run_again(vlm, sheet):
-    above = Above(vlm, sheet.batch, 0, sheet.scopes["subject_last"])
-    assert above.hidden_BVD.shape[1] < sheet.batch.inputs["input_ids"].shape[1] - 64  # the picture, at least
-    assert Above(vlm, sheet.batch, 0).hidden_BVD.shape[1] == sheet.batch.inputs["input_ids"].shape[1]
+def test_tokens_before_the_subject_are_not_run_again(vlm, rows):
+    upper = UpperLayers(vlm, rows.batch, 0, rows.scopes["subject_last"])
+    assert upper.hidden_BVD.shape[1] < rows.batch.inputs["input_ids"].shape[1] - 64  # the picture, at least
+    assert UpperLayers(vlm, rows.batch, 0).hidden_BVD.shape[1] == rows.batch.inputs["input_ids"].shape[1]
 
 
-def test_the_last_mlp_computes_only_what_predicts_something_and_all_where_its_layer_is_edited(vlm, sheet):
+def test_the_last_mlp_computes_only_what_predicts_something_and_all_where_its_layer_is_edited(vlm, rows):
     last = decoder_layers(vlm)[-1].get_submodule(vlm.layout.mlp)
-    for edited, tokens in ((), len(sheet.batch.source_N.unique())), ((1,), sheet.batch.inputs["input_ids"].numel()):
-        above = Above(vlm, sheet.batch, 0, edited=edited)
+    for edited, tokens in ((), len(rows.batch.source_N.unique())), ((1,), rows.batch.inputs["input_ids"].numel()):
+        upper = UpperLayers(vlm, rows.batch, 0, edited=edited)
         with torch.no_grad(), capture([last.down_proj]) as (seen,):
-            above(above.hidden_BVD)
+            upper(upper.hidden_BVD)
         assert seen.input.flatten(0, -2).shape[0] == tokens
 
 
-def test_the_embedded_tokens_are_a_beginning_too(vlm, sheet):
-    above = Above(vlm, sheet.batch, -1)
+def test_the_embedded_tokens_are_a_beginning_too(vlm, rows):
+    upper = UpperLayers(vlm, rows.batch, -1)
     with torch.no_grad():
-        whole = Scorer(vlm)(sheet.batch).logits_UV
-        assert torch.allclose(above(above.hidden_BVD).logits_UV, whole, atol=1e-4)
+        whole = Scorer(vlm)(rows.batch).logits_UV
+        assert torch.allclose(upper(upper.hidden_BVD).logits_UV, whole, atol=1e-4)
 
 
-def test_a_family_whose_upper_layers_need_more_is_refused(vlm, sheet, monkeypatch):
+def test_a_family_whose_upper_layers_need_more_is_refused(vlm, rows, monkeypatch):
     class Biased(type(vlm.model.model.language_model.norm)):
         def forward(self, hidden):
             return super().forward(hidden) + self.calls.pop()
@@ -87,7 +87,7 @@ def test_a_family_whose_upper_layers_need_more_is_refused(vlm, sheet, monkeypatc
     norm = vlm.model.model.language_model.norm
     norm.__class__, norm.calls = Biased, [1.0, 0.0]
     with pytest.raises(ModelError, match="its layers above 0 cannot be run alone"):
-        Above(vlm, sheet.batch, 0)
+        UpperLayers(vlm, rows.batch, 0)
 
 
 @pytest.mark.parametrize(("text", "layers"), [("0", [0]), ("1", [1]), ("0-1", [0, 1]), ("1, 0", [0, 1]), ("auto", [0])])
@@ -105,10 +105,10 @@ def test_other_layers_are_refused(vlm, text, message):
         parse_layers(vlm, text)
 
 
-def test_running_every_token_says_nothing_about_running_some(vlm, sheet, monkeypatch):
-    Steered(vlm, sheet, [0], combine=scaled, scope="every")
+def test_running_every_token_says_nothing_about_running_some(vlm, rows, monkeypatch):
+    Steered(vlm, rows, [0], combine=scale, scope="every")
     checked = []
-    check = Above._check
-    monkeypatch.setattr(Above, "_check", lambda self, *values: checked.append(1) or check(self, *values))
-    Steered(vlm, sheet, [0], combine=scaled, scope="subject_last")
+    check = UpperLayers._check
+    monkeypatch.setattr(UpperLayers, "_check", lambda self, *values: checked.append(1) or check(self, *values))
+    Steered(vlm, rows, [0], combine=scale, scope="subject_last")
     assert len(checked) == 2  # the beginning that is kept, and what runs after it

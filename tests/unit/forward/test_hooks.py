@@ -3,7 +3,16 @@ import tiny
 import torch
 from torch import nn
 
-from unsee.forward.hooks import Gate, capture, frozen, gate_gradient, gated_linear, last_mlp_at, replace, rewrite
+from unsee.forward.hooks import (
+    NeuronGate,
+    capture,
+    frozen,
+    gate_gradient,
+    gated_linear,
+    last_mlp_at,
+    replace_forward,
+    rewrite_output,
+)
 
 
 def test_without_the_rest_of_the_last_mlp_all_states_and_gradients_are_the_same_where_they_are_wanted():
@@ -27,7 +36,7 @@ def make_gate(rows=2, tokens=3, width=4):
     at = torch.zeros(rows, tokens, dtype=torch.bool)
     at[0, 1] = at[1, 2] = True
     opened = torch.tensor([[True, False, True, False], [False, False, True, True]])[:rows, :width]
-    return Gate(at, opened)
+    return NeuronGate(at, opened)
 
 
 def gradients(gate):
@@ -59,7 +68,7 @@ def test_a_gate_on_the_weight_changes_neither_the_output_nor_what_flows_on():
 
 def test_a_gate_of_ones_is_no_gate():
     gate = make_gate()
-    assert torch.allclose(gradients(Gate(gate.at_BT, torch.ones_like(gate.open_BD)))[0], gradients(None)[0])
+    assert torch.allclose(gradients(NeuronGate(gate.at_BT, torch.ones_like(gate.open_BD)))[0], gradients(None)[0])
 
 
 def test_a_gradient_passes_a_gate_where_it_is_open():
@@ -77,8 +86,8 @@ def test_a_block_leaves_the_modules_as_they_were_also_when_it_fails():
     def use():
         with (
             capture([module]) as (seen,),
-            rewrite({module: lambda output: output + 1}),
-            replace({module: lambda given: given * 2}),
+            rewrite_output({module: lambda output: output + 1}),
+            replace_forward({module: lambda given: given * 2}),
             frozen(module),
         ):
             assert torch.equal(module(inputs), inputs * 2 + 1)
@@ -100,7 +109,7 @@ def test_capture_takes_the_first_of_several_outputs():
             return hidden_states + 1, "more"
 
     module = Two()
-    with rewrite({module: lambda output: output * 10}), capture([module]) as (seen,):
+    with rewrite_output({module: lambda output: output * 10}), capture([module]) as (seen,):
         assert module(hidden_states=torch.ones(1)) == (torch.tensor([20.0]), "more")
     assert seen.input == torch.ones(1)
     assert seen.output == 20

@@ -1,4 +1,4 @@
-"""Neural Gate's reference mode against the published procedure written out plainly, and what that comparison sees."""
+"""`neural_gate_published` against a plain version of the published procedure; each difference would be noticed."""
 
 from dataclasses import replace
 
@@ -8,10 +8,10 @@ import tiny
 import torch
 
 from benchmarks.published import editing
-from unsee.edits.pair_rows import PLAIN, make_sheet
-from unsee.methods import neural_gate
+from unsee.edits.pair_rows import PLAIN, make_pair_rows
+from unsee.methods import neural_gate_published
 from unsee.methods.base import Work
-from unsee.methods.neural_gate import NeuralGate
+from unsee.methods.neural_gate_published import NeuralGatePublished
 
 LONG = "Brown, worn long by most people born where this person was born"
 PAIRS = [
@@ -22,20 +22,20 @@ PAIRS = [
 
 @pytest.fixture(scope="module")
 def published():
-    """What the plain procedure adds to layer 0, and its gates."""
+    """The change of layer 0 and the gates by the plain procedure."""
     return editing.edit(tiny.make_vlm(), PAIRS, [0])
 
 
 def compared(published, vlm, layers="0", pairs=PAIRS):
-    """Whether ours has the same gates, and how far its matrices are from theirs, as a share of what was added."""
-    edit = NeuralGate(mode="reference", layers=layers).edit(vlm, pairs, Work())
+    """Whether the gates are the same, and the largest relative distance between the changes of a matrix."""
+    edit = NeuralGatePublished(layers=layers).edit(vlm, pairs, Work())
     deltas, gates = published
     assert edit.deltas.keys() == deltas.keys() and edit.gates.keys() == gates.keys()
     same_gates = all(torch.equal(edit.gates[key], gate) for key, gate in gates.items())
     return same_gates, max(float((edit.deltas[name] - delta).norm() / delta.norm()) for name, delta in deltas.items())
 
 
-def test_reference_gives_the_gates_and_the_matrix_of_the_published_procedure(published):
+def test_gates_and_matrix_are_those_of_the_plain_procedure(published):
     _, gates = published
     assert set(gates) == {"person 0/0", "person 1/0"}
     assert all(0 < int(gate.sum()) < len(gate) for gate in gates.values())
@@ -43,7 +43,7 @@ def test_reference_gives_the_gates_and_the_matrix_of_the_published_procedure(pub
     assert same_gates and apart < 0.01
 
 
-def test_so_it_does_over_two_layers_whose_gates_differ():
+def test_gates_and_matrices_of_two_layers_are_those_of_the_plain_procedure():
     published = _, gates = editing.edit(tiny.make_vlm(layers=3), PAIRS[:4], [0, 1])
     assert set(gates) == {"person 0/0", "person 0/1", "person 1/0", "person 1/1"}
     assert all(gate.any() for gate in gates.values())
@@ -66,11 +66,11 @@ def one_optimiser_for_all_pairs(monkeypatch):
 
 def no_gate_on_the_benign_row(monkeypatch):
     def ungated(*arguments, **options):
-        sheet = make_sheet(*arguments, **options)
-        sheet.scopes["subject_last"].view(-1)[sheet.last_I[~sheet.sensitive_I]] = False
-        return sheet
+        rows = make_pair_rows(*arguments, **options)
+        rows.scopes["subject_last"].view(-1)[rows.last_I[~rows.sensitive_I]] = False
+        return rows
 
-    monkeypatch.setattr(neural_gate, "make_sheet", ungated)
+    monkeypatch.setattr(neural_gate_published, "make_pair_rows", ungated)
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def no_gate_on_the_benign_row(monkeypatch):
     [
         one_optimiser_for_all_pairs,
         no_gate_on_the_benign_row,
-        lambda monkeypatch: monkeypatch.setattr(neural_gate, "CONTEXTS", PLAIN),
-        lambda monkeypatch: monkeypatch.setattr(neural_gate, "BENIGN_WORDS", None),
+        lambda monkeypatch: monkeypatch.setattr(neural_gate_published, "CONTEXTS", PLAIN),
+        lambda monkeypatch: monkeypatch.setattr(neural_gate_published, "BENIGN_WORDS", None),
         lambda monkeypatch: monkeypatch.setattr("unsee.data.pairs.PrivacyPair.requested", lambda pair: pair),
     ],
     ids=["optimiser", "benign row", "contexts", "benign words", "request"],
 )
-def test_each_step_of_the_procedure_can_be_told_from_its_absence(published, monkeypatch, other):
+def test_a_procedure_without_one_of_the_steps_has_other_gates_or_another_matrix(published, monkeypatch, other):
     other(monkeypatch)
     same_gates, apart = compared(published, tiny.make_vlm())
     assert not same_gates or apart > 0.05

@@ -6,10 +6,10 @@ import tiny
 import torch
 
 from unsee.edits.edit import Editor
-from unsee.edits.keys import shifts_BD, states_BD
-from unsee.edits.pair_rows import make_sheets
+from unsee.edits.keys import refusing_shifts_BD, subject_states_BD
+from unsee.edits.pair_rows import shuffled_pair_rows
 from unsee.edits.partial_forward import decoder_layers, down_name
-from unsee.edits.tune import matrices, working_with
+from unsee.edits.tune import temporary_weights, weights_of
 from unsee.methods import METHODS
 from unsee.methods.base import Work
 from unsee.methods.neural_gate import NeuralGate
@@ -27,9 +27,9 @@ def vlm():
 
 
 def refusal_loss(vlm):
-    (sheet,) = make_sheets(vlm, PAIRS, pictures=len(PAIRS), seed=0)
+    (rows,) = shuffled_pair_rows(vlm, PAIRS, pictures=len(PAIRS), seed=0)
     with torch.no_grad():
-        return sheet.loss_B(Scorer(vlm)(sheet.batch), 0.0).mean().item()
+        return rows.loss_B(Scorer(vlm)(rows.batch), 0.0).mean().item()
 
 
 def test_each_layer_is_edited_through_its_own_gates_alone(vlm):
@@ -58,16 +58,16 @@ def test_the_lower_layer_goes_half_of_the_way_and_both_go_further(vlm, tmp_path,
     assert set(edit.deltas) == {down_name(vlm, layer) for layer in LAYERS}
     assert all(delta.norm() > 0 for delta in edit.deltas.values())
 
-    start = matrices(vlm, list(edit.deltas))
+    start = weights_of(vlm, list(edit.deltas))
     lower = {down_name(vlm, 0): start[down_name(vlm, 0)] + edit.deltas[down_name(vlm, 0)]}
     both = {name: start[name] + delta for name, delta in edit.deltas.items()}
-    (sheet,) = make_sheets(vlm, PAIRS, pictures=8, seed=0)
-    course = {"benign_weight": method.benign_weight, "rate": method.value_rate, "steps": method.value_steps}
-    state = states_BD(vlm, sheet, 1)
-    wanted = state + shifts_BD(vlm, sheet, 1, state, reach=method.reach, **course)
+    (rows,) = shuffled_pair_rows(vlm, PAIRS, pictures=8, seed=0)
+    plan = {"benign_weight": method.benign_weight, "rate": method.value_rate, "steps": method.value_steps}
+    state = subject_states_BD(vlm, rows, 1)
+    wanted = state + refusing_shifts_BD(vlm, rows, 1, state, reach=method.reach, **plan)
     distances = []
     for weights in ({}, lower, both):
-        with working_with(vlm, weights):
-            distances.append(float((wanted - states_BD(vlm, sheet, 1)).norm()))
+        with temporary_weights(vlm, weights):
+            distances.append(float((wanted - subject_states_BD(vlm, rows, 1)).norm()))
     none, half, whole = distances
     assert whole < half < none

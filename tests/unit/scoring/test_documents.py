@@ -57,7 +57,7 @@ def test_ways_of_one_method_are_compared_on_the_same_pictures_over_all_seeds():
     tables = [answers("do_nothing", 0, leaked=6), answers("other", 6)]
     tables += [answers("gate", refused, seed=seed) for seed, refused in enumerate((4, 6))]
     tables += [answers("none", refused, seed=seed) for seed, refused in enumerate((2, 4))]
-    scores = scored(*tables, used={"gate": "neural_gate", "none": "neural_gate", "other": "ft_l"})
+    scores = scored(*tables, used={"gate": "neural_gate", "none": "neural_gate_published", "other": "ft_l"})
     assert {(one.first, one.second, one.set) for one in scores.differences} == {("gate", "none", "unseen")}
     refused = next(one for one in scores.differences if one.metric == "rta")
     assert refused.value == pytest.approx(2 / 6)
