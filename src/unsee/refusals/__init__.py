@@ -1,9 +1,9 @@
 """Judges of refusal, one per file: each decides whether a reply declines to answer; all are reported side by side.
 
 How to add one: write `refusals/<name>.py` with one frozen dataclass that inherits from `RefusalJudge` (`base.py`) under
-`@REFUSALS.register("<name>")`. Nothing else needs an edit: a judge whose fields all have defaults decides about every
-run about documents and in `unsee privacy eval`. One that lacks a default (`classifier`) is left out of those that name
-no value for it.
+`@REFUSALS.register("<name>")`. Nothing else needs an edit: every run about documents and `unsee privacy eval` ask it.
+Give every field a default, because a recipe has no options for these judges. The one exception is `classifier`, whose
+folder is `privacy.classifier`.
 """
 
 from __future__ import annotations

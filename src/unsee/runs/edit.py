@@ -76,7 +76,7 @@ class EditJob:
     def _method(self) -> EditMethod:
         method = build_dataclass(METHODS.get(self.method), self.options, f"method.{self.method}")
         if not isinstance(method, EditMethod):
-            editors = [name for name in METHODS.names() if issubclass(METHODS.get(name), EditMethod)]
+            editors = [name for name, cls in METHODS.usable().items() if issubclass(cls, EditMethod)]
             raise ConfigError(f"method {self.method}: does not edit a model (these do: {', '.join(editors)})")
         return method
 
