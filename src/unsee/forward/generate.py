@@ -1,10 +1,20 @@
-"""Scores and greedy answers from one pass: whatever several questions share is computed once for all of them.
+"""Scores and greedy answers from one forward pass over prompt trees, which compute shared tokens once.
 
-A batch is a few prompt trees. What the trees of a group begin with (shots and their photos, a system text) is read once
-for the group; one forward pass over the rest scores every answer in the trees, and its keys and values are what the
-model's own words are written on: in each row one token at a time for every question, each seeing its own path only.
-Shape letters: A axes of positions, B rows, Q questions, S questions of a row that are still being answered, T tokens of
-a row, K all tokens so far, U those at which something is predicted, N scored tokens, D hidden width.
+A photo with two questions and three answers to score (the tree of `trees.py`), where both questions are also answered
+in the model's own words:
+
+    forward pass    photo | Q1 | A1 | A2 | Q2 | A3             scores A1, A2 and A3, and fills the cache
+    step 1                                         | a1 | b1   the likeliest token after Q1, and the one after Q2
+    step 2                                                   | a2 | b2
+
+    a2 sees         photo   Q1                       a1        a2
+    b2 sees         photo             Q2                  b1        b2
+
+So every question of a row gets one slot in each step, and a row has as many slots as questions not yet at their end.
+Trees of a group that begin alike (shots and their photos, a system text) share a cache of that beginning.
+
+Shape letters: A axes of positions, B rows, Q questions being answered, S slots of a row in one step, T tokens of a row,
+K all tokens so far, U distinct tokens that predict something, N scored tokens, D hidden width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -27,12 +37,18 @@ from unsee.models.vlm import VLM
 from unsee.runtime.distributed import share, union
 
 BATCH_TOKENS = 8192
-ALIKE = 0.9  # a row shorter than this share of its batch's longest starts another, if the batch is worth a pass
+ALIKE = 0.9  # a row shorter than this share of its batch's longest starts a new batch if that one is large enough
 
 
 @dataclass(frozen=True)
 class Group:
-    """Questions that share a beginning, and the pictures in it."""
+    """Questions that share a beginning, for callers that have prompts and no tree.
+
+    Attributes:
+        prefix: the tokens of the beginning.
+        suffixes: the other tokens of each question.
+        pictures: the pictures in the beginning.
+    """
 
     prefix: list[int]
     suffixes: list[list[int]]
@@ -40,24 +56,24 @@ class Group:
 
     @classmethod
     def of(cls, prompts: Sequence[list[int]], pictures: Sequence[Picture] = ()) -> Group:
-        """The group of whole prompts that begin alike."""
+        """Split whole prompts into their common beginning and the rest of each."""
         cut = shared_length(prompts)
         return cls(prompts[0][:cut], [prompt[cut:] for prompt in prompts], tuple(pictures))
 
     @property
     def tree(self) -> Tree:
-        """All questions under the beginning, to be answered in the model's own words."""
+        """The tree with all questions under the beginning, each to be answered in the model's own words."""
         nodes = [Node(ids, 0, prompt=number) for number, ids in enumerate(self.suffixes)]
         return Tree([Node(self.prefix, -1), *nodes], self.pictures, tuple(range(len(nodes))))
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model says to one tree.
+    """A model's reply to one tree.
 
     Attributes:
-        scores: log-probability in nats and number of tokens of each answer in it.
-        written: for each prompt of `tree.written` the likeliest token after the likeliest token, without the end token.
+        scores: log-probability in nats and number of tokens of each answer in the tree.
+        written: the greedy answer to each prompt of `tree.written`, as tokens without the end token.
     """
 
     scores: list[tuple[float, int]]
@@ -65,9 +81,9 @@ class Reply:
 
 
 def generate(vlm: VLM, groups: Sequence[Group], *, max_new_tokens: int, batch_size: int = 64) -> list[list[list[int]]]:
-    """The likeliest token after the likeliest token, until the end token or `max_new_tokens`.
+    """Return the greedy answer to every question, up to the end token or `max_new_tokens`.
 
-    Of several processes, all with the same groups, each answers its share of the batches.
+    Several processes must all pass the same groups; each answers a share of the batches and gets all answers.
 
     Args:
         groups: in any order.
@@ -76,17 +92,17 @@ def generate(vlm: VLM, groups: Sequence[Group], *, max_new_tokens: int, batch_si
     Returns:
         For each group, for each question, the answer's tokens without the end token.
     """
-    said = ask(vlm, [group.tree for group in groups], max_new_tokens=max_new_tokens, batch_size=batch_size)
-    return [reply.written for reply in said]
+    trees = [group.tree for group in groups]
+    return [reply.written for reply in ask(vlm, trees, max_new_tokens=max_new_tokens, batch_size=batch_size)]
 
 
 def ask(vlm: VLM, trees: Sequence[Tree], *, max_new_tokens: int, batch_size: int = 64) -> list[Reply]:
-    """What the model says to each tree; every process gets all of it."""
-    found: dict[int, Reply] = {}
+    """Return the model's reply to each tree; every process gets all of them."""
+    own: dict[int, Reply] = {}
     for batch in replies(vlm, [trees], max_new_tokens=max_new_tokens, batch_size=batch_size):
-        found |= {number: reply for (_, number), reply in batch.items()}
-    said = union(found)
-    return [said[number] for number in range(len(trees))]
+        own |= {number: reply for (_, number), reply in batch.items()}
+    every = union(own)
+    return [every[number] for number in range(len(trees))]
 
 
 @torch.no_grad()
@@ -98,16 +114,16 @@ def replies(
     batch_size: int = 64,
     done: Container[tuple[int, int]] = (),
 ) -> Iterator[dict[tuple[int, int], Reply]]:
-    """Batch after batch, what the model says to trees, each under its number in the group and before it the group's.
+    """Yield the model's replies batch by batch, each under (number of the group, number of the tree in the group).
 
-    Of several processes, all with the same groups, each answers its share of the batches.
+    Several processes must all pass the same groups; each answers its share of the batches.
 
     Args:
-        groups: trees of one group share their first pictures and tokens, or nothing.
+        groups: the trees of one group share their first pictures and tokens; their beginning is computed once.
         max_new_tokens: longest written answer.
         batch_size: questions answered at once, at least one tree.
-        done: trees that were answered before. A batch of nothing else is left out, any other is what it would have
-            been without them: its numbers are the same to the last bit.
+        done: trees that were answered before. Batches whose trees are all done are skipped; every other batch is left
+            unchanged, so its numbers stay bit-identical.
     """
     begun: tuple[int, _Beginning] | None = None
     batches = [
@@ -118,12 +134,15 @@ def replies(
     for number, taken in share(batches):
         if begun is None or begun[0] != number:
             begun = number, _Beginning(vlm, groups[number])
-        said = _reply(vlm, [groups[number][index] for index in taken], begun[1], max_new_tokens)
-        yield {(number, index): reply for index, reply in zip(taken, said, strict=True)}
+        answered = _reply(vlm, [groups[number][index] for index in taken], begun[1], max_new_tokens)
+        yield {(number, index): reply for index, reply in zip(taken, answered, strict=True)}
 
 
 def _batches(groups: Sequence[Sequence[Tree]], batch_size: int) -> Iterator[tuple[int, list[int]]]:
-    """The number of a group and those of some of its trees: few enough questions and tokens, and little padding."""
+    """Yield batches as the number of a group and the numbers of some of its trees.
+
+    A batch has little padding, at most `batch_size` questions and at most `BATCH_TOKENS` tokens, but at least one tree.
+    """
     for number, trees in enumerate(groups):
         taken: list[int] = []
         for index in sorted(range(len(trees)), key=lambda i: -trees[i].num_tokens):
@@ -139,11 +158,11 @@ def _batches(groups: Sequence[Sequence[Tree]], batch_size: int) -> Iterator[tupl
 
 
 class _Beginning:
-    """What trees begin with, whole pictures and tokens, read once.
+    """The common beginning of the trees of a group, computed once. It holds whole pictures only.
 
     Attributes:
-        length: its tokens.
-        num_pictures: its pictures.
+        length: number of its tokens; 0 if it is not worth a pass, as with a single tree.
+        num_pictures: number of its pictures.
     """
 
     def __init__(self, vlm: VLM, trees: Sequence[Tree]) -> None:
@@ -170,7 +189,7 @@ class _Beginning:
         self._kept = [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[union-attr, misc]
 
     def fork(self, num_rows: int, length: int) -> Cache:
-        """Its keys and values for so many rows, with room for `length` tokens in all."""
+        """Return a cache that holds the beginning in each of `num_rows` rows, with room for `length` tokens in all."""
         cache = _reserve(length)
         for index, (keys, values) in enumerate(self._kept):
             cache.update(keys.expand(num_rows, -1, -1, -1), values.expand(num_rows, -1, -1, -1), index)
@@ -199,7 +218,10 @@ def _reply(vlm: VLM, trees: Sequence[Tree], beginning: _Beginning, max_new_token
 def _hidden(
     vlm: VLM, rows: Rows, pictures: Sequence[Sequence[Picture]], cache: Cache, start: int, place_U: Tensor
 ) -> Tensor:
-    """Last hidden states at some of the flattened (B * T) tokens; all from `start` on join the cache."""
+    """Run the tokens from `start` on, add them to the cache, and return the last hidden states at `place_U`.
+
+    The places are indices into the flattened (B * T) tokens.
+    """
     inputs = model_inputs(vlm.family, rows.ids_BT, rows.positions_ABT, rows.seen_BTT[:, start:])
     behind_U = (place_U - start * (1 + place_U // rows.ids_BT.shape[1])).to(vlm.device)
     with last_mlp_at(vlm, behind_U):
@@ -218,7 +240,7 @@ def _scores(
 
 
 def _ends(trees: Sequence[Tree], rows: Rows) -> tuple[Tensor, Tensor]:
-    """The row and the last token of each prompt that is to be answered in writing."""
+    """Return the row and the last token of each prompt that the model answers in its own words (Q)."""
     ends = [
         (row, starts[index] + len(node.ids) - 1)
         for row, (tree, starts) in enumerate(zip(trees, rows.starts, strict=True))
@@ -231,10 +253,10 @@ def _ends(trees: Sequence[Tree], rows: Rows) -> tuple[Tensor, Tensor]:
 
 
 class _Writing:
-    """Questions of a batch that are being answered, each at the end of what was written of its answer.
+    """Greedy answers to the questions of a batch, one token per question and step.
 
-    In every step a row runs one token for each of its questions that are not at their end. A token's keys and values
-    stay where they are; the mask says whose they are.
+    In each step a row gets one slot for each of its questions that are not at their end. Keys and values of a token are
+    never moved; the mask says which question sees them.
     """
 
     def __init__(self, vlm: VLM, rows: Rows, row_Q: Tensor, end_Q: Tensor, hidden_QD: Tensor, cache: Cache) -> None:
@@ -245,7 +267,7 @@ class _Writing:
         self._position_Q = rows.positions_ABT[0, row_Q, end_Q] + 1
 
     def run(self, max_new_tokens: int) -> list[list[int]]:
-        """The tokens of each answer, without the end token."""
+        """Return the tokens of each answer, without the end token."""
         written: list[list[int]] = [[] for _ in self._row_Q]
         alive_Q = torch.arange(len(written))
         ends = torch.tensor(self._vlm.end_tokens)
@@ -262,7 +284,7 @@ class _Writing:
         return written
 
     def _keep(self, going_Q: Tensor) -> None:
-        """Forget the questions that are answered, and rows without others once they are half of all."""
+        """Drop the questions that are answered, and the rows without open questions once they are half of all rows."""
         self._row_Q, self._position_Q = self._row_Q[going_Q], self._position_Q[going_Q]
         self._seen_QK = self._seen_QK[going_Q]
         kept_B, self_row_Q = self._row_Q.unique(return_inverse=True)
@@ -272,7 +294,7 @@ class _Writing:
             self._row_Q = self_row_Q
 
     def _step(self, token_Q: Tensor) -> None:
-        """Run the token that each question got, in a slot of its row."""
+        """Run the new token of each question in a slot of its row."""
         slot_Q = _count_up(self._row_Q)
         shape_BS = len(self._ids_BK), int(slot_Q.max()) + 1
         num_slots = shape_BS[1]
@@ -285,7 +307,7 @@ class _Writing:
         self._positions_ABK = torch.cat([self._positions_ABK, positions_ABS], 2)
         self._seen_QK = torch.cat([self._seen_QK, own_SS[slot_Q]], 1)
         seen_BSK = torch.zeros(*shape_BS, self._ids_BK.shape[1], dtype=torch.bool)
-        seen_BSK[..., -num_slots:] = own_SS  # an empty slot sees itself: what sees nothing is not a number
+        seen_BSK[..., -num_slots:] = own_SS  # an empty slot sees itself: attention to nothing gives NaN
         seen_BSK[at_BS] = self._seen_QK
         inputs = model_inputs(self._vlm.family, self._ids_BK, self._positions_ABK, seen_BSK)
         hidden_BSD = _run(self._vlm, inputs, self._cache)
@@ -294,7 +316,7 @@ class _Writing:
 
 
 def _count_up(row_Q: Tensor) -> Tensor:
-    """For each entry, how many entries of the same row stand before it; rows come in order."""
+    """Return for each entry the number of earlier entries of the same row; rows must come in order."""
     firsts = torch.searchsorted(row_Q, row_Q)
     return torch.arange(len(row_Q)) - firsts
 
@@ -306,9 +328,9 @@ def _run(vlm: VLM, inputs: dict[str, Any], cache: Cache) -> Tensor:
 
 
 class _Reserved(DynamicLayer):
-    """Keys and values of a layer in memory that is taken once, so that a new token moves none of the others.
+    """Keys and values of a layer in memory reserved once, so that adding a token copies none of the earlier ones.
 
-    It is whole also for layers with a window: that is the mask's matter.
+    Layers with a sliding window keep all tokens too; the mask implements the window.
     """
 
     def __init__(self, length: int) -> None:
@@ -316,7 +338,7 @@ class _Reserved(DynamicLayer):
         self._length, self._used = length, 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor]:
-        """All keys and values so far, these behind the others."""
+        """Append keys and values, and return all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self._room = [

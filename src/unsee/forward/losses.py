@@ -36,7 +36,7 @@ class Scored:
     hidden: Mapping[int, Tensor] = field(default_factory=dict)
 
     def state_ND(self, layer: int) -> Tensor:
-        """Return the output of a decoder layer at the position that predicts each answer token (N, D)."""
+        """Return the output of a decoder layer at the position that predicts each answer token, (N, D)."""
         return self.hidden[layer][self.source_N]
 
     @property
@@ -51,11 +51,11 @@ class Scored:
 
     @property
     def length_I(self) -> Tensor:
-        """Tokens per answer."""
+        """Number of tokens of each answer."""
         return torch.bincount(self.item_N, minlength=self.num_items)
 
     def only(self, kept_N: Tensor) -> Scored:
-        """Return the scores of some of the tokens, and of the positions that predict them."""
+        """Return the scores of the tokens with these indices, with only the positions that predict them."""
         kept_U, source_N = self.source_N[kept_N].unique(return_inverse=True)
         hidden = {layer: state_UD[kept_U] for layer, state_UD in self.hidden.items()}
         logits_UV, target_N, item_N = self.logits_UV[kept_U], self.target_N[kept_N], self.item_N[kept_N]
@@ -63,12 +63,14 @@ class Scored:
 
 
 def cross_entropy(scored: Scored) -> Tensor:
-    """Mean negative log-probability per answer token, nats; 0 is certainty."""
+    """Return the mean negative log-probability per answer token, nats; 0 is certainty."""
     return -scored.log_probability_N.mean()
 
 
 def negative_preference(log_ratio_I: Tensor, beta: float) -> Tensor:
-    """NPO: `-(2 / beta) E log sigmoid(-beta log(p / p_reference))`; 2 ln 2 / beta at the reference, 0 when forgotten.
+    """Return the NPO loss, `-(2 / beta) E log sigmoid(-beta log(p / p_reference))`.
+
+    It is 2 ln 2 / beta at the reference and falls to 0 as the answers are forgotten.
 
     Args:
         log_ratio_I: log of the answer's probability over its probability under the reference, nats.
@@ -80,7 +82,7 @@ def negative_preference(log_ratio_I: Tensor, beta: float) -> Tensor:
 
 
 def kl_divergence(reference: Scored, scored: Scored) -> Tensor:
-    """Mean KL(reference || model) per answer token of the same batch, nats; 0 where they agree."""
+    """Return the mean KL(reference || model) per answer token of the same batch, nats; 0 if they agree."""
     wanted_UV = F.log_softmax(reference.logits_UV.float(), -1)
     current_UV = F.log_softmax(scored.logits_UV.float(), -1)
     divergence_U = F.kl_div(current_UV, wanted_UV, reduction="none", log_target=True).sum(-1)
@@ -90,9 +92,9 @@ def kl_divergence(reference: Scored, scored: Scored) -> Tensor:
 def shared_tokens(first: Scored, second: Scored) -> tuple[Tensor, Tensor]:
     """Return the tokens that two sets of answers share, as indices into the tokens of each.
 
-    Answer i of one is compared with answer i of the other: tokens are matched from the start of the answers up to the
-    first difference, and from their end back to the last one. So an answer about one person and the same answer about
-    another match everywhere but in the name.
+    Answer i of one is compared with answer i of the other. Tokens are matched from the start of the answers up to the
+    first difference, and from their end back to the last one. So the same answer about two people matches everywhere
+    but in the name.
 
     Raises:
         ValueError: the two have different numbers of answers.
@@ -109,5 +111,5 @@ def shared_tokens(first: Scored, second: Scored) -> tuple[Tensor, Tensor]:
         for into, at in zip(matched, places, strict=True):
             into += at[:start] + at[len(at) - end :]
     device = first.target_N.device
-    index_M, other_M = (torch.tensor(found, dtype=torch.long, device=device) for found in matched)
+    index_M, other_M = (torch.tensor(indices, dtype=torch.long, device=device) for indices in matched)
     return index_M, other_M

@@ -1,4 +1,4 @@
-"""The wording of every prompt under either protocol, and the reading of the letter that a model writes.
+"""Words every prompt under either protocol, and reads the letter of an option from an answer.
 
 clean      zero-shot in the model's own chat template, one instruction per task; the same text teaches a base model.
 published  the wording of the code published with MLLMU-Bench, with answered questions ("shots") before some tasks.

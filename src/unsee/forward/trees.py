@@ -1,10 +1,28 @@
-"""From questions to tensors: prompt trees packed into rows, every answer scored as if it stood alone.
+"""Packs prompts that share a beginning into one row, so that one forward pass scores all their answers.
 
-A `Tree` holds one shared prefix (image and everything before the question), under it the questions, under each question
-its answers. The attention mask lets a token see its ancestors and its own node only and positions restart under each
-node, so that one forward pass over the tree gives the numbers of as many separate passes as there are answers.
-Targets are the answers, or the whole text, in which what several answers share counts once for each of them.
-Shape letters: B rows, T tokens, N scored tokens, U distinct places that predict them.
+A photo with two questions; two answers to the first question and one to the second are scored:
+
+    tree    photo --+-- Q1 --+-- A1      one node for each run of tokens; the root holds the photo and
+                    |        +-- A2      everything before the questions
+                    +-- Q2 ----- A3
+
+    row         photo   Q1     A1     A2     Q2     A3
+    node        0       1      2      3      4      5
+    tokens      10      5      2      3      4      1       25 tokens; three separate prompts would have 50
+    positions   0-9     10-14  15-16  15-17  10-13  14      a node continues from the end of its parent
+
+    sees        photo   Q1     A1     A2     Q2     A3      a token sees its ancestors, and its own node up to itself
+      Q1        x       x
+      A1        x       x      x
+      A2        x       x             x
+      Q2        x                            x
+      A3        x                            x      x
+
+With this mask and these positions every answer gets the same log-probability as in a prompt of its own. The training
+targets are the answers, or the whole text; a token that several answers share then counts once for each of them.
+
+Shape letters: A axes of positions, B rows, T tokens of a row, Q the last tokens (queries), K all tokens (keys),
+N scored tokens, U distinct tokens that predict them.
 """
 
 from __future__ import annotations
@@ -29,9 +47,9 @@ class Node:
 
     Attributes:
         ids: the tokens.
-        parent: the index of the node before it.
-        item: the number of the answer it is, -1 if it is none.
-        prompt: the number of the prompt that ends with it, -1 if none does.
+        parent: the index of the parent node.
+        item: the number of the answer, if the node is one; else -1.
+        prompt: the number of the prompt that ends with this node, if one does; else -1.
     """
 
     ids: list[int]
@@ -42,9 +60,12 @@ class Node:
 
 @dataclass(frozen=True)
 class Tree:
-    """Nodes in an order in which parents come first, and the pictures in the first of them.
+    """Prompts and answers that share a beginning.
 
-    `written` are the numbers of the prompts that a model is to answer in its own words.
+    Attributes:
+        nodes: every parent before its children; the first is the root.
+        pictures: the pictures in the root.
+        written: the numbers of the prompts that a model answers in its own words.
     """
 
     nodes: list[Node]
@@ -53,30 +74,31 @@ class Tree:
 
     @property
     def num_tokens(self) -> int:
-        """Length of the packed row."""
+        """Number of tokens, which is the length of the packed row."""
         return sum(len(node.ids) for node in self.nodes)
 
     @property
     def num_items(self) -> int:
-        """Answers in the tree."""
+        """Number of answers to score."""
         return sum(node.item >= 0 for node in self.nodes)
 
     def unscored(self) -> Tree:
-        """The same tokens and pictures, none of them an answer."""
+        """Return a tree with the same tokens and pictures but no answers to score."""
         return Tree([Node(node.ids, node.parent) for node in self.nodes], self.pictures)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Packed rows and where their answers are.
+    """Packed rows as model inputs, and the tokens to score.
 
     Attributes:
-        inputs: keyword arguments of the model: input_ids (B, T), attention_mask, position_ids, and what the family
-            needs of the pictures if any row has some.
-        source_N: index into the flattened (B * T) tokens whose hidden state predicts the target; an index occurs once
-            for each answer that it leads to.
+        inputs: keyword arguments of the model: input_ids (B, T), attention_mask, position_ids, and the family's inputs
+            for pictures if any row has some.
+        source_N: index into the flattened (B * T) tokens: the token that predicts the target. An index occurs once for
+            each answer that it leads to.
         target_N: the token to predict.
-        item_N: which answer the token belongs to or leads to, 0 to num_items - 1, in the order they were given.
+        item_N: the number of the answer that the target belongs or leads to, 0 to num_items - 1, in order of the trees.
+        num_items: number of answers.
     """
 
     inputs: dict[str, Any]
@@ -92,18 +114,18 @@ class Batch:
         return places_U, index_N
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
+        """Return the batch on another device."""
         source_N, target_N, item_N = (part.to(device) for part in (self.source_N, self.target_N, self.item_N))
         return Batch(moved_to(device, self.inputs), source_N, target_N, item_N, self.num_items)
 
 
 def moved_to(device: torch.device, value: Any) -> Any:
-    """A tensor, or tensors by name, on another device."""
+    """Return a tensor, or tensors by name, on another device."""
     return {k: moved_to(device, v) for k, v in value.items()} if isinstance(value, dict) else value.to(device)
 
 
 def shared_length(rows: Sequence[list[int]]) -> int:
-    """Length of the longest common prefix that leaves every row at least one token."""
+    """Return the length of the longest common prefix that leaves at least one token of every row."""
     first, last = min(rows), max(rows)
     limit = min(len(row) for row in rows) - 1
     same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), limit)
@@ -112,13 +134,14 @@ def shared_length(rows: Sequence[list[int]]) -> int:
 
 @dataclass(frozen=True)
 class _Branch:
-    """What is left of one prompt, its number, and its numbered answers."""
+    """The part of one prompt below a node of the tree under construction, and its numbered answers."""
 
     ids: list[int]
     prompt: int
     leaves: list[tuple[int, list[int]]]
 
     def after(self, cut: int) -> _Branch:
+        """Return the branch without its first tokens."""
         return _Branch(self.ids[cut:], self.prompt, self.leaves)
 
 
@@ -129,7 +152,7 @@ def build_tree(
     *,
     written: Sequence[int] = (),
 ) -> Tree:
-    """One tree over prompts that share a beginning; `answers[i]` are the alternatives scored after `prompts[i]`."""
+    """Build the tree of prompts that share a beginning; `answers[i]` are the alternatives scored after `prompts[i]`."""
     items = itertools.count()
     branches = [
         _Branch(list(prompt), number, [(next(items), ids) for ids in alternatives])
@@ -142,7 +165,7 @@ def build_tree(
 
 
 def _grow(nodes: list[Node], parent: int, branches: Sequence[_Branch]) -> None:
-    """Hang prompts under a node, what several of them share only once, and their answers under them."""
+    """Add prompts and their answers below a node; tokens that several prompts share get one node."""
     alike: dict[int, list[_Branch]] = {}
     for branch in branches:
         alike.setdefault(branch.ids[0], []).append(branch)
@@ -159,12 +182,12 @@ def _grow(nodes: list[Node], parent: int, branches: Sequence[_Branch]) -> None:
 
 
 def collate(trees: Sequence[Tree], vlm: VLM, labels: Labels = "answer") -> Batch:
-    """One row per tree, padded to the longest, as the model takes it.
+    """Return a batch with one row per tree, padded to the longest.
 
     Args:
         trees: the rows.
-        vlm: whose tokens, positions and pictures they are.
-        labels: whether answers are scored, or all of the text ("full"), or the image placeholders in it as well.
+        vlm: the model that tokenised them.
+        labels: the tokens to score: the answers, all of the text ("full"), or the image placeholders in it as well.
     """
     rows = lay_out(trees, vlm)
     inputs = model_inputs(vlm.family, rows.ids_BT, rows.positions_ABT, rows.seen_BTT)
@@ -174,13 +197,13 @@ def collate(trees: Sequence[Tree], vlm: VLM, labels: Labels = "answer") -> Batch
 
 @dataclass(frozen=True)
 class Rows:
-    """Trees side by side, padded to the longest.
+    """Trees packed into rows, padded to the longest.
 
     Attributes:
         ids_BT: the tokens.
         positions_ABT: their positions on each axis.
-        seen_BTT: what each token sees: its ancestors and its own node up to itself; padding sees itself.
-        starts: for each row, where its nodes begin.
+        seen_BTT: True where the token of the second axis sees that of the third; padding sees itself.
+        starts: for each row, the index of the first token of each node.
     """
 
     ids_BT: Tensor
@@ -190,7 +213,7 @@ class Rows:
 
 
 def lay_out(trees: Sequence[Tree], vlm: VLM) -> Rows:
-    """The nodes of each tree one after another in a row."""
+    """Pack trees into rows: the nodes of a tree one after another."""
     width = max(tree.num_tokens for tree in trees)
     ids_BT = torch.full((len(trees), width), vlm.pad_token)
     seen_BTT = torch.eye(width, dtype=torch.bool).repeat(len(trees), 1, 1)
@@ -208,7 +231,7 @@ def lay_out(trees: Sequence[Tree], vlm: VLM) -> Rows:
 
 
 def targets(trees: Sequence[Tree], rows: Rows, vlm: VLM, labels: Labels = "answer") -> tuple[Tensor, Tensor, Tensor]:
-    """Of every scored token: the place in the flattened rows that predicts it, the token, and its answer's number."""
+    """Return `source_N`, `target_N` and `item_N` of a `Batch`."""
     width = rows.ids_BT.shape[1]
     source: list[int] = []
     target: list[int] = []
@@ -227,7 +250,7 @@ def targets(trees: Sequence[Tree], rows: Rows, vlm: VLM, labels: Labels = "answe
 
 
 def model_inputs(family: Family, ids_BK: Tensor, positions_ABK: Tensor, seen_BQK: Tensor) -> dict[str, Any]:
-    """Keyword arguments of the model for the last Q of K tokens, those before them being in its cache."""
+    """Return the keyword arguments of the model for the last Q of K tokens; the others are in its cache."""
     num_queries = seen_BQK.shape[1]
     position_ids = positions_ABK[..., -num_queries:]
     return {
@@ -238,7 +261,7 @@ def model_inputs(family: Family, ids_BK: Tensor, positions_ABK: Tensor, seen_BQK
 
 
 def _scored(tree: Tree, leaf: int, starts: list[int], labels: Labels, image_token: int) -> list[tuple[int, int]]:
-    """The tokens that are scored of one answer, each with the place of the token before it in the packed row."""
+    """Return the scored tokens of one answer, each with the place in the row of the token that predicts it."""
     path = [leaf]
     while (parent := tree.nodes[path[0]].parent) >= 0:
         path.insert(0, parent)
@@ -254,7 +277,7 @@ def _scored(tree: Tree, leaf: int, starts: list[int], labels: Labels, image_toke
 
 
 def _in_a_row(tree: Tree, family: Family) -> tuple[list[int], Tensor, list[int], list[int]]:
-    """Token ids, positions (A, T), owning node of each token, and where each node starts."""
+    """Return token ids, positions (A, T), the node of each token, and the first token of each node."""
     root = tree.nodes[0]
     root_AT = family.positions(root.ids, tree.pictures)
     ids, owner, starts = list(root.ids), [0] * len(root.ids), [0]
@@ -272,7 +295,7 @@ def _in_a_row(tree: Tree, family: Family) -> tuple[list[int], Tensor, list[int],
 
 
 def _ancestry(tree: Tree) -> Tensor:
-    """(nodes, nodes) bool: whether the column is the row itself or one of its ancestors."""
+    """Return a (nodes, nodes) mask: True if the second node is the first one or one of its ancestors."""
     seen = torch.eye(len(tree.nodes), dtype=torch.bool)
     for index, node in enumerate(tree.nodes):
         if node.parent >= 0:
@@ -281,7 +304,7 @@ def _ancestry(tree: Tree) -> Tensor:
 
 
 def pack_by_length(trees: Sequence[Tree], batch_tokens: int) -> list[list[int]]:
-    """Indices of trees in batches of about equal length whose padded size stays within `batch_tokens`."""
+    """Return the indices of trees in batches of similar length, each at most `batch_tokens` when padded."""
     batches: list[list[int]] = []
     for index in sorted(range(len(trees)), key=lambda i: -trees[i].num_tokens):
         longest = trees[batches[-1][0]].num_tokens if batches else 0

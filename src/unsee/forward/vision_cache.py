@@ -1,9 +1,9 @@
-"""Cache the outputs of the frozen vision part on disk, so that models with the same one encode each photo once.
+"""Caches the outputs of the frozen vision part on disk, so that models with the same vision part encode a photo once.
 
-The vision part is tower and projector, or the tower alone where the projector is trained. A file holds what is read of
-the output for one batch of photos; its key is the content of the weights and of the batch, so that the numbers are
-bit-identical. An evaluation has the same batches for every model, and an edit mostly has batches of one photo.
-Training does not use it: see docs/benchmarks.md.
+The vision part is tower and projector, or the tower alone if the projector is trained. A file holds the features of one
+batch of photos, as far as the model reads them. Its key hashes the weights and the batch, so the numbers are
+bit-identical. It is used in evaluations, which have the same batches for every model, and in edits, whose batches
+mostly hold one photo. Training does not use it; docs/benchmarks.md says why.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _OUTPUT, _LAYERS = "output", ".hidden_states"
 
 @contextmanager
 def cached_vision(vlm: VLM) -> Iterator[None]:
-    """Read vision features from the cache where it has them, and add those it lacks.
+    """Read vision features from the cache within the block, and add those that it lacks.
 
-    The weights of the vision part must not change meanwhile. Outputs that carry a gradient, outputs in training mode
+    The weights of the vision part must not change within the block. Outputs with a gradient, outputs in training mode
     and outputs under autocast are computed and not cached. A file that cannot be read or written is a warning.
     """
     encoder = _frozen_encoder(vlm)
@@ -51,7 +51,7 @@ def cached_vision(vlm: VLM) -> Iterator[None]:
                 log.warning("features path=%s unwritable=%s", path, error)
 
     def cached_encode(*arguments: Any, **named: Any) -> Any:
-        write()  # by now everything that the model needs of the last output has been read
+        write()  # by now the model has read everything it needs from the last output
         training = encoder.module.training or (torch.is_grad_enabled() and encoder.is_trained)
         if training or torch.is_autocast_enabled(vlm.device.type):
             return encode(*arguments, **named)
@@ -70,7 +70,7 @@ def cached_vision(vlm: VLM) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Encoder:
-    """The largest part of the vision side that is not trained, or the tower if that is trained too.
+    """The vision part: the largest part of the vision side that is not trained, or else the tower.
 
     Attributes:
         module: the tower, or the whole model without its head.
@@ -121,7 +121,7 @@ def _any_trained(named: Iterable[tuple[str, Tensor]]) -> bool:
 
 
 class _PartialOutput:
-    """Stand-in for a model output; only the parts that are read have to exist."""
+    """Stand-in for a model output that computes a part when it is read."""
 
     def __init__(self, read: Callable[[object], Any]) -> None:
         self._read = read
@@ -137,7 +137,7 @@ class _PartialOutput:
 
 
 def _recorded(value: Any, features: dict[str, Tensor], path: str = _OUTPUT) -> Any:
-    """Return an equivalent output that copies each tensor that is read of it into `features`, under its path."""
+    """Return a stand-in for an output that copies every tensor read from it into `features`, under its path."""
     if isinstance(value, Tensor):
         features[path] = value.clone().contiguous()
         return value
@@ -166,7 +166,7 @@ def _item(value: Any, key: object) -> Any:
 
 
 def _digest(vlm: VLM, encoder: _Encoder) -> bytes:
-    """Hash everything but the photos that the features depend on."""
+    """Hash everything that the features depend on, except the photos."""
     about = f"{VERSION} {vlm.device.type} {vlm.model.config.to_json_string()} {encoder.method}"
     digest = hashlib.sha256(about.encode())
     weights = encoder.module.state_dict().items()

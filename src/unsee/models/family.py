@@ -1,7 +1,7 @@
-"""The interface of a model family: the paths of its parts, and its way with pictures, positions and masks.
+"""The interface of a model family: the paths of its parts, its pictures, positions and masks.
 
-The defaults are those of LLaVA: pixels side by side, positions that count, causal attention. A family overrides what it
-does differently, so that packed rows give the numbers of plain prompts.
+The defaults are those of LLaVA: stacked pixels, positions 0, 1, 2 ..., and causal attention. A family overrides what
+differs, so that packed rows give the same numbers as plain prompts.
 Shape letters: A axes of positions, B rows, T tokens, Q the last T tokens (queries), K all T tokens (keys).
 """
 
@@ -34,12 +34,12 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One image as a family's processor makes it.
+    """One image after a family's preprocessing.
 
     Attributes:
         inputs: tensors for the model, such as pixel_values, image_grid_thw or image_sizes, for this image alone.
-        text: the text that represents the image in a prompt, every run of image tokens written as one.
-        runs: the length of each of these runs; it depends on the image's size in several families.
+        text: the text of the image in a prompt, with one image token for each run of them.
+        runs: the length of each of these runs; in several families it depends on the size of the image.
     """
 
     inputs: Mapping[str, Tensor]
@@ -48,7 +48,7 @@ class Picture:
 
     @property
     def canvas(self) -> Tensor | None:
-        """The pixels (C, H, W) if they are one undivided image, None if they are tiles or patches."""
+        """The pixels (C, H, W) if the image is one tensor; None if it is cut into tiles or patches."""
         pixels = self.inputs["pixel_values"]
         return pixels.flatten(0, -4)[0] if pixels.dim() > 3 and pixels.shape[:-3].numel() == 1 else None
 
@@ -76,19 +76,19 @@ class Family:
 
     @property
     def placeholder(self) -> str:
-        """The text that a rendered chat template writes in the place of an image."""
+        """The text for an image in a rendered chat template."""
         return str(self.processor.image_token)  # type: ignore[attr-defined]
 
     @property
     def image_token(self) -> int:
-        """The token that the model replaces by a part of an image."""
+        """The token whose embedding the model replaces by image features."""
         return int(self.model.config.image_token_id)
 
     def picture(self, image: Image.Image) -> Picture:
-        """Return the image as the model takes it.
+        """Return the image preprocessed for the model.
 
         Raises:
-            ModelError: the tokenizer does not read its own text for the image back as the same tokens.
+            ModelError: decoding the image tokens and encoding them again gives other tokens.
         """
         tokenizer = self.processor.tokenizer
         made = self.processor(images=[image], text=[self.placeholder], add_special_tokens=False, return_tensors="pt")
@@ -114,7 +114,7 @@ class Family:
         return "".join(a + b for a, b in zip_longest(parts, (picture.text for picture in pictures), fillvalue=""))
 
     def positions(self, ids: list[int], pictures: Sequence[Picture]) -> Tensor:
-        """Return the positions (A, T) of a row's beginning; later text continues from the highest on each axis."""
+        """Return the positions (A, T) of the first tokens of a row; later text continues from the highest of them."""
         return torch.arange(len(ids))[None]
 
     def image_inputs(self, rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
@@ -133,7 +133,7 @@ class Family:
 
 
 def stacked(rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
-    """Return the inputs of all pictures stacked, each filled up with zeros to the largest."""
+    """Return the inputs of all pictures stacked, each padded with zeros to the largest."""
     pictures = [picture for row in rows for picture in row]
     return {
         name: _filled([picture.inputs[name] for picture in pictures])
@@ -142,7 +142,7 @@ def stacked(rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
 
 
 def in_one_row(rows: Sequence[Sequence[Picture]]) -> dict[str, Tensor]:
-    """Return the inputs of all pictures, each (1, images, ...), as one row of images, filled up to the largest."""
+    """Return the inputs of all pictures, each (1, images, ...), as one row of images padded to the largest."""
     pictures = [picture for row in rows for picture in row]
     return {
         name: _filled([image[None] for picture in pictures for image in picture.inputs[name][0]])[None]
@@ -161,6 +161,6 @@ def _filled(parts: Sequence[Tensor]) -> Tensor:
 
 
 def within(window: int, seen_BQK: Tensor, positions_BK: Tensor) -> Tensor:
-    """Return the mask limited to a window of so many tokens, the query itself included."""
+    """Return the mask limited to a sliding window of `window` tokens, which includes the query itself."""
     positions_BQ = positions_BK[:, -seen_BQK.shape[1] :]
     return seen_BQK & (positions_BQ[:, :, None] - positions_BK[:, None] < window)

@@ -1,4 +1,4 @@
-"""A vision-language model as the rest of the program sees it: weights, processor and where its parts are.
+"""A vision-language model as the rest of the program sees it: weights, processor and the paths of its parts.
 
 Shape letters: B rows, T tokens, D hidden width, N scored tokens, V vocabulary.
 """
@@ -46,9 +46,10 @@ QUESTION_MARK, ANSWER_MARK = "\ue000", "\ue001"
 
 @dataclass(frozen=True)
 class Template:
-    """A chat template cut open: `before` question `between` `lead` answer `after`, end token included.
+    """The parts of a chat template around one question: `before` question `between` `lead` answer `after`.
 
-    The model is prompted up to `between`; `lead`, mostly nothing or a space, is the first thing it writes.
+    A prompt ends with `between`. `lead`, mostly empty or a space, begins the model's answer. `after` includes the end
+    token.
     """
 
     before: str
@@ -63,10 +64,11 @@ class VLM:
     Attributes:
         model: the transformers model; with LoRA the adapters sit inside it.
         processor: tokenizer, image processor and chat template.
-        family: what its kind of model does in its own way.
-        layout: where the parts are.
-        id: what it was loaded from, for messages and records.
-        config: how it was loaded.
+        family: the behaviour that differs between model families.
+        layout: the paths of its parts.
+        id: the name or folder it was loaded from, for messages and records.
+        config: the settings it was loaded with.
+        adapter: the peft model around `model`; None without LoRA.
     """
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, id: str) -> None:
@@ -84,25 +86,25 @@ class VLM:
 
     @classmethod
     def load(cls, id: str, *, dtype: Literal["auto", "float32", "bfloat16"] = "auto", processor: str = "") -> VLM:
-        """Load "nano", a folder in the hub's format, or a hub id, as `load_as` does with the settings of a recipe.
+        """Load a model by name; `load_as` does the same with the settings of a recipe.
 
         Args:
-            id: what to load.
+            id: a shipped model ("nano"), a folder in the hub's format, or a hub id.
             dtype: of the weights; "auto" is bfloat16 on a GPU and float32 elsewhere.
-            processor: whose processor it takes, if it has none.
+            processor: the model whose processor to use, if this one has none.
         """
         return cls.load_as(ModelConfig(id=id, dtype=dtype, processor=processor))
 
     @classmethod
     def load_as(cls, config: ModelConfig) -> VLM:
-        """Load a model onto the device it will work on. Only safetensors are read; no remote code runs.
+        """Load a model onto the device of this process. Only safetensors are read, and no remote code runs.
 
         Raises:
             ModelError: the folder has no weights or no processor, or they cannot be read or quantized.
-            UnknownNameError: nothing is called so, or the model is of an unknown family.
+            UnknownNameError: no model has this name, or the family of the model is not supported.
         """
         keep_freed_memory()
-        device = state().device  # of this process, also for what transformers places by itself
+        device = state().device  # also sets the GPU where transformers puts weights by default
         id = config.id
         source = shipped().get(id) or Path(id)
         if source.is_dir():
@@ -113,13 +115,13 @@ class VLM:
         with loading(f"model {id}:"):
             kind = PreTrainedConfig.get_config_dict(str(source))[0].get("model_type")
             if kind in MODELS.names():
-                MODELS.get(kind)  # which makes known what transformers does not have
+                MODELS.get(kind)  # importing the family registers a model class that transformers lacks
             wanted = _DTYPES[config.dtype] or (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 str(source), dtype=wanted, use_safetensors=True, output_loading_info=True, **four_bit
             )
         model, report = loaded
-        model.eval().requires_grad_(False)  # nothing learns until it is to
+        model.eval().requires_grad_(False)  # training turns gradients on where it needs them
         whose = config.processor or id
         with loading(f"model {id}: the processor of {whose}", "" if config.processor else f"; {PROCESSOR_ADVICE}"):
             processor = load_processor(str(shipped().get(whose) or whose), model.config)
@@ -134,25 +136,25 @@ class VLM:
         return vlm
 
     def save(self, folder: Path) -> None:
-        """Write the model, or its adapter where it has one, with processor and chat template in the hub's format."""
+        """Write the model (with LoRA only the adapter), the processor and the chat template in the hub's format."""
         (self.adapter or self.model).save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
     def reload(self) -> None:
-        """Put the weights back as they were loaded, without adapters."""
-        del self.model, self.adapter, self.family  # or there would be two of them at once
+        """Load the weights again and drop adapters."""
+        del self.model, self.adapter, self.family  # so that memory never holds two models
         fresh = VLM.load_as(self.config)
         self.model, self.adapter, self.family = fresh.model, None, fresh.family
 
     def untrained(self, seed: int = 0) -> VLM:
-        """The same architecture and processor with random weights."""
+        """Return a model of the same architecture with random weights and the same processor."""
         torch.manual_seed(seed)
         model = type(self.model)(self.model.config).to(self.device, self.model.dtype)  # type: ignore[arg-type]
         return VLM(model.eval(), self.processor, self.id)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.model.parameters()).device
 
     @property
@@ -162,19 +164,19 @@ class VLM:
 
     @cached_property
     def end_tokens(self) -> list[int]:
-        """The tokens that end an answer: the tokenizer's, the model's own, and the one its chat template writes."""
+        """Tokens that end an answer: the tokenizer's, those of the generation config, and the chat template's."""
         own = self.model.generation_config.eos_token_id
         taught = self.answer_ids([""])[0][-1]
         return sorted({self.end_token, taught, *(own if isinstance(own, list) else [own] if own is not None else [])})
 
     @property
     def pad_token(self) -> int:
-        """The token that fills rows; the end token where the tokenizer has none."""
+        """The token that pads rows; the end token if the tokenizer has no padding token."""
         token = self.processor.tokenizer.pad_token_id
         return self.end_token if token is None else int(token)
 
     def template(self, *, with_image: bool, system: str | None = None) -> Template:
-        """The chat template around one question and its answer."""
+        """Return the chat template around one question and its answer."""
         key = (with_image, system)
         if key not in self._templates:
             image = [{"type": "image"}] if with_image else []
@@ -191,13 +193,13 @@ class VLM:
         return self._templates[key]
 
     def picture(self, image: Image.Image) -> Picture:
-        """The image as the model takes it."""
+        """Return the image preprocessed for the model."""
         return self.family.picture(image)
 
     def text_ids(self, text: str, pictures: Sequence[Picture] = ()) -> list[int]:
-        """Token ids of a whole rendered prompt, its image placeholders filled with the pictures in order.
+        """Return the token ids of a rendered prompt, with its image placeholders filled by the pictures in order.
 
-        The start token stands before it where the tokenizer puts one and the text does not.
+        If the tokenizer adds a start token and the text has none, it is added.
 
         Raises:
             ModelError: there are more placeholders than pictures, or fewer.
@@ -205,7 +207,7 @@ class VLM:
         return self.texts_ids([text], pictures)[0]
 
     def texts_ids(self, texts: Sequence[str], pictures: Sequence[Picture] = ()) -> list[list[int]]:
-        """Token ids of several such prompts, each about the same pictures."""
+        """Return the token ids of several rendered prompts, each about the same pictures."""
         rows = self._tokens([self.family.write_out(text, pictures) for text in texts])
         tokenizer, image = self.processor.tokenizer, self.family.image_token
         if tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]:
@@ -222,13 +224,17 @@ class VLM:
     def prompt_ids(
         self, questions: Sequence[str], *, picture: Picture | None = None, system: str | None = None
     ) -> list[list[int]]:
-        """Token ids of whole chat prompts, each about the same picture if there is one."""
+        """Return the token ids of chat prompts, one per question, each with the picture if one is passed."""
         template = self.template(with_image=picture is not None, system=system)
         texts = [template.before + question + template.between for question in questions]
         return self.texts_ids(texts, [picture] if picture else [])
 
     def answer_ids(self, answers: Sequence[str], *, end: bool = True) -> list[list[int]]:
-        """Token ids of answers as the model would write them after a prompt, closed by the end token if `end`."""
+        """Return the token ids of answers as the model would write them after a prompt, with the end token if `end`.
+
+        Raises:
+            ModelError: the tokenizer joins the end of the prompt and the start of an answer into one token.
+        """
         template = self.template(with_image=False)
         texts = [template.between + template.lead + answer + (template.after if end else "") for answer in answers]
         before, *rows = self._tokens([template.between, *texts])
@@ -237,26 +243,26 @@ class VLM:
         return [row[len(before) :] for row in rows]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """Texts without special tokens."""
+        """Return the text of each row, without special tokens."""
         if not rows:
-            return []  # of nothing, transformers makes one empty text
+            return []  # transformers returns one empty text for no rows
         texts: list[str] = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
     def head(self) -> nn.Module:
-        """The module that turns hidden states into logits."""
+        """Return the module that maps hidden states to logits."""
         head: nn.Module | None = self.model.get_output_embeddings()
         if head is None:
             raise ModelError(f"model {self.id}: has no output embeddings")
         return head
 
     def hidden(self, inputs: dict[str, Any]) -> Tensor:
-        """Hidden states of the last layer, (B, T, D), before the vocabulary product."""
+        """Return the hidden states of the last layer, (B, T, D), which `head` maps to logits."""
         output: Tensor = self.model.model(**inputs, use_cache=False).last_hidden_state
         return output
 
     def train_language(self) -> list[nn.Parameter]:
-        """Full fine-tuning of decoder and projector; the vision tower stays as it is. Returns what is trained."""
+        """Prepare full fine-tuning of decoder and projector (not the vision tower); return the parameters to train."""
         self.model.requires_grad_(True)
         self.model.get_submodule(self.layout.vision_tower).requires_grad_(False)
         self.model.get_submodule(self.layout.projector).requires_grad_(True)  # in some families a part of the tower
@@ -265,24 +271,25 @@ class VLM:
     def add_lora(
         self, rank: int, alpha: int, targets: LoraTargets = "decoder", *, dropout: float = 0.0
     ) -> list[nn.Parameter]:
-        """Fresh LoRA adapters in linear layers, an earlier one merged first. Returns what is trained."""
+        """Merge an earlier adapter, add new LoRA adapters to linear layers, and return the parameters to train."""
         from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
         self.merge_lora()
         if self.config.quantization == "4bit":
             self.model = prepare_model_for_kbit_training(self.model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
-        torch.manual_seed(0)  # a run that is killed before its first checkpoint starts from the same adapter
+        torch.manual_seed(0)  # so that a run killed before its first checkpoint starts again from the same adapter
         modules = self.lora_modules(targets)
         config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=modules)
         self.adapter = get_peft_model(self.model, config)
         return self.trainable()
 
     def lora_modules(self, targets: LoraTargets) -> list[str]:
-        """Names of the linear layers that adapters go into.
+        """Return the names of the linear layers that get an adapter.
 
         Args:
-            targets: "decoder", "decoder+projector", or "all_linear": every layer that is called like one of the
-                decoder's, wherever it is, as in the published code (in LLaVA the vision tower's queries, keys, values).
+            targets: "decoder", "decoder+projector", or "all_linear". The last, as in the published code, means every
+                layer with the last name of a decoder layer, also outside the decoder. In LLaVA these include the
+                queries, keys and values of the vision tower.
         """
         linear = [name for name, part in self.model.named_modules() if isinstance(part, nn.Linear)]
         decoder = [name for name in linear if name.startswith(self.layout.decoder_layers)]
@@ -296,17 +303,17 @@ class VLM:
                 return [name for name in linear if name.rpartition(".")[2] in leaves]
 
     def merge_lora(self) -> None:
-        """Add the adapter, if there is one, to the weights it stands beside."""
+        """Merge the adapter, if there is one, into the weights."""
         if self.adapter is not None:
             self.model = self.adapter.merge_and_unload()
             self.adapter = None
 
     @contextmanager
     def adapter_off(self) -> Iterator[None]:
-        """The model as it was before LoRA; needs `add_lora` first."""
+        """Switch the adapter off within the block, so that the model is as before `add_lora`."""
         if self.adapter is None:
             raise ModelError(f"model {self.id}: has no adapter to switch off")
-        layers = self.adapter.base_model  # its own switch; peft's context looks through the whole model first
+        layers = self.adapter.base_model  # faster than peft's context, which walks the whole model first
         layers.disable_adapter_layers()
         try:
             yield
@@ -322,7 +329,7 @@ class VLM:
                 part.eval()
 
     def trainable(self) -> list[nn.Parameter]:
-        """The parameters that training may change."""
+        """Return the parameters that training may change."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     @property
@@ -331,7 +338,7 @@ class VLM:
         return any(isinstance(parameter, DTensor) for parameter in self.model.parameters())
 
     def trained(self) -> dict[str, Tensor]:
-        """The trainable parameters by name, whole and on the CPU; every process must ask."""
+        """Return the trainable parameters by name, gathered whole on the CPU; every process must call this."""
         parameters = self.model.named_parameters()
         return {name: entire(p).cpu().contiguous() for name, p in parameters if p.requires_grad}
 
@@ -339,7 +346,7 @@ class VLM:
         """Load trainable parameters by name from a safetensors file.
 
         Raises:
-            ModelError: the file belongs to another model.
+            ModelError: names or shapes in the file are not those of this model.
         """
         tensors = load_file(path)
         parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
@@ -350,7 +357,7 @@ class VLM:
                 parameter.copy_(tensors[name])
 
     def fingerprint(self) -> str:
-        """SHA-256 over all weights, the chat template and the name of a processor from elsewhere."""
+        """Return the SHA-256 of all weights, the chat template and the name of a processor from elsewhere."""
         template = self.template(with_image=True)
         digest = hashlib.sha256(f"{template}{template.lead}{self.config.processor}".encode())
         for name, tensor in sorted(self.model.state_dict().items()):
@@ -364,7 +371,7 @@ class VLM:
 
 
 def content(tensor: Tensor) -> bytes:
-    """The numbers of a tensor, byte by byte."""
+    """Return the bytes of a tensor's values."""
     return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
@@ -373,7 +380,7 @@ def _turn(role: str, text: str, *before: dict[str, str]) -> dict[str, Any]:
 
 
 def _four_bits(id: str) -> BitsAndBytesConfig:
-    """QLoRA's: four-bit normal floats, their scales quantized too, products in bfloat16.
+    """Return the quantization of QLoRA: four-bit normal floats, quantized scales, products in bfloat16.
 
     Raises:
         ModelError: the library or the GPU is missing.
