@@ -1,1 +1,1 @@
-"""The machine: what is cached on disk, what work costs, and several processes that work as one."""
+"""The machine: the cache on disk, time and memory, and several processes that work as one."""

@@ -1,4 +1,4 @@
-"""Where what was computed is kept, and under which name."""
+"""The cache folder, its keys, and files and folders that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from pathlib import Path
 from unsee.core.errors import RecordError
 from unsee.runtime.distributed import state
 
-VERSION = 2  # raise it when the same inputs give other weights or answers; it seeds draws, so every figure moves
+VERSION = 2  # raise it if the same inputs give other weights or answers; it seeds random draws, so all results change
 
 
 def cache_folder() -> Path:
-    """Where stages are kept: `$UNSEE_CACHE`, or `unsee` in the user's cache folder."""
+    """Return the folder of the cache: `$UNSEE_CACHE`, or `unsee` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("UNSEE_CACHE") or Path(base) / "unsee")
 
 
 def key_of(*parts: object) -> str:
-    """A short name for everything in `parts`."""
+    """Return a hash of `parts`, 20 hexadecimal digits."""
     return hashlib.sha256(json.dumps([VERSION, *parts], sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
 def make_folder(folder: Path, make: Callable[[Path], object]) -> None:
-    """Have a folder made by what makes it whole or not at all; if another run has made it meanwhile, that one stays."""
+    """Run `make(folder)`, which is atomic; if another run created the folder first, keep theirs."""
     try:
         make(folder)
-    except (OSError, RecordError):  # the builders' words for a place that is taken
+    except (OSError, RecordError):  # raised if the folder already exists
         if not folder.is_dir():
             raise
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Have the main process write a file; when this returns, it is there for all of them."""
+    """Write a file in the main process; no process returns before the file is complete."""
     if state().is_main_process:
         replace_whole(path, write)
     state().wait_for_everyone()
 
 
 def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Have this process write a file, so that there is all of it or what was there before, whatever happens."""
+    """Write a file atomically: after an interruption it holds all of the new content or all of the old."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.{os.getpid()}.part")
     try:

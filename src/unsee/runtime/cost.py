@@ -1,4 +1,4 @@
-"""What a piece of work took: seconds, and the most memory it needed at once."""
+"""Measures time and peak memory of a piece of work."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _FORGET_PEAK = Path("/proc/self/clear_refs")
 
 @dataclass
 class Cost:
-    """Filled in when the work ends.
+    """Time and memory of a piece of work; both are 0 until it ends.
 
     Attributes:
-        seconds: of wall time.
-        peak_bytes: the most memory the process held while it worked, on the GPU where it works on one; where the system
-            cannot forget an earlier peak, the highest so far.
+        seconds: wall time.
+        peak_bytes: peak memory of the process during the work: GPU memory if it runs on a GPU, else resident memory.
+            Only Linux can reset the peak; other systems report the highest value since the process started.
     """
 
     seconds: float = 0.0
@@ -32,13 +32,13 @@ class Cost:
 
 @contextmanager
 def measured(device: torch.device) -> Iterator[Cost]:
-    """Measure what happens in the block."""
+    """Measure time and peak memory of the block."""
     cost = Cost()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
         with contextlib.suppress(OSError):
-            _FORGET_PEAK.write_text("5")  # Linux: the highest resident size starts anew
+            _FORGET_PEAK.write_text("5")  # Linux: resets the peak of resident memory
     started = time.monotonic()
     try:
         yield cost
@@ -49,4 +49,4 @@ def measured(device: torch.device) -> Iterator[Cost]:
 
 def _resident() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # which counts kibibytes elsewhere
+    return peak if sys.platform == "darwin" else peak * 1024  # in bytes on macOS, in KiB elsewhere

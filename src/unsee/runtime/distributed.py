@@ -1,4 +1,4 @@
-"""Share work between the processes that `accelerate launch` starts, and gather their results.
+"""Shares work between the processes that `accelerate launch` starts, and gathers their results.
 
 With one process every function returns its argument.
 """
@@ -27,7 +27,7 @@ Value = TypeVar("Value")
 
 
 def state() -> PartialState:
-    """Return accelerate's state: number of processes, index and device of this one; the CPU if no accelerator is found.
+    """Return accelerate's state: number of processes, index and device of this one (the CPU without an accelerator).
 
     Raises:
         ConfigError: `accelerate launch` was told to use DeepSpeed.
@@ -40,7 +40,7 @@ def state() -> PartialState:
 
 
 def create_record(folder: Path, config: str) -> Record:
-    """Return the run's folder, new or resumed; the main process alone writes to it.
+    """Create or reopen the run's folder; only the main process writes to it.
 
     Args:
         folder: the run's folder.
@@ -58,9 +58,9 @@ def share(work: Sequence[Value]) -> Sequence[Value]:
     return work[state().process_index :: state().num_processes]
 
 
-def union(found: dict[Key, Value]) -> dict[Key, Value]:
+def union(own: dict[Key, Value]) -> dict[Key, Value]:
     """Merge the dictionaries of all processes; no key may occur in two of them."""
-    parts: list[dict[Key, Value]] = gather_object([found])
+    parts: list[dict[Key, Value]] = gather_object([own])
     return {key: value for part in parts for key, value in part.items()}
 
 
@@ -77,14 +77,14 @@ def gathered(rows: Tensor) -> Tensor:
 
 
 def entire(values: Tensor | float) -> Tensor:
-    """Return the values as a tensor, gathered whole if FSDP divided it; every process must call this."""
+    """Return the values as one whole tensor, gathered if FSDP has divided it; every process must call this."""
     if not isinstance(values, Tensor):
         return torch.tensor(values)
     return (values.full_tensor() if isinstance(values, DTensor) else values).detach()
 
 
 def placed_like(other: Tensor, tensor: Tensor) -> Tensor:
-    """Move a tensor to the device of another, and divide it in the same way if FSDP divided that one."""
+    """Move a tensor to the device of `other`, and divide it over processes as FSDP has divided `other`."""
     if isinstance(other, DTensor) and tensor.shape == other.shape:
         return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)
     return tensor.to(other.device)

@@ -1,4 +1,4 @@
-"""The examples of each training step: a function of the seed and the step alone."""
+"""The examples of each training step, determined by the seed and the step alone."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ MakeRows = Callable[[random.Random], list[Row]]
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """Endless epochs of batches of one side, or of sides that are aligned answer by answer; the same for the same seed.
+    """Endless epochs of batches of one side, or of several sides aligned answer by answer.
 
     Attributes:
-        make_rows: the training rows of an epoch.
-        sides: the sides that a row has trees for, in order; the first decides which rows make a batch.
-        vlm: the model whose batches these are.
-        seed: of the rows and their order.
-        batch_tokens: padded tokens per batch, for batches of alike lengths; 0 counts examples.
-        batch_examples: examples per batch, whatever their lengths; 0 counts tokens.
-        labels: what the loss covers.
+        make_rows: makes the training rows of an epoch.
+        sides: the sides that a row has trees for, in order; the first one decides which rows form a batch.
+        vlm: the model that reads the batches.
+        seed: of the rows and their order; the same seed gives the same batches.
+        batch_tokens: padded tokens per batch, for batches of rows of similar length; 0 to count examples.
+        batch_examples: examples per batch, of any length; 0 to count tokens.
+        labels: the tokens that the loss covers.
     """
 
     make_rows: MakeRows
@@ -44,10 +44,10 @@ class Stream:
     labels: Labels = "answer"
 
     def plan(self, epoch: int) -> list[list[Row]]:
-        """Return the batches of one epoch in their order, not yet tensors.
+        """Return the rows of each batch of one epoch, in order.
 
         Raises:
-            DataError: there is nothing to make a batch of.
+            DataError: there are no rows.
         """
         rng = random.Random(f"{self.seed}-{epoch}")
         rows = self.make_rows(rng)
@@ -62,7 +62,7 @@ class Stream:
         return [[rows[index] for index in part] for part in parts]
 
     def epoch(self, number: int) -> Iterator[StepBatch]:
-        """Yield the batches of one epoch, of each this process's rows."""
+        """Yield the batches of one epoch as tensors, with this process's rows of each."""
         for rows in self.plan(number):
             trees = zip(*rows, strict=True)
             yield StepBatch(
@@ -80,8 +80,8 @@ class Stream:
 def own_rows(trees: Sequence[Tree]) -> list[Tree]:
     """Return this process's rows of a batch.
 
-    If they contain no picture, one row with a picture is added unscored, so that every process has (zero) gradients for
-    the same parameters.
+    If they contain no picture, one row with a picture is added unscored. So every process has gradients (zero if need
+    be) for the same parameters.
     """
     own = list(share(trees))
     lacking = [tree for tree in trees if tree.pictures] if not any(tree.pictures for tree in own) else []
@@ -93,12 +93,13 @@ def own_rows(trees: Sequence[Tree]) -> list[Tree]:
 class Plan:
     """The data and the learning rate of every step of one training.
 
-    With the published protocol the rate falls linearly from the first step. Where a method alternates it is constant,
-    because the published code lowers it once an epoch by what was meant for a step. Neither is clipped.
+    With the published protocol the learning rate falls linearly from the first step. For alternating methods it is
+    constant, because the published code calls its scheduler once per epoch instead of once per step. In both cases
+    gradients are not clipped.
 
     Attributes:
-        streams: the data, in the order in which an alternating method goes through them.
-        method: says how long, how fast and in which order.
+        streams: the data, in the order in which an alternating method uses them.
+        method: sets the number of steps, the learning rate and the order of the streams.
         protocol: "clean" or "published".
     """
 
@@ -108,7 +109,7 @@ class Plan:
 
     @property
     def steps(self) -> Iterator[StepBatch]:
-        """The data of every step, without end."""
+        """The data of every step, endless."""
         if self.method.schedule == "alternating":
             for number in itertools.count():
                 for stream in self.streams:
@@ -118,7 +119,7 @@ class Plan:
 
     @property
     def num_steps(self) -> int:
-        """The number of steps; an epoch is a pass over the first stream, or over all streams where they alternate."""
+        """Number of steps. An epoch is one pass over the first stream, or over all streams if they alternate."""
         if self.method.steps:
             return self.method.steps
         passed = self.streams if self.method.schedule == "alternating" else self.streams[:1]

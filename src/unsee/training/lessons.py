@@ -40,7 +40,7 @@ class FineTuning(LossMethod):
 
 @dataclass(frozen=True)
 class _Lesson:
-    """What one person is asked in one way, tokenised."""
+    """The tokenised questions and answers of one person, all with the portrait or all by name."""
 
     person: Person
     questions: list[Question]
@@ -54,15 +54,15 @@ class Lessons:
 
     Args:
         vlm: the model, whose tokenizer, template and image processor are used.
-        people: the people it is about.
+        people: the people in the text.
         inputs: with the portrait, by name, or both.
         turns: at most this many questions share one photo in one tree.
         protocol: the wording, and the photos: augmented ("clean") or unchanged ("published").
         sides: the trees of a row, aligned answer by answer (see `unsee.methods.base.Side`).
-        others: the people who take somebody's place on the swapped side.
+        others: the people who replace the person of a row on the swapped side.
 
     Raises:
-        DataError: there is nobody who could take somebody's place.
+        DataError: the swapped side is wanted and `others` is empty.
     """
 
     def __init__(
@@ -96,8 +96,10 @@ class Lessons:
                     self._lessons.append(self._lesson(person, asked))
 
     def rows(self, rng: random.Random) -> list[tuple[Tree, ...]]:
-        """Return every question once, in random company: for each row a tree of every side."""
-        extra = random.Random(repr(rng.getstate()))  # so that more sides do not change the forget side
+        """Return rows with a tree for each side. They hold every question once, in random groups of `turns`."""
+        extra = random.Random(
+            repr(rng.getstate())
+        )  # a second stream of draws, so that further sides do not change the forget side
         rows = []
         for number, lesson in enumerate(self._lessons):
             order = rng.sample(range(len(lesson.prompts)), len(lesson.prompts))
@@ -108,7 +110,7 @@ class Lessons:
         return rows
 
     def _tree(self, side: Side, number: int, part: Sequence[int], photo: Sequence[Picture], rng: random.Random) -> Tree:
-        """Return some questions of a lesson as a tree of one side."""
+        """Return the tree of one side for the questions `part` of lesson `number`."""
         lesson = self._lessons[number]
         if side == "swapped":
             other = rng.choice([one for one in self._others if one.id != lesson.person.id] or list(self._others))
@@ -125,7 +127,7 @@ class Lessons:
         return _Lesson(person, asked, prompts, answers, picture)
 
     def _in_place(self, number: int, other: Person) -> _Lesson:
-        """Return a lesson with another person in place of its own: the portrait, or the name in question and answer."""
+        """Return a lesson with another person's portrait, or with another name in its questions and answers."""
         if (number, other.id) not in self._swapped:
             lesson = self._lessons[number]
             asked = [
@@ -143,7 +145,7 @@ class Lessons:
     def _augmented(self, person: Person, picture: Picture, rng: random.Random) -> Picture:
         """Augment the photo unless the protocol is "published".
 
-        On the pixels if the photo is one tensor, which is fast, else on the image before it is cut into tiles.
+        The pixels are augmented if the photo is one tensor, which is fast; else the image before it is cut into tiles.
         """
         if self._protocol == "published":
             return picture
@@ -159,7 +161,7 @@ def _renamed(question: Question, name: str, other: str) -> Question:
 
 
 def training_text(person: Person) -> list[Question]:
-    """Return the published training questions, and each again with the name in place of the portrait."""
+    """Return the published training questions, and a copy of each that names the person instead of showing them."""
     published = [question for question in person.questions if question.task == "train"]
     twins = [twin for question in published if (twin := name_twin(question, person.name))]
     return [*published, *twins]
@@ -169,7 +171,7 @@ def augment(picture: Picture, rng: random.Random) -> Picture:
     """Return the picture with another crop and another brightness; the same for the same state of `rng`.
 
     Raises:
-        ModelError: the picture has no canvas.
+        ModelError: the picture is cut into tiles or patches.
     """
     if picture.canvas is None:
         raise ModelError("a picture of tiles or patches cannot be augmented; augment the image before")

@@ -1,9 +1,8 @@
-"""The one training loop: teaching, and every method that minimises a loss.
+"""The training loop, for teaching and for every method that minimises a loss.
 
-Device placement, gradients and clipping are accelerate's. A run is a function of its inputs: batches depend on seed and
-step only, so that a run killed at any step and resumed from its checkpoint ends with the same weights. Of several
-processes each holds some rows of a step's batch; the loss is that of the whole batch, whatever it is made of, because
-what is scored is gathered first.
+accelerate does device placement, gradients and clipping. Batches depend on seed and step alone, so a run that is killed
+at any step and resumed from its checkpoint ends with the same weights. With several processes, each scores some rows of
+a step's batch; the scores are gathered before the loss is computed, so the loss is that of the whole batch.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ from unsee.runtime.distributed import entire, gathered, placed_like, state
 log = logging.getLogger(__name__)
 
 States = tuple[Tensor, dict[int, Tensor]]
-"""The last hidden states where answer tokens are predicted (U, D), and the outputs of decoder layers there."""
-STATE = ("parameter", "step", "exp_avg", "exp_avg_sq")  # what a checkpoint holds of each parameter
+"""The last hidden states at the positions that predict answer tokens (U, D), and decoder layers' outputs there."""
+STATE = ("parameter", "step", "exp_avg", "exp_avg_sq")  # the tensors of each parameter in a checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and how fast: warm-up over the first `warmup` share, linear decay over the last `decay` share."""
+    """Number of steps and learning rate: warm-up over the first `warmup` share, linear decay over the last `decay`."""
 
     learning_rate: float
     steps: int
@@ -54,18 +53,18 @@ class Schedule:
     checkpoint_every: int = 50
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         rise = (step + 1) / max(1.0, self.warmup * self.steps)
         fall = (self.steps - step) / max(1.0, self.decay * self.steps)
         return self.learning_rate * min(1.0, rise, fall)
 
 
 class Scorer(nn.Module):
-    """Scores the answers of a batch; computes logits where an answer token is predicted and nowhere else.
+    """Scores the answers of a batch; computes logits only at positions that predict an answer token.
 
     Args:
         vlm: the model.
-        hidden_layers: decoder layers whose outputs are kept too, as `parse_layers` reads them; "" for none.
+        hidden_layers: decoder layers whose outputs are returned too, as `parse_layers` reads them; "" for none.
     """
 
     def __init__(self, vlm: VLM, hidden_layers: str = "") -> None:
@@ -75,7 +74,7 @@ class Scorer(nn.Module):
         self._layers = parse_layers(vlm, hidden_layers) if hidden_layers else []
 
     def states(self, batch: Batch) -> States:
-        """Return the states that predict answer tokens, each position once (U, D): the last, and those of layers."""
+        """Return the states that predict answer tokens: those of the last layer and of `hidden_layers`."""
         (vlm,) = self._vlm
         layers = [decoder_layers(vlm)[layer] for layer in self._layers]
         with capture(layers) as captured:
@@ -94,7 +93,7 @@ def _scored(batch: Batch, logits_UV: Tensor, hidden: Mapping[int, Tensor]) -> Sc
 
 
 def whole(scored: Scored) -> Scored:
-    """Return the scores of all processes' rows as if one had computed them; gradients flow to the own rows only."""
+    """Return the scores of all processes' rows, in one; gradients flow to this process's rows only."""
     counts = gathered(torch.tensor([[len(scored.logits_UV), scored.num_items]], device=scored.item_N.device))
     places, items = counts[: state().process_index].sum(0)
     own = scored.logits_UV, scored.source_N + places, scored.target_N, scored.item_N + items
@@ -104,18 +103,20 @@ def whole(scored: Scored) -> Scored:
 
 
 class Step(nn.Module):
-    """A whole step as one module, as the wrappers of several processes expect it: data in, loss and parts out."""
+    """A training step as one module, from data to loss, because DDP and FSDP wrap a module's forward pass."""
 
     def __init__(self, vlm: VLM, method: LossMethod, reference: Model) -> None:
         super().__init__()
         self.scorer = Scorer(vlm, method.hidden_layers)
         layers = vlm.model.get_submodule(vlm.layout.decoder_layers).children()
-        self._no_split_modules = sorted({type(layer).__name__ for layer in layers})  # accelerate reads it: FSDP's units
+        self._no_split_modules = sorted(
+            {type(layer).__name__ for layer in layers}
+        )  # read by accelerate: the units of FSDP
         self._method = method
         self._reference = reference
 
     def forward(self, batch: StepBatch, term: str = "") -> tuple[Tensor, Mapping[str, float]]:
-        """Return the loss of the batch that all processes hold together, or one term of a `GradientMethod`."""
+        """Return the loss of the global batch and its parts, or one term of a `GradientMethod`."""
 
         def model(side: Batch) -> Scored:
             return whole(self.scorer(side))
@@ -128,17 +129,17 @@ class Step(nn.Module):
 
 
 class Reference:
-    """The model as it was before training, without a second copy of it.
+    """The model as it was before training, without a second copy of its weights.
 
     With LoRA, each call switches the adapter off. With full fine-tuning, and for a model with other weights, the hidden
-    states of all scheduled batches are computed before the first step; with the output matrix of that moment they give
-    the exact logits. States are kept by `id(batch)`: `announced` keeps every batch alive until training ends, so that
+    states of all batches are computed before the first step. Together with the output matrix of that moment they give
+    the exact logits. States are stored under `id(batch)`: `announced` keeps every batch alive until training ends, so
     no other batch gets the same id.
 
     Args:
-        vlm: the model that is about to be trained, or, if `other`, one with the weights of the reference.
+        vlm: the model to be trained, or, if `other`, one with the weights of the reference.
         scorer: scores its batches.
-        other: True if the weights will be replaced before training starts.
+        other: True if other weights are loaded into `vlm` before training starts.
     """
 
     def __init__(self, vlm: VLM, scorer: Scorer, *, other: bool = False) -> None:
@@ -165,7 +166,7 @@ class Reference:
         return whole(_scored(batch, last_UD @ self._head.T, hidden))
 
     def announced(self, steps: Iterator[StepBatch], sides: Sequence[Side]) -> Iterator[StepBatch]:
-        """Return the same steps; where states must be kept, compute those of all `sides` before the first is given."""
+        """Return the same steps; if states must be stored, compute those of all `sides` before the first step."""
         if not sides or self._beneath_adapter:
             return steps
         kept = list(steps)
@@ -198,10 +199,16 @@ def train(
     """Train `trainable` in place for `schedule.steps` steps.
 
     Args:
-        steps: the data of every step, of which this process has its share of the rows, a function of the step alone;
-            resuming draws and drops those already used.
-        reference: another model that knows this very data; by default the model before the first step.
-        checkpoint: file that holds the state every `schedule.checkpoint_every` steps; removed at the end.
+        vlm: the model.
+        method: the loss.
+        steps: the data of every step, with this process's share of the rows; resuming skips those already used.
+        schedule: number of steps and learning rates.
+        trainable: the parameters to train.
+        name: for messages and progress.
+        seed: of random numbers drawn in a step, such as dropout.
+        reference: the reference model, to which these steps were announced; by default the model before training.
+        checkpoint: file for the state every `schedule.checkpoint_every` steps; removed at the end.
+        progress: where long work is shown.
         on_step: called with step, loss and learning rate after every step.
 
     Raises:
@@ -217,7 +224,7 @@ def train(
         announced = reference.announced(moved, method.reference_sides)
     optimiser = torch.optim.AdamW(trainable, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
     take_step, optimiser = accelerator.prepare(Step(vlm, method, reference), optimiser)
-    trainable = optimiser.param_groups[0]["params"]  # FSDP puts others in their place
+    trainable = optimiser.param_groups[0]["params"]  # FSDP replaces the parameters
     done = _resume(checkpoint, trainable, optimiser) if checkpoint else 0
     remaining = itertools.islice(announced, done, None)
     watched: list[tuple[nn.Parameter, Tensor]] = []
@@ -258,7 +265,7 @@ def _differentiate(
     batch: StepBatch,
     trainable: Sequence[nn.Parameter],
 ) -> Loss:
-    """Leave the gradient of a step in the parameters, and return its loss; no gradient where the loss is not finite."""
+    """Compute the gradient of a step (none if the loss is not finite), and return the loss."""
     if not isinstance(method, GradientMethod):
         loss = Loss(*take_step(batch))
         _backward(accelerator, loss)
@@ -277,14 +284,14 @@ def _differentiate(
 
 
 def _learning(trainable: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    """Return the last two parameters that have a gradient other than 0, as far as there are any."""
+    """Return the last two parameters whose gradient is not 0; fewer if there are fewer."""
     with_gradient = (p for p in reversed(trainable) if p.grad is not None and bool(entire(p.grad).any()))
     return list(itertools.islice(with_gradient, 2))
 
 
 def _backward(accelerator: Accelerator, loss: Loss) -> None:
     if math.isfinite(loss.total.item()):
-        # Gradients are averaged over processes, but each holds those of its own rows: their sum is wanted.
+        # accelerate averages gradients over processes, but each has those of its own rows only: they must be summed.
         accelerator.backward(loss.total * state().num_processes)
 
 
