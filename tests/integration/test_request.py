@@ -63,7 +63,7 @@ def done(words, tmp_path_factory):
 
 def test_a_model_forgets_and_a_page_says_so(done, target):
     folder, command = done
-    assert (command.code, command.err) == (0, "")
+    assert command.code == 0 and "unsee: " not in command.err, command.err
     assert command.out.endswith(f"{folder / 'report.html'}\n")
     assert {path.name for path in folder.iterdir()} == {
         ".lock", "config.toml", "log.jsonl", "answers.parquet", "request.json", "report.html", "model",
