@@ -1,4 +1,4 @@
-"""Asking one model all questions of a data folder."""
+"""Asks one model all questions of a data folder."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def evaluate_model(
     processor: str = "",
     format: str = "mllmu",
 ) -> list[CellRow]:
-    """Ask one model all questions of a data folder; return its cells, with intervals over people.
+    """Ask one model all questions of a data folder, and return its cells with intervals over people.
 
     Args:
         model: a shipped model's name, a folder or a hub id.
         data: as `data.source` of a recipe.
-        forget_percent: which forget set.
+        forget_percent: the forget ratio, which selects the forget set.
         progress: where long work is shown.
-        config: how it is asked; by default the clean protocol.
-        processor: whose processor the model takes, if it has none.
+        config: how the model is asked; by default the clean protocol.
+        processor: the model whose processor to use, if this one has none.
         format: as `data.format` of a recipe.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Whether a model gives the figures that others measured with it: the published protocol, one verdict per figure."""
+"""Compares a model's figures under the published protocol with those that others measured, one verdict per figure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXPECTED = Path(__file__).with_name("conformance.toml")
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One stored figure: a metric in a cell, how far off it may be, and who measured it."""
+    """One stored figure: a metric in a cell, its tolerance, and the source of the measurement."""
 
     set: Literal["forget", "test", "retain", "celebrity"]
     task: Literal["classification", "generation", "cloze"]
@@ -42,7 +42,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """Stored figures, the share of people to forget they are about, and the keys of the evaluation."""
+    """The stored figures, their forget ratio, and the settings of the evaluation."""
 
     forget_percent: PositiveInt
     figures: tuple[Figure, ...]
@@ -50,7 +50,7 @@ class Expected:
 
 
 class CheckRow(NamedTuple):
-    """One figure, compared, as text; `verdict` is "pass" or "fail"."""
+    """The comparison of one figure as text; `verdict` is "pass" or "fail"."""
 
     set: str
     task: str
@@ -63,7 +63,9 @@ class CheckRow(NamedTuple):
 
 
 def read_expected(path: Path) -> Expected:
-    """The stored figures of a TOML file: `forget_percent`, tables `[[figure]]`, and `[evaluation]` for other keys.
+    """Read stored figures from a TOML file.
+
+    It has `forget_percent`, one table `[[figure]]` per figure, and `[evaluation]` with keys of a recipe.
 
     Raises:
         ConfigError: the file cannot be read, or a value in it cannot be used.
@@ -86,14 +88,14 @@ def read_expected(path: Path) -> Expected:
 def check_conformance(
     model: str, data: str, expected: Path = EXPECTED, progress: Progress | None = None, processor: str = ""
 ) -> list[CheckRow]:
-    """Ask a model what the stored figures are about, and nothing else, and compare.
+    """Ask a model the questions that the stored figures cover, and compare.
 
     Args:
         model: a shipped model's name, a folder or a hub id.
         data: as `data.source` of a recipe.
         expected: the file of stored figures.
         progress: where long work is shown.
-        processor: whose processor the model takes, if it has none.
+        processor: the model whose processor to use, if this one has none.
 
     Raises:
         UnseeError: the file, the data or the model cannot be used.

@@ -1,4 +1,4 @@
-"""One deletion request, top to bottom: read, ask, unlearn, ask again, save, report. No benchmark and no oracle."""
+"""A deletion request, top to bottom: read, ask, unlearn, ask again, save, report. It has no benchmark and no oracle."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class RequestConfig(Table):
     Attributes:
         forget: file of the rows to forget.
         retain: file of the rows to keep.
-        content: fingerprint of both, set when they are read; a folder belongs to one request.
+        content: fingerprint of both files, set when they are read; a folder belongs to one request.
         seed: of the batches.
-        metric: options of metrics by name, as far as they are no keys of `[evaluation]`.
+        metric: options of metrics by name, except those that are keys of `[evaluation]`.
         method: the one method, with one modality.
     """
 
@@ -67,7 +67,7 @@ class RequestConfig(Table):
 
 @dataclass(frozen=True)
 class RequestResult:
-    """What a deletion request leaves behind.
+    """The result of a deletion request.
 
     Attributes:
         folder: the request's folder; the model is in `model`.
@@ -86,11 +86,11 @@ class RequestResult:
 
 
 def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = None) -> RequestResult:
-    """Make a model forget the rows of one file and keep those of another; resumable, and cached like a run.
+    """Make a model forget the rows of one file and keep those of another. Stages are cached and resumed as in a run.
 
     Args:
         config: the request and its settings.
-        folder: where everything goes: a new one, or the one of the same request.
+        folder: the folder for all results: a new one, or that of the same request.
         progress: where long work is shown.
 
     Raises:
@@ -133,7 +133,11 @@ def _method(config: RequestConfig) -> tuple[str, LossMethod]:
 
 
 def _check_asked(request: Request, config: RequestConfig) -> None:
-    """What the modality unlearns from is in the rows."""
+    """Check that the rows have the inputs that the modality unlearns from.
+
+    Raises:
+        DataError: no row has one of them.
+    """
     ((_, options),) = config.method.items()
     wanted, found = INPUTS[options.modality[0]], inputs(request.forget)
     if lacking := [kind for kind in wanted if kind not in found]:
@@ -144,7 +148,7 @@ def _check_asked(request: Request, config: RequestConfig) -> None:
 
 
 def _exam(vlm: VLM, request: Request, config: RequestConfig) -> Exam:
-    """Return an exam of every row and of general questions; an answer may be as long as the longest in the rows."""
+    """Return an exam of all rows and of general questions; answers may be as long as the longest in the rows."""
     people = (*request.forget, *request.retain)
     truths = [question.answer for person in people for question in person.questions]
     longest = max(map(len, vlm.answer_ids(truths)))
@@ -157,7 +161,7 @@ def _exam(vlm: VLM, request: Request, config: RequestConfig) -> Exam:
 
 
 def _compared(answers: pd.DataFrame, model: str, config: RequestConfig) -> pd.DataFrame:
-    """Answers under the number of the human being, with the word-for-word match of the free ones."""
+    """Return the answers with the exact match of free answers, and with the rows of one human being as one unit."""
     exact = METRICS.get("accuracy")()
     free = answers["task"] == "generation"
     matches = [

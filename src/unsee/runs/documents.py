@@ -1,6 +1,6 @@
-"""One run about documents, top to bottom: pictures, the unedited model, methods, scores and report.
+"""A run about documents, top to bottom: pictures, the unedited model, methods, scores and report.
 
-The target is the base model itself: what it can read off a passport is what it must learn not to say.
+The target is the base model itself: it can read the private values in a picture and must learn not to reveal them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SHOWN = {UNSEEN_IMAGES: 2, UNSEEN_SUBJECTS: 1, HARMLESS_PICTURES: 1}
 
 
 def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress) -> RunResult:
-    """Read, edit, examine and score, as the recipe says.
+    """Edit the model with every method of the recipe, examine and score it.
 
     Args:
         config: the recipe.
@@ -95,7 +95,7 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
 
 
 def _check_answers(methods: Sequence[MethodRun], seen: Sequence[Case]) -> None:
-    """Refuse loss methods where nobody says what is to be forgotten.
+    """Refuse methods that forget true answers if the data hold none.
 
     Raises:
         DataError: a private question has no true answer.
@@ -116,7 +116,7 @@ def _exam(
     config: DocumentsConfig,
     metrics: Mapping[str, Metric],
 ) -> PrivacyExam:
-    """Return the questions every model is asked."""
+    """Return the exam of every model."""
     settings = config.evaluation
     nobody = Benchmark(forget=(), test=(), retain=(), celebrity=(), fingerprint=benchmark.fingerprint())
     general = Exam(vlm, nobody, general_items(settings.general_items, config.privacy.seed), settings, metrics=metrics)
@@ -125,7 +125,7 @@ def _exam(
 
 
 def _material(seen: Sequence[Case], config: DocumentsConfig) -> Material:
-    """What methods are given: the pictures edited on, as pairs or as somebody with questions."""
+    """Return the seen pictures in the forms that methods take: as privacy pairs, and as people with questions."""
 
     def pairs(modality: str, seed: int) -> list[PrivacyPair]:
         return as_pairs(seen)
@@ -141,13 +141,13 @@ def _material(seen: Sequence[Case], config: DocumentsConfig) -> Material:
 
 
 def _lesson(case: Case, queries: Sequence[Query]) -> Person:
-    """A picture with questions and answers, in the form in which loss methods are given people."""
+    """Return a picture with its questions and answers as a `Person`, the form that loss methods take."""
     taught = [Question(task="train", input="image", question=query.text, answer=query.answer) for query in queries]
     return Person(id=case.id, name=case.id, images=(case.image.read_bytes(),), questions=tuple(taught))
 
 
 def _show_pictures(record: Record, benchmark: PrivacyBenchmark) -> None:
-    """A few pictures for the report, one subject after another, the same in every run of the data."""
+    """Write a few pictures for the report, one per subject, the same in every run on these data."""
     for split, count in SHOWN.items():
         cases = [case for case in benchmark.cases if case.split == split]
         first = {case.subject: case for case in reversed(cases)}

@@ -1,4 +1,4 @@
-"""Editing one model from a file of privacy pairs: everything is checked first, computed once, and can be taken back."""
+"""Edits one model from a file of privacy pairs. Inputs are checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from unsee.models.vlm import VLM
 
 
 class EditRow(NamedTuple):
-    """What an edit adds to one matrix, as text."""
+    """The change of an edit to one matrix, as text."""
 
     edit: str
     method: str
@@ -35,11 +35,11 @@ class EditJob:
     """One edit as the command line asks for it.
 
     Attributes:
-        model: a shipped model's name, a folder, or a hub name.
+        model: a shipped model's name, a folder or a hub id.
         data: a file of privacy pairs.
         method: an edit method's name.
         options: its options.
-        frequencies: an edit whose frequencies are cut anew instead of being learned; Neural Gate only.
+        frequencies: an earlier edit whose frequencies are cut again instead of learned anew; Neural Gate only.
     """
 
     model: str
@@ -49,7 +49,7 @@ class EditJob:
     frequencies: Path | None = None
 
     def run(self, out: Path, work: Work, *, whole: bool = False) -> Edit:
-        """Compute the edit and write it to `out/edit.safetensors`; the edited model to `out/model` if `whole`.
+        """Compute the edit, write it to `out/edit.safetensors`, and if `whole` the edited model to `out/model`.
 
         Raises:
             UnseeError: the options, the pairs, the model, the earlier edit or the folder cannot be used; nothing is
@@ -82,10 +82,10 @@ class EditJob:
 
 
 def apply_edits(model: str, paths: list[Path], out: Path) -> list[Edit]:
-    """Write a model with edits in its weights; nothing is written unless all of them fit.
+    """Apply edits to a model and write it; nothing is written unless all of them fit.
 
     Raises:
-        UnseeError: the model or an edit cannot be read, they do not belong together, or the folder holds something.
+        UnseeError: the model or an edit cannot be read, they do not belong together, or the folder is not empty.
     """
     check_free(out)
     edits = [Edit.load(path) for path in paths]
@@ -98,7 +98,7 @@ def apply_edits(model: str, paths: list[Path], out: Path) -> list[Edit]:
 
 
 def edit_rows(edit: Edit) -> list[EditRow]:
-    """One row per matrix; the gate as the open share of its dimensions in each category."""
+    """Return one row per matrix; the gate is shown as the share of open dimensions in each category."""
     rows, shares = [], edit.open_shares()
     for name, delta in edit.deltas.items():
         standing = [(*key.rsplit("/", 1), share) for key, share in shares.items()]

@@ -27,12 +27,12 @@ class MethodRun:
     """One method with one modality and one seed.
 
     Attributes:
-        name: the name of its table in the recipe, which is the method's own unless the table says `use`.
-        modality: the questions it works from; "" where the recipe gives no choice.
+        name: the name of its table in the recipe, which is the name of the method unless the table has a key `use`.
+        modality: the questions it unlearns from; "" if the recipe gives no choice.
         seed: of everything that is drawn.
-        method: with its options.
-        numbered: True if the label holds the seed.
-        given: pictures of each subject that it is given, at most; 0 for all.
+        method: the method with its options.
+        numbered: True if the label contains the seed.
+        given: the largest number of pictures per subject that the method gets; 0 for all.
     """
 
     name: str
@@ -50,16 +50,16 @@ class MethodRun:
 
 @dataclass(frozen=True)
 class Material:
-    """The data that methods are given.
+    """The data that methods work with.
 
     Attributes:
-        names: what the private questions are about, for prompts.
+        names: the people or subjects of the private questions, for prompts.
         forget: the people (or pictures) that loss methods forget.
         retain: the people (or pictures) that they keep.
         pairs: (modality, seed) -> the privacy pairs for edits and guards.
-        unlearn: how a step of a loss method is made up.
+        unlearn: the batches of loss methods.
         oracle: the model that never saw the forget side, if there is one.
-        modality: the questions that loss methods work from where the recipe gives no choice.
+        modality: the questions that loss methods unlearn from if the recipe gives no choice.
     """
 
     names: tuple[str, ...]
@@ -80,7 +80,7 @@ def make_method(label: str, table: MethodTable | DocumentsMethodTable) -> Method
     """Return the method of one table of a recipe.
 
     Raises:
-        ConfigError: the table's name cannot be used, or an option is wrong.
+        ConfigError: the name of the table or an option cannot be used.
         UnknownNameError: no method has this name.
     """
     if not _LABEL.fullmatch(label):
@@ -117,7 +117,7 @@ def check_layers(method_runs: Sequence[MethodRun], vlm: VLM) -> None:
     """Refuse layers that the model does not have, before anything is computed.
 
     Raises:
-        ConfigError: a method names one; the message says which layers the model has.
+        ConfigError: a method names such a layer; the message lists the layers of the model.
     """
     for run in method_runs:
         layers = ""

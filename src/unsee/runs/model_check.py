@@ -1,4 +1,4 @@
-"""One model looked through: what it consists of, and whether it reads, writes and learns here."""
+"""Checks one model: lists its parts, then runs a forward pass, a generation and a training step."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 
 def check(config: ModelConfig) -> Iterator[tuple[str, str]]:
-    """What is looked at and what was found, line by line, as soon as it is known.
+    """Yield the name and the result of each check as soon as it is done.
 
     Raises:
         UnseeError: the model cannot be loaded, or the step of training changed nothing.
@@ -70,10 +70,13 @@ def check(config: ModelConfig) -> Iterator[tuple[str, str]]:
 
 
 def _parts(vlm: VLM) -> Iterator[tuple[str, str]]:
-    """Sizes, and where the layout says the parts are."""
+    """Yield the sizes of the model and of its parts, with the module paths of the layout."""
     parameters = list(vlm.model.parameters())
     num_bytes = sum(parameter.numel() * parameter.element_size() for parameter in parameters)
-    yield "parameters", f"{vlm.model.num_parameters():,}"  # quantized ones lie several in a number
+    yield (
+        "parameters",
+        f"{vlm.model.num_parameters():,}",
+    )  # transformers counts quantized parameters, several of which share one number
     kinds = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in parameters})
     yield "weights", f"{_mebibytes(num_bytes)}, {' and '.join(kinds)}, on {vlm.device}"
     layers = list(vlm.model.get_submodule(vlm.layout.decoder_layers).children())
@@ -96,7 +99,7 @@ def _timed(work: Callable[[], Result]) -> tuple[Result, str]:
 def _peak() -> str:
     if torch.cuda.is_available():
         return f"{_mebibytes(torch.cuda.max_memory_allocated())} on the GPU"
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS alone reports bytes
+    unit = 1 if sys.platform == "darwin" else 1024  # in bytes on macOS, in KiB elsewhere
     return f"{_mebibytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)} of the process"
 
 

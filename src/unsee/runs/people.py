@@ -1,4 +1,4 @@
-"""One run about people, top to bottom: data, target and oracles, signal check, methods, scores and report."""
+"""A run about people, top to bottom: data, target and oracles, signal check, methods, scores and report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHOWN_FORGET, SHOWN_RETAIN = 4, 2
 
 
 def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunResult:
-    """Teach, forget, examine and score, as the recipe says.
+    """Teach target and oracles, unlearn with every method of the recipe, examine and score.
 
     Args:
         config: the recipe.
@@ -83,7 +83,7 @@ def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunRe
 
 
 def _teach(scenario: Scenario, name: str, people: Sequence[Person], config: RunConfig, seed: int) -> Weights:
-    """Teach the base model some people, ask it everything, and write it into the run's folder."""
+    """Teach the base model some people, examine it, and write it into the run's folder."""
     weights = scenario.stages.teach(name, people, config.teach, seed)
     scenario.examine(name, weights, seed)
     scenario.export(name, weights)
@@ -91,7 +91,7 @@ def _teach(scenario: Scenario, name: str, people: Sequence[Person], config: RunC
 
 
 def _material(benchmark: Benchmark, config: RunConfig, oracle: Weights) -> Material:
-    """Return the data about people that methods are given."""
+    """Return the data that methods work with."""
 
     def pairs(modality: str, seed: int) -> list[PrivacyPair]:
         return people_pairs(benchmark.forget, benchmark.retain, INPUTS[modality], seed)
@@ -101,7 +101,7 @@ def _material(benchmark: Benchmark, config: RunConfig, oracle: Weights) -> Mater
 
 
 def _data(config: DataConfig, progress: Progress) -> Benchmark:
-    """Return the benchmark; build it, in the cache, where people are invented."""
+    """Return the benchmark; if its people are generated, build it in the cache."""
     if config.source != GENERATED:
         return open_benchmark(config.source, config.forget_percent, config.training_text, config.format)
     folder = cache_folder() / "data" / key_of("data", BUILDER_VERSION, config.people, config.celebrities, config.seed)
@@ -113,7 +113,7 @@ def _data(config: DataConfig, progress: Progress) -> Benchmark:
 
 
 def _exam(vlm: VLM, benchmark: Benchmark, config: RunConfig, metrics: Mapping[str, Metric]) -> Exam:
-    """Return the questions every model is asked."""
+    """Return the exam of every model."""
     general = general_items(config.evaluation.general_items, config.data.seed)
     return Exam(
         vlm, benchmark, general, config.evaluation, metrics=metrics,
@@ -122,6 +122,6 @@ def _exam(vlm: VLM, benchmark: Benchmark, config: RunConfig, metrics: Mapping[st
 
 
 def _show_portraits(record: Record, benchmark: Benchmark) -> None:
-    """Write a few portraits for the report, of the same people in every run of the data."""
+    """Write a few portraits for the report, of the same people in every run on these data."""
     for person in (*benchmark.forget[:SHOWN_FORGET], *benchmark.retain[:SHOWN_RETAIN]):
         record.write_bytes(f"portraits/{person.id}.png", person.images[0])

@@ -1,4 +1,4 @@
-"""Replay in teaching: text that the base model was trained on, so that it does not forget what it could do before."""
+"""Replay: training text of the base model, mixed in while people are taught, so that the model keeps what it knew."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unsee.runs.streams import DrawTree
 
 
 def replay(vlm: VLM) -> DrawTree:
-    """Return a function that draws a tree of the corpus that a shipped base model was trained on."""
+    """Return a function that draws trees from the training corpus of a shipped base model."""
     return Corpus(vlm, photos=2, num_strangers=120, shares=REPLAYED).tree
 
 
@@ -18,7 +18,7 @@ def check_replay(vlm: VLM, config: TeachConfig) -> None:
     """Refuse replay for a model whose training data are not known.
 
     Raises:
-        ConfigError: replay is asked for.
+        ConfigError: the recipe wants replay for such a model.
     """
     if config.replay and not has_corpus(vlm):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""A run of any kind: `run` picks the file that does it by the recipe's `kind`."""
+"""Runs a recipe: the key `kind` decides between a run about people and one about documents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unsee.runs.scenario import RunResult
 
 
 def run(config: RunConfig | DocumentsConfig, out: Path | None = None, progress: Progress | None = None) -> RunResult:
-    """Do everything the recipe says; what an earlier run computed already comes from the cache.
+    """Run a recipe; stages that an earlier run computed come from the cache.
 
     Args:
         config: the recipe.

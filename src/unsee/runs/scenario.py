@@ -1,4 +1,4 @@
-"""The part that runs about people and runs about documents share: examine models, apply methods, end with a report."""
+"""The common part of runs about people and about documents: examine models, apply methods, write the report."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class RunResult:
     Attributes:
         folder: the run's folder.
         report: the page.
-        verdict: "ok", or "no signal" where target and oracle do not differ.
-        reason: why there is no signal, as a clause; empty where there is one.
+        verdict: "ok", or "no signal" if target and oracle do not differ.
+        reason: why there is no signal, as a clause; "" if there is one.
         scores: the content of scores.json.
     """
 
@@ -50,7 +50,7 @@ class RunResult:
 
 
 class Guardable(Examination, Protocol):
-    """An examination in which a guard can answer in the model's place."""
+    """An examination in which a guard can answer in place of the model."""
 
     @property
     def better(self) -> dict[str, Better]:
@@ -58,16 +58,16 @@ class Guardable(Examination, Protocol):
         ...
 
     def guarded(self, answers: pd.DataFrame, guard: Guard) -> pd.DataFrame:
-        """Return the answers with the guard's in place of the model's where it speaks."""
+        """Return the answers, with those of the guard to the questions that it answers."""
         ...
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What a method changed and took.
+    """The change to the weights by one method, and its cost.
 
     Attributes:
-        change: None where the weights stayed as they were.
+        change: None if the weights are unchanged.
         cost: None too if it was not recorded.
     """
 
@@ -82,7 +82,7 @@ class Scenario:
     Attributes:
         record: the run's folder.
         stages: computes weights and answers.
-        exam: the questions every model is asked.
+        exam: asks every model the same questions.
         answers: one table for each examined model.
     """
 
@@ -92,7 +92,7 @@ class Scenario:
     answers: list[pd.DataFrame] = field(default_factory=list)
 
     def examine(self, name: str, weights: Weights | None, seed: int) -> None:
-        """Ask a model everything; None stands for random weights."""
+        """Examine a model and keep its answers; None stands for random weights."""
         self._add(self.stages.examine(name, weights, self.exam), name, "", seed)
 
     def export(self, name: str, weights: Weights) -> None:
@@ -102,7 +102,7 @@ class Scenario:
     def apply_all(
         self, method_runs: Sequence[MethodRun], target: Weights, materials: Sequence[Material], progress: Progress
     ) -> list[Applied]:
-        """Apply each method to the target, with the material beside it, and ask what it left."""
+        """Apply each method to the target with its material, and examine the result."""
         applied = []
         with progress.task("all methods", len(method_runs)) as advance:
             for run, material in zip(method_runs, materials, strict=True):
@@ -111,7 +111,7 @@ class Scenario:
         return applied
 
     def _apply(self, run: MethodRun, target: Weights, material: Material) -> Applied:
-        """Apply one method to the target and ask what it left."""
+        """Apply one method to the target, and examine the result."""
         if isinstance(run.method, PromptMethod):
             system = run.method.system_prompt(material.names)
             answers, applied = self.stages.examine(run.label, target, self.exam, system), Applied()
@@ -131,11 +131,11 @@ class Scenario:
         self.answers.append(answers.assign(method=method, modality=modality, seed=seed))
 
     def table(self) -> pd.DataFrame:
-        """Return all answers so far."""
+        """Return the answers of all models so far."""
         return in_order(pd.concat(self.answers, ignore_index=True))
 
     def finish(self, scores: Scores, verdict: str, reason: str) -> RunResult:
-        """Write scores and report."""
+        """Write scores and report, and return the result of the run."""
         scores.save(self.record, "scores.json")
         self.record.log("finished", signal=verdict != "no signal")
         report = self.record.folder / "report.html"
@@ -145,7 +145,11 @@ class Scenario:
 
 
 def change_over_seeds(applied: Sequence[Applied]) -> schema.ChangeAndCost | None:
-    """Return what one method changed and took: the mean over its seeds; of the parameters, those of the first."""
+    """Return change and cost of one method over its seeds.
+
+    Relative change and seconds are means, peak memory is the maximum, and the number of parameters is that of the first
+    seed.
+    """
     changes = [one.change for one in applied if one.change]
     costs = [one.cost for one in applied if one.cost]
     if not changes:

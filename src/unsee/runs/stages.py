@@ -1,7 +1,7 @@
 """The expensive stages of a run, each cached under a key of everything that goes into it, source code included.
 
 The same target, oracle, unlearned weights or answers are never computed twice, whichever run asks. A stage that was
-killed resumes from its checkpoint. Each stage that comes from the cache is said on the terminal.
+killed resumes from its checkpoint. The terminal names each stage that comes from the cache.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ from unsee.training.train import Reference, Scorer, train
 log = logging.getLogger(__name__)
 
 TRAINING = ("unsee.training.train", "unsee.training.batches", "unsee.training.lessons")
-"""The modules that training is made of, whatever the method."""
+"""The modules whose code is part of every training, whatever the method."""
 
 
 class Examination(Protocol):
-    """Everything a model is asked; its answers are the rows of a table."""
+    """Anything that asks a model questions and returns its answers as a table."""
 
     @property
     def key(self) -> str:
-        """The key of everything that decides what is asked and how answers are read."""
+        """Hash of everything that decides the questions and how answers are read."""
         ...
 
     def sit(
@@ -81,7 +81,7 @@ class Examination(Protocol):
         progress: Progress | None = None,
         journal: Journal | None = None,
     ) -> pd.DataFrame:
-        """Return the answers of a model; take those in the journal from there and add the others to it."""
+        """Return the answers of a model, from the journal if it holds them; add all others to it."""
         ...
 
 
@@ -90,10 +90,10 @@ class Stages:
 
     Args:
         vlm: the base model.
-        model: which part of it is trained, and how.
+        model: its settings, which say which part is trained.
         record: the run's folder, for its log.
         progress: where long work is shown.
-        replay: makes from the base model a source of trees that it was trained on, for teaching with replay.
+        replay: returns a function that draws trees from the training text of the base model.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Stages:
         """Train the target with a loss method.
 
         Raises:
-            ConfigError: the method compares with an oracle and there is none.
+            ConfigError: the method needs an oracle as its reference, and there is none.
         """
         reference = material.oracle if method.reference == "oracle" else None
         if method.reference == "oracle" and reference is None:
@@ -172,7 +172,7 @@ class Stages:
         return self._computed(run, method, target, trained)
 
     def edit(self, run: MethodRun, method: EditMethod, target: Weights, pairs: Sequence[PrivacyPair]) -> Weights:
-        """Edit the target; a benign question without a known answer gets the target's own."""
+        """Edit the target; benign questions without a known answer get the target's own answer."""
 
         def compute(vlm: VLM, work: Work) -> Edit:
             return method.edit(vlm, answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS), work)
@@ -182,7 +182,7 @@ class Stages:
         return self._edited(run, target, draws, compute)
 
     def measure(self, run: MethodRun, method: StatisticsMethod, target: Weights, material: Material) -> Weights:
-        """Edit the target by what it does on forget and retain questions, without training."""
+        """Edit the target from statistics on forget and retain questions, without training."""
 
         def batches(side: Side, kind: Input) -> Iterator[Batch]:
             (stream,) = side_streams(self.vlm, (side,), material, (kind,), draws, retain_inputs=(kind,))
@@ -197,17 +197,17 @@ class Stages:
         return self._edited(run, target, draws, compute)
 
     def examine(self, name: str, weights: Weights | None, exam: Examination, system: str | None = None) -> pd.DataFrame:
-        """Ask a model everything; `None` means the base architecture with random weights."""
+        """Return a model's answers to an exam; `None` means the base architecture with random weights."""
         key = key_of("answers", weights.key if weights else [self.base.key, "random"], exam.key, system, self._code)
         path = self._cache / "answers" / f"{key}.parquet"
         if path.is_file():
             self._say_cached(name, "answers")
             return pd.read_parquet(path)
         vlm = self.vlm.untrained() if weights is None else self.load(weights)
-        own = path.with_suffix(f".{state().process_index}.journal")  # each process notes its own answers
+        own = path.with_suffix(f".{state().process_index}.journal")  # each process writes its own answers
         earlier = sorted(path.parent.glob(f"{key}.*.journal"))
         journal = Journal(own, earlier)
-        state().wait_for_everyone()  # all have read the journals before one of them adds to its own
+        state().wait_for_everyone()  # no process writes before all have read the journals
         started = time.monotonic()
         with cached_vision(vlm) if weights else nullcontext():  # random weights are used once
             answers = exam.sit(vlm, system=system, name=name, progress=self._progress, journal=journal)
@@ -218,7 +218,7 @@ class Stages:
         return pd.read_parquet(path)
 
     def change(self, start: Weights, weights: Weights) -> WeightChange:
-        """Return how far a method moved the model from where it started."""
+        """Return the size of the difference between two models."""
         path = self._cache / "changes" / f"{key_of(start.key, weights.key)}.json"
         if not path.is_file():
             vlm = self.load(start)
@@ -228,16 +228,16 @@ class Stages:
         return WeightChange(**json.loads(path.read_text()))
 
     def cost(self, weights: Weights) -> Cost | None:
-        """Return what making them took when they were made, if it was recorded."""
+        """Return time and memory of the stage that made the weights, if recorded."""
         took = (weights.edit or weights.files[-1]).with_suffix(".json")
         return Cost(**json.loads(took.read_text())) if took.is_file() else None
 
     def load(self, weights: Weights) -> VLM:
-        """Return the one model in memory, with these weights in it."""
+        """Load weights into the one model in memory, and return it."""
         return self._loaded.load(weights)
 
     def export(self, record: Record, name: str, weights: Weights) -> None:
-        """Write a model into a run's folder: the edit, a whole model in the hub's format, or the LoRA adapter."""
+        """Write a model into a run's folder: the edit, the LoRA adapter, or a whole model in the hub's format."""
         if name in record:
             return
         with record.replacing(name) as folder:
@@ -260,7 +260,7 @@ class Stages:
         return Weights(key, draws, target.files, path)
 
     def _computed(self, run: MethodRun, method: ArithmeticMethod, target: Weights, trained: Weights) -> Weights:
-        """Return the target with the edit that a method computes from what its training changed."""
+        """Return the target with the edit that a method computes from the weight change of its training."""
         path = self._cache / "edits" / f"{trained.key}.safetensors"
         if not self._cached(run.label, path):
             with self._loaded.merged(target) as vlm, measured(vlm.device) as cost:
@@ -279,7 +279,7 @@ class Stages:
         seed: int,
         compared: Weights | None = None,
     ) -> Weights:
-        """Return the weights after training, with their files; `made` has their keys."""
+        """Train, and return the new weights with their files; `made` holds their keys."""
         path = self._cache / "weights" / f"{made.key}.safetensors"
         result = Weights(made.key, made.draws, (*start.files, path))
         if self._cached(name, path):
@@ -310,7 +310,7 @@ class Stages:
         return result
 
     def _cached(self, name: str, path: Path) -> bool:
-        """Return True if weights are in the cache; then log what they took when they were made."""
+        """Return True if weights are in the cache, and log time and memory of the stage that made them."""
         if not path.is_file():
             return False
         took = path.with_suffix(".json")
@@ -322,7 +322,7 @@ class Stages:
         self._progress.say(f"{name}: {what} from the cache")
 
     def _keep(self, event: str, name: str, path: Path, write: Callable[[Path], object], cost: Cost) -> None:
-        """Write weights to the cache, and what they took."""
+        """Write weights to the cache, with the time and memory they took."""
         self._record.log(event, model=name, **asdict(cost))
         write_whole(path.with_suffix(".json"), lambda part: part.write_text(json.dumps(asdict(cost))))
         write_whole(path, write)
@@ -330,20 +330,20 @@ class Stages:
     def _reference(
         self, weights: Weights, method: LossMethod, steps: Iterator[StepBatch], count: int
     ) -> tuple[Reference, Iterator[StepBatch]]:
-        """Ask another model about all steps before the model that is trained takes its place."""
+        """Compute the reference states of all steps with another model, before it is replaced by the one to train."""
         vlm = self.load(weights)
         reference = Reference(vlm, Scorer(vlm, method.hidden_layers), other=True)
         moved = (step.to(vlm.device) for step in itertools.islice(steps, count))
         return reference, reference.announced(moved, method.reference_sides)
 
     def _moved(self, vlm: VLM, weights: Weights) -> Iterator[tuple[str, Tensor]]:
-        """Yield what training added to each weight of the model as it was."""
+        """Yield the difference between trained weights and the model before training, by name."""
         if self.config.trainable == "lora":
             return by_adapter(weights.files[-1], self.config.lora_alpha / self.config.lora_rank)
         return by_weights(vlm, weights.files[-1])
 
     def _mixed(self, make_rows: MakeRows, share: float) -> MakeRows:
-        """Mix training text with replay, if it is asked for."""
+        """Return the training rows, mixed with replay if the recipe wants it."""
         if not share or self._replay is None:
             return make_rows
         self._replayed = self._replayed or self._replay(self.vlm)
@@ -354,16 +354,16 @@ class Stages:
 
 
 def _method_code(method: Method) -> list[str]:
-    """Return what the key of weights holds of a method: its registered name, its module and a hash of the code."""
+    """Return the part of a key that identifies a method's code: registered name, module and a hash of the source."""
     cls = type(method)
     return [METHODS.name_of(cls), cls.__module__, source_hash(cls.__module__)]
 
 
 def _content(person: Person) -> str:
-    """Return the key of everything of a person that training sees."""
+    """Return a hash of all data of a person that training uses."""
     return key_of([hashlib.sha256(image).hexdigest() for image in person.images], [asdict(q) for q in person.questions])
 
 
 def _content_of_pair(pair: PrivacyPair) -> dict[str, object]:
-    """Return everything of a pair that an edit sees."""
+    """Return all data of a pair that an edit uses."""
     return vars(pair) | {"image": None if pair.image is None else hashlib.sha256(pair.image).hexdigest()}

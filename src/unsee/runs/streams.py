@@ -1,4 +1,4 @@
-"""The training data of a stage: one stream for each group of sides, and replay mixed in."""
+"""The training data of a stage: one stream for each group of sides, with replay mixed in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def side_streams(
     *,
     retain_inputs: Sequence[Input] | None = None,
 ) -> list[Stream]:
-    """Return one stream for the forget side and those that follow it answer by answer, and one for the retain side.
+    """Return one stream for the forget side and the sides aligned with it, and one for the retain side.
 
     Args:
         vlm: the model, whose tokenizer and image processor are used.
@@ -75,7 +75,7 @@ def with_replay(make_rows: MakeRows, draw: DrawTree, share: float) -> MakeRows:
 
 
 def _aligned(sides: Sequence[Side]) -> list[tuple[Side, ...]]:
-    """Group sides: those about the people to forget are aligned answer by answer, the retain side is by itself."""
+    """Group the sides about people to forget, which are aligned answer by answer, and the retain side."""
     forget: tuple[Side, ...] = tuple(side for side in sides if side != "retain")
     retain: tuple[Side, ...] = tuple(side for side in sides if side == "retain")
     groups = [group for group in (forget, retain) if group]

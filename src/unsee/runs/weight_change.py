@@ -1,4 +1,4 @@
-"""The size of a change to a model's weights: its length, and how many numbers it touched."""
+"""The size of a change to a model's weights: its norm, and the number of parameters changed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class WeightChange:
     """The size of a change.
 
     Attributes:
-        relative: length of the change as a share of the length of all parameters of the model.
-        parameters: how many of them differ from before.
+        relative: norm of the change divided by the norm of all parameters.
+        parameters: number of parameters that changed.
     """
 
     relative: float
@@ -32,10 +32,10 @@ class WeightChange:
 
 @torch.no_grad()
 def change_of(vlm: VLM, deltas: Iterator[Tensor]) -> WeightChange:
-    """Return the size of a change, one difference after another: no second copy of the model is made.
+    """Return the size of a change. Differences are read one by one, so no second copy of the model is needed.
 
     Args:
-        vlm: the model as it was.
+        vlm: the model before the change.
         deltas: the difference of each changed matrix.
     """
     whole = sum(float(entire(parameter.detach()).float().square().sum()) for parameter in vlm.model.parameters())
@@ -47,12 +47,12 @@ def change_of(vlm: VLM, deltas: Iterator[Tensor]) -> WeightChange:
 
 
 def by_edit(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """Yield the differences that an edit makes, by the module's or the parameter's name."""
+    """Yield the change of an edit to each matrix, by the name of the module or parameter."""
     yield from Edit.load(path).deltas.items()
 
 
 def by_weights(vlm: VLM, path: Path) -> Iterator[tuple[str, Tensor]]:
-    """Yield the differences between trained weights in a file and the model as it was, by the parameter's name."""
+    """Yield the difference between trained weights in a file and the model, by the name of the parameter."""
     before = dict(vlm.model.named_parameters())
     with safe_open(path, "pt") as file:
         for name in file.keys():  # noqa: SIM118 (the file is no mapping)
@@ -60,7 +60,7 @@ def by_weights(vlm: VLM, path: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def by_adapter(path: Path, scale: float) -> Iterator[tuple[str, Tensor]]:
-    """Yield the differences that a LoRA adapter makes, the scaled products of its factors, by the module's name."""
+    """Yield the change of a LoRA adapter (the scaled product of its factors), by the name of the module."""
     with safe_open(path, "pt") as file:
         tensors: Mapping[str, Tensor] = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     for name, right in tensors.items():

@@ -1,4 +1,4 @@
-"""The weights of one trained or edited model, and the one model in memory that takes them in turn."""
+"""The weights of trained and edited models, and the one model in memory that they are loaded into."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Weights:
     """A trained or edited model: the files to load in order onto the base model.
 
     Attributes:
-        key: the key of everything that went into it, source code included; names its files in the cache.
-        draws: the key of everything but the source code; seeds what is drawn when training goes on from here, so that
-            rewriting code moves no figure.
+        key: hash of everything that went into it, source code included; names its files in the cache.
+        draws: hash of everything except the source code. It seeds the random draws of training from these weights, so
+            that rewriting code changes no result.
         files: weights or adapters, in order.
-        edit: the file of an edit that is applied on top of them.
+        edit: the file of an edit to apply on top of them.
     """
 
     key: str
@@ -33,11 +33,11 @@ class Weights:
 
 
 class LoadedModel:
-    """The one model in memory; it takes any weights that were made from it.
+    """The one model in memory, which loads any weights that were made from it.
 
     Args:
         vlm: the base model.
-        config: which part of it is trained, and how.
+        config: its settings, which say which part is trained.
     """
 
     def __init__(self, vlm: VLM, config: ModelConfig) -> None:
@@ -47,7 +47,7 @@ class LoadedModel:
         self._editor: Editor | None = None
 
     def load(self, weights: Weights) -> VLM:
-        """Return the model with these weights in it."""
+        """Load weights and return the model."""
         if self._holds != weights:
             self._undo_edit()
             if self._holds is None or self._holds.files != weights.files:
@@ -61,7 +61,7 @@ class LoadedModel:
 
     @contextmanager
     def merged(self, weights: Weights) -> Iterator[VLM]:
-        """Give the model with these weights and its adapter merged into them; the block must leave it unchanged."""
+        """Yield the model with these weights and the adapter merged into them; the block must not change it."""
         vlm = self.load(weights)
         vlm.merge_lora()
         try:
@@ -70,14 +70,14 @@ class LoadedModel:
             self._forget_merged()
 
     def start_training(self, weights: Weights) -> list[nn.Parameter]:
-        """Load weights and return the parameters to train on top of them; `finish_training` says what came out."""
+        """Load weights and return the parameters to train; call `finish_training` afterwards."""
         self.load(weights)
         trainable = self._add_lora() if self.config.trainable == "lora" else self.vlm.train_language()
         self._holds = None
         return trainable
 
     def finish_training(self, weights: Weights) -> None:
-        """Note what the model holds after training, so that it is not loaded again."""
+        """Note that the model holds these weights, so that they are not loaded again."""
         self._holds = None if self.vlm.divided else weights
 
     def _undo_edit(self) -> None:
@@ -87,12 +87,12 @@ class LoadedModel:
             self._forget_merged()
 
     def _forget_merged(self) -> None:
-        """Have a merged adapter loaded anew when its weights are wanted again."""
+        """Mark the weights as not loaded if an adapter was merged."""
         if self.config.trainable == "lora":
             self._holds = None
 
     def _load_files(self, weights: Weights) -> None:
-        """Load base weights, then the last file, which holds everything; with LoRA each file, which is one adapter."""
+        """Load the base weights, then the last file; with LoRA every file as an adapter, merging the one before."""
         if self.config.trainable == "lora" or not weights.files or self.vlm.divided:
             self.vlm.reload()
         if self.config.trainable == "full" and weights.files:
