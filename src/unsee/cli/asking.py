@@ -142,7 +142,7 @@ def utility(
     from unsee.core.record import check_writable
     from unsee.judge.asking import Asking
     from unsee.utility import UTILITY
-    from unsee.utility.evaluate import Review, check_reviewed, sit
+    from unsee.utility.evaluate import Review, check_reviewed, examine
 
     if review:
         from unsee.config.recipe import build_dataclass
@@ -154,15 +154,15 @@ def utility(
     if out:
         check_writable(out)
     with show_progress() as progress:
-        sitting = sit(model, benchmark, data, limit=limit, seed=seed, progress=progress, processor=processor)
+        answered = examine(model, benchmark, data, limit=limit, seed=seed, progress=progress, processor=processor)
     grades = None
     if review and out:
-        reviewing = Review(sitting, asking, out)
+        reviewing = Review(answered, asking, out)
         ask_consent(reviewing.costs, yes=yes)
         with show_progress() as progress:
             grades = reviewing.grades(progress)
-    taken = sitting.score(grades)
+    scored = answered.score(grades)
     if out and is_main_process():
-        taken.save(out)
-    print_table(taken.rows)
-    print(f"{taken.result.n_items} questions, {taken.result.invalid:.1%} of the answers not in the form asked for")
+        scored.save(out)
+    print_table(scored.rows)
+    print(f"{scored.result.n_items} questions, {scored.result.invalid:.1%} of the answers not in the form asked for")

@@ -1,4 +1,4 @@
-"""Utility benchmarks: a model's abilities besides knowing people, one published benchmark per file.
+"""Utility benchmarks: a model's general abilities, one published benchmark per file.
 
 How to add one: write `utility/<name>.py` with one frozen dataclass that inherits from `UtilityBenchmark` (`base.py`)
 under `@UTILITY.register("<name>", paper="...")`. It reads the benchmark's own files into items, reads a model's answers

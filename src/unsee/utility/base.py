@@ -1,4 +1,4 @@
-"""The interface of a utility benchmark, and parts that several of them share."""
+"""The interface of a utility benchmark, and functions that several benchmarks use."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class UtilityItem:
 
     Attributes:
         id: unique within the benchmark.
-        unit: the group of dependent questions that is resampled as one for intervals, mostly all about one image.
+        unit: the group of dependent questions that is resampled as one for intervals; mostly all those about one image.
         group: subtask, subject or category.
-        text: the whole user's turn, without image placeholder.
+        text: the whole user turn, without image placeholder.
         images: encoded image files, shown before the text in this order.
-        truth: the right answer in the benchmark's own form.
-        options: option texts in the order A, B, C; empty unless a choice.
-        context: a description of the images for a reviewer who cannot see them.
+        truth: the correct answer, in the form of the benchmark.
+        options: option texts in the order A, B, C; empty for an open question.
+        context: a description of the images for a reviewing model, which does not see them.
     """
 
     id: str
@@ -44,7 +44,7 @@ class UtilityItem:
         """Return the images decoded to RGB.
 
         Raises:
-            DataError: one cannot be decoded.
+            DataError: an image cannot be decoded.
         """
         try:
             return [Image.open(io.BytesIO(encoded)).convert("RGB") for encoded in self.images]
@@ -54,12 +54,12 @@ class UtilityItem:
 
 @dataclass(frozen=True)
 class Mark:
-    """The reading and the value of an answer.
+    """The result of reading one answer.
 
     Attributes:
-        read: the answer as read; "" if it cannot be read.
+        read: the answer as read, such as a letter; "" if it cannot be read.
         value: 0 (wrong) to 1 (right).
-        valid: False if the answer is not in a form the benchmark asks for.
+        valid: False if the answer does not have the form that the benchmark asks for.
     """
 
     read: str
@@ -72,11 +72,11 @@ class UtilityBenchmark(ABC):
     """A published benchmark.
 
     Attributes:
-        hub: the dataset on the hub from which `files` are fetched if no local copy is named; "" if it is not there.
-        files: patterns of the files needed.
-        max_new_tokens: the longest answer.
-        review_version: the version of the chat in which a model grades the answers, raised with every change of its
-            wording; "" if the benchmark has a metric of its own and needs no review.
+        hub: the dataset on the hub from which `files` are fetched if no local folder is named; "" if there is none.
+        files: patterns of the files to fetch.
+        max_new_tokens: the largest number of tokens in an answer.
+        review_version: the version of the chat in which a model grades the answers; it changes with every change of the
+            wording. "" if the benchmark has its own metric and needs no review.
     """
 
     hub: ClassVar[str] = ""
@@ -98,18 +98,18 @@ class UtilityBenchmark(ABC):
 
     @abstractmethod
     def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
-        """Return the published numbers, over all resamples of the units, best known first.
+        """Return the published numbers over all resamples of the units, the best known number first.
 
         Args:
-            bootstrap: its answers have `item`, `group`, `truth`, `read`, `value` and `valid`.
+            bootstrap: resamples; its table of answers has `item`, `group`, `truth`, `read`, `value` and `valid`.
         """
 
     def review_chat(self, item: UtilityItem, answer: str) -> list[dict[str, str]]:
-        """Return the chat that asks for grades; needed with a `review_version`."""
+        """Return the chat that asks a model for grades; required with a `review_version`."""
         raise NotImplementedError
 
     def read_review(self, reply: str) -> tuple[int, int] | None:
-        """Return the grades of reference and answer, None if there are none; needed with a `review_version`."""
+        """Return the grades of reference and answer, or None if there are none; required with a `review_version`."""
         raise NotImplementedError
 
 
@@ -120,12 +120,12 @@ def mean(bootstrap: Bootstrap, rows: pd.DataFrame, value: str = "value") -> Draw
 
 
 def by_group(bootstrap: Bootstrap, rows: pd.DataFrame, value: str = "value") -> dict[str, Draws]:
-    """Return the mean of a column in each group, in the order in which they occur."""
+    """Return the mean of a column in each group, in the order in which the groups occur."""
     return {str(group): draws for (group,), draws in bootstrap.means(rows, value, by=["group"]).items()}
 
 
 def lettered(options: Sequence[str], form: str = "{}. {}") -> str:
-    """Return options under each other, with their letters."""
+    """Return options with their letters, one per line."""
     return "\n".join(form.format(letter(index), option) for index, option in enumerate(options))
 
 

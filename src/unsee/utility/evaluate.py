@@ -1,4 +1,4 @@
-"""Ask a model a utility benchmark: the published prompts, greedy answers, the published numbers with intervals."""
+"""Runs a model on a utility benchmark: published prompts, greedy answers, the published numbers with intervals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class UtilityResult(RecordFile):
     """The content of utility-<benchmark>.json.
 
     Attributes:
-        invalid: share of answers that are not in the form asked for.
+        invalid: share of answers that do not have the form that the benchmark asks for.
     """
 
     version: Literal["unsee.utility/1"] = Field(default="unsee.utility/1", alias="schema")
@@ -70,8 +70,8 @@ class UtilityRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Taken:
-    """The numbers of a model on a benchmark, and one row per question."""
+class ScoredBenchmark:
+    """The published numbers of a model on a benchmark, and one row per question."""
 
     result: UtilityResult
     answers: pd.DataFrame
@@ -82,14 +82,14 @@ class Taken:
         return [UtilityRow(self.result.benchmark, metric.name, written(metric)) for metric in self.result.metrics]
 
     def save(self, folder: Path) -> None:
-        """Write the numbers and the answers to a folder."""
+        """Write the numbers as JSON and the answers as parquet to a folder."""
         record = Record(folder)
         record.write_table(f"utility-{self.result.benchmark}.parquet", self.answers)
         self.result.save(record, f"utility-{self.result.benchmark}.json")
 
 
 @dataclass(frozen=True)
-class Sitting:
+class AnsweredBenchmark:
     """A model's answers to a benchmark's questions."""
 
     name: str
@@ -98,11 +98,11 @@ class Sitting:
     items: list[UtilityItem]
     answers: list[str]
 
-    def score(self, reviews: Sequence[tuple[int, int] | None] | None = None) -> Taken:
+    def score(self, reviews: Sequence[tuple[int, int] | None] | None = None) -> ScoredBenchmark:
         """Compute the published numbers.
 
         Args:
-            reviews: grades of the reference and of the answer for each question, None where there are none.
+            reviews: grades of the reference and of the answer for each question; None for a question without grades.
         """
         marks = [self.benchmark.mark(item, answer) for item, answer in zip(self.items, self.answers, strict=True)]
         table = pd.DataFrame(
@@ -119,35 +119,35 @@ class Sitting:
         result = UtilityResult(
             benchmark=self.name, model=self.model, n_items=len(table), n_units=table["unit"].nunique(),
             invalid=1 - float(table["valid"].mean()),
-            metrics=[UtilityMetric(name=name, **found.model_dump()) for name, found in estimates.items() if found],
+            metrics=[UtilityMetric(name=name, **one.model_dump()) for name, one in estimates.items() if one],
         )  # fmt: skip
-        return Taken(result, table)
+        return ScoredBenchmark(result, table)
 
 
 class Review:
-    """The review of a sitting: the grades that a model gives its answers.
+    """The grades that a reviewing model gives to answers.
 
     Args:
-        sitting: the answers.
+        answered: the answers.
         asking: the reviewing model and its endpoint.
         folder: the folder for the journal of the replies.
 
     Raises:
-        ConfigError: the benchmark has a metric of its own and needs no review.
+        ConfigError: the benchmark has its own metric and needs no review.
     """
 
-    def __init__(self, sitting: Sitting, asking: Asking, folder: Path) -> None:
-        check_reviewed(sitting.name, sitting.benchmark)
-        self._benchmark = sitting.benchmark
+    def __init__(self, answered: AnsweredBenchmark, asking: Asking, folder: Path) -> None:
+        check_reviewed(answered.name, answered.benchmark)
+        self._benchmark = answered.benchmark
         self._asking = asking
         self._journal = Journal(folder / "review-journal.jsonl")
-        chats = [self._benchmark.review_chat(*pair) for pair in zip(sitting.items, sitting.answers, strict=True)]
+        chats = [self._benchmark.review_chat(*pair) for pair in zip(answered.items, answered.answers, strict=True)]
         self._keys = [asking.journal_key(self._benchmark.review_version, json.dumps(chat)) for chat in chats]
         self._chats = dict(zip(self._keys, chats, strict=True))
 
     @property
     def costs(self) -> Costs:
-        """The costs of what the journal does not hold."""
+        """The costs of the reviews that the journal does not hold."""
         return self._asking.price_of(self._chats, self._journal, SENT)
 
     def grades(self, progress: Progress) -> list[tuple[int, int] | None]:
@@ -162,29 +162,29 @@ class Review:
 
 
 def check_reviewed(name: str, benchmark: UtilityBenchmark) -> None:
-    """Refuse a review where the benchmark marks answers right or wrong itself.
+    """Refuse a review if the benchmark has its own metric.
 
     Raises:
-        ConfigError: the benchmark needs no review.
+        ConfigError: it has one.
     """
     if not benchmark.review_version:
         raise ConfigError(f"--review: {name} has a metric of its own; leave it out")
 
 
-def sit(
+def examine(
     model: str, name: str, data: str | None, *, limit: int | None = None, seed: int = 0,
     progress: Progress | None = None, processor: str = "",
-) -> Sitting:  # fmt: skip
-    """Ask a model a benchmark's questions; after a kill, only those that have no answer yet.
+) -> AnsweredBenchmark:  # fmt: skip
+    """Ask a model the questions of a benchmark; after an interruption, only those without an answer.
 
     Args:
         model: as `VLM.load`.
         name: the benchmark's name.
-        data: a folder or the name of a dataset on the hub; by default the benchmark's own there.
-        limit: the largest number of questions, whole units drawn by `seed`.
+        data: a folder or the name of a dataset on the hub; by default the benchmark's `hub`.
+        limit: the largest number of questions; whole units are drawn by `seed`.
         seed: of the draw.
         progress: where long work is shown.
-        processor: whose processor the model takes, if it has none.
+        processor: the model whose processor to use, if this one has none.
 
     Raises:
         UnseeError: the model or the data cannot be used.
@@ -196,17 +196,17 @@ def sit(
     items = limited(benchmark.items(folder), limit, seed)
     vlm = VLM.load(model, processor=processor)
     key = key_of("utility", vlm.fingerprint(), benchmark.max_new_tokens)
-    noted = cache_folder() / "answers" / f"{key}.journal"
-    journal = Journal(noted)
-    state().wait_for_everyone()  # all have read what there was before one of them adds to it
-    answers = ask(vlm, items, benchmark.max_new_tokens, progress, journal)
+    path = cache_folder() / "answers" / f"{key}.journal"
+    journal = Journal(path)
+    state().wait_for_everyone()  # no process writes before all have read the journal
+    answers = answer_items(vlm, items, benchmark.max_new_tokens, progress, journal)
     if state().is_main_process:
-        noted.unlink(missing_ok=True)
-    return Sitting(name, benchmark, model, items, answers)
+        path.unlink(missing_ok=True)
+    return AnsweredBenchmark(name, benchmark, model, items, answers)
 
 
 def limited(items: Iterable[UtilityItem], limit: int | None, seed: int = 0) -> list[UtilityItem]:
-    """Return at most `limit` questions: whole units, drawn evenly, in their own order; at least one unit."""
+    """Return at most `limit` questions in their order: whole units drawn evenly, but at least one unit."""
     everything = list(items)
     if limit is None:
         return everything
@@ -220,7 +220,7 @@ def limited(items: Iterable[UtilityItem], limit: int | None, seed: int = 0) -> l
     return [item for item in everything if item.unit in taken]
 
 
-def ask(
+def answer_items(
     vlm: VLM, items: Sequence[UtilityItem], max_new_tokens: int, progress: Progress | None = None,
     journal: Journal | None = None,
 ) -> list[str]:  # fmt: skip
@@ -229,9 +229,9 @@ def ask(
     Args:
         vlm: the model.
         items: the questions.
-        max_new_tokens: the longest answer.
-        progress: where to show it.
-        journal: holds earlier answers; new ones are added to it, batch by batch.
+        max_new_tokens: the largest number of tokens in an answer.
+        progress: where long work is shown.
+        journal: holds earlier answers; new ones are added batch by batch.
     """
     keys = [_content(item) for item in items]
     answers = {index: journal[key] for index, key in enumerate(keys) if journal is not None and key in journal}
@@ -255,18 +255,18 @@ def ask(
 
 
 def _content(item: UtilityItem) -> str:
-    """Return a key of everything that decides an answer."""
+    """Return a hash of everything that decides an answer."""
     return key_of(item.text, [hashlib.sha256(image).hexdigest() for image in item.images])
 
 
 def group_of(vlm: VLM, items: Sequence[UtilityItem]) -> Group:
-    """Return questions about the same images as whole chats."""
+    """Return the chat prompts of questions about the same images."""
     pictures = [vlm.picture(image) for image in items[0].pictures()]
     return Group.of([vlm.text_ids(text, pictures) for text in _prompts(vlm, items, len(pictures))], pictures)
 
 
 def _prompts(vlm: VLM, items: Sequence[UtilityItem], num_pictures: int) -> Iterator[str]:
-    """Yield the rendered chats. A question's own words never count as an image placeholder."""
+    """Yield the rendered chats. An image placeholder in the text of a question is replaced by the word "image"."""
     for item in items:
         text = item.text.replace(vlm.family.placeholder, "image")
         content = [{"type": "image"}] * num_pictures + [{"type": "text", "text": text}]

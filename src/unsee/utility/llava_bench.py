@@ -16,7 +16,7 @@ from unsee.metrics.rouge_l import RougeL
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, by_group, mean
-from unsee.utility.files import read_image, read_json_lines
+from unsee.utility.published_files import read_image, read_json_lines
 
 _SYSTEM = """\
 You compare two answers to a question about an image. You cannot see the image; a description of it is given. You \
@@ -36,11 +36,11 @@ _REVIEW = re.compile(r"SCORES: (10|[1-9]) (10|[1-9])")
 class LlavaBench(UtilityBenchmark):
     """Conversation, detailed description and complex reasoning, compared with GPT-4's answers.
 
-    A folder with `questions.jsonl`, `context.jsonl`, `answers_gpt4.jsonl` and `images`, as on the hub. The published
-    number is the sum of a reviewing model's grades divided by the sum for GPT-4's answers. Without a review the only
-    number is the share of words in common with GPT-4's answers (ROUGE-L), which says little.
-    Deviation from the authors' code: the review's wording is our own, its reply is only the grades, and any model
-    reviews; theirs was GPT-4 of March 2023, which is no longer served.
+    The data are a folder with `questions.jsonl`, `context.jsonl`, `answers_gpt4.jsonl` and `images`, as on the hub. The
+    published number is the sum of a reviewing model's grades divided by the sum for GPT-4's answers. Without a review
+    the only number is the overlap with GPT-4's answers (ROUGE-L), which says little.
+    Deviations from the authors' code: the wording of the review is our own, its reply holds the grades alone, and any
+    model can review. Their reviewer, GPT-4 of March 2023, is no longer served.
     """
 
     hub: ClassVar[str] = "liuhaotian/llava-bench-in-the-wild"
@@ -49,7 +49,7 @@ class LlavaBench(UtilityBenchmark):
     review_version: ClassVar[str] = "unsee-review/1"
 
     def items(self, folder: Path) -> Iterator[UtilityItem]:
-        """Return every question, with GPT-4's answer as truth."""
+        """Return every question, with GPT-4's answer as the truth."""
         context = folder / "context.jsonl"
         captions = {row["image"]: row["caption"] for row in read_json_lines(context, ("image", "caption"))}
         answers = folder / "answers_gpt4.jsonl"
@@ -78,7 +78,7 @@ class LlavaBench(UtilityBenchmark):
         return Mark(answer, value, bool(answer.strip()))
 
     def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
-        """Return the relative score in percent, over all and by category, if reviewed; else ROUGE-L."""
+        """Return the relative score in percent if reviewed, else ROUGE-L; overall and by category."""
         rows = bootstrap.answers
         if "review_own" not in rows:
             return {"ROUGE-L": mean(bootstrap, rows)} | {
@@ -91,7 +91,7 @@ class LlavaBench(UtilityBenchmark):
         }
 
     def review_chat(self, item: UtilityItem, answer: str) -> list[dict[str, str]]:
-        """Return the chat that asks for the grades of GPT-4's answer and of this one."""
+        """Return the chat that asks for grades of GPT-4's answer and of this one."""
         material = {
             "description": item.context, "question": item.text, "category": item.group, "answer one": item.truth,
             "answer two": answer,
@@ -102,6 +102,6 @@ class LlavaBench(UtilityBenchmark):
         ]
 
     def read_review(self, reply: str) -> tuple[int, int] | None:
-        """Return the grades of the reference and of the answer; None if the reply is not in the form asked for."""
-        found = _REVIEW.fullmatch(reply.strip())
-        return (int(found[1]), int(found[2])) if found else None
+        """Return the grades of the reference and of the answer; None if the reply has another form."""
+        grades = _REVIEW.fullmatch(reply.strip())
+        return (int(grades[1]), int(grades[2])) if grades else None

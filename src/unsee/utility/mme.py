@@ -1,4 +1,4 @@
-"""MME: perception and cognition in pairs of yes and no."""
+"""MME: perception and cognition, in pairs of a yes and a no question."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unsee.data.user_files import read_text
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, by_group
-from unsee.utility.files import encoded, read_image, read_rows
+from unsee.utility.published_files import encoded, read_image, read_rows
 
 PERCEPTION = (
     "existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR",
@@ -25,8 +25,8 @@ COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation
 class MME(UtilityBenchmark):
     """Two questions about each image, one to be answered yes and one no, in fourteen subtasks.
 
-    A folder per subtask with a text file for each image, beside it or in `questions_answers_YN` with the images in
-    `images`; or the parquet files of the hub. The questions are asked unchanged: they end by asking for yes or no.
+    The data are a folder per subtask with a text file for each image, next to it or in `questions_answers_YN` with the
+    images in `images`; or the parquet files of the hub. The questions are asked unchanged, as they ask for yes or no.
     """
 
     hub: ClassVar[str] = "lmms-lab/MME"
@@ -56,24 +56,28 @@ class MME(UtilityBenchmark):
             yield _item(row["category"], Path(name).stem, number, row["question"], row["answer"], image, where)
 
     def mark(self, item: UtilityItem, answer: str) -> Mark:
-        """Read yes or no where the answer begins with it (within four characters, as published)."""
+        """Read yes or no at the beginning of the answer (its first four characters, as published)."""
         said = answer.strip().lower().replace(".", "")
         read = {"y": "yes", "n": "no"}.get(said) or next((word for word in ("yes", "no") if word in said[:4]), "")
         return Mark(read, float(read == item.truth), bool(read))
 
     def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
-        """Return perception and cognition: sums over subtasks of accuracy + accuracy of whole pairs, each up to 100."""
+        """Return perception and cognition, then the subtasks.
+
+        A subtask counts its accuracy plus its accuracy over pairs, each up to 100; perception and cognition are sums
+        over subtasks.
+        """
         pairs = bootstrap.answers.groupby(["group", "unit"])["value"].transform("min")
         rows = bootstrap.answers.assign(pair=pairs)
         single, whole = by_group(bootstrap, rows), by_group(bootstrap, rows, "pair")
         totals = {task: 100 * (single[task] + whole[task]) for task in single}
-        found = {}
+        numbers = {}
         for name, tasks in (("perception", PERCEPTION), ("cognition", COGNITION)):
             if present := [totals[task] for task in tasks if task in totals]:
-                found[name] = sum(present[1:], start=present[0])
+                numbers[name] = sum(present[1:], start=present[0])
         for task, total in totals.items():
-            found |= {task: total, f"{task}: accuracy": 100 * single[task], f"{task}: accuracy+": 100 * whole[task]}
-        return found
+            numbers |= {task: total, f"{task}: accuracy": 100 * single[task], f"{task}: accuracy+": 100 * whole[task]}
+        return numbers
 
 
 def _item(task: str, image: str, number: int, question: str, answer: str, content: bytes, where: str) -> UtilityItem:

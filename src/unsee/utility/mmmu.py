@@ -13,7 +13,7 @@ from unsee.core.errors import DataError
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, by_group, letter, lettered, mean
-from unsee.utility.files import encoded, read_rows
+from unsee.utility.published_files import encoded, read_rows
 
 CHOICE = "{}\n\n{}\n\nAnswer with the option's letter from the given choices directly."
 OPEN = "{}\n\nAnswer the question using a single word or phrase."
@@ -40,9 +40,10 @@ _NUMBER = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?(?:\d+\.?\d*|\.\d+)(?:[e
 @UTILITY.register("mmmu", paper="arXiv:2311.16502")
 @dataclass(frozen=True, kw_only=True)
 class MMMU(UtilityBenchmark):
-    """Choices and open questions of the validation split, accuracy over all and by discipline.
+    """Choices and open questions of the validation split; accuracy overall and by discipline.
 
-    A folder with one folder of parquet files per subject, as on the hub. All images of a question are shown, before it.
+    The data are a folder with one folder of parquet files per subject, as on the hub. The images of a question are
+    shown before it.
     Deviation from the authors' code: an answer that names no option is wrong; theirs draws an option at random.
     """
 
@@ -59,7 +60,7 @@ class MMMU(UtilityBenchmark):
             yield _item(row)
 
     def mark(self, item: UtilityItem, answer: str) -> Mark:
-        """Read a letter for a choice; for an open question every word or number that may be meant."""
+        """Read a letter for a choice; for an open question, every phrase or number that may be the answer."""
         if item.options:
             read = _chosen(answer, item.options)
             return Mark(read, float(read == item.truth), bool(read))
@@ -68,13 +69,13 @@ class MMMU(UtilityBenchmark):
         return Mark(said[0] if said else "", float(right), bool(said))
 
     def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
-        """Return accuracy over questions, all and by discipline and subject."""
+        """Return the accuracy overall, by discipline and by subject."""
         rows = bootstrap.answers
-        found = {"accuracy": mean(bootstrap, rows)}
+        numbers = {"accuracy": mean(bootstrap, rows)}
         for discipline, names in DISCIPLINES.items():
             if len(part := rows[rows["group"].isin(names.split())]):
-                found[discipline] = mean(bootstrap, part)
-        return found | by_group(bootstrap, rows)
+                numbers[discipline] = mean(bootstrap, part)
+        return numbers | by_group(bootstrap, rows)
 
 
 def _item(row: Mapping[str, Any]) -> UtilityItem:
@@ -100,7 +101,7 @@ def _item(row: Mapping[str, Any]) -> UtilityItem:
 
 
 def _chosen(answer: str, options: tuple[str, ...]) -> str:
-    """Return the last option named: as "(B)", else as a letter of its own, else in a longer answer by its text."""
+    """Return the last option named: as "(B)", else as a separate letter, else (in longer answers) by its text."""
     text = f" {answer.strip().strip(',.!?;:' + chr(39))} "
     letters = [letter(index) for index in range(len(options))]
     for form in ("({})", " {} "):
@@ -114,7 +115,7 @@ def _chosen(answer: str, options: tuple[str, ...]) -> str:
 
 
 def _said(answer: str) -> list[str]:
-    """Return the ends of sentences that conclude something, else the whole answer, and the numbers in them."""
+    """Return the ends of concluding sentences (else the whole answer), and the numbers in them."""
     sentences = [sentence.strip() for sentence in _SENTENCE_END.split(answer.strip().strip("."))]
     ends = []
     for index, sentence in enumerate(sentences):
@@ -129,16 +130,16 @@ def _said(answer: str) -> list[str]:
 
 
 def _alternatives(truth: str) -> list[str]:
-    """Return an open question's right answers: one text, or a list of them written as Python."""
+    """Return the correct answers to an open question, which the data hold as one text or as a Python list."""
     try:
         texts = ast.literal_eval(truth) if truth.startswith("[") else [truth]
     except (ValueError, SyntaxError):
-        texts = [truth]  # an interval, say
+        texts = [truth]  # such as an interval
     return [str(text) for text in texts]
 
 
 def _matches(truth: str, said: list[str]) -> bool:
-    """Return True if an answer matches: a number to two places, a text as a part of it, a single letter as a word."""
+    """Return True if the answer holds the truth: a number to two places, a letter as a word, else a text anywhere."""
     if (number := _as_number(truth)) is not None:
         return number in {_as_number(text) for text in said}
     wanted = truth.strip().lower()

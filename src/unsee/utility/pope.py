@@ -15,7 +15,7 @@ from unsee.core.errors import DataError
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, mean
-from unsee.utility.files import encoded, read_image, read_json_lines, read_rows
+from unsee.utility.published_files import encoded, read_image, read_json_lines, read_rows
 
 PROMPT = "{}\nAnswer the question using a single word or phrase."
 
@@ -23,12 +23,12 @@ PROMPT = "{}\nAnswer the question using a single word or phrase."
 @UTILITY.register("pope", paper="arXiv:2305.10355")
 @dataclass(frozen=True, kw_only=True)
 class Pope(UtilityBenchmark):
-    """Yes or no about objects in COCO photos: random, popular and adversarial ones.
+    """Yes or no about objects in COCO photos: random, popular and adversarial objects.
 
-    A folder with `coco_pope_random.json`, `..._popular.json`, `..._adversarial.json` (JSON lines) and the photos beside
-    them, in `val2014` or in `images`; or the parquet files of the hub.
-    As published, any answer without "no" or "not" in its first sentence is a yes; answers that say neither yes nor no
-    are counted as invalid.
+    The data are a folder with `coco_pope_random.json`, `..._popular.json`, `..._adversarial.json` (JSON lines) and the
+    photos next to them, in `val2014` or in `images`; or the parquet files of the hub.
+    As published, an answer without "no" or "not" in its first sentence is a yes. Answers with neither yes nor no count
+    as invalid.
     """
 
     hub: ClassVar[str] = "lmms-lab/POPE"
@@ -41,7 +41,7 @@ class Pope(UtilityBenchmark):
         tables = sorted(folder.glob("**/*.parquet"))
         if not lists and not tables:
             raise DataError(f"{folder}: holds no coco_pope_*.json and no parquet file")
-        seen: dict[str, bytes] = {}  # a photo has many questions and is held once
+        seen: dict[str, bytes] = {}  # a photo has many questions but is kept in memory once
         for path in lists:
             category = path.stem.removeprefix("coco_pope_")
             for row in read_json_lines(path, ("question_id", "image", "text", "label")):
@@ -55,20 +55,20 @@ class Pope(UtilityBenchmark):
             yield _item(row.get("category", "all"), row["question_id"], name, row["question"], image, row["answer"])
 
     def mark(self, item: UtilityItem, answer: str) -> Mark:
-        """Read yes unless the first sentence says no or not."""
+        """Read yes unless the first sentence contains no or not."""
         words = answer.partition(".")[0].replace(",", "").split(" ")
         read = "no" if {"No", "no", "not"} & set(words) else "yes"
         return Mark(read, float(read == item.truth), bool(re.search(r"\b(yes|no|not)\b", answer, re.IGNORECASE)))
 
     def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
-        """Return accuracy, precision, recall, F1 and share of yes, over all and in each category."""
+        """Return accuracy, precision, recall, F1 and the share of yes, overall and in each category."""
         rows = bootstrap.answers
         rows = rows.assign(said=rows["read"] == "yes", true=rows["truth"] == "yes")
         rows = rows.assign(hit=rows["said"] & rows["true"])
-        found = _metrics(bootstrap, rows)
+        numbers = _metrics(bootstrap, rows)
         for category, part in rows.groupby("group", sort=False) if rows["group"].nunique() > 1 else ():
-            found |= {f"{category}: {name}": draws for name, draws in _metrics(bootstrap, part).items()}
-        return found
+            numbers |= {f"{category}: {name}": draws for name, draws in _metrics(bootstrap, part).items()}
+        return numbers
 
 
 def _metrics(bootstrap: Bootstrap, rows: pd.DataFrame) -> dict[str, Draws]:

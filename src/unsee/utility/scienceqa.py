@@ -12,7 +12,7 @@ from unsee.core.errors import DataError
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, by_group, letter, lettered, mean
-from unsee.utility.files import encoded, held, read_image, read_json, read_rows
+from unsee.utility.published_files import encoded, read_image, read_json, read_rows, require_keys
 
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
 SPLIT = "test"
@@ -23,10 +23,11 @@ _FORMS = (re.compile(r"([A-E])\.?"), re.compile(r"([A-E])\. .*"), re.compile(r".
 @UTILITY.register("scienceqa", paper="arXiv:2209.09513")
 @dataclass(frozen=True, kw_only=True)
 class ScienceQA(UtilityBenchmark):
-    """Two to five options about an image; the test questions that have one.
+    """Questions with an image and two to five options: those of the test split that have an image.
 
-    A folder with `problems.json`, `pid_splits.json` and `images/test/<id>/image.png`; or the parquet files of the hub.
-    Asked and read as LLaVA does: hint, question, options; a letter, a letter with its text, or "The answer is B".
+    The data are a folder with `problems.json`, `pid_splits.json` and `images/test/<id>/image.png`; or the parquet files
+    of the hub. As in LLaVA, a prompt is hint, question and options, and an answer is a letter, a letter with its text,
+    or "The answer is B".
     """
 
     hub: ClassVar[str] = "derek-thomas/ScienceQA"
@@ -34,7 +35,7 @@ class ScienceQA(UtilityBenchmark):
     max_new_tokens: ClassVar[int] = 16
 
     def items(self, folder: Path) -> Iterator[UtilityItem]:
-        """Return the questions with an image of the test split."""
+        """Return the questions of the test split that have an image."""
         tables = sorted(folder.glob(f"**/{SPLIT}-*.parquet"))
         if tables and not (folder / "problems.json").is_file():
             for number, row in enumerate(read_rows(tables, _KEYS)):
@@ -42,9 +43,9 @@ class ScienceQA(UtilityBenchmark):
                     yield _item(str(number), row, encoded(row["image"], f"ScienceQA {number}"))
             return
         problems, splits = read_json(folder / "problems.json"), read_json(folder / "pid_splits.json")
-        for identity in held(splits, (SPLIT,), str(folder / "pid_splits.json"))[SPLIT]:
-            row = held(problems, (identity,), str(folder / "problems.json"))[identity]
-            held(row, _KEYS, f"{folder / 'problems.json'}, problem {identity}")
+        for identity in require_keys(splits, (SPLIT,), str(folder / "pid_splits.json"))[SPLIT]:
+            row = require_keys(problems, (identity,), str(folder / "problems.json"))[identity]
+            require_keys(row, _KEYS, f"{folder / 'problems.json'}, problem {identity}")
             if row["image"]:
                 places = [folder / base / SPLIT / identity for base in ("images", ".")]
                 yield _item(identity, row, read_image(places, row["image"]))
@@ -52,12 +53,12 @@ class ScienceQA(UtilityBenchmark):
     def mark(self, item: UtilityItem, answer: str) -> Mark:
         """Read the letter of an option, in one of three forms."""
         said = answer.strip().replace("\n", ". ")
-        found = next((match for form in _FORMS if (match := form.fullmatch(said))), None)
-        read = found[1] if found and ord(found[1]) - ord("A") < len(item.options) else ""
+        match = next((match for form in _FORMS if (match := form.fullmatch(said))), None)
+        read = match[1] if match and ord(match[1]) - ord("A") < len(item.options) else ""
         return Mark(read, float(read == item.truth), bool(read))
 
     def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:
-        """Return accuracy, over all and by subject."""
+        """Return the accuracy overall and by subject."""
         return {"accuracy": mean(bootstrap, bootstrap.answers), **by_group(bootstrap, bootstrap.answers)}
 
 

@@ -15,7 +15,7 @@ from unsee.cli import main
 from unsee.core.errors import DataError
 from unsee.utility import UTILITY
 from unsee.utility.base import UtilityItem
-from unsee.utility.evaluate import Sitting, limited
+from unsee.utility.evaluate import AnsweredBenchmark, limited
 
 NAMES = UTILITY.names()
 
@@ -25,7 +25,7 @@ def items(name, folder):
 
 
 def numbers(name, asked, answers, reviews=None):
-    result = Sitting(name, UTILITY.get(name)(), "a model", list(asked), list(answers)).score(reviews).result
+    result = AnsweredBenchmark(name, UTILITY.get(name)(), "a model", list(asked), list(answers)).score(reviews).result
     return {metric.name: pytest.approx(metric.value) for metric in result.metrics}, result
 
 

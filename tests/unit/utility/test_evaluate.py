@@ -1,4 +1,4 @@
-"""A real (tiny) model takes the benchmarks."""
+"""A real (tiny) model answers the benchmarks."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from unsee.cli import main
 from unsee.core.errors import DataError
 from unsee.forward.generate import Group, generate
 from unsee.utility import UTILITY, evaluate
-from unsee.utility.evaluate import UtilityResult, ask, group_of, sit
+from unsee.utility.evaluate import UtilityResult, answer_items, examine, group_of
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def model(tmp_path_factory):
 def test_together_and_alone_give_the_same_answers(folders):
     vlm = tiny.make_vlm()
     asked = [item for name in ("pope", "mmmu") for item in UTILITY.get(name)().items(folders[name])]
-    together = ask(vlm, asked, 6)
+    together = answer_items(vlm, asked, 6)
     for item, answer in zip(asked, together, strict=True):
         pictures = [vlm.picture(image) for image in item.pictures()]
         chat = vlm.template(with_image=False)
@@ -34,14 +34,16 @@ def test_together_and_alone_give_the_same_answers(folders):
 def test_the_images_reach_the_model(folders):
     vlm = tiny.make_vlm()
     (item, *_) = UTILITY.get("mmmu")().items(folders["mmmu"])
-    answers = {ask(vlm, [replace(item, images=(tiny.png(shade),))], 12)[0] for shade in range(5)}
+    answers = {answer_items(vlm, [replace(item, images=(tiny.png(shade),))], 12)[0] for shade in range(5)}
     assert len(answers) > 1
 
 
-def test_a_sitting_that_was_stopped_goes_on_at_the_images_it_had_come_to(folders, model, tmp_path, monkeypatch):
+def test_an_examination_that_was_stopped_resumes_at_the_images_not_yet_asked_about(
+    folders, model, tmp_path, monkeypatch
+):
     monkeypatch.setenv("UNSEE_CACHE", str(tmp_path))
     monkeypatch.setattr(evaluate, "IMAGES_AT_ONCE", 1)
-    whole = sit(model, "pope", str(folders["pope"])).answers
+    whole = examine(model, "pope", str(folders["pope"])).answers
     batches = []
 
     def stopped(*arguments, **options):
@@ -52,11 +54,11 @@ def test_a_sitting_that_was_stopped_goes_on_at_the_images_it_had_come_to(folders
 
     monkeypatch.setattr(evaluate, "generate", stopped)
     with pytest.raises(KeyboardInterrupt):
-        sit(model, "pope", str(folders["pope"]))
+        examine(model, "pope", str(folders["pope"]))
     num_groups = len({item.images for item in UTILITY.get("pope")().items(folders["pope"])})
     again = []
     monkeypatch.setattr(evaluate, "generate", lambda *a, **o: again.append(a) or generate(*a, **o))
-    assert sit(model, "pope", str(folders["pope"])).answers == whole
+    assert examine(model, "pope", str(folders["pope"])).answers == whole
     assert len(again) == num_groups - 1 > 0
     assert not list((tmp_path / "answers").iterdir())
 
@@ -64,7 +66,7 @@ def test_a_sitting_that_was_stopped_goes_on_at_the_images_it_had_come_to(folders
 def test_a_placeholder_in_a_question_is_only_a_word(folders):
     vlm = tiny.make_vlm()
     (item, *_) = UTILITY.get("pope")().items(folders["pope"])
-    assert ask(vlm, [replace(item, text=f"What is {vlm.family.placeholder}?")], 4) == ask(
+    assert answer_items(vlm, [replace(item, text=f"What is {vlm.family.placeholder}?")], 4) == answer_items(
         vlm, [replace(item, text="What is image?")], 4
     )
 
@@ -78,7 +80,7 @@ def test_a_model_of_any_family_is_asked_as_its_processor_would_write_it(family, 
         chat = families.conversation(vlm, item.text, images=item.pictures())
         group = group_of(vlm, [item])
         assert group.prefix + group.suffixes[0] == chat["input_ids"][0].tolist()
-    assert len(ask(vlm, [one, two], 2)) == 2
+    assert len(answer_items(vlm, [one, two], 2)) == 2
 
 
 @pytest.mark.parametrize("name", UTILITY.names())
@@ -127,6 +129,6 @@ def test_bad_names_and_folders_are_one_sentence(capsys, model, folders, tmp_path
     with pytest.raises(
         DataError, match="/no/such/folder: no such folder, and no name on the hub such as lmms-lab/POPE"
     ):
-        sit(model, "pope", "/no/such/folder")
+        examine(model, "pope", "/no/such/folder")
     with pytest.raises(DataError, match="run `hf download lmms-lab/POPE --repo-type dataset --local-dir DIR`"):
-        sit(model, "pope", None)
+        examine(model, "pope", None)

@@ -1,4 +1,4 @@
-"""Reading the files of published benchmarks; a file that cannot be read is one sentence."""
+"""Reads the files of published benchmarks; a file that cannot be read gives one clear sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_json(path: Path) -> Any:
     """Return the value of a JSON file.
 
     Raises:
-        DataError: it is missing or not JSON.
+        DataError: the file is missing or not JSON.
     """
     try:
         return json.loads(read_text(path))
@@ -29,14 +29,14 @@ def read_json(path: Path) -> Any:
 
 
 def read_json_lines(path: Path, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a file with one on each line.
+    """Yield the JSON objects of a file that has one on each line.
 
     Args:
         path: the file.
-        keys: keys that every object must hold.
+        keys: keys that every object must have.
 
     Raises:
-        DataError: it is missing, or a line is no such object.
+        DataError: the file is missing, or a line is not such an object.
     """
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
@@ -45,7 +45,7 @@ def read_json_lines(path: Path, keys: Sequence[str]) -> Iterator[dict[str, Any]]
             entry = json.loads(line)
         except ValueError as error:
             raise DataError(f"{path}, line {number}: not JSON: {error}") from error
-        yield held(entry, keys, f"{path}, line {number}")
+        yield require_keys(entry, keys, f"{path}, line {number}")
 
 
 def read_rows(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -60,14 +60,14 @@ def read_rows(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[dict[st
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path}: not a readable parquet file ({error}); fetch it again") from error
         for row in rows:
-            yield held(row, columns, str(path))
+            yield require_keys(row, columns, str(path))
 
 
-def held(entry: Any, keys: Sequence[str], where: str) -> dict[str, Any]:
-    """Return the object itself, if it holds every key.
+def require_keys(entry: Any, keys: Sequence[str], where: str) -> dict[str, Any]:
+    """Return the entry if it is an object with every key.
 
     Raises:
-        DataError: it does not.
+        DataError: it is not.
     """
     if not isinstance(entry, dict):
         raise DataError(f"{where}: not an object with {', '.join(keys)}")
