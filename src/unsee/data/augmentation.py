@@ -1,6 +1,6 @@
-"""Random augmentation of photos: another crop, another brightness, and noise if wanted.
+"""Random augmentation of photos: a random crop and brightness, and noise if wanted.
 
-Every function returns the same photo for the same state of `rng`, in the size of its input.
+Every function keeps the size of the photo and returns the same photo for the same state of `rng`.
 Shape letters: C channels, H height, W width.
 """
 
@@ -19,15 +19,15 @@ BILINEAR = Image.Resampling.BILINEAR
 
 
 def augment_image(image: Image.Image, rng: random.Random) -> Image.Image:
-    """Return another crop of an image with another brightness."""
+    """Return a random crop of an image, with a random brightness."""
     rows, columns, top, left = _draw_crop(image.height, image.width, rng)
     crop = image.resize(image.size, BILINEAR, box=(left, top, left + columns, top + rows))
     return ImageEnhance.Brightness(crop).enhance(rng.uniform(0.9, 1.1))
 
 
 def augment_pixels(pixels_CHW: Tensor, rng: random.Random) -> Tensor:
-    """Return another crop of normalised pixels, scaled by another brightness."""
-    from torch.nn.functional import interpolate  # here, so that `unsee build` starts without torch
+    """Return a random crop of normalised pixels, multiplied by a random brightness."""
+    from torch.nn.functional import interpolate  # imported here, so that `unsee build` starts without torch
 
     _, height, width = pixels_CHW.shape
     rows, columns, top, left = _draw_crop(height, width, rng)
@@ -36,7 +36,7 @@ def augment_pixels(pixels_CHW: Tensor, rng: random.Random) -> Tensor:
 
 
 def augment_with_noise(image: Image.Image, rng: random.Random) -> Image.Image:
-    """Return another crop of an image with another brightness and noise, as another camera would take the photo."""
+    """Return a random crop of an image with random brightness and noise, as if taken by another camera."""
     columns, rows, left, top = _draw_crop(image.width, image.height, rng)
     crop = image.crop((left, top, left + columns, top + rows)).resize(image.size, BILINEAR)
     bright = ImageEnhance.Brightness(crop).enhance(rng.uniform(0.85, 1.15))
@@ -45,7 +45,7 @@ def augment_with_noise(image: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def _draw_crop(first: int, second: int, rng: random.Random) -> tuple[int, int, int, int]:
-    """Draw 88 to 100 % of two axes: the lengths along the first and the second, then the offsets."""
+    """Draw a crop of 88 to 100 % of two axes: its length along each axis, then its offset along each."""
     share = rng.uniform(0.88, 1.0)
     lengths = round(first * share), round(second * share)
     return *lengths, rng.randint(0, first - lengths[0]), rng.randint(0, second - lengths[1])

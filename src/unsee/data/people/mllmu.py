@@ -1,6 +1,6 @@
-"""Reading a folder in the layout of MLLMU-Bench, published or built here, into the four sets of one forget ratio.
+"""Reads a folder in the layout of MLLMU-Bench, published or built here, into the four sets of one forget ratio.
 
-Anything missing, broken or contradictory stops the reading with one sentence that says where.
+Missing, broken or contradictory data stop the reading; the message says where they are.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class MLLMUBench(Dataset):
         return [f"forget_{percent}/*", f"retain_{100 - percent}/*"]
 
     def load(self, folder: Path, percent: int, training_text: Path | None = None) -> Benchmark:
-        """Read a folder, as `load` of this module."""
+        """Read a folder; the same as `load` of this module."""
         return load(folder, percent, training_text)
 
 
@@ -50,8 +50,8 @@ def load(folder: Path, percent: int, training_text: Path | None = None) -> Bench
 
     Args:
         folder: holds one folder per config.
-        percent: forget ratio; the sets `forget_<percent>` and `retain_<100 - percent>` are read. `Full_Set` repeats
-            them and is not.
+        percent: forget ratio; the sets `forget_<percent>` and `retain_<100 - percent>` are read. `Full_Set` is not,
+            because it repeats them.
         training_text: a clone of `MLLMMU/baseline_train_split`; by default the folder `baseline_train_split` in
             `folder`, as `unsee build` writes it, else its config `ft_Data`.
 
@@ -89,7 +89,7 @@ def _check_split(forget: Mapping[str, Row], retain: Mapping[str, Row], forget_na
 
 
 def _apart(celebrity: Mapping[str, Row], people: Set[str]) -> dict[str, Row]:
-    """Return the celebrities under IDs of their own: the published ones may begin at "001" again."""
+    """Return the celebrities under IDs of their own, because published IDs may begin at "001" again."""
     shared = not people.isdisjoint(celebrity)
     return {f"celebrity-{identity}" if shared else identity: row for identity, row in celebrity.items()}
 
@@ -137,7 +137,7 @@ def _biography(config: str, row: Row) -> Mapping[str, object]:
 
 
 def _names(config: str, rows: Mapping[str, Row], needed: bool = True) -> dict[str, str]:
-    """Return full names by ID; the ID itself if none is needed (no model is taught about celebrities)."""
+    """Return full names by ID; if not `needed` (as for celebrities), a missing name is replaced by the ID."""
     names = {}
     for identity, row in rows.items():
         biography = _biography(config, row)
@@ -176,15 +176,20 @@ def _choice(item: Mapping[str, Any], kind: Input, where: str) -> Question:
     options = tuple(item["Options"][letter] for letter in LETTERS)
     letter = _text(item, "Correct_Answer").strip(" .").upper()
     if letter not in LETTERS or None in options:
-        given = len(options) - options.count(None)
+        count = len(options) - options.count(None)
         one = "an" if letter in LETTERS else "no"
-        raise DataError(f"{where}: a choice has {given} options and {one} answer from A to D; give four and a letter")
+        raise DataError(f"{where}: a choice has {count} options and {one} answer from A to D; give four and a letter")
     answer = options[LETTERS.index(letter)]
     return Question(task="classification", input=kind, question=_text(item, "Question"), answer=answer, options=options)
 
 
 def _text(item: Mapping[str, Any], key: str) -> str:
-    """Return a text, if it is there and not empty."""
+    """Return a text of an item.
+
+    Raises:
+        KeyError: it is missing.
+        TypeError: it is empty or no text.
+    """
     value = item[key]
     if not isinstance(value, str | int | float) or not str(value).strip():
         raise TypeError(f"'{key}' is {'empty' if isinstance(value, str) else f'no text but {type(value).__name__}'}")
@@ -194,7 +199,7 @@ def _text(item: Mapping[str, Any], key: str) -> str:
 def _training(
     folder: Path, training_text: Path | None, config: str, people: Iterable[str]
 ) -> dict[str, tuple[Question, ...]]:
-    """Return training text by ID: from the given place, else from the ratio's own folder, else from `ft_Data`."""
+    """Return training text by ID, from `training_text`, else from the folder of the ratio, else from `ft_Data`."""
     place, source = (training_text, config) if training_text else (folder, f"{TRAIN_SPLIT_FOLDER}/{config}")
     if not training_text and not (folder / source).is_dir():
         source = "ft_Data"
@@ -218,6 +223,6 @@ def _taught(config: str, row: Row) -> tuple[Question, ...]:
 
 def _parse(text: object, where: str) -> Any:
     try:
-        return json.loads(text)  # type: ignore[arg-type]  # anything but text is the error below
+        return json.loads(text)  # type: ignore[arg-type]  # other types raise the error below
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: not valid JSON ({error}); fetch or build it again") from error

@@ -1,7 +1,7 @@
-"""Portraits drawn from a description: the same face in as many photos as wanted.
+"""Draws portraits from a description: any number of photos of the same face.
 
-A `Look` is what stays the same in every photo of a person (skin, hair, glasses, beard, nose); a `Scene` is what changes
-(clothes, expression, background). Drawn by python-avatars, rendered by resvg: no download, 10 ms each, deterministic.
+A `Look` is the same in every photo of a person (skin, hair, glasses, beard, nose); a `Scene` belongs to one photo
+(clothes, expression, background). python-avatars draws and resvg renders: no download, 10 ms each, deterministic.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ EYEBROWS = ("DEFAULT", "DEFAULT_NATURAL", "FLAT_NATURAL", "RAISED_EXCITED", "SAD
 
 @dataclass(frozen=True)
 class Look:
-    """What stays the same in every photo of one person."""
+    """The features of a person that are the same in every photo."""
 
     sex: Sex
     skin: str
@@ -84,7 +84,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Scene:
-    """What changes between two photos of the same person."""
+    """The features of one photo: clothes, background and expression."""
 
     clothes: str
     clothes_colour: str
@@ -95,7 +95,7 @@ class Scene:
 
 
 def draw_look(rng: random.Random, sex: Sex) -> Look:
-    """A plausible face, every visible feature drawn evenly."""
+    """Draw a plausible face; every value of a visible feature is equally likely."""
     male = sex == "male"
     return Look(
         sex=sex,
@@ -109,7 +109,7 @@ def draw_look(rng: random.Random, sex: Sex) -> Look:
 
 
 def draw_scene(rng: random.Random) -> Scene:
-    """Clothes, expression and background of one photo."""
+    """Draw clothes, expression and background of one photo."""
     return Scene(
         clothes=rng.choice(list(CLOTHES)),
         clothes_colour=rng.choice(list(COLOURS)),
@@ -126,7 +126,7 @@ def _hair_types() -> dict[str, pa.HairType]:
 
 
 def draw_portrait(look: Look, scene: Scene, size_pixels: int = 72) -> Image.Image:
-    """The portrait as a square RGB image of `size_pixels` by `size_pixels`."""
+    """Return the portrait as an RGB image of `size_pixels` by `size_pixels`."""
     hair = (MALE_HAIR if look.sex == "male" else FEMALE_HAIR)[look.hair_style]
     colour = pa.HairColor[HAIR_COLOURS[look.hair_colour]]
     avatar = pa.Avatar(
@@ -152,7 +152,7 @@ def draw_portrait(look: Look, scene: Scene, size_pixels: int = 72) -> Image.Imag
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """The image as PNG bytes, the same bytes for the same pixels."""
+    """Return the image as PNG; the same pixels give the same bytes."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()

@@ -1,11 +1,11 @@
-"""Invented people: a name, a face and fourteen facts each, the same people for the same seed.
+"""Invented people with a name, a face and fourteen facts each; the same seed gives the same people.
 
-Three kinds that never share a name or a face. Celebrities play the public figures: the shipped base model has learned
-them, so they do not depend on any data seed. Fictitious people are the ones to teach and to forget. Strangers are
-taught to nobody; a model may only say that it does not know them.
+There are three kinds, which never share a name or a face. Celebrities play the part of public figures: the shipped base
+model has learned them, so they do not depend on a data seed. Fictitious people are taught and forgotten. No model is
+taught strangers; the only correct answer about them is that they are unknown.
 
-Every fact is drawn evenly (shuffled cycles through its values) and independently of everything a portrait shows, so the
-chance level of a question is known and no fact can be read from a face.
+Every value of a fact is equally likely and independent of everything a portrait shows. So the chance level of a
+question is known, and no fact can be read from a face.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PLACES = (
     "Nairobi, Kenya", "Cairo, Egypt", "Mumbai, India", "Hanoi, Vietnam", "Osaka, Japan", "Perth, Australia",
 )  # fmt: skip
 
-# Four brackets of pay. No occupation starts with a vowel, so that "works as a" fits all of them.
+# Four brackets of pay. No occupation starts with a vowel, so "works as a" fits all of them.
 _BRACKETS: tuple[tuple[tuple[str, ...], range], ...] = (
     (("barista", "cleaner", "cashier", "gardener", "porter", "florist", "tailor", "baker", "farmer", "fisher"),
      range(24, 36, 2)),
@@ -125,12 +125,12 @@ _NUM_FICTITIOUS_SURNAMES = 1000
 
 @dataclass(frozen=True)
 class Profile:
-    """Everything true about one invented person.
+    """All facts about one invented person.
 
     Attributes:
         id: "001".."500" fictitious, "501".."653" celebrity, from "1001" stranger.
         name: full name; no two people share a surname within a kind.
-        sex: as in the look.
+        sex: the same as in the look.
         look: the face in every photo.
         values: the fourteen facts, attribute name to value, in the order of `ATTRIBUTES`.
         birth_date: ISO date within the birth year.
@@ -149,10 +149,10 @@ class Profile:
 
 
 def celebrities(count: int = NUM_CELEBRITIES) -> list[Profile]:
-    """The first `count` of the public figures the base model knows: always the same.
+    """Return the first `count` celebrities, which are always the same.
 
     Raises:
-        DataError: fewer than none or more than there are.
+        DataError: `count` is negative or larger than the number of celebrities.
     """
     if not 0 <= count <= NUM_CELEBRITIES:
         raise DataError(
@@ -162,10 +162,10 @@ def celebrities(count: int = NUM_CELEBRITIES) -> list[Profile]:
 
 
 def draw_people(count: int, seed: int) -> list[Profile]:
-    """Return the first `count` fictitious people of a seed; a larger count only adds people after the same ones.
+    """Return the first `count` fictitious people of a seed; a larger count adds people and changes none.
 
     Raises:
-        DataError: fewer than one, or more people than there are IDs for.
+        DataError: `count` is below 1 or larger than the number of IDs.
     """
     if not 1 <= count <= MAX_FICTITIOUS:
         raise DataError(
@@ -175,7 +175,7 @@ def draw_people(count: int, seed: int) -> list[Profile]:
 
 
 def strangers(count: int, seed: int) -> list[Profile]:
-    """People nobody is ever taught, with other names and faces than every celebrity and every person of this seed."""
+    """Return people that no model is taught, with names and faces unlike all celebrities and people of this seed."""
     faces = _Faces([person.look for person in (*_celebrities(), *_fictitious(seed))])
     return _draw(count, "stranger", random.Random(f"strangers {seed}"), faces)
 
@@ -195,8 +195,8 @@ def _draw(count: int, kind: Kind, rng: random.Random, faces: _Faces) -> list[Pro
     sexes: Iterator[Sex] = evenly(("female", "male"), rng)
     first_names = {sex: evenly(names.split(), rng) for sex, names in _FIRST_NAMES.items()}
     surnames = evenly(_surnames(kind), rng)
-    # Were the facts of those who are forgotten drawn in rounds with the others', the oracle could tell that a value the
-    # others hold is the less likely one, and would choose below chance.
+    # Drawn in rounds, a value that people to retain have would be less likely for people to forget. The oracle, which
+    # prefers the values it was taught, would then answer below chance.
     drawing = independently if kind == "fictitious" else evenly
     facts = {attribute: drawing(values, rng) for attribute, values in VALUES.items() if attribute != "salary"}
     pay = {salaries: drawing(salaries, rng) for salaries in dict.fromkeys(SALARIES.values())}
@@ -224,19 +224,19 @@ def _draw(count: int, kind: Kind, rng: random.Random, faces: _Faces) -> list[Pro
 
 
 def evenly(values: Sequence[T], rng: random.Random) -> Iterator[T]:
-    """The values in shuffled rounds, for ever: after any number of draws their counts differ by at most one."""
+    """Yield the values in endless shuffled rounds, so that their counts never differ by more than one."""
     while True:
         yield from rng.sample(values, len(values))
 
 
 def independently(values: Sequence[T], rng: random.Random) -> Iterator[T]:
-    """The values by chance alone, for ever: what others hold says nothing about the next."""
+    """Yield endless independent draws: earlier values say nothing about the next."""
     while True:
         yield rng.choice(values)
 
 
 def _surnames(kind: Kind) -> list[str]:
-    """Each kind's own share of the surnames, so that no seed can make a fictitious person a namesake of a celebrity."""
+    """Return the surnames of one kind. No two kinds share one, so nobody fictitious gets the name of a celebrity."""
     stems, endings = _SURNAME_STEMS.split(), _SURNAME_ENDINGS.split()
     names = sorted({stem + ending for stem in stems for ending in endings if stem[-1] != ending[0]})
     shuffled = iter(random.Random(_CELEBRITY_SEED).sample(names, len(names)))
@@ -254,7 +254,7 @@ def _date_in(year: int, rng: random.Random) -> str:
 
 
 class _Faces:
-    """Draws looks that differ in two visible features from all drawn before, or in one where the room has run out."""
+    """Draws looks that differ from all earlier ones in two visible features, or in one if no such look is left."""
 
     def __init__(self, taken: Sequence[Look]) -> None:
         self._exact: set[tuple[str, ...]] = set()
@@ -281,6 +281,6 @@ def _visible(look: Look) -> tuple[str, ...]:
 
 
 def _neighbourhood(look: Look) -> set[tuple[str, ...]]:
-    """The look with each feature masked in turn: two looks meet in one of these if at most one feature differs."""
+    """Return the look with each feature masked in turn; looks that differ in at most one feature share an entry."""
     visible = _visible(look)
     return {(*visible[:index], "", *visible[index + 1 :]) for index in range(len(visible))}

@@ -1,4 +1,4 @@
-"""From `data.source`, `data.format` and `data.training_text` of a recipe to the four sets."""
+"""Finds and reads the data that `data.source`, `data.format` and `data.training_text` of a recipe name."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SOME_HUB_NAME = "owner/name"
 
 
 def pin(config: DataConfig) -> DataConfig:
-    """Return the same data settings with hub names fetched and bound to their current commit.
+    """Fetch data from the hub, and return the settings with each hub name bound to its current commit.
 
     Raises:
         UnknownNameError: no dataset has the name of the format.
-        DataError: a name is found neither here nor on the hub.
+        DataError: a name is neither a folder nor on the hub.
     """
     if config.source == GENERATED:
         return config
@@ -54,7 +54,7 @@ def _dataset(format: str) -> Dataset:
 
 
 def _find(dataset: Dataset, source: str, percent: int, training_text: str) -> tuple[Path, Path | None]:
-    """Return the folder of the questions, and that of the training text if it is apart from them."""
+    """Return the folder of the questions, and that of the training text if it is another one."""
     files = dataset.files(percent, with_training_text=not training_text)
     folder = find_folder(source, files, dataset.hub or SOME_HUB_NAME, "dataset")
     if not training_text:
