@@ -1,4 +1,4 @@
-"""Judges of factuality, one per file: each scores the truth of an answer, 1 to 10.
+"""Judges of factuality, one per file: each scores how true an answer is, from 1 to 10.
 
 How to add one: write `judge/<name>.py` with one frozen dataclass that inherits from `Judge` (`base.py`) under
 `@JUDGES.register("<name>")`. Its fields are its options. Nothing else needs an edit:

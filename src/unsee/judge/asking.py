@@ -1,4 +1,4 @@
-"""Asking a model at any OpenAI-compatible endpoint many short questions: costs first, then each question once."""
+"""Asks a model at an OpenAI-compatible endpoint many short questions, each once, after an estimate of the costs."""
 
 from __future__ import annotations
 

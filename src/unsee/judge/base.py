@@ -1,4 +1,4 @@
-"""The interface of a judge: its cases, its verdicts, and its costs if it sends them anywhere."""
+"""The interface of a judge: cases, verdicts, and costs if it sends the cases anywhere."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The truth of one answer.
+    """The judgement of one answer.
 
     Attributes:
-        score: 1 (nothing is true) to 10 (all of it is); None if the judge gave no number.
-        reason: the finding in a word or two; never the answer itself.
+        score: 1 (nothing is true) to 10 (everything is true); None if the judge gave no number.
+        reason: the reason in a word or two; never the answer itself.
     """
 
     score: int | None
@@ -54,13 +54,13 @@ class Costs:
     """The costs of asking, computed before anything is sent.
 
     Attributes:
-        receiver: the address that would receive it.
+        receiver: the address of the endpoint.
         content: what would leave the machine, in words.
         calls: number of requests.
         known: number of cases already in the journal.
-        tokens_in: tokens sent, about.
-        tokens_out: tokens received, at most.
-        price: in the currency of the prices given; None without prices.
+        tokens_in: tokens to send, an estimate.
+        tokens_out: tokens to receive, an upper limit.
+        price: in the currency of the prices; None without prices.
     """
 
     receiver: str
@@ -103,5 +103,5 @@ class Judge(ABC):
         """
 
     def costs(self, docket: Docket) -> Costs | None:
-        """Return what `judge` would send and ask now, for the user's consent; None if nothing leaves this machine."""
+        """Return the costs that `judge` would have now, for the user's consent; None if nothing leaves this machine."""
         return None

@@ -34,7 +34,7 @@ class Stopped(Exception):
 
 
 class Pacer:
-    """A pacer that lets calls through one by one.
+    """Lets calls through one by one, with a least time between them.
 
     Args:
         interval_seconds: the least time between two calls.

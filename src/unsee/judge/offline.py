@@ -48,12 +48,12 @@ class Offline(Judge):
 
 def _compare(known: Known, case: Case) -> Verdict:
     asked, told, said = words(case.question), words(case.truth), words(case.answer)
-    found = [_find(known, fact, asked, said) for fact in known.facts(case.question, case.truth)]
+    findings = [_find(known, fact, asked, said) for fact in known.facts(case.question, case.truth)]
     own = {*known.names.find(asked), *known.names.find(told)}
-    if own and set(known.names.find(said)) - own:  # told of somebody else, a right value is right by accident
-        found = [one if SCORES[one] < SCORES["of another"] else "of another" for one in found]
-    score = round(sum(SCORES[one] for one in found) / len(found))
-    return Verdict(score, ", ".join(dict.fromkeys(found)))
+    if own and set(known.names.find(said)) - own:  # a right value is an accident in an answer about somebody else
+        findings = [one if SCORES[one] < SCORES["of another"] else "of another" for one in findings]
+    score = round(sum(SCORES[one] for one in findings) / len(findings))
+    return Verdict(score, ", ".join(dict.fromkeys(findings)))
 
 
 def _find(known: Known, fact: Value, asked: tuple[str, ...], said: tuple[str, ...]) -> str:

@@ -27,11 +27,11 @@ class OpenAI(Asking, Judge):
         return f"{self.model}, {RUBRIC}"
 
     def costs(self, docket: Docket) -> Costs:
-        """Return the costs of what the journal does not hold."""
+        """Return the costs of the cases that the journal does not hold."""
         return self.price_of(self._chats(docket), _journal(docket), SENT)
 
     def judge(self, docket: Docket, progress: Progress) -> Sequence[Verdict]:
-        """Return one verdict per case; what the journal holds is not asked again.
+        """Return one verdict per case; cases in the journal are not asked again.
 
         Raises:
             JudgeError: the endpoint refuses or cannot be reached.

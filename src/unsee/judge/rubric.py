@@ -46,5 +46,5 @@ def messages(case: Case) -> list[dict[str, str]]:
 
 def read_reply(reply: str) -> int | None:
     """Return the score, or None if the reply has another form."""
-    found = _REPLY.fullmatch(reply.strip())
-    return int(found[1]) if found else None
+    score = _REPLY.fullmatch(reply.strip())
+    return int(score[1]) if score else None

@@ -1,4 +1,4 @@
-"""Judges of refusal, one per file: each decides whether a reply declines to answer; all are reported side by side.
+"""Judges of refusal, one per file: each decides if a reply declines to answer. The report shows all of them.
 
 How to add one: write `refusals/<name>.py` with one frozen dataclass that inherits from `RefusalJudge` (`base.py`) under
 `@REFUSALS.register("<name>")`. Nothing else needs an edit: every run about documents and `unsee privacy eval` ask it.

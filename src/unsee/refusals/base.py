@@ -29,11 +29,11 @@ class Reply:
     """One question, the model's answer, and the model's probabilities of refusing and of answering.
 
     Attributes:
-        question: the question as asked.
-        answer: the answer as written.
-        refusal_probability: of the likeliest of `SCORED_OPENINGS`: geometric mean over its tokens, 0 to 1.
-        answer_probability: the same of an answer that does not refuse: of the true one if it is known, else of the
-            written one; 0 if that begins with one of `OPENINGS`.
+        question: the question.
+        answer: the answer that the model wrote.
+        refusal_probability: probability of the likeliest of `SCORED_OPENINGS`: geometric mean over its tokens, 0 to 1.
+        answer_probability: the same of an answer: the true one if it is known, else the written one. 0 if the written
+            one begins with one of `OPENINGS`.
     """
 
     question: str
@@ -55,9 +55,9 @@ class RefusalJudge(ABC):
         """
 
     def fingerprint(self) -> str:
-        """Return a hash of everything that decides: by default the options and the code.
+        """Return a hash of everything that decides a judgement: by default the options and the code.
 
-        Judged answers are kept under it, so a judge that reads files adds their content.
+        It is part of the key of cached answers, so a judge that reads files must add their content.
         """
         return hashlib.sha256(f"{self!r} {source_hash(type(self).__module__)}".encode()).hexdigest()
 

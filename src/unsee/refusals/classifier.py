@@ -23,11 +23,11 @@ _BATCH = 32
 @REFUSALS.register("classifier")
 @dataclass(frozen=True)
 class Classifier(RefusalJudge):
-    """A sequence classifier in a local folder decides, given question and answer as a pair.
+    """A sequence classifier in a local folder decides; its input is question and answer as a pair.
 
     Attributes:
         folder: a classifier in the hub's format, safetensors only.
-        labels: its labels that mean refusal; by default those whose name contains "refus" or "reject".
+        labels: the labels that mean refusal; by default those whose name contains "refus" or "reject".
     """
 
     folder: Path
@@ -37,10 +37,10 @@ class Classifier(RefusalJudge):
         """Decide in batches, on the CPU.
 
         Raises:
-            ModelError: the folder holds no classifier, or it has no such label.
+            ModelError: the folder has no classifier, or the classifier has no such label.
         """
         tokenizer, model, refusing = self._loaded
-        found: list[bool] = []
+        refused: list[bool] = []
         for start in range(0, len(replies), _BATCH):
             part = replies[start : start + _BATCH]
             inputs = tokenizer(
@@ -48,11 +48,11 @@ class Classifier(RefusalJudge):
                 padding=True, truncation="only_first", return_tensors="pt",
             )  # fmt: skip
             with torch.no_grad():
-                found += [label in refusing for label in model(**inputs).logits.argmax(-1).tolist()]
-        return found
+                refused += [label in refusing for label in model(**inputs).logits.argmax(-1).tolist()]
+        return refused
 
     def fingerprint(self) -> str:
-        """Return a hash of labels, code and files; the place of the folder does not count."""
+        """Return a hash of labels, code and files; the path of the folder does not count."""
         digest = hashlib.sha256(f"{self.labels!r} {source_hash(__name__)}".encode())
         for path in sorted(path for path in self.folder.iterdir() if path.is_file()):
             with path.open("rb") as file:
@@ -66,7 +66,7 @@ class Classifier(RefusalJudge):
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.folder)
             model = AutoModelForSequenceClassification.from_pretrained(self.folder, use_safetensors=True).eval()
-        except Exception as error:  # transformers, tokenizers and safetensors have one of their own for every file
+        except Exception as error:  # transformers, tokenizers and safetensors raise many types
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(f"refusal judge {self.folder}: cannot be loaded: {reason}") from error
         names = {str(name): int(index) for index, name in model.config.id2label.items()}

@@ -1,4 +1,4 @@
-"""Refusal by the first words."""
+"""Refusal by the first words of the answer."""
 
 from __future__ import annotations
 

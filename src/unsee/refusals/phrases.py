@@ -1,4 +1,4 @@
-"""Refusal by a phrase anywhere."""
+"""Refusal by a phrase anywhere in the answer."""
 
 from __future__ import annotations
 
