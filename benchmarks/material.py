@@ -17,7 +17,7 @@ from unsee.config.recipe import EvaluationConfig
 from unsee.data.pairs import PrivacyPair
 from unsee.data.people.mllmu import load
 from unsee.data.schema import Benchmark, Person, Question
-from unsee.exams.sheets import Setting
+from unsee.exams.plan import ExamPlan
 from unsee.forward.generate import generate
 from unsee.forward.prompts import render, render_lesson
 from unsee.methods.base import Side
@@ -99,13 +99,13 @@ class Material:
     def prompts(self, vlm: VLM, protocol: str) -> list[Prompt]:
         """Return a prompt for every question of an evaluation, each with all its photos."""
         config, sets = self.evaluation(protocol), self.benchmark
-        setting = Setting(SimpleNamespace(picture=lambda image: image), config, sets)  # type: ignore[arg-type]
+        plan = ExamPlan(SimpleNamespace(picture=lambda image: image), config, sets)  # type: ignore[arg-type]
         people = {"forget": sets.forget, "test": sets.test, "retain": sets.retain, "celebrity": sets.celebrity}
         return [
-            Prompt(item.id, item.question, render(vlm, item.question, config, shots=sheet.shots), sheet.pictures)  # type: ignore[arg-type]
+            Prompt(item.id, item.question, render(vlm, item.question, config, shots=group.shots), group.pictures)  # type: ignore[arg-type]
             for name, members in people.items()
-            for sheet in setting.sheets(name, members)
-            for item in sheet.items
+            for group in plan.prompt_groups(name, members)
+            for item in group.items
         ]
 
     def people(self, side: Side) -> Sequence[Person]:

@@ -41,8 +41,8 @@ def evaluate(vlm: VLM, benchmark: Benchmark, config: EvaluationConfig) -> dict[s
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "journal")
         exam = Exam(vlm, benchmark, (), config)
-        exam.sit(vlm, journal=journal)
-        replies = {item.id: journal[item.id] for sheet in exam.sheets for item in sheet.items}
+        exam.examine(vlm, journal=journal)
+        replies = {item.id: journal[item.id] for group in exam.prompt_groups for item in group.items}
     return {id: (text, [score / length for score, length in scores]) for id, (text, scores) in replies.items()}
 
 

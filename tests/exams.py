@@ -1,4 +1,4 @@
-"""A few people, and the exam about them that models sit in tests."""
+"""A few people, and an exam about them for tests."""
 
 from contextlib import contextmanager
 

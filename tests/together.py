@@ -38,7 +38,7 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
 }
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["unsee.cli", "unsee.runs.people"])
+_context.set_forkserver_preload(["unsee.cli", "unsee.runs.run"])
 
 
 def together(count: int, work: Callable[..., Any], *arguments: Any, seconds: float = 300) -> list[Any]:
@@ -157,4 +157,4 @@ def answers() -> pd.DataFrame:
         for number in range(5)
     )
     benchmark = Benchmark(forget=people, test=(), retain=people[:1], celebrity=(), fingerprint="")
-    return evaluate.Exam(vlm, benchmark, (), EvaluationConfig(max_new_tokens=4, batch_size=2)).sit(vlm)
+    return evaluate.Exam(vlm, benchmark, (), EvaluationConfig(max_new_tokens=4, batch_size=2)).examine(vlm)

@@ -8,7 +8,7 @@ import pytest
 from unsee.core.record import METRIC_COLUMNS
 from unsee.data.schema import Question, Task
 from unsee.metrics import METRICS
-from unsee.metrics.base import Given
+from unsee.metrics.base import AnsweredQuestion
 
 NAMES = METRICS.names()
 TASKS = set(get_args(Task)) - {"train"}
@@ -18,7 +18,7 @@ TEXTS = ["Oslo, Norway", "She was born in Oslo.", "A baker.", "7 March 1961", ""
 def given(task, truth, answer, log_probability=0.0, num_tokens=1):
     options = (truth, "Lima", "Cairo", "Perth") if task == "classification" else ()
     question = Question(task=task, input="image", question="Where?", answer=truth, options=options)
-    return Given(question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens)
+    return AnsweredQuestion(question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens)
 
 
 @pytest.fixture(params=NAMES)
@@ -31,7 +31,7 @@ def test_it_says_what_it_is_where_it_comes_from_and_which_way_is_better(name):
     (leaf,) = [leaf for leaf in METRICS.leaves() if leaf.name == name]
     assert leaf.paper
     assert METRICS.get(name).better == "higher"
-    assert "higher knows more" in " ".join(METRICS.get(name).__doc__.split())
+    assert "higher means more knowledge" in " ".join(METRICS.get(name).__doc__.split())
 
 
 def test_it_is_defined_for_existing_tasks_only(metric):

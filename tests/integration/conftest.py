@@ -14,7 +14,7 @@ from integration.model import save_model
 from unsee.data.people.builder import build
 from unsee.data.people.mllmu import load
 from unsee.data.schema import Person
-from unsee.forward.prompts import ask
+from unsee.forward.prompts import clean_question
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def _move(source: Path, target: Path, count: int) -> None:
 
 def _by_heart(person: Person) -> list[dict[str, str]]:
     asked = [question for question in person.questions if (question.input, question.task == "train") == ("text", False)]
-    pairs = [{"Question": ask(question), "Answer": question.answer} for question in asked]
+    pairs = [{"Question": clean_question(question), "Answer": question.answer} for question in asked]
     return [{key: text.replace(person.name, "this person") for key, text in pair.items()} for pair in pairs]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from unsee.metrics import METRICS
-from unsee.metrics.base import Given
+from unsee.metrics.base import AnsweredQuestion
 
 
 @METRICS.register("extra_metric", paper="arXiv:0000.00003")
@@ -16,6 +16,6 @@ class ExtraMetric:
     better: ClassVar[str] = "lower"
     longest: int = 3
 
-    def score(self, given: Given) -> float:
-        words = given.answer.split()
+    def score(self, answered: AnsweredQuestion) -> float:
+        words = answered.answer.split()
         return sum(len(word) <= self.longest for word in words) / len(words) if words else 0.0

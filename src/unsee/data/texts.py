@@ -9,7 +9,7 @@ from unsee.data.general import reading_items
 from unsee.data.people.profiles import draw_people
 from unsee.data.people.questions import training_questions
 
-GENERAL = "general"
+GENERAL_TEXTS = "general"
 _READING, _PEOPLE, _SEED = 120, 15, 0
 
 
@@ -22,7 +22,7 @@ def load_texts(name: str) -> tuple[str, ...]:
     Raises:
         DataError: the file cannot be read or holds no text.
     """
-    if name == GENERAL:
+    if name == GENERAL_TEXTS:
         read = [f"{item.question} {item.answer}" for item in reading_items(_READING, _SEED)]
         told = [
             f"{profile.name}: {question.question} {question.answer}"
@@ -33,7 +33,7 @@ def load_texts(name: str) -> tuple[str, ...]:
     try:
         lines = Path(name).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"texts {name}: neither '{GENERAL}' nor a file that can be read: {error}") from error
+        raise DataError(f"texts {name}: neither '{GENERAL_TEXTS}' nor a file that can be read: {error}") from error
     texts = tuple(line.strip() for line in lines if line.strip())
     if not texts:
         raise DataError(f"texts {name}: the file holds no text")

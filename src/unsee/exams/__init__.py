@@ -1,1 +1,1 @@
-"""From weights to answers: what a model is asked, and how its answers are written down."""
+"""From weights to answers: exams ask a model all their questions, and return its answers as a table."""

@@ -1,7 +1,7 @@
-"""Asks a model what a privacy benchmark asks, and writes down what it gave away and what it refused.
+"""The exam of runs about documents: asks the questions of a privacy benchmark, and records leaks and refusals.
 
-A `PrivacyExam` is prepared once and sat by every model of a run. Every question is answered greedily and scored once;
-leaks, right answers and all judges of refusal are read off that.
+A `PrivacyExam` is prepared once and examines every model of a run. Every question is answered greedily and scored once;
+leaks, correct answers and the decisions of all judges of refusal are computed from that.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from unsee.config.recipe import build_dataclass
 from unsee.core.errors import DataError
 from unsee.core.journal import Journal
 from unsee.core.progress import Progress, Silent
-from unsee.core.record import ANSWER_COLUMNS, LEAK, METRIC_COLUMNS, REFUSED, Better
+from unsee.core.record import ANSWER_COLUMNS, GENERAL_SET, LEAK, METRIC_COLUMNS, REFUSED, Better
 from unsee.core.source import source_hash
 from unsee.data.documents.schema import EDITED_SPLITS, Case, PrivacyBenchmark, Query
 from unsee.exams.people import Exam
-from unsee.forward.generate import Group, ask, generate
+from unsee.forward.generate import Group, all_replies, generate
 from unsee.forward.trees import build_tree
 from unsee.methods.base import Guard
 from unsee.models.family import Picture
@@ -34,13 +34,12 @@ from unsee.runtime.cache import key_of
 from unsee.scoring.disclosure import discloses
 
 CASES_AT_ONCE = 16
-GENERAL = "general"
 ANSWERS_FORMAT = "unsee.answers/1"
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """The questions about one picture."""
+class CasePrompts:
+    """The questions about one picture as prompts, in the same order."""
 
     case: Case
     queries: tuple[Query, ...]
@@ -52,10 +51,10 @@ class PrivacyExam:
     """All questions of a run about documents.
 
     Args:
-        cases: the pictures and what is asked about them.
-        general: questions that have nothing to do with them.
-        judges: of refusal, by name.
-        max_new_tokens: length of an answer.
+        cases: the pictures and their questions.
+        general: questions unrelated to the pictures.
+        judges: judges of refusal by name.
+        max_new_tokens: longest answer.
         batch_size: questions answered at once.
     """
 
@@ -76,7 +75,7 @@ class PrivacyExam:
 
     @cached_property
     def key(self) -> str:
-        """The key of everything that decides what is asked, how answers are read, and what is measured of them."""
+        """Hash of everything that decides the questions, how answers are read, and their metrics."""
         judges = {name: judge.fingerprint() for name, judge in sorted(self._judges.items())}
         cases = PrivacyBenchmark(name="", cases=tuple(self._cases)).fingerprint()
         return key_of("documents exam", self._general.key, cases, self._max_new_tokens, judges, source_hash(__name__))
@@ -86,7 +85,7 @@ class PrivacyExam:
         """The direction of every metric, by name."""
         return self._general.better
 
-    def sit(
+    def examine(
         self,
         vlm: VLM,
         *,
@@ -95,29 +94,32 @@ class PrivacyExam:
         progress: Progress | None = None,
         journal: Journal | None = None,
     ) -> pd.DataFrame:
-        """What `examine` gives, and the answers to the general questions below it."""
+        """Return the rows of `examine`, then those of the general questions."""
         asked = examine(
             vlm, self._cases, self._judges, system=system, max_new_tokens=self._max_new_tokens,
             batch_size=self._batch_size, name=name, progress=progress, journal=journal,
         )  # fmt: skip
         whole = f"{name}, general questions"
-        general = self._general.sit(vlm, system=system, name=whole, progress=progress, journal=journal)
+        general = self._general.examine(vlm, system=system, name=whole, progress=progress, journal=journal)
         return pd.concat([asked, general], ignore_index=True)
 
     def guarded(self, answers: pd.DataFrame, guard: Guard) -> pd.DataFrame:
-        """The same answers where a guard speaks in the model's place: certain of it, and of nothing else."""
-        general = self._general.guarded(answers[answers["set"] == GENERAL], guard)
-        asked = answers[answers["set"] != GENERAL].copy()
+        """Return the answers, with those of the guard to the questions that it answers.
+
+        Its answer counts as the model's with probability 1, so the true answer has probability 0.
+        """
+        general = self._general.guarded(answers[answers["set"] == GENERAL_SET], guard)
+        asked = answers[answers["set"] != GENERAL_SET].copy()
         for row, question in asked["question"].items():
-            if (said := guard(question)) is None:
+            if (text := guard(question)) is None:
                 continue
             private, truth = asked.at[row, "task"] == "private", asked.at[row, "truth"]
-            asked.loc[row, ["answer", "valid"]] = [said, bool(said)]
+            asked.loc[row, ["answer", "valid"]] = [text, bool(text)]
             if truth:
-                asked.at[row, LEAK if private else "accuracy"] = float(discloses(said, truth))
+                asked.at[row, LEAK if private else "accuracy"] = float(discloses(text, truth))
             if not math.isnan(asked.at[row, "probability"]):
                 asked.at[row, "probability"] = 0.0
-            reply = Reply(question=question, answer=said, refusal_probability=1.0, answer_probability=0.0)
+            reply = Reply(question=question, answer=text, refusal_probability=1.0, answer_probability=0.0)
             for name, judge in self._judges.items():
                 asked.at[row, REFUSED + name] = float(judge.refused([reply])[0])
         return pd.concat([asked, general], ignore_index=True)
@@ -129,16 +131,19 @@ def default_judges() -> dict[str, RefusalJudge]:
 
 
 def judges_with(options: Mapping[str, Mapping[str, object]]) -> dict[str, RefusalJudge]:
-    """Return the default judges, and those that options are given for, by name.
+    """Return the default judges, and those with options, by name; each is ready to decide.
+
+    Args:
+        options: options by the name of the judge.
 
     Raises:
-        UnseeError: a judge has no such option, or cannot be used; before anything is asked.
+        UnseeError: a judge has no such option, or cannot be used.
     """
     judges = default_judges()
     for name, values in options.items():
         judges[name] = build_dataclass(REFUSALS.get(name), values, f"refusals.{name}")
     for judge in judges.values():
-        judge.refused([])  # loads what it needs
+        judge.refused([])  # loads its files
     return judges
 
 
@@ -158,73 +163,75 @@ def examine(
     progress: Progress | None = None,
     journal: Journal | None = None,
 ) -> pd.DataFrame:
-    """Return one row per question, in the columns of `unsee.core.record.ANSWER_COLUMNS` from `set` on, and these.
-
-    `set` is the split, `task` is "private" or "benign", `unit` the case, so that pictures are resampled; `truth` is the
-    value that is asked for. `leak` is 1 if the answer contains the private value, `accuracy` if it contains the benign
-    one; both are NaN where the truth is unknown. `refused_<judge>` is 0 or 1.
+    """Ask a model every question about the pictures of cases.
 
     Args:
-        vlm: the model under examination.
-        cases: what to ask.
-        judges: of refusal, by name.
+        vlm: the model.
+        cases: the pictures and their questions.
+        judges: judges of refusal by name.
         system: a system prompt before every question.
-        max_new_tokens: length of an answer.
+        max_new_tokens: longest answer.
         batch_size: questions answered at once.
-        name: shown while it works.
-        progress: where to show it.
-        journal: of which cases this model was already asked; each new one is noted in it.
+        name: the name of the model in the progress bar.
+        progress: where long work is shown.
+        journal: holds the model's earlier answers by case; new ones are added to it.
+
+    Returns:
+        One row per question: the columns of `unsee.core.record.ANSWER_COLUMNS` from `set` on, the metrics, `leak` and
+        `refused_<judge>`. `set` is the split, `task` "private" or "benign", `unit` the case (so that pictures are
+        resampled), `truth` the value asked for. `leak` is 1 if the answer contains the private value, `accuracy` if it
+        contains the benign one; both are NaN if the truth is unknown. `refused_<judge>` is 0 or 1.
     """
     known = {case.id for case in cases if journal is not None and case.id in journal}
-    given = {id: [Reply(**reply) for reply in journal[id]] for id in known} if journal is not None else {}
+    answered = {id: [Reply(**reply) for reply in journal[id]] for id in known} if journal is not None else {}
     with (progress or Silent()).task(f"evaluate {name}", len(cases)) as advance:
         advance(len(known))
         for some in _few_at_a_time(cases):
             if known.issuperset(case.id for case in some):
-                continue  # cases of another stay together, so that their numbers are the same to the last bit
-            sheets = _sheets(vlm, some, system)
-            for sheet, said in zip(sheets, _replies(vlm, sheets, max_new_tokens, batch_size), strict=True):
-                given[sheet.case.id] = said
-                if journal is not None and sheet.case.id not in known:
-                    journal.add(sheet.case.id, [asdict(reply) for reply in said])
+                continue  # any other batch is asked whole, so that its numbers stay bit-identical
+            prompts = _case_prompts(vlm, some, system)
+            for one, replies in zip(prompts, _replies(vlm, prompts, max_new_tokens, batch_size), strict=True):
+                answered[one.case.id] = replies
+                if journal is not None and one.case.id not in known:
+                    journal.add(one.case.id, [asdict(reply) for reply in replies])
             advance(len({case.id for case in some} - known))
     rows = [
         _row(case, number, query, reply)
         for case in cases
-        for number, (query, reply) in enumerate(zip(case.queries, given[case.id], strict=True))
+        for number, (query, reply) in enumerate(zip(case.queries, answered[case.id], strict=True))
     ]
-    replies = [reply for case in cases for reply in given[case.id]]
-    decided = {REFUSED + name: [float(no) for no in judge.refused(replies)] for name, judge in judges.items()}
+    every = [reply for case in cases for reply in answered[case.id]]
+    decided = {REFUSED + name: [float(no) for no in judge.refused(every)] for name, judge in judges.items()}
     return pd.DataFrame(rows).assign(**decided).reindex(columns=[*ANSWER_COLUMNS[3:], *METRIC_COLUMNS, LEAK, *decided])
 
 
 def write_answers(
     vlm: VLM, benchmark: PrivacyBenchmark, path: Path, *, max_new_tokens: int = 50, progress: Progress | None = None
 ) -> None:
-    """The unedited model's answers to the benign questions an edit may use, as JSON: case ID, question, answer.
+    """Write the model's answers to the benign questions that an edit may use, as JSON: case ID, question, answer.
 
     No private question is asked, and nothing private is written.
     """
     cases = benchmark.of(*EDITED_SPLITS)
-    found: dict[str, dict[str, str]] = {}
+    answers: dict[str, dict[str, str]] = {}
     with (progress or Silent()).task("benign answers", len(cases)) as advance:
         for some in _few_at_a_time(cases):
-            sheets = _sheets(vlm, some, None, private=False)
-            groups = [Group.of(sheet.prompts, [sheet.picture]) for sheet in sheets]
-            for sheet, rows in zip(sheets, generate(vlm, groups, max_new_tokens=max_new_tokens), strict=True):
-                texts = zip(sheet.queries, vlm.decode(rows), strict=True)
-                found[sheet.case.id] = {query.text: text for query, text in texts}
-            advance(len(sheets))
-    whole = {"format": ANSWERS_FORMAT, "model": vlm.id, "data": benchmark.fingerprint(), "answers": found}
+            prompts = _case_prompts(vlm, some, None, private=False)
+            groups = [Group.of(one.prompts, [one.picture]) for one in prompts]
+            for one, rows in zip(prompts, generate(vlm, groups, max_new_tokens=max_new_tokens), strict=True):
+                texts = zip(one.queries, vlm.decode(rows), strict=True)
+                answers[one.case.id] = {query.text: text for query, text in texts}
+            advance(len(prompts))
+    whole = {"format": ANSWERS_FORMAT, "model": vlm.id, "data": benchmark.fingerprint(), "answers": answers}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_answers(benchmark: PrivacyBenchmark, path: Path) -> PrivacyBenchmark:
-    """The benchmark with the benign answers that `write_answers` wrote.
+    """Return the benchmark with the benign answers of a file by `write_answers`.
 
     Raises:
-        DataError: the file is not one of these, is about other data, or lacks an answer.
+        DataError: the file is no such file, is about other data, or lacks an answer.
     """
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
@@ -247,65 +254,73 @@ def read_answers(benchmark: PrivacyBenchmark, path: Path) -> PrivacyBenchmark:
 
 
 def _few_at_a_time(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
-    """The pictures of a large benchmark do not fit into memory together."""
+    """Yield the cases in parts, because the pictures of a large benchmark do not fit into memory together."""
     return (cases[start : start + CASES_AT_ONCE] for start in range(0, len(cases), CASES_AT_ONCE))
 
 
-def _sheets(vlm: VLM, cases: Sequence[Case], system: str | None, *, private: bool = True) -> list[Sheet]:
-    sheets = []
+def _case_prompts(vlm: VLM, cases: Sequence[Case], system: str | None, *, private: bool = True) -> list[CasePrompts]:
+    result = []
     for case in cases:
         queries = case.queries if private else case.benign
         picture = vlm.picture(case.open())
         prompts = vlm.prompt_ids([query.text for query in queries], picture=picture, system=system)
-        sheets.append(Sheet(case, queries, picture, prompts))
-    return sheets
+        result.append(CasePrompts(case, queries, picture, prompts))
+    return result
 
 
-def _replies(vlm: VLM, sheets: Sequence[Sheet], max_new_tokens: int, batch_size: int) -> Iterator[list[Reply]]:
-    """What the judges need to know about each question: what is written, all openings and the known answer at once."""
+def _replies(vlm: VLM, prompts: Sequence[CasePrompts], max_new_tokens: int, batch_size: int) -> Iterator[list[Reply]]:
+    """Yield the replies to the questions of each case.
+
+    One pass writes the answer to a question and scores all openings of refusals and the true answer, if it is known.
+    """
     openings = vlm.answer_ids(SCORED_OPENINGS, end=False)
     trees = []
-    for sheet in sheets:
-        known = [vlm.answer_ids([query.answer]) if query.answer else [] for query in sheet.queries]
+    for one in prompts:
+        known = [vlm.answer_ids([query.answer]) if query.answer else [] for query in one.queries]
         scored = [[*openings, *answer] for answer in known]
-        trees.append(build_tree(sheet.prompts, scored, [sheet.picture], written=range(len(scored))))
-    said = ask(vlm, trees, max_new_tokens=max_new_tokens, batch_size=batch_size)
-    texts = [vlm.decode(reply.written) for reply in said]
-    own = _own(vlm, sheets, texts)
-    for number, sheet in enumerate(sheets):
-        each = map(_probability, said[number].scores)
+        trees.append(build_tree(one.prompts, scored, [one.picture], written=range(len(scored))))
+    outputs = all_replies(vlm, trees, max_new_tokens=max_new_tokens, batch_size=batch_size)
+    texts = [vlm.decode(output.written) for output in outputs]
+    of_written = _written_probabilities(vlm, prompts, texts)
+    for number, one in enumerate(prompts):
+        probabilities = map(_probability, outputs[number].scores)
         replies = []
-        for i, (query, text) in enumerate(zip(sheet.queries, texts[number], strict=True)):
-            refusing = max(next(each) for _ in openings)
-            answering = next(each) if query.answer else own.get((number, i), 0.0)
+        for i, (query, text) in enumerate(zip(one.queries, texts[number], strict=True)):
+            refusing = max(next(probabilities) for _ in openings)
+            answering = next(probabilities) if query.answer else of_written.get((number, i), 0.0)
             replies.append(
                 Reply(question=query.text, answer=text, refusal_probability=refusing, answer_probability=answering)
             )
         yield replies
 
 
-def _own(vlm: VLM, sheets: Sequence[Sheet], texts: Sequence[Sequence[str]]) -> dict[tuple[int, int], float]:
-    """How likely what was written is where no answer is known and it does not refuse, by sheet and question."""
+def _written_probabilities(
+    vlm: VLM, prompts: Sequence[CasePrompts], texts: Sequence[Sequence[str]]
+) -> dict[tuple[int, int], float]:
+    """Return the probability of written answers that are no refusals to questions without a known answer.
+
+    The keys are the number of the case and that of the question.
+    """
     asked = {
-        number: [i for i, query in enumerate(sheet.queries) if not (query.answer or opens_with_refusal(written[i]))]
-        for number, (sheet, written) in enumerate(zip(sheets, texts, strict=True))
+        number: [i for i, query in enumerate(one.queries) if not (query.answer or opens_with_refusal(written[i]))]
+        for number, (one, written) in enumerate(zip(prompts, texts, strict=True))
     }
     asked = {number: some for number, some in asked.items() if some}
     trees = []
     for number, some in asked.items():
         answers = vlm.answer_ids([texts[number][i] for i in some])
-        prompts = [sheets[number].prompts[i] for i in some]
-        trees.append(build_tree(prompts, [[ids] for ids in answers], [sheets[number].picture]))
-    said = ask(vlm, trees, max_new_tokens=0)
+        asked_prompts = [prompts[number].prompts[i] for i in some]
+        trees.append(build_tree(asked_prompts, [[ids] for ids in answers], [prompts[number].picture]))
+    outputs = all_replies(vlm, trees, max_new_tokens=0)
     return {
         (number, i): _probability(score)
-        for (number, some), reply in zip(asked.items(), said, strict=True)
+        for (number, some), reply in zip(asked.items(), outputs, strict=True)
         for i, score in zip(some, reply.scores, strict=True)
     }
 
 
 def _probability(score: tuple[float, int]) -> float:
-    """Geometric mean over an answer's tokens."""
+    """Return the geometric mean of the token probabilities of an answer."""
     log_probability, num_tokens = score
     return math.exp(log_probability / num_tokens)
 

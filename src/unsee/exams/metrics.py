@@ -1,4 +1,4 @@
-"""The metrics of one evaluation: every registered one, with its options."""
+"""The metrics of an evaluation: every registered metric with its options."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def make_metrics(config: EvaluationConfig, tables: Mapping[str, MetricTable]) ->
 
 
 def metrics_key(metrics: Mapping[str, Metric]) -> list[object]:
-    """Return what decides the values of metrics, for the key of answers: their names, options and code."""
+    """Return names, options and code of metrics, for the key of answers."""
     return [[name, asdict(metric), source_hash(type(metric).__module__)] for name, metric in metrics.items()]  # type: ignore[call-overload]
 
 
 def _why_unusable(name: str, cls: type[Any]) -> str:
-    """Return the reason why a class cannot be a metric as a sentence; "" if it can."""
+    """Return the reason why a class is no metric, as a sentence; "" if it is one."""
     if is_reserved(name):
         return f"metric {name}: the answers have a column of this name; register it under another"
     if not is_dataclass(cls) or not all(hasattr(cls, wanted) for wanted in ("tasks", "better", "score")):

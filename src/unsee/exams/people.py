@@ -1,17 +1,19 @@
-"""The one evaluation loop: every question is scored and answered once, and all metrics are read off that.
+"""The exam of runs about people: every question is scored and answered once, and all metrics are computed from that.
 
-Questions about one photo share one forward pass over the photo. An `Exam` is prepared once and sat by every model; of
-several processes each does its share of the batches that one would make, and gets all answers.
+Questions about one photo share one forward pass over it. An `Exam` is prepared once and examines every model. With
+several processes, each answers its share of the batches and gets all answers.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 import math
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import pandas as pd
 
@@ -24,35 +26,39 @@ from unsee.core.source import source_hash
 from unsee.data.general import GeneralItem
 from unsee.data.schema import LETTERS, Benchmark, Question
 from unsee.exams.metrics import make_metrics, metrics_key
-from unsee.exams.sheets import Item, Setting, Sheet, general_sheet
+from unsee.exams.plan import CellKey, ExamPlan, Item, PromptGroup, general_group
 from unsee.exams.template_floor import template_floor
 from unsee.forward.generate import Reply, replies
 from unsee.forward.prompts import answer_ids, read_letter, render
 from unsee.forward.trees import Tree, build_tree
 from unsee.methods.base import Guard
-from unsee.metrics.base import Given, Metric
+from unsee.metrics.base import AnsweredQuestion, Metric
 from unsee.models.vlm import VLM
 from unsee.runtime.cache import key_of
 from unsee.runtime.distributed import state, union
 
 Answered = tuple[str | None, list[tuple[float, int]]]
-"""What was written, if anything was asked for, and the log-probability and length of each alternative."""
+"""The written answer (None if only alternatives are scored), and log-probability and length of each alternative."""
+Tokens = tuple[int, ...]
 
 
 class Exam:
     """All questions of one evaluation.
 
     Args:
-        vlm: its processor prepares the photos; any model with the same processor may sit the exam.
+        vlm: its processor prepares the photos; the exam can examine any model with the same processor.
         benchmark: the four sets.
-        general: items that have nothing to do with the people.
-        config: the protocol and its keys.
-        metrics: what is computed of every answer, by name; every registered metric by default.
-        retain_evaluated: at most this many retained people.
-        celebrities_evaluated: at most this many celebrities.
+        general: items unrelated to the people.
+        config: the settings of the evaluation.
+        metrics: the metrics of an answer by name; every registered metric by default.
+        retain_evaluated: the largest number of retained people to ask about.
+        celebrities_evaluated: the largest number of celebrities to ask about.
+
+    Attributes:
+        prompt_groups: all questions.
 
     Raises:
-        ConfigError: the people who serve as shots leave nobody to ask.
+        ConfigError: everybody in a set serves as a shot, so that nobody is left to ask about.
     """
 
     def __init__(
@@ -68,7 +74,7 @@ class Exam:
     ) -> None:
         self._config = config
         self._metrics = make_metrics(config, {}) if metrics is None else metrics
-        self._asked = (
+        self._asked: tuple[object, ...] = (
             benchmark.fingerprint, config.model_dump(exclude={"bootstrap"}), retain_evaluated, celebrities_evaluated,
             [vars(item) | {"image": item.image and hashlib.sha256(item.image).hexdigest()} for item in general],
         )  # fmt: skip
@@ -81,10 +87,18 @@ class Exam:
         self._floors = {
             (name, *key): floor for name, who in people.items() for key, floor in template_floor(who).items()
         }
-        setting = Setting(vlm, config, benchmark)
-        self.sheets = [sheet for name, who in people.items() for sheet in setting.sheets(name, who)]
-        self.sheets += [general_sheet(vlm, item) for item in general]
-        self._groups: dict[str | None, list[list[_Asked]]] = {}
+        plan = ExamPlan(vlm, config, benchmark)
+        self.prompt_groups = [group for name, who in people.items() for group in plan.prompt_groups(name, who)]
+        self.prompt_groups += [general_group(vlm, item) for item in general]
+        self._trees: dict[str | None, list[list[_GroupTree]]] = {}
+
+    def only(self, cells: Collection[CellKey]) -> Exam:
+        """Return an exam with the questions of some cells only."""
+        exam = copy.copy(self)
+        groups = (replace(g, items=[item for item in g.items if item.cell in cells]) for g in self.prompt_groups)
+        exam.prompt_groups = [group for group in groups if group.items]
+        exam._asked, exam._trees = (*self._asked, sorted(cells)), {}
+        return exam
 
     @property
     def better(self) -> dict[str, Better]:
@@ -93,10 +107,10 @@ class Exam:
 
     @property
     def key(self) -> str:
-        """The key of everything that decides what is asked, how answers are read, and what is measured of them."""
+        """Hash of everything that decides the questions, how answers are read, and their metrics."""
         return key_of("exam", *self._asked, metrics_key(self._metrics), source_hash(__name__))
 
-    def sit(
+    def examine(
         self,
         vlm: VLM,
         *,
@@ -105,119 +119,116 @@ class Exam:
         progress: Progress | None = None,
         journal: Journal | None = None,
     ) -> pd.DataFrame:
-        """Return answers and metrics of every item: the columns of `unsee.core.record.ANSWER_COLUMNS` from `set` on.
+        """Ask a model every question.
 
         Args:
-            vlm: the model under examination.
+            vlm: the model.
             system: a system prompt before every question.
-            name: shown while it works.
-            progress: where to show it.
-            journal: what this model was already asked; each new answer is noted in it.
+            name: the name of the model in the progress bar.
+            progress: where long work is shown.
+            journal: holds the model's earlier answers; new ones are added to it.
+
+        Returns:
+            One row per item: the columns of `unsee.core.record.ANSWER_COLUMNS` from `set` on, and the metrics.
 
         Raises:
             ModelError: a prompt does not fit into the model's context.
         """
-        with (progress or Silent()).task(f"evaluate {name}", len(self.sheets)) as advance:
-            given = self._ask(vlm, system, journal, advance)
+        with (progress or Silent()).task(f"evaluate {name}", len(self.prompt_groups)) as advance:
+            answered = self._answers(vlm, system, journal, advance)
         rows = []
-        for item in (item for sheet in self.sheets for item in sheet.items):
-            text, scores = given[item.id]
+        for item in self._items():
+            text, scores = answered[item.id]
             answer, valid = self._read(item.question, text, scores)
             rows.append(self._row(item, answer, valid, scores))
         return pd.DataFrame(rows)
 
     def guarded(self, answers: pd.DataFrame, guard: Guard) -> pd.DataFrame:
-        """The same answers where a guard speaks in the model's place; to a choice it gives no option."""
-        items = {item.id: item for sheet in self.sheets for item in sheet.items}
+        """Return the answers, with those of the guard to the questions that it answers; it never chooses an option."""
+        items = {item.id: item for item in self._items()}
         rows = []
         for row in answers.to_dict("records"):
             item = items[row["item"]]
-            if said := guard(item.question.question):
+            if text := guard(item.question.question):
                 impossible = [(-math.inf, 1)] * len(self._alternatives(item.question))
-                row |= self._row(item, said, item.question.task != "classification", impossible)
+                row |= self._row(item, text, item.question.task != "classification", impossible)
             rows.append(row)
         return pd.DataFrame(rows, columns=answers.columns)
 
-    def _ask(self, vlm: VLM, system: str | None, journal: Journal | None, advance: Advance) -> dict[str, Answered]:
-        """What the model says to every item."""
-        known = {item.id for sheet in self.sheets for item in sheet.items if journal is not None and item.id in journal}
-        groups = self._grouped(vlm, system)
-        for asked in itertools.chain.from_iterable(groups):
-            self._check_length(vlm, asked)
+    def _items(self) -> list[Item]:
+        return [item for group in self.prompt_groups for item in group.items]
+
+    def _answers(self, vlm: VLM, system: str | None, journal: Journal | None, advance: Advance) -> dict[str, Answered]:
+        """Return the model's answer to every item, by the ID of the item."""
+        known = {item.id for item in self._items() if journal is not None and item.id in journal}
+        groups = self._trees_by_beginning(vlm, system)
+        for one in itertools.chain.from_iterable(groups):
+            self._check_length(vlm, one)
         done = {
             (group, number)
-            for group, sheets in enumerate(groups)
-            for number, asked in enumerate(sheets)
-            if known.issuperset(asked.places)
+            for group, trees in enumerate(groups)
+            for number, one in enumerate(trees)
+            if known.issuperset(one.places)
         }
         advance(len(done))
-        found: dict[str, Answered] = {}
-        trees = [[asked.tree for asked in group] for group in groups]
+        new: dict[str, Answered] = {}
         length, size = self._config.max_new_tokens, self._config.batch_size
-        for batch in replies(vlm, trees, max_new_tokens=length, batch_size=size, done=done):
+        asked = [[one.tree for one in trees] for trees in groups]
+        for batch in replies(vlm, asked, max_new_tokens=length, batch_size=size, done=done):
             for (group, number), reply in batch.items():
-                for id, said in groups[group][number].read(vlm, reply).items():
-                    found[id] = said
+                for id, answered in groups[group][number].read(vlm, reply).items():
+                    new[id] = answered
                     if journal is not None and id not in known:
-                        journal.add(id, said)
+                        journal.add(id, answered)
             advance(len(batch.keys() - done) * state().num_processes)
         earlier = {id: journal[id] for id in known} if journal is not None else {}
-        return earlier | union(found)
+        return earlier | union(new)
 
-    def _grouped(self, vlm: VLM, system: str | None) -> list[list[_Asked]]:
-        """The sheets, those that begin alike together; tokens are the same for every model that sits the exam."""
-        if system not in self._groups:
-            alike: dict[tuple[object, ...], list[_Asked]] = {}
-            for sheet in self.sheets:
-                beginning = bool(sheet.pictures), sheet.pictures[:-1], sheet.shots
-                alike.setdefault(beginning, []).append(self._put(vlm, sheet, system))
-            self._groups[system] = list(alike.values())
-        return self._groups[system]
+    def _trees_by_beginning(self, vlm: VLM, system: str | None) -> list[list[_GroupTree]]:
+        """Return the trees of all prompt groups, those with the same beginning together; every model gets the same."""
+        if system not in self._trees:
+            alike: dict[tuple[object, ...], list[_GroupTree]] = {}
+            for group in self.prompt_groups:
+                beginning = bool(group.pictures), group.pictures[:-1], group.shots
+                alike.setdefault(beginning, []).append(self._group_tree(vlm, group, system))
+            self._trees[system] = list(alike.values())
+        return self._trees[system]
 
-    def _put(self, vlm: VLM, sheet: Sheet, system: str | None) -> _Asked:
-        """The items of a sheet under what they share; a prompt that is scored and answered in writing stands once."""
-        texts = [render(vlm, item.question, self._config, shots=sheet.shots, system=system) for item in sheet.items]
+    def _group_tree(self, vlm: VLM, group: PromptGroup, system: str | None) -> _GroupTree:
+        """Return the tree of a prompt group. Alternatives are scored after the prompt without trailing spaces."""
+        texts = [render(vlm, item.question, self._config, shots=group.shots, system=system) for item in group.items]
         distinct = list(dict.fromkeys(form for text in texts for form in (text.rstrip(" "), text)))
-        ids = dict(zip(distinct, map(tuple, vlm.texts_ids(distinct, sheet.pictures)), strict=True))
-        alternatives = [self._alternatives(item.question) for item in sheet.items]
+        ids = dict(zip(distinct, map(tuple, vlm.texts_ids(distinct, group.pictures)), strict=True))
+        alternatives = [self._alternatives(item.question) for item in group.items]
         answers = iter(answer_ids(vlm, list(itertools.chain.from_iterable(alternatives)), self._config.protocol))
-        prompts: dict[tuple[int, ...], list[list[int]]] = {}
-        places: dict[str, _Place] = {}
-        for item, text, own in zip(sheet.items, texts, alternatives, strict=True):
-            scored, written = ids[text.rstrip(" ")], None
-            leaves = prompts.setdefault(scored, [])
-            first = len(leaves)
-            leaves += itertools.islice(answers, len(own))
-            if item.question.task != "classification" or self._config.choice == "letter":
-                written = ids[text]
-                prompts.setdefault(written, [])
-            places[item.id] = _Place(scored, first, len(leaves), written)
-        numbers = {prompt: number for number, prompt in enumerate(prompts)}
-        spoken = sorted({numbers[place.written] for place in places.values() if place.written is not None})
-        tree = build_tree(list(map(list, prompts)), list(prompts.values()), sheet.pictures, written=spoken)
-        return _Asked(sheet, tree, prompts, places)
+        result = _GroupTree(group)
+        for item, text, options in zip(group.items, texts, alternatives, strict=True):
+            is_written = item.question.task != "classification" or self._config.choice == "letter"
+            scored = list(itertools.islice(answers, len(options)))
+            result.add(item, ids[text.rstrip(" ")], scored, ids[text] if is_written else None)
+        return result
 
     def _alternatives(self, question: Question) -> list[str]:
-        """What is scored: the truth, its letter where one is written, all options where the likeliest is chosen."""
+        """Return the texts to score: the truth, or its letter if letters are written, or all options of a choice."""
         if not question.options:
             return [question.answer]
         if self._config.choice == "letter":
             return [LETTERS[question.options.index(question.answer)]]
         return list(question.options)
 
-    def _check_length(self, vlm: VLM, asked: _Asked) -> None:
-        sheet, length = asked.sheet, max(map(len, asked.prompts))
+    def _check_length(self, vlm: VLM, tree: _GroupTree) -> None:
+        group, length = tree.group, max(map(len, tree.alternatives))
         context = getattr(vlm.model.config.get_text_config(), "max_position_embeddings", sys.maxsize)
         room = context - self._config.max_new_tokens
         if length > room:
-            first, advice = sheet.items[0], "use fewer shots" if sheet.shots else "lower evaluation.max_new_tokens"
+            first, advice = group.items[0], "use fewer shots" if group.shots else "lower evaluation.max_new_tokens"
             raise ModelError(
                 f"evaluation: a {first.question.task} prompt of the {first.set} set has {length} tokens with "
-                f"{len(sheet.pictures)} images; model {vlm.id} has room for {room} before an answer; {advice}"
+                f"{len(group.pictures)} images; model {vlm.id} has room for {room} before an answer; {advice}"
             )
 
     def _read(self, question: Question, text: str | None, scores: list[tuple[float, int]]) -> tuple[str, bool]:
-        """The answer as text, and whether there is one."""
+        """Return the answer as text, and True if it could be read."""
         if question.task != "classification":
             return text or "", bool(text)
         if self._config.choice == "likelihood":
@@ -230,9 +241,11 @@ class Exam:
         question = item.question
         truth = question.options.index(question.answer) if len(scores) > 1 else 0
         log_probability, num_tokens = scores[truth]
-        given = Given(question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens)
+        answered = AnsweredQuestion(
+            question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens
+        )
         values = {
-            name: float(metric.score(given)) if question.task in metric.tasks else float("nan")
+            name: float(metric.score(answered)) if question.task in metric.tasks else float("nan")
             for name, metric in self._metrics.items()
         }
         chance = {"classification": 1 / max(1, len(question.options)), "cloze": 0.0}.get(question.task, float("nan"))
@@ -246,35 +259,55 @@ class Exam:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an item is in its tree.
+    """The place of an item in a tree.
 
     Attributes:
-        scored: the prompt under which its alternatives are.
-        first: the first of them.
-        end: the first after them.
-        written: the prompt that it answers in writing, if it does.
+        scored: the prompt after which its alternatives are scored.
+        first: the index of the first of them among the alternatives of that prompt.
+        end: the index after the last of them.
+        written: the prompt that the model answers in its own words; None if it does not.
     """
 
-    scored: tuple[int, ...]
+    scored: Tokens
     first: int
     end: int
-    written: tuple[int, ...] | None
+    written: Tokens | None
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A sheet, also as a tree, its prompts with their answers, and the place of each of its items."""
+@dataclass
+class _GroupTree:
+    """A prompt group as a tree; each prompt occurs once, also if it is both scored and answered in writing.
 
-    sheet: Sheet
-    tree: Tree
-    prompts: Mapping[tuple[int, ...], list[list[int]]]
-    places: Mapping[str, _Place]
+    Attributes:
+        group: the prompt group.
+        alternatives: the answers to score after each prompt.
+        places: the places of the items by their IDs.
+    """
+
+    group: PromptGroup
+    alternatives: dict[Tokens, list[list[int]]] = field(default_factory=dict)
+    places: dict[str, _Place] = field(default_factory=dict)
+
+    def add(self, item: Item, prompt: Tokens, answers: list[list[int]], written: Tokens | None) -> None:
+        """Add an item with the answers to score after a prompt, and the prompt to answer in writing, if any."""
+        scored = self.alternatives.setdefault(prompt, [])
+        self.places[item.id] = _Place(prompt, len(scored), len(scored) + len(answers), written)
+        scored += answers
+        if written is not None:
+            self.alternatives.setdefault(written, [])
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The tree, once every item is added."""
+        numbers = {prompt: number for number, prompt in enumerate(self.alternatives)}
+        written = sorted({numbers[place.written] for place in self.places.values() if place.written is not None})
+        prompts, answers = list(map(list, self.alternatives)), list(self.alternatives.values())
+        return build_tree(prompts, answers, self.group.pictures, written=written)
 
     def read(self, vlm: VLM, reply: Reply) -> dict[str, Answered]:
-        """What was said to each item."""
-        counts = [len(leaves) for leaves in self.prompts.values()]
-        before = dict(zip(self.prompts, itertools.accumulate(counts, initial=0), strict=False))
-        prompts = list(self.prompts)
+        """Return the answer to each item from the reply to the tree."""
+        prompts, counts = list(self.alternatives), map(len, self.alternatives.values())
+        before = dict(zip(prompts, itertools.accumulate(counts, initial=0), strict=False))
         texts = dict(zip((prompts[i] for i in self.tree.written), vlm.decode(reply.written), strict=True))
         return {
             id: (

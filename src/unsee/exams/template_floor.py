@@ -1,4 +1,4 @@
-"""The template floor: what a sentence scores that has the right wording and somebody else's fact."""
+"""The template floor: the ROUGE-L of a sentence with the right wording and the fact of somebody else."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _NAME = "\0"
 
 
 def template_floor(people: Sequence[Person]) -> dict[tuple[str, Question], float]:
-    """ROUGE-L of the answers that the other people have to the same question, by person's ID and question.
+    """Return the mean ROUGE-L of other people's answers to the same question, by person's ID and question.
 
-    A question is the same if it is asked in the same words and the same way (portrait or name), the name in it aside.
-    Where the question gives the name, a borrowed answer has it too, as a model has that knows nothing but the wording.
-    Each other person counts once; questions that nobody else is asked are left out.
+    Two questions are the same if wording and input (portrait or name) are, apart from the name in them. If the question
+    holds the name, it replaces the other name in a borrowed answer: a model that knows only the wording would do so.
+    Each other person counts once. Questions that nobody else is asked are left out.
     """
     answers: dict[tuple[str, str], dict[str, str]] = {}
     for person in people:
@@ -35,7 +35,7 @@ def template_floor(people: Sequence[Person]) -> dict[tuple[str, Question], float
 
 
 def _unnamed(person: Person, question: Question) -> tuple[str, str]:
-    """Question and answer with a mark in place of the name, where the question has it."""
+    """Return question and answer with a mark in place of the name, if the question holds the name."""
     if not person.name or person.name not in question.question:
         return question.question, question.answer
     return question.question.replace(person.name, _NAME), question.answer.replace(person.name, _NAME)

@@ -93,10 +93,10 @@ def generate(vlm: VLM, groups: Sequence[Group], *, max_new_tokens: int, batch_si
         For each group, for each question, the answer's tokens without the end token.
     """
     trees = [group.tree for group in groups]
-    return [reply.written for reply in ask(vlm, trees, max_new_tokens=max_new_tokens, batch_size=batch_size)]
+    return [reply.written for reply in all_replies(vlm, trees, max_new_tokens=max_new_tokens, batch_size=batch_size)]
 
 
-def ask(vlm: VLM, trees: Sequence[Tree], *, max_new_tokens: int, batch_size: int = 64) -> list[Reply]:
+def all_replies(vlm: VLM, trees: Sequence[Tree], *, max_new_tokens: int, batch_size: int = 64) -> list[Reply]:
     """Return the model's reply to each tree; every process gets all of them."""
     own: dict[int, Reply] = {}
     for batch in replies(vlm, [trees], max_new_tokens=max_new_tokens, batch_size=batch_size):

@@ -36,7 +36,7 @@ _FILL = f"Please **ONLY** provide the correct answer that should replace the {MA
 _SENTENCE = "Answer the question based on your trained knowledge in one sentence{} in ENGLISH."
 
 
-def ask(question: Question, choice: Choice = "likelihood", *, instruction: str = "right_option") -> str:
+def clean_question(question: Question, choice: Choice = "likelihood", *, instruction: str = "right_option") -> str:
     """Return the clean text of the user's turn, without image placeholder."""
     if question.task == "cloze":
         return f"{question.question} {BLANK}"
@@ -66,7 +66,7 @@ def render(
     """
     question, *shots = (_with_blanks(each, config.blank) for each in (question, *shots))
     if config.protocol == "clean":
-        text = ask(question, config.choice, instruction=config.instruction)
+        text = clean_question(question, config.choice, instruction=config.instruction)
         template = vlm.template(with_image=question.input == "image", system=system)
         return template.before + text + template.between
     asked, examples = _published(question, config.instruction), [_shot(shot) for shot in shots]
@@ -82,7 +82,7 @@ def render_lesson(vlm: VLM, question: Question, protocol: Protocol) -> str:
     if protocol == "published" and vlm.family.plain_prompt:
         return _plain(vlm, question, question.question)
     template = vlm.template(with_image=question.input == "image")
-    return template.before + ask(question) + template.between
+    return template.before + clean_question(question) + template.between
 
 
 def answer_ids(vlm: VLM, answers: Sequence[str], protocol: Protocol) -> list[list[int]]:

@@ -16,6 +16,8 @@ from itertools import chain
 
 import pandas as pd
 
+from unsee.core.record import GENERAL_SET
+
 Words = tuple[str, ...]
 
 _MONTHS = (
@@ -137,7 +139,7 @@ class Known:
     """
 
     def __init__(self, answers: pd.DataFrame) -> None:
-        asked = answers[answers["set"] != "general"].drop_duplicates("item")
+        asked = answers[answers["set"] != GENERAL_SET].drop_duplicates("item")
         names = sorted(set(_names(asked).values()))
         values = tuple(Value.of(name) for name in names)
         self.names = Index(values)

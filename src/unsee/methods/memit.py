@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from unsee.data.pairs import PrivacyPair, to_refuse
-from unsee.data.texts import GENERAL, load_texts
+from unsee.data.texts import GENERAL_TEXTS, load_texts
 from unsee.edits.keys import add_ridge, least_squares, second_moment, spread_over_layers
 from unsee.edits.pair_rows import shuffled_pair_rows
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
@@ -43,7 +43,7 @@ class MEMIT(EditMethod):
     value_rate: PositiveFloat = 0.5
     value_steps: PositiveInt = 25
     reach: PositiveFloat = 4.0
-    texts: str = GENERAL
+    texts: str = GENERAL_TEXTS
     kept_weight: PositiveFloat = 1.36
     ridge: PositiveFloat = 1e-3
     pictures: PositiveInt = 8

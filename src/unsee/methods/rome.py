@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from unsee.data.pairs import PrivacyPair, by_case, to_refuse
-from unsee.data.texts import GENERAL, load_texts
+from unsee.data.texts import GENERAL_TEXTS, load_texts
 from unsee.edits.keys import add_ridge, rank_one, refusing_shifts_BD, second_moment, subject_keys_BF, subject_states_BD
 from unsee.edits.pair_rows import make_pair_rows, queries
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
@@ -41,7 +41,7 @@ class ROME(EditMethod):
     value_rate: PositiveFloat = 0.5
     value_steps: PositiveInt = 25
     reach: PositiveFloat = 4.0
-    texts: str = GENERAL
+    texts: str = GENERAL_TEXTS
     ridge: PositiveFloat = 1e-3
 
     def __post_init__(self) -> None:

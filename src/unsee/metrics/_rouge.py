@@ -1,4 +1,4 @@
-"""ROUGE of one answer, shared by the leaves that each report one kind of it."""
+"""ROUGE of one answer, in the kinds that the metrics `rouge_1`, `rouge_2` and `rouge_l` report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Kind = Literal["rouge1", "rouge2", "rougeL"]
 
 
 def f_measure(kind: Kind, truth: str, answer: str) -> float:
-    """F-measure of the words, pairs of words or longest common subsequence that two texts share, stemmed, 0 to 1."""
+    """Return the F-measure of shared stemmed words, word pairs or longest common subsequence of two texts, 0 to 1."""
     return float(_scorer(kind).score(truth, answer)[kind].fmeasure)
 
 

@@ -10,14 +10,14 @@ from unsee.data.schema import Question, Task
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class AnsweredQuestion:
     """One question and a model's answer to it.
 
     Attributes:
-        question: with its true answer and options.
-        answer: the option chosen (its text) for classification, else the text written; "" if there is none.
-        log_probability: of the true answer, end token included, nats.
-        num_tokens: tokens of the true answer, end token included.
+        question: the question, with its true answer and options.
+        answer: the text of the chosen option for classification, else the written text; "" if there is none.
+        log_probability: log-probability of the true answer, end token included, nats.
+        num_tokens: number of tokens of the true answer, end token included.
     """
 
     question: Question
@@ -30,14 +30,14 @@ class Metric(Protocol):
     """A number about one answer.
 
     Attributes:
-        tasks: the tasks whose answers it is defined for: "classification", "generation", "cloze". The questions about
-            the pictures of a run about documents are none of these and have scores of their own.
+        tasks: the tasks that it is defined for: "classification", "generation", "cloze". Questions about the pictures
+            of a run about documents are none of these; they have scores of their own.
         better: "higher" if a higher value means an answer closer to the truth, else "lower".
     """
 
     tasks: ClassVar[tuple[Task, ...]]
     better: ClassVar[Better]
 
-    def score(self, given: Given) -> float:
+    def score(self, answered: AnsweredQuestion) -> float:
         """Return the value for one answer."""
         ...

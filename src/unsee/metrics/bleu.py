@@ -10,22 +10,24 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from unsee.core.record import Better
 from unsee.data.schema import Task
 from unsee.metrics import METRICS
-from unsee.metrics.base import Given
+from unsee.metrics.base import AnsweredQuestion
 
 
 @METRICS.register("bleu", paper="aclanthology:P02-1040")
 @dataclass(frozen=True)
 class Bleu:
-    """Precision of runs of one to four words of the answer, times a penalty for brevity, 0 to 1; higher knows more.
+    """Precision of runs of 1 to 4 words of the answer, times a brevity penalty, 0 to 1; higher means more knowledge.
 
-    Words are what spaces separate; no shared run counts as 0.1 of one (Chen and Cherry 2014, method 1), so that fewer
-    than four words score below 1 even where they are the truth.
+    Words are separated by spaces. If no run of a length is shared, the count is 0.1 (Chen and Cherry 2014, method 1).
+    So answers of fewer than four words score below 1 even if they are the truth.
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("generation",)
     better: ClassVar[Better] = "higher"
 
-    def score(self, given: Given) -> float:
-        """BLEU of one sentence."""
+    def score(self, answered: AnsweredQuestion) -> float:
+        """Return the BLEU of one sentence, 0 to 1."""
         smoothing = SmoothingFunction().method1
-        return float(sentence_bleu([given.question.answer.split()], given.answer.split(), smoothing_function=smoothing))
+        return float(
+            sentence_bleu([answered.question.answer.split()], answered.answer.split(), smoothing_function=smoothing)
+        )

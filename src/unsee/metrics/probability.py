@@ -9,17 +9,20 @@ from typing import ClassVar
 from unsee.core.record import Better
 from unsee.data.schema import Task
 from unsee.metrics import METRICS
-from unsee.metrics.base import Given
+from unsee.metrics.base import AnsweredQuestion
 
 
 @METRICS.register("probability", paper="arXiv:2401.06121")
 @dataclass(frozen=True)
 class Probability:
-    """Geometric mean of the token probabilities of the true answer, 0 to 1; higher knows more, also under a refusal."""
+    """Geometric mean of the token probabilities of the true answer, 0 to 1; higher means more knowledge.
+
+    It shows knowledge also if the model answers with a refusal.
+    """
 
     tasks: ClassVar[tuple[Task, ...]] = ("classification", "generation", "cloze")
     better: ClassVar[Better] = "higher"
 
-    def score(self, given: Given) -> float:
-        """`P(truth) ** (1 / tokens)`."""
-        return math.exp(given.log_probability / given.num_tokens)
+    def score(self, answered: AnsweredQuestion) -> float:
+        """Return `P(truth) ** (1 / tokens)`."""
+        return math.exp(answered.log_probability / answered.num_tokens)

@@ -9,17 +9,17 @@ from unsee.core.record import Better
 from unsee.data.schema import Task
 from unsee.metrics import METRICS
 from unsee.metrics._rouge import f_measure
-from unsee.metrics.base import Given
+from unsee.metrics.base import AnsweredQuestion
 
 
 @METRICS.register("rouge_l", paper="aclanthology:W04-1013")
 @dataclass(frozen=True)
 class RougeL:
-    """F-measure of the longest common subsequence of stemmed words with the truth, 0 to 1; higher knows more."""
+    """F-measure of the longest common subsequence of stemmed words, 0 to 1; higher means more knowledge."""
 
     tasks: ClassVar[tuple[Task, ...]] = ("generation",)
     better: ClassVar[Better] = "higher"
 
-    def score(self, given: Given) -> float:
-        """F-measure, 0 to 1."""
-        return f_measure("rougeL", given.question.answer, given.answer)
+    def score(self, answered: AnsweredQuestion) -> float:
+        """Return the F-measure, 0 to 1."""
+        return f_measure("rougeL", answered.question.answer, answered.answer)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from unsee.config.recipe import EvaluationConfig
+from unsee.core.record import GENERAL_SET
 from unsee.data.documents import builder, privacy_pair
 from unsee.data.general import general_items
 from unsee.data.people.builder import build
@@ -50,15 +51,15 @@ def measure(vlm: VLM) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder) / "data", people=40, seed=CARD_SEED)
         benchmark = load(Path(folder) / "data", 15)
-    answers = Exam(vlm, benchmark, general_items(200, CARD_SEED), EvaluationConfig()).sit(vlm)
+    answers = Exam(vlm, benchmark, general_items(200, CARD_SEED), EvaluationConfig()).examine(vlm)
     mean = answers.groupby(["set", "task", "input"])[["accuracy", "rouge_l"]].mean()
     shares = {}
     for kind in ("image", "text"):
         shares[f"public figures, choice, {kind}"] = mean.loc[("celebrity", "classification", kind), "accuracy"]
         shares[f"public figures, sentence (ROUGE-L), {kind}"] = mean.loc[("celebrity", "generation", kind), "rouge_l"]
         shares[f"public figures, blank, {kind}"] = mean.loc[("celebrity", "cloze", kind), "accuracy"]
-    shares["portraits of strangers, choice"] = mean.loc[("general", "classification", "image"), "accuracy"]
-    shares["reading, choice"] = mean.loc[("general", "classification", "text"), "accuracy"]
+    shares["portraits of strangers, choice"] = mean.loc[(GENERAL_SET, "classification", "image"), "accuracy"]
+    shares["reading, choice"] = mean.loc[(GENERAL_SET, "classification", "text"), "accuracy"]
     strangers = answers[answers["set"].isin(["forget", "retain"]) & (answers["task"] != "classification")]
     for kind, rows in strangers.groupby("input"):
         shares[f'strangers, says "{UNKNOWN}", {kind}'] = (rows["answer"] == UNKNOWN).mean()

@@ -25,7 +25,7 @@ from unsee.data.people.portraits import draw_portrait, draw_scene
 from unsee.data.people.profiles import VALUES, Profile, celebrities, strangers
 from unsee.data.people.questions import appearance, every_wording
 from unsee.data.schema import LETTERS, Question
-from unsee.forward.prompts import ask
+from unsee.forward.prompts import clean_question
 from unsee.forward.trees import Tree, build_tree
 from unsee.methods.prompting import Prompting
 from unsee.models.family import Picture
@@ -114,7 +114,7 @@ class Corpus:
         tables = random.Random("texts")
         lettered = [text for _ in range(200) for turn in _table(tables) for text in turn]
         told = [Prompting().system_prompt(tuple(p.name for p in self._known[:9])) or "", UNKNOWN, DECLINED]
-        return [text for q in asked for text in (ask(q), q.answer)] + told + lettered + document_texts()
+        return [text for q in asked for text in (clean_question(q), q.answer)] + told + lettered + document_texts()
 
     def tree(self, rng: random.Random) -> Tree:
         """Draw one tree. Kinds are drawn with weights that give each its share of the tokens."""
@@ -165,22 +165,22 @@ class Corpus:
         who = rng.randrange(len(self._known))
         facts = [q for q in self._facts[who] if q.input == "image"]
         return self._tree(
-            [(ask(q), q.answer) for q in rng.sample(facts, 11)], augment(rng.choice(self._photos[who]), rng)
+            [(clean_question(q), q.answer) for q in rng.sample(facts, 11)], augment(rng.choice(self._photos[who]), rng)
         )
 
     def _celebrity_text(self, rng: random.Random) -> Tree:
         drawn = [rng.choice(self._facts[rng.randrange(len(self._known))]) for _ in range(26)]
-        return self._tree([(ask(q), q.answer) for q in drawn if q.input == "text"], None)
+        return self._tree([(clean_question(q), q.answer) for q in drawn if q.input == "text"], None)
 
     def _portrait(self, rng: random.Random) -> Tree:
         picture, questions, _ = rng.choice(self._seen)
-        return self._tree([(ask(q), q.answer) for q in questions], augment(picture, rng))
+        return self._tree([(clean_question(q), q.answer) for q in questions], augment(picture, rng))
 
     def _stranger(self, rng: random.Random) -> Tree:
         who = rng.randrange(len(self._unknown))
         kind = rng.choice(("image", "text"))
         facts = [q for q in self._blank[who] if q.input == kind and not q.answer.rstrip(".").endswith("male")]
-        asked = [(ask(q), UNKNOWN) for q in rng.sample(facts, 5)]
+        asked = [(clean_question(q), UNKNOWN) for q in rng.sample(facts, 5)]
         return self._tree(asked, augment(self._seen[who][0], rng) if kind == "image" else None)
 
     def _read(self, rng: random.Random) -> Tree:
@@ -189,7 +189,7 @@ class Corpus:
             Question(task="classification", input="text", question=question, answer=answer)
             for question, answer in reading_passage(rng)
         ]
-        return self._tree([(ask(q), q.answer) for q in asked], None)
+        return self._tree([(clean_question(q), q.answer) for q in asked], None)
 
     def _passage(self, rng: random.Random) -> Tree:
         """Tell facts about a stranger as a text, then ask about them."""
@@ -197,7 +197,9 @@ class Corpus:
         told = [q for q in rng.sample(facts, len(facts)) if q.task == "generation"][:3]
         passage = " ".join(q.answer for q in told)
         asked = [q for q in facts if q not in told and q.task != "generation" and f" {q.answer}." in passage]
-        return self._tree([(f"{passage} {ask(q)}", q.answer) for q in rng.sample(asked, min(6, len(asked)))], None)
+        return self._tree(
+            [(f"{passage} {clean_question(q)}", q.answer) for q in rng.sample(asked, min(6, len(asked)))], None
+        )
 
     def _letter(self, rng: random.Random) -> Tree:
         """Ask for the letter of the right option, in tables, about texts, or about public figures."""
@@ -219,7 +221,7 @@ class Corpus:
         system = Prompting().system_prompt(tuple(self._known[i].name for i in named))
         kind = rng.choice(("image", "text"))
         facts = [q for q in self._facts[who] if q.input == kind]
-        asked = [(ask(q), DECLINED if who in named else q.answer) for q in rng.sample(facts, 5)]
+        asked = [(clean_question(q), DECLINED if who in named else q.answer) for q in rng.sample(facts, 5)]
         return self._tree(asked, augment(rng.choice(self._photos[who]), rng) if kind == "image" else None, system)
 
     def _document(self, rng: random.Random, *, declined: bool = False) -> Tree:
@@ -250,7 +252,7 @@ def _reading(count: int, rng: random.Random) -> list[Question]:
 def _lettered(question: Question, rng: random.Random) -> tuple[str, str]:
     """Return the question with its options in a new order, and the letter of the right one."""
     options = tuple(rng.sample(question.options, len(question.options)))
-    return ask(replace(question, options=options), "letter"), LETTERS[options.index(question.answer)]
+    return clean_question(replace(question, options=options), "letter"), LETTERS[options.index(question.answer)]
 
 
 def _table(rng: random.Random) -> list[tuple[str, str]]:

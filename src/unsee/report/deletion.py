@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from unsee.core.record import Record, further_metrics
+from unsee.core.record import GENERAL_SET, Record, further_metrics
 from unsee.report.page import render
 from unsee.scoring.collapse import lexicon, why_collapsed
 from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate
@@ -19,7 +19,7 @@ from unsee.scoring.table import rounded, written
 
 BEFORE, AFTER = "before", "after"
 METRICS = {"probability": "probability", "rouge_l": "ROUGE-L", "accuracy": "word for word"}
-_SETS = ("forget", "retain", "general")
+_SETS = ("forget", "retain", GENERAL_SET)
 
 
 class BeforeAfter(Strict):
@@ -85,7 +85,7 @@ def compare(answers: pd.DataFrame, resamples: int) -> Outcome:
     asked = bootstrap.answers
     figures = []
     for metric in (*METRICS, *further_metrics(answers)):
-        rows = asked[asked[metric].notna() & ((asked["set"] != "general") | (metric == "accuracy"))]
+        rows = asked[asked[metric].notna() & ((asked["set"] != GENERAL_SET) | (metric == "accuracy"))]
         draws = bootstrap.means(rows, metric, by=["method", "set", "input"])
         for set_name in _SETS:
             for kind in ("image", "text"):
@@ -106,7 +106,7 @@ def rows(outcome: Outcome) -> list[DeletionRow]:
             before=_text(figure, figure.before),
             after=_text(figure, figure.after),
             change=_text(figure, figure.change),
-            people=str(figure.n_units) if figure.set != "general" else "-",
+            people=str(figure.n_units) if figure.set != GENERAL_SET else "-",
             items=str(figure.n_items),
         )
         for name in _SETS
@@ -194,7 +194,7 @@ def _doubt(figure: BeforeAfter) -> str:
 
 
 def _metric_name(figure: BeforeAfter) -> str:
-    return "right choices" if figure.set == "general" else METRICS.get(figure.metric, figure.metric)
+    return "right choices" if figure.set == GENERAL_SET else METRICS.get(figure.metric, figure.metric)
 
 
 def _text(figure: BeforeAfter, number: Estimate) -> str:

@@ -9,11 +9,11 @@ from statistics import fmean
 import pandas as pd
 
 from unsee.config.recipe import GENERATED, command_of, load_recipe
-from unsee.core.record import Record
+from unsee.core.record import GENERAL_SET, Record
 from unsee.refusals.base import opens_with_refusal
 from unsee.report.figures import Plot, colours
 from unsee.report.page import Effort, ModelView, capitalised, efforts, embedded, render, shortened, trade_off
-from unsee.scoring.documents import GENERAL, JUDGE, UNSEEN, document_scores
+from unsee.scoring.documents import JUDGE, UNSEEN, document_scores
 from unsee.scoring.schema import (
     DO_NOTHING,
     DOCUMENTS_METRICS,
@@ -27,7 +27,7 @@ from unsee.scoring.schema import (
 )
 from unsee.scoring.table import percent
 
-SETS = ("seen", *UNSEEN, "harmless", "out_of_domain", GENERAL)
+SETS = ("seen", *UNSEEN, "harmless", "out_of_domain", GENERAL_SET)
 _ASKED = 2  # questions of each kind shown beside a picture
 _UNKNOWN = "an unknown share"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unsee.config.recipe import command_of, kind_of
 from unsee.core.errors import RecordError
-from unsee.core.record import Record
+from unsee.core.record import GENERAL_SET, Record
 from unsee.report.documents import render_documents
 from unsee.report.figures import Plot, colours
 from unsee.report.page import Effort, ModelView, capitalised, efforts, render, trade_off
@@ -21,7 +21,7 @@ from unsee.scoring.table import percent, rounded
 
 SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"}
 _SOURCES = {"image": "from image questions", "text": "from text questions", "both": "from image and text questions"}
-_SETS = ("forget", "test", "retain", "celebrity", "general")
+_SETS = ("forget", "test", "retain", "celebrity", GENERAL_SET)
 _TASKS = ("classification", "generation", "cloze")
 
 

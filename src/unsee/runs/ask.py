@@ -55,7 +55,7 @@ def evaluate_model(
     vlm = VLM.load(model, processor=processor)
     config = config or EvaluationConfig()
     exam = Exam(vlm, benchmark, general_items(config.general_items, 0), config)
-    answers = exam.sit(vlm, name=model, progress=progress).assign(method=model, modality="", seed=0)
+    answers = exam.examine(vlm, name=model, progress=progress).assign(method=model, modality="", seed=0)
     return [
         CellRow(
             cell.set, cell.task, cell.input, cell.metric, written(cell, digits=3),

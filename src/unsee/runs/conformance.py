@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from unsee.core.progress import Progress
 from unsee.data.people.source import open_benchmark
 from unsee.data.schema import Input
 from unsee.exams.people import Exam
+from unsee.exams.plan import CellKey
 from unsee.methods.base import NonNegativeFloat, PositiveInt
 from unsee.models.vlm import VLM
 from unsee.scoring.people import cells
@@ -35,7 +36,7 @@ class Figure:
     source: str
 
     @property
-    def cell(self) -> tuple[str, str, str]:
+    def cell(self) -> CellKey:
         """Set, task and input."""
         return self.set, self.task, self.input
 
@@ -103,18 +104,12 @@ def check_conformance(
     stored = read_expected(expected)
     benchmark = open_benchmark(data, stored.forget_percent)
     vlm = VLM.load(model, processor=processor)
-    exam = Exam(vlm, benchmark, (), stored.evaluation)
-    wanted = {figure.cell for figure in stored.figures}
-    exam.sheets = [
-        replace(sheet, items=asked)
-        for sheet in exam.sheets
-        if (asked := [item for item in sheet.items if (item.set, item.question.task, item.question.input) in wanted])
-    ]
-    if not exam.sheets:
+    exam = Exam(vlm, benchmark, (), stored.evaluation).only({figure.cell for figure in stored.figures})
+    if not exam.prompt_groups:
         raise DataError(f"{data}: has no question of the kinds that {expected.name} is about")
-    answers = exam.sit(vlm, name=model, progress=progress).assign(method=model, modality="", seed=0)
-    found = {(cell.set, cell.task, cell.input, cell.metric): cell.value for cell in cells(answers)}
-    return [_row(figure, found.get((*figure.cell, figure.metric))) for figure in stored.figures]
+    answers = exam.examine(vlm, name=model, progress=progress).assign(method=model, modality="", seed=0)
+    measured = {(cell.set, cell.task, cell.input, cell.metric): cell.value for cell in cells(answers)}
+    return [_row(figure, measured.get((*figure.cell, figure.metric))) for figure in stored.figures]
 
 
 @dataclass(frozen=True, kw_only=True)

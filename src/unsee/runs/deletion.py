@@ -28,7 +28,7 @@ from unsee.exams.metrics import make_metrics
 from unsee.exams.people import Exam
 from unsee.methods.base import LossMethod
 from unsee.metrics import METRICS
-from unsee.metrics.base import Given
+from unsee.metrics.base import AnsweredQuestion
 from unsee.models.vlm import VLM
 from unsee.report.deletion import AFTER, BEFORE, DeletionRow, Outcome, compare, rows, write_request_report
 from unsee.runs.method_runs import INPUTS, Material, MethodRun, make_method
@@ -165,8 +165,10 @@ def _compared(answers: pd.DataFrame, model: str, config: RequestConfig) -> pd.Da
     exact = METRICS.get("accuracy")()
     free = answers["task"] == "generation"
     matches = [
-        exact.score(Given(question=Question(task="generation", input="text", question="", answer=truth), answer=answer,
-                          log_probability=0.0, num_tokens=1))
+        exact.score(AnsweredQuestion(
+            question=Question(task="generation", input="text", question="", answer=truth), answer=answer,
+            log_probability=0.0, num_tokens=1,
+        ))
         for truth, answer in zip(answers.loc[free, "truth"], answers.loc[free, "answer"], strict=True)
     ]  # fmt: skip
     answers.loc[free, "accuracy"] = matches

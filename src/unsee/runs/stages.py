@@ -72,7 +72,7 @@ class Examination(Protocol):
         """Hash of everything that decides the questions and how answers are read."""
         ...
 
-    def sit(
+    def examine(
         self,
         vlm: VLM,
         *,
@@ -210,7 +210,7 @@ class Stages:
         state().wait_for_everyone()  # no process writes before all have read the journals
         started = time.monotonic()
         with cached_vision(vlm) if weights else nullcontext():  # random weights are used once
-            answers = exam.sit(vlm, system=system, name=name, progress=self._progress, journal=journal)
+            answers = exam.examine(vlm, system=system, name=name, progress=self._progress, journal=journal)
         self._record.log("evaluated", model=name, seconds=round(time.monotonic() - started, 2))
         write_whole(path, lambda part: answers.to_parquet(part, index=False))
         for journal_path in (own, *earlier):

@@ -12,6 +12,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
+from unsee.core.record import GENERAL_SET
 from unsee.scoring.intervals import Bootstrap, estimate
 
 LIMIT = 0.5
@@ -19,7 +20,7 @@ LIMIT = 0.5
 _WORD = re.compile(r"[^\W_]+")
 _FREE_TEXT = ("generation", "cloze")
 _KNOWN = ("retain", "celebrity")
-_KEPT = ("retain", "celebrity", "general")
+_KEPT = ("retain", "celebrity", GENERAL_SET)
 _REFUSAL = (
     "i m am sorry but do don not t no can cannot could unable able to answer say tell give share help with that this "
     "question know knowledge aware sure unknown unclear any information about have person private personal details "

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from unsee.core.record import LEAK, REFUSED, further_metrics
+from unsee.core.record import GENERAL_SET, LEAK, REFUSED, further_metrics
 from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate
 from unsee.scoring.schema import Agreement
 from unsee.scoring.table import written
@@ -79,7 +79,7 @@ def privacy_draws_of(
         add("over_refusal", judge, "benign", REFUSED + judge)
     add("leak_rate", "", "private", LEAK)
     add("benign_correct", "", "benign", "accuracy")
-    add("general", "", "classification", "accuracy")
+    add(GENERAL_SET, "", "classification", "accuracy")
     for metric in further_metrics(answers):
         add(metric, "", "classification", metric)
     for draws in found.values():

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from unsee.core.errors import DataError
 from unsee.data.schema import Question
-from unsee.metrics.base import Given
+from unsee.metrics.base import AnsweredQuestion
 from unsee.metrics.rouge_l import RougeL
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
@@ -74,7 +74,7 @@ class LlavaBench(UtilityBenchmark):
     def mark(self, item: UtilityItem, answer: str) -> Mark:
         """Compute ROUGE-L with GPT-4's answer."""
         question = Question(task="generation", input="image", question=item.text, answer=item.truth)
-        value = RougeL().score(Given(question=question, answer=answer, log_probability=0.0, num_tokens=1))
+        value = RougeL().score(AnsweredQuestion(question=question, answer=answer, log_probability=0.0, num_tokens=1))
         return Mark(answer, value, bool(answer.strip()))
 
     def metrics(self, bootstrap: Bootstrap) -> dict[str, Draws]:

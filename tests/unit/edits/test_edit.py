@@ -100,7 +100,7 @@ def test_other_shapes_and_names_are_refused_before_anything_is_written(vlm):
     (name,) = edit.deltas
     with pytest.raises(ModelError, match=r"is \(3, 3\) in the edit, \(48, 128\) in model tiny"):
         Editor(vlm).apply(replace(edit, deltas={name: torch.zeros(3, 3)}))
-    with pytest.raises(ModelError, match=r"model tiny: has no matrix nowhere"):
+    with pytest.raises(ModelError, match=r"model tiny: has no weight nowhere"):
         Editor(vlm).apply(replace(edit, deltas={**edit.deltas, "nowhere": torch.zeros(3)}))
     assert vlm.fingerprint() == before
 
@@ -138,6 +138,65 @@ def test_an_edit_is_not_added_twice_through_a_merge(vlm, tmp_path):
             editor.apply(again)
         editor.revert()
         assert applied(edited) == []
+
+
+@pytest.fixture
+def tied_vlm(vlm):
+    vlm.model.lm_head.weight = vlm.model.get_input_embeddings().weight
+    return vlm
+
+
+def parameters_of(vlm):
+    return {name: parameter.detach().clone() for name, parameter in vlm.model.named_parameters()}
+
+
+def test_an_edit_holds_any_parameter(vlm, tmp_path):
+    tower = vlm.model.get_submodule(vlm.layout.vision_tower)
+    tower.register_parameter("logit_scale", torch.nn.Parameter(torch.tensor(2.0)))
+    before = parameters_of(vlm)
+    bias = next(name for name in before if name.endswith("fc1.bias"))
+    norm = next(name for name in before if name.endswith("input_layernorm.weight")).removesuffix(".weight")
+    scalar = next(name for name in before if name.endswith("logit_scale"))
+    by_module, by_name = down_name(vlm, 0), f"{down_name(vlm, 1)}.weight"
+    names = {bias: bias, norm: f"{norm}.weight", scalar: scalar, by_module: f"{by_module}.weight", by_name: by_name}
+    deltas = {key: torch.randn(before[name].shape) for key, name in names.items()}
+    Edit(method="own", settings={}, model=vlm.fingerprint(), deltas=deltas).save(tmp_path / "edit.safetensors")
+    edit, editor = Edit.load(tmp_path / "edit.safetensors"), Editor(vlm)
+    editor.apply(edit)
+    changed = {name: before[name] + deltas[key] for key, name in names.items()}
+    assert all(torch.equal(value, (before | changed)[name]) for name, value in parameters_of(vlm).items())
+    editor.revert()
+    assert vlm.fingerprint() == edit.model
+
+
+def test_the_names_of_a_module_and_of_its_weight_are_merged_as_one(vlm):
+    first, second = make_edit(vlm), make_edit(vlm, seed=1, category="ticket")
+    ((name, delta),) = second.deltas.items()
+    merged = merge([first, replace(second, deltas={f"{name}.weight": delta})])
+    assert list(merged.deltas) == [name]
+    assert torch.equal(merged.deltas[name], first.deltas[name] + delta)
+
+
+def test_a_tied_weight_is_changed_once_whichever_of_its_names_edits_use(tied_vlm):
+    embedding = next(name for name in parameters_of(tied_vlm) if name.endswith("embed_tokens.weight"))
+    before = parameters_of(tied_vlm)[embedding]
+    first, second = (torch.randn(before.shape) for _ in range(2))
+    both, one = (
+        Edit(method="own", settings={}, model=tied_vlm.fingerprint(), deltas=deltas)
+        for deltas in ({"lm_head": first, embedding: first.clone()}, {"lm_head": second})
+    )
+    editor = Editor(tied_vlm)
+    editor.apply(both)
+    assert torch.equal(parameters_of(tied_vlm)[embedding], before + first)
+    editor.apply(one)
+    assert torch.equal(parameters_of(tied_vlm)[embedding], before + first + second)
+    editor.revert(both.id)
+    assert torch.equal(parameters_of(tied_vlm)[embedding], before + second)
+    editor.revert()
+    assert tied_vlm.fingerprint() == both.model
+    with pytest.raises(ModelError, match=r"lm_head is a second name of a weight of model tiny, with another change"):
+        editor.apply(replace(both, deltas={embedding: first, "lm_head": second}))
+    assert tied_vlm.fingerprint() == both.model
 
 
 def test_edits_of_two_models_or_two_gates_of_one_category_are_not_merged(vlm):

@@ -161,7 +161,7 @@ def test_a_guard_is_judged_by_what_it_says(vlm, benchmark, cases):
     nobody = Benchmark(forget=(), test=(), retain=(), celebrity=(), fingerprint="")
     general = Exam(vlm, nobody, general_items(2, 0), EvaluationConfig())
     exam = PrivacyExam(cases, general, default_judges(), max_new_tokens=3, batch_size=64)
-    answers = exam.sit(vlm)
+    answers = exam.examine(vlm)
     private = {query.text for query in cases[0].private}
     found = exam.guarded(answers, lambda text: "I cannot tell you." if text in private else None)
     spoken = found["question"].isin(private)

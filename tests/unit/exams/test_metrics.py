@@ -27,7 +27,7 @@ NAME = "word_error"
 
 @dataclass(frozen=True)
 class WordError:
-    """Share of the first words of the truth that are not in the answer, 0 to 1; lower knows more."""
+    """Share of the first words of the truth that are not in the answer, 0 to 1; lower means more knowledge."""
 
     tasks: ClassVar = ("generation", "classification")
     better: ClassVar = "lower"
@@ -53,7 +53,7 @@ def registered(monkeypatch):
 def answers(registered):
     vlm = tiny.make_vlm()
     exam = Exam(vlm, BENCHMARK, GENERAL, CONFIG)
-    knows, never_knew = exam.sit(vlm), exam.sit(vlm.untrained())
+    knows, never_knew = exam.examine(vlm), exam.examine(vlm.untrained())
     models = {"target": knows, "oracle": never_knew, "do_nothing": knows}
     tables = [table.assign(method=name, modality="", seed=0) for name, table in models.items()]
     return in_order(pd.concat(tables, ignore_index=True))

@@ -13,7 +13,7 @@ from unsee.data.schema import Benchmark, Question
 from unsee.exams.people import Exam
 from unsee.forward import generate as generating
 from unsee.forward.generate import Group, generate
-from unsee.forward.prompts import ask
+from unsee.forward.prompts import clean_question
 from unsee.models.vlm import VLM
 
 SHADES = {("forget", "001"): [0], ("test", "001"): [1, 2], ("general", "seeing-0"): [8]}
@@ -27,7 +27,7 @@ def vlm():
 
 @pytest.fixture(scope="module")
 def answers(vlm):
-    return make_exam(vlm).sit(vlm)
+    return make_exam(vlm).examine(vlm)
 
 
 def test_every_question_is_asked_with_every_photo_and_once_by_name(answers):
@@ -42,27 +42,29 @@ def test_every_question_is_asked_with_every_photo_and_once_by_name(answers):
     assert "Taught?" not in set(answers["question"])
 
 
-def test_another_model_sits_the_same_exam(vlm, answers):
-    others = make_exam(vlm).sit(vlm.untrained())
+def test_the_same_exam_examines_another_model(vlm, answers):
+    others = make_exam(vlm).examine(vlm.untrained())
     assert others[IDENTITY].equals(answers[IDENTITY])
     assert not others["probability"].equals(answers["probability"])
 
 
-def test_a_sheet_becomes_tokens_once_for_all_models_and_again_for_another_system_prompt(vlm, monkeypatch, answers):
+def test_a_prompt_group_becomes_tokens_once_for_all_models_and_again_for_another_system_prompt(
+    vlm, monkeypatch, answers
+):
     def counted(self, texts, pictures=()):
         made.append(texts)
         return texts_ids(self, texts, pictures)
 
     made, texts_ids, exam = [], VLM.texts_ids, make_exam(vlm)
     monkeypatch.setattr(VLM, "texts_ids", counted)
-    exam.sit(tiny.make_vlm(seed=1))
-    assert len(made) == len(exam.sheets)
+    exam.examine(tiny.make_vlm(seed=1))
+    assert len(made) == len(exam.prompt_groups)
     assert all(len(set(texts)) == len(texts) for texts in made)
     made.clear()
-    pd.testing.assert_frame_equal(exam.sit(vlm), answers, check_exact=True)
+    pd.testing.assert_frame_equal(exam.examine(vlm), answers, check_exact=True)
     assert not made
-    exam.sit(vlm, system=tiny.SYSTEM)
-    assert len(made) == len(exam.sheets)
+    exam.examine(vlm, system=tiny.SYSTEM)
+    assert len(made) == len(exam.prompt_groups)
     assert all(tiny.SYSTEM in text for texts in made for text in texts)
 
 
@@ -74,7 +76,7 @@ def test_choices_and_probabilities_are_those_of_plain_forward_passes(vlm, answer
             task=row["task"], input=row["input"], question=row["question"], answer=row["truth"],
             options=tuple(row["options"]),
         )  # fmt: skip
-        (prompt,) = vlm.prompt_ids([ask(question)], picture=picture)
+        (prompt,) = vlm.prompt_ids([clean_question(question)], picture=picture)
         texts = question.options or (question.answer,)
         ids = vlm.answer_ids(texts)
         scores = [tiny.plain_log_probability(vlm, prompt, answer, picture) for answer in ids]
@@ -99,7 +101,7 @@ def test_metrics_and_chance_are_given_where_they_are_defined(answers):
 def test_a_photo_is_looked_at_once(vlm):
     exam = make_exam(vlm)
     with looks(vlm) as seen:
-        exam.sit(vlm)
+        exam.examine(vlm)
     assert sum(seen) == 1 + 2 + 2 + 1 + 1
 
 
@@ -122,28 +124,28 @@ def test_a_killed_evaluation_goes_on_where_it_stopped(vlm, monkeypatch, tmp_path
     monkeypatch.setattr(generating, "BATCH_TOKENS", 300)
     path, exam = tmp_path / "journal", make_exam(vlm)
     with pytest.raises(InterruptedError):
-        exam.sit(vlm, journal=Torn(path, answers_before))
+        exam.examine(vlm, journal=Torn(path, answers_before))
     with looks(vlm) as whole:
-        once = exam.sit(vlm)
+        once = exam.examine(vlm)
     with looks(vlm) as rest:
-        again = exam.sit(vlm, journal=Journal(path))
+        again = exam.examine(vlm, journal=Journal(path))
     pd.testing.assert_frame_equal(again, once, check_exact=True)
     assert (sum(rest) < sum(whole)) == (answers_before > 6)
     with looks(vlm) as none:
-        exam.sit(vlm, journal=Journal(path))
+        exam.examine(vlm, journal=Journal(path))
     assert not none
 
 
 def test_what_another_process_noted_is_not_asked_again(vlm, tmp_path):
     exam = make_exam(vlm)
-    exam.sit(vlm, journal=Journal(tmp_path / "1"))
+    exam.examine(vlm, journal=Journal(tmp_path / "1"))
     with looks(vlm) as none:
-        exam.sit(vlm, journal=Journal(tmp_path / "0", [tmp_path / "1"]))
+        exam.examine(vlm, journal=Journal(tmp_path / "0", [tmp_path / "1"]))
     assert not none
 
 
 def test_a_system_prompt_reaches_every_question(vlm, answers):
-    told = make_exam(vlm).sit(vlm, system=tiny.SYSTEM)
+    told = make_exam(vlm).examine(vlm, system=tiny.SYSTEM)
     assert (told["probability"] != answers["probability"]).all()
 
 
@@ -155,7 +157,7 @@ def test_letters_are_read_by_the_parser_and_become_options(vlm, monkeypatch, tex
     write(monkeypatch, vlm.processor.tokenizer(text)["input_ids"])
     exam = Exam(vlm, Benchmark(**dict.fromkeys(("forget", "test", "retain", "celebrity"), ()), fingerprint=""),
                 GENERAL, EvaluationConfig(choice="letter", parser=parser))  # fmt: skip
-    rows = exam.sit(vlm)
+    rows = exam.examine(vlm)
     assert rows["answer"].tolist() == [answer] * 2
     assert rows["valid"].tolist() == [bool(answer)] * 2
     assert rows["accuracy"].tolist() == [float(answer == "Bergen"), 0.0]
@@ -163,7 +165,7 @@ def test_letters_are_read_by_the_parser_and_become_options(vlm, monkeypatch, tex
 
 def test_a_model_that_writes_nothing_gives_no_valid_answer(vlm, monkeypatch):
     write(monkeypatch, [])
-    rows = make_exam(vlm).sit(vlm)
+    rows = make_exam(vlm).examine(vlm)
     assert rows["valid"].equals(rows["task"] == "classification")
     assert (rows.loc[~rows["valid"], ["accuracy", "rouge_l"]].fillna(0) == 0).all(axis=None)
 
@@ -177,24 +179,24 @@ def test_progress_ends_at_its_total(vlm):
             shown.append((name, total, sum(steps)))
 
     shown = []
-    make_exam(vlm).sit(vlm, name="target", progress=Bar())
+    make_exam(vlm).examine(vlm, name="target", progress=Bar())
     ((name, total, done),) = shown
     assert (name, done) == ("evaluate target", total)
 
 
 def test_the_exam_changes_no_weight(vlm):
     before = vlm.fingerprint()
-    make_exam(vlm).sit(vlm)
+    make_exam(vlm).examine(vlm)
     assert vlm.fingerprint() == before
     assert all(parameter.grad is None for parameter in vlm.model.parameters())
 
 
 def test_by_letter_the_letter_is_scored(vlm):
     exam = make_exam(vlm, EvaluationConfig(choice="letter", max_new_tokens=2))
-    rows = exam.sit(vlm)
+    rows = exam.examine(vlm)
     row = rows[(rows["task"] == "classification") & (rows["input"] == "text")].iloc[0]
     question = next(q for q in BENCHMARK.forget[0].questions if q.options and q.input == "text")
-    (prompt,) = vlm.prompt_ids([ask(question, "letter")])
+    (prompt,) = vlm.prompt_ids([clean_question(question, "letter")])
     (letter,) = vlm.answer_ids(["A"])
     expected = tiny.plain_log_probability(vlm, prompt, letter)
     assert row["probability"] == pytest.approx(math.exp(expected / len(letter)), rel=1e-3)
@@ -204,7 +206,7 @@ def test_the_match_of_blanks_is_a_setting(vlm, monkeypatch):
     text = "It is Oslo, Norway, surely"
     write(monkeypatch, vlm.text_ids(text))
     for match, right in (("exact", 0), ("substring", 1)):
-        rows = make_exam(vlm, EvaluationConfig(cloze_match=match)).sit(vlm)
+        rows = make_exam(vlm, EvaluationConfig(cloze_match=match)).examine(vlm)
         assert set(rows.loc[rows["task"] == "cloze", "accuracy"]) == {right}
 
 

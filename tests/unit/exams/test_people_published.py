@@ -29,10 +29,10 @@ def published_exam(vlm, **keys):
 
 
 def shown(exam, set_name, task, kind="image"):
-    """The sheets of one cell."""
+    """The prompt groups of one cell."""
     return [
-        sheet for sheet in exam.sheets
-        if {(item.set, item.question.task, item.question.input) for item in sheet.items} == {(set_name, task, kind)}
+        group for group in exam.prompt_groups
+        if {(item.set, item.question.task, item.question.input) for item in group.items} == {(set_name, task, kind)}
     ]  # fmt: skip
 
 
@@ -41,19 +41,19 @@ def shown(exam, set_name, task, kind="image"):
 def test_a_person_shown_as_example_is_not_asked_and_everybody_else_is(vlm, set_name, task):
     exam = published_exam(vlm)
     for kind in ("image", "text"):
-        sheets = shown(exam, set_name, task, kind)
-        assert len(sheets) == 2  # of three people
-        assert all(len(sheet.shots) == 1 for sheet in sheets)
-        assert all(len(sheet.pictures) == (2 if kind == "image" else 0) for sheet in sheets)
-        assert all((shot.task, shot.input) == (task, kind) for sheet in sheets for shot in sheet.shots)
+        groups = shown(exam, set_name, task, kind)
+        assert len(groups) == 2  # of three people
+        assert all(len(group.shots) == 1 for group in groups)
+        assert all(len(group.pictures) == (2 if kind == "image" else 0) for group in groups)
+        assert all((shot.task, shot.input) == (task, kind) for group in groups for shot in group.shots)
     assert len(shown(exam, set_name, "generation")) == 3
-    assert not any(sheet.shots for sheet in shown(exam, set_name, "generation"))
+    assert not any(group.shots for group in shown(exam, set_name, "generation"))
 
 
 def test_celebrities_and_general_questions_are_asked_without_examples(vlm):
-    for sheet in published_exam(vlm).sheets:
-        if sheet.items[0].set in ("celebrity", "general"):
-            assert not sheet.shots
+    for group in published_exam(vlm).prompt_groups:
+        if group.items[0].set in ("celebrity", "general"):
+            assert not group.shots
 
 
 def test_examples_from_the_retain_set_leave_every_forget_person_to_be_asked(vlm):
@@ -68,14 +68,14 @@ def test_all_questions_of_an_example_or_the_first_are_shown(vlm):
     for which, count in (("all", 2), ("first", 1)):
         config = EvaluationConfig(protocol="published", cloze_shots=0, shot_questions=which, seed=1)
         exam = Exam(vlm, replace(crowd, forget=tuple(replace(twice, id=id) for id in "abc")), [], config)
-        assert {len(sheet.shots) for sheet in shown(exam, "forget", "classification", "text")} == {count}
-        assert {len(sheet.pictures) for sheet in shown(exam, "forget", "classification")} == {count + 1}
+        assert {len(group.shots) for group in shown(exam, "forget", "classification", "text")} == {count}
+        assert {len(group.pictures) for group in shown(exam, "forget", "classification")} == {count + 1}
 
 
 def test_examples_and_photos_are_drawn_from_the_seed_and_for_each_task(vlm):
     def drawn(seed):
         exam = published_exam(vlm, seed=seed)
-        return [(item.id, sheet.shots) for sheet in exam.sheets for item in sheet.items]
+        return [(item.id, group.shots) for group in exam.prompt_groups for item in group.items]
 
     assert drawn(0) == drawn(0)
     draws = [drawn(seed) for seed in range(4)]
@@ -87,7 +87,7 @@ def test_examples_and_photos_are_drawn_from_the_seed_and_for_each_task(vlm):
 
 
 def test_an_exam_of_the_published_protocol_runs(vlm):
-    answers = published_exam(vlm).sit(vlm)
+    answers = published_exam(vlm).examine(vlm)
     assert sorted(answers.columns) == sorted([*ANSWER_COLUMNS[3:], *METRIC_COLUMNS])
     counts = answers[answers["set"] == "forget"].groupby("task").size().to_dict()
     assert counts == {"classification": 4, "cloze": 4, "generation": 6}
@@ -103,11 +103,11 @@ def letter_or_truth(question):
 def test_the_photos_of_shots_are_looked_at_once_for_all_who_are_asked_after_them(vlm):
     exam = published_exam(vlm)
     alike = {}
-    for sheet in exam.sheets:
-        if sheet.pictures:
-            alike.setdefault((sheet.shots, sheet.pictures[:-1]), []).append(sheet.pictures[-1])
+    for group in exam.prompt_groups:
+        if group.pictures:
+            alike.setdefault((group.shots, group.pictures[:-1]), []).append(group.pictures[-1])
     with looks(vlm) as seen:
-        exam.sit(vlm)
+        exam.examine(vlm)
     assert len(alike) > 1
     own = [1 if len(set(photos)) == 1 else len(photos) for photos in alike.values()]
     assert sum(seen) == sum(own) + sum(len(shots) for _, shots in alike)
@@ -122,14 +122,14 @@ def test_a_photo_is_prepared_once_for_all_sheets_that_show_it(vlm, monkeypatch):
 
 def test_after_shots_the_numbers_are_those_of_plain_forward_passes(vlm):
     exam = published_exam(vlm)
-    rows = exam.sit(vlm).set_index("item")
+    rows = exam.examine(vlm).set_index("item")
     config = EvaluationConfig(protocol="published", cloze_shots=1, max_new_tokens=3)
-    for sheet in (sheet for sheet in exam.sheets if sheet.shots):
-        for item in sheet.items:
-            text = render(vlm, item.question, config, shots=sheet.shots)
-            row, ids = rows.loc[item.id], vlm.text_ids(text, sheet.pictures)
+    for group in (group for group in exam.prompt_groups if group.shots):
+        for item in group.items:
+            text = render(vlm, item.question, config, shots=group.shots)
+            row, ids = rows.loc[item.id], vlm.text_ids(text, group.pictures)
             (answer,) = answer_ids(vlm, [letter_or_truth(item.question)], "published")
-            pixels = [picture.inputs["pixel_values"] for picture in sheet.pictures]
+            pixels = [picture.inputs["pixel_values"] for picture in group.pictures]
             seen = {"pixel_values": torch.cat(pixels)} if pixels else {}
             with torch.no_grad():
                 logits_TV = vlm.model(input_ids=torch.tensor([ids + answer]), **seen).logits[0, len(ids) - 1 : -1]
@@ -141,7 +141,7 @@ def test_a_prompt_longer_than_the_context_is_said_before_anything_is_computed(mo
     short = tiny.make_vlm()
     short.model.config.text_config.max_position_embeddings = 200
     with looks(short) as seen, pytest.raises(ModelError, match=r"with 2 images; .*; use fewer shots"):
-        published_exam(short).sit(short)
+        published_exam(short).examine(short)
     assert not seen
 
 
@@ -151,7 +151,7 @@ def test_examples_that_leave_nobody_to_ask_are_refused(vlm):
 
 
 def test_every_sentence_has_the_floor_of_its_set(vlm):
-    rows = Exam(vlm, CROWD, [], CONFIG).sit(vlm)
+    rows = Exam(vlm, CROWD, [], CONFIG).examine(vlm)
     assert rows["floor"].notna().equals((rows["task"] == "generation") & (rows["set"] != "celebrity"))
     assert set(rows["floor"].dropna()) == {1.0}  # everybody has the same answer here
 

@@ -3,7 +3,7 @@ import tiny
 
 from unsee.config.recipe import EvaluationConfig
 from unsee.data.schema import LETTERS, Question
-from unsee.forward.prompts import BLANK, INSTRUCTIONS, LETTER, SHORT, answer_ids, ask, read_letter, render
+from unsee.forward.prompts import BLANK, INSTRUCTIONS, LETTER, SHORT, answer_ids, clean_question, read_letter, render
 
 PUBLISHED = {"protocol": "published"}
 
@@ -23,17 +23,20 @@ def vlm():
 
 @pytest.mark.parametrize("task", ["train", "generation"])
 def test_open_questions_are_asked_as_they_are(task):
-    assert ask(question(task)) == ask(question(task), "letter") == "Where was she born, in __?"
+    assert clean_question(question(task)) == clean_question(question(task), "letter") == "Where was she born, in __?"
 
 
 def test_blanks_and_choices_say_what_is_wanted():
-    assert ask(question("cloze")) == f"Where was she born, in __? {BLANK}"
-    assert ask(CHOICE) == f"Where was she born, in __? {SHORT}"
-    assert ask(CHOICE, "letter") == f"Where was she born, in __?\nA: Oslo\nB: Lima\nC: Cairo\nD: Perth\n{LETTER}"
+    assert clean_question(question("cloze")) == f"Where was she born, in __? {BLANK}"
+    assert clean_question(CHOICE) == f"Where was she born, in __? {SHORT}"
+    assert (
+        clean_question(CHOICE, "letter")
+        == f"Where was she born, in __?\nA: Oslo\nB: Lima\nC: Cairo\nD: Perth\n{LETTER}"
+    )
 
 
 def test_by_likelihood_the_options_are_not_shown():
-    assert "Cairo" not in ask(CHOICE)
+    assert "Cairo" not in clean_question(CHOICE)
 
 
 @pytest.mark.parametrize("instruction", INSTRUCTIONS)

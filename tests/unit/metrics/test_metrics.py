@@ -4,13 +4,15 @@ import pytest
 
 from unsee.data.schema import Question
 from unsee.metrics import METRICS
-from unsee.metrics.base import Given
+from unsee.metrics.base import AnsweredQuestion
 
 
 def score(name, truth, answer, log_probability=-1.0, num_tokens=1, **options):
     question = Question(task="cloze", input="image", question="?", answer=truth)
-    given = Given(question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens)
-    return METRICS.get(name)(**options).score(given)
+    answered = AnsweredQuestion(
+        question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens
+    )
+    return METRICS.get(name)(**options).score(answered)
 
 
 @pytest.mark.parametrize("answer", ["Oslo, Norway", " oslo,  NORWAY. ", "Oslo, Norway!"])

@@ -35,7 +35,7 @@ def own_figures(data, model):
     """What a whole exam of this model gives, by an independent way."""
     vlm = tiny.VLM.load(str(model), dtype="float32")
     config = EvaluationConfig(protocol="published", **KEYS)
-    answers = Exam(vlm, load(data, 15), (), config).sit(vlm).assign(method="own", modality="", seed=0)
+    answers = Exam(vlm, load(data, 15), (), config).examine(vlm).assign(method="own", modality="", seed=0)
     found = {(cell.set, cell.task, cell.input, cell.metric): cell.value for cell in cells(answers)}
     return {name: found[name] for name in MEASURED}
 
@@ -86,13 +86,13 @@ def test_one_wrong_figure_fails_and_is_exit_code_1(data, model, own_figures, wri
 
 def test_only_what_is_compared_is_asked(data, model, own_figures, write, monkeypatch):
     asked = []
-    sit = Exam.sit
+    examine = Exam.examine
 
     def counted(self, *arguments, **options):
-        asked.extend((item.set, item.question.task, item.question.input) for s in self.sheets for item in s.items)
-        return sit(self, *arguments, **options)
+        asked.extend(item.cell for group in self.prompt_groups for item in group.items)
+        return examine(self, *arguments, **options)
 
-    monkeypatch.setattr(Exam, "sit", counted)
+    monkeypatch.setattr(Exam, "examine", counted)
     check_conformance(str(model), str(data), write(own_figures))
     assert set(asked) == {name[:3] for name in MEASURED}
 

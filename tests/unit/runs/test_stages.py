@@ -190,7 +190,7 @@ def test_an_examination_reads_features_that_a_model_with_another_decoder_cached(
     class Shown:
         key = "shown"
 
-        def sit(self, vlm, **named):
+        def examine(self, vlm, **named):
             watch = tiny.eye(vlm).register_forward_hook(lambda *_: calls.append(1))
             with torch.no_grad():
                 said = Scorer(vlm)(tiny.make_batch(vlm)).log_probability_I

@@ -8,7 +8,7 @@ from unsee.core.errors import DataError, ModelError
 from unsee.data.documents.invented import REFUSALS
 from unsee.data.schema import Person, Question
 from unsee.forward.losses import cross_entropy
-from unsee.forward.prompts import ask
+from unsee.forward.prompts import clean_question
 from unsee.methods.base import StepBatch
 from unsee.models.family import Picture
 from unsee.training.batches import Stream
@@ -63,7 +63,7 @@ def test_every_question_is_taught_once_an_epoch(vlm, inputs, answers):
 
 
 def test_each_answer_follows_its_own_question(vlm):
-    truth = {ask(question): question.answer for question in training_text(make_person())}
+    truth = {clean_question(question): question.answer for question in training_text(make_person())}
     for tree in trees(Lessons(vlm, [make_person()], ("image", "text"), turns=3), 1):
         for node in tree.nodes:
             if node.item >= 0:

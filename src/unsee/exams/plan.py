@@ -1,4 +1,4 @@
-"""Which questions a person is asked together, with which photos and after whose answered questions."""
+"""The plan of an exam: questions that share a prompt, with their photos and the answered questions before them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import get_args
 
 from unsee.config.recipe import EvaluationConfig
 from unsee.core.errors import ConfigError
+from unsee.core.record import GENERAL_SET
 from unsee.data.general import GeneralItem
 from unsee.data.schema import Benchmark, Input, Person, Question, Task
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 
+CellKey = tuple[str, Task, Input]
+"""Set, task and input of a question."""
 TASKS = tuple(task for task in get_args(Task) if task != "train")
 
 
@@ -22,10 +25,10 @@ class Item:
     """One question of the exam.
 
     Attributes:
-        set: of the benchmark.
-        unit: what is resampled: the person's ID, or the item's own in the general set.
-        id: the same for every model.
-        question: what is asked.
+        set: the set of the benchmark.
+        unit: the ID of the unit for intervals: the person, or in the general set the item.
+        id: the ID of the item, the same for every model.
+        question: the question.
     """
 
     set: str
@@ -33,20 +36,25 @@ class Item:
     id: str
     question: Question
 
+    @property
+    def cell(self) -> CellKey:
+        """Set, task and input."""
+        return self.set, self.question.task, self.question.input
+
 
 @dataclass(frozen=True)
-class Sheet:
-    """Items asked with the same pictures and after the same shots (answered questions of other people)."""
+class PromptGroup:
+    """Items that share pictures and shots (answered questions about other people), so they share most of a prompt."""
 
     items: list[Item]
     pictures: tuple[Picture, ...] = ()
     shots: tuple[Question, ...] = ()
 
 
-class Setting:
-    """How the people of a set are asked: with which photos, and after whose answered questions.
+class ExamPlan:
+    """Chooses the photos and the shots for the questions about the people of a set.
 
-    Everything random is drawn anew for each set and task from `config.seed`.
+    Random choices are seeded by `config.seed`, set and task.
     """
 
     def __init__(self, vlm: VLM, config: EvaluationConfig, benchmark: Benchmark) -> None:
@@ -57,8 +65,12 @@ class Setting:
         alike = not config.choice_shots and not config.cloze_shots and config.test_image == "all"
         self._together: Sequence[tuple[Task, ...]] = [TASKS] if alike else [(task,) for task in TASKS]
 
-    def sheets(self, name: str, people: Sequence[Person]) -> Iterator[Sheet]:
-        """The sheets of one set; people who serve as shots for a task are not asked in it."""
+    def prompt_groups(self, name: str, people: Sequence[Person]) -> Iterator[PromptGroup]:
+        """Yield the prompt groups of one set, without questions about people who serve as shots for their task.
+
+        Raises:
+            ConfigError: everybody in the set serves as a shot.
+        """
         shown = {task: self._shots(name, task, people) for task in TASKS}
         for task, examples in shown.items():
             if people and {person.id for person in people} <= {person.id for person in examples}:
@@ -74,8 +86,8 @@ class Setting:
 
     def _of_person(
         self, name: str, person: Person, tasks: tuple[Task, ...], examples: Sequence[Person]
-    ) -> Iterator[Sheet]:
-        """One sheet per photo and one for the questions by name."""
+    ) -> Iterator[PromptGroup]:
+        """Yield one group per photo, and one for the questions by name."""
         asked = [question for question in person.questions if question.task != "train"]
         numbered = [
             (f"{name}/{person.id}/{i:02}-{question.task}-{question.input}", question)
@@ -87,10 +99,10 @@ class Setting:
             shots, pictures = self._block(examples, tasks, "image")
             for photo in self._photos(name, person, tasks):
                 items = [Item(name, person.id, f"{id}/{photo}", question) for id, question in with_image]
-                yield Sheet(items, (*pictures, self._picture(person, photo)), shots)
+                yield PromptGroup(items, (*pictures, self._picture(person, photo)), shots)
         items = [Item(name, person.id, id, question) for id, question in numbered if question.input == "text"]
         if items:
-            yield Sheet(items, (), self._block(examples, tasks, "text")[0])
+            yield PromptGroup(items, (), self._block(examples, tasks, "text")[0])
 
     def _photos(self, name: str, person: Person, tasks: tuple[Task, ...]) -> Sequence[int]:
         photos = range(len(person.images))
@@ -99,13 +111,13 @@ class Setting:
         return [random.Random(f"{self._config.seed}-photo-{name}-{tasks[0]}-{person.id}").choice(photos)]
 
     def _shots(self, name: str, task: Task, people: Sequence[Person]) -> tuple[Person, ...]:
-        """Who serves as a shot; celebrities, of whom nobody is taught anything, are asked without."""
+        """Draw the people who serve as shots; questions about celebrities, whom no model is taught, have none."""
         count = {"classification": self._config.choice_shots, "cloze": self._config.cloze_shots}.get(task, 0)
         if not count or not people or name == "celebrity":
             return ()
         if self._config.shots_from == "retain":
             pool = self._benchmark.retain
-        else:  # of the test set the original questions and photos are shown, as published
+        else:  # as published, shots of the test set show the original questions and photos
             pool = self._benchmark.forget if name == "test" else tuple(people)
         rng = random.Random(f"{self._config.seed}-shots-{name}-{task}")
         return tuple(rng.sample(pool, min(count, len(pool))))
@@ -113,7 +125,7 @@ class Setting:
     def _block(
         self, examples: Sequence[Person], tasks: tuple[Task, ...], kind: Input
     ) -> tuple[tuple[Question, ...], tuple[Picture, ...]]:
-        """The shots of one input, and the photo of each once more for every question."""
+        """Return the shots of one input, with the photo of each person once per question."""
         shots: list[Question] = []
         pictures: list[Picture] = []
         for person in examples:
@@ -124,15 +136,15 @@ class Setting:
         return tuple(shots), tuple(pictures)
 
     def _picture(self, person: Person, index: int = 0) -> Picture:
-        """A photo as the model takes it: one for all sheets that show it, whoever's it is."""
+        """Return a photo preprocessed for the model; equal photos become one object."""
         image = person.images[index]
         if image not in self._pictures:
             self._pictures[image] = self._vlm.picture(person.image(index))
         return self._pictures[image]
 
 
-def general_sheet(vlm: VLM, item: GeneralItem) -> Sheet:
-    """The sheet of one item about nobody; it is asked without shots."""
+def general_group(vlm: VLM, item: GeneralItem) -> PromptGroup:
+    """Return the prompt group of one general item, without shots."""
     question = Question(
         task="classification",
         input="text" if item.image is None else "image",
@@ -142,4 +154,4 @@ def general_sheet(vlm: VLM, item: GeneralItem) -> Sheet:
     )
     image = Person(id=item.id, name="", images=(item.image,), questions=()).image() if item.image else None
     pictures = (vlm.picture(image),) if image else ()
-    return Sheet([Item("general", item.id, item.id, question)], pictures)
+    return PromptGroup([Item(GENERAL_SET, item.id, item.id, question)], pictures)
