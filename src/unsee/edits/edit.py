@@ -1,4 +1,4 @@
-"""An edit: what is added to which matrices of which model, and the way back.
+"""An edit: changes that are added to some weights of one model and can be taken back.
 
 Shape letters: D hidden width.
 """
@@ -20,27 +20,27 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unsee.core.errors import ConfigError, ModelError
-from unsee.models.vlm import VLM
+from unsee.models.vlm import VLM, content
 from unsee.runtime.cache import replace_whole
 
 log = logging.getLogger(__name__)
 
 FORMAT = "unsee-edit-1"
-APPLIED = "unsee_edits"  # the key of a model's configuration that names the edits in its weights
+APPLIED = "unsee_edits"
+"""Key of a model's configuration; its value is the ids of the edits that are in the model's weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """The result of an edit method.
+    """The result of a method that computes changes of weights.
 
     Attributes:
-        method: its name.
-        settings: its options, as a recipe writes them.
+        method: the method's name.
+        settings: the method's options, as in a recipe, and what it chose itself.
         model: fingerprint of the model it was made for.
-        deltas: what is added to each matrix, float32, by the module's name.
+        deltas: the change of each weight, float32, by the name of the module (its `weight`) or of the parameter.
         gates: the open dimensions (D) bool, by "category/layer".
-        frequencies: what the gates were cut from, (D): published, the share of pictures in which a dimension turned;
-            otherwise the mean change of its factor.
+        frequencies: the numbers from which the gates were cut (D), by "category/layer".
     """
 
     method: str
@@ -52,27 +52,27 @@ class Edit:
 
     @cached_property
     def id(self) -> str:
-        """A short name for its content."""
+        """A hash of method, model and deltas."""
         digest = hashlib.sha256(f"{self.method} {self.model}".encode())
         for name, delta in sorted(self.deltas.items()):
             digest.update(name.encode())
-            digest.update(delta.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(content(delta))
         return digest.hexdigest()[:16]
 
     @property
     def ids(self) -> frozenset[str]:
-        """Its own id and those of all edits that were merged into it."""
+        """The id of this edit and of all edits that were merged into it."""
         return frozenset({self.id}.union(*(part["ids"] for part in self.settings.get("merged", ()))))
 
     def open_shares(self) -> dict[str, float]:
-        """The share of open dimensions of each gate; one that lets nothing through is warned of."""
+        """Return the share of open dimensions of each gate, and log a warning for a gate that is closed everywhere."""
         shares = {key: float(gate.float().mean()) for key, gate in self.gates.items()}
         for key in (key for key, share in shares.items() if not share):
-            log.warning("edit=%s gate=%s open_share=0: nothing was learned at the tokens where it stands", self.id, key)
+            log.warning("edit=%s gate=%s open_share=0: nothing was learned at the gated tokens", self.id, key)
         return shares
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file."""
+        """Write the edit as one safetensors file."""
         tensors = {f"delta/{name}": delta for name, delta in self.deltas.items()}
         tensors |= {f"gate/{key}": gate for key, gate in self.gates.items()}
         tensors |= {f"frequency/{key}": frequency for key, frequency in self.frequencies.items()}
@@ -81,10 +81,10 @@ class Edit:
 
     @classmethod
     def load(cls, path: Path) -> Edit:
-        """Read what `save` wrote.
+        """Read an edit that `save` wrote.
 
         Raises:
-            ModelError: the file is missing, or no edit.
+            ModelError: the file cannot be read, or is no edit.
         """
         found: dict[str, dict[str, Tensor]] = {"delta": {}, "gate": {}, "frequency": {}}
         try:
@@ -105,17 +105,17 @@ class Edit:
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, about: dict[str, str]) -> None:
-    """Write one safetensors file, whole or not at all."""
+    """Write one safetensors file; an interrupted write leaves no file."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     replace_whole(path, lambda part: save_file(whole, part, metadata=about))
 
 
 def merge(edits: Sequence[Edit]) -> Edit:
-    """One edit that adds up several of the same model.
+    """Add several edits of one model up to one edit.
 
     Raises:
         ModelError: they were made for different models.
-        ConfigError: two of them are the same, or both hold a gate of the same category and layer.
+        ConfigError: one edit is in two of them, or two hold a gate of the same category and layer.
     """
     first, *others = edits
     if any(edit.model != first.model for edit in others):
@@ -131,7 +131,8 @@ def merge(edits: Sequence[Edit]) -> Edit:
     for edit in edits:
         if twice := sorted(gates.keys() & edit.gates.keys()):
             raise ConfigError(f"two of these edits hold a gate of {twice[0]}; merging would lose one of them")
-        for name, delta in edit.deltas.items():
+        for key, delta in edit.deltas.items():
+            name = key.removesuffix(".weight")  # a module's name and that of its weight mean the same
             deltas[name] = deltas[name] + delta if name in deltas else delta
         gates |= edit.gates
         frequencies |= edit.frequencies
@@ -141,10 +142,11 @@ def merge(edits: Sequence[Edit]) -> Edit:
 
 
 class Editor:
-    """The edits that are in one model, in order, and the way back.
+    """Applies edits to one model and takes them back.
 
-    The matrices as they were before the first edit are kept, and every change starts from them: taking an edit back
-    leaves exactly the bits that the remaining edits alone would leave.
+    The weights as they were before the first edit are kept, and every change is computed from them. Taking an edit back
+    therefore leaves exactly the bits that the remaining edits alone would leave. Weights that are tied are one
+    parameter: it is changed once, whichever of its names an edit uses.
     """
 
     def __init__(self, vlm: VLM) -> None:
@@ -157,7 +159,7 @@ class Editor:
         """Add an edit to the model's weights.
 
         Raises:
-            ModelError: it was made for another model, or it is in the weights already; then nothing has changed.
+            ModelError: it does not fit the model, or it is in the weights already; then nothing has changed.
         """
         if twice := edit.ids.intersection(applied(self._vlm)):
             raise ModelError(f"edit {min(twice)} ({edit.method}): is in model {self._vlm.id} already")
@@ -169,7 +171,7 @@ class Editor:
                 f"model {self._vlm.id} has {self._fingerprint[:12]})"
             )
         for name, delta in edit.deltas.items():
-            weight = self._weight(name)
+            weight = self._parameter(name)
             if weight.shape != delta.shape:
                 raise ModelError(
                     f"edit {edit.id} ({edit.method}): {name} is {tuple(delta.shape)} in the edit, "
@@ -191,30 +193,50 @@ class Editor:
 
     @torch.no_grad()
     def _write(self, edits: list[Edit]) -> None:
-        """The kept matrices plus these edits; a matrix that none of them touches is exactly as it was."""
-        for name in {name for edit in (*self.edits, *edits) for name in edit.deltas}:
-            weight = self._weight(name)
+        """Set the weights to the kept ones plus these edits; a weight that none of them names gets its old bits."""
+        wanted = [self._by_parameter(edit) for edit in edits]
+        parameters = dict(self._vlm.model.named_parameters())
+        for name in {*self._before, *(name for deltas in wanted for name in deltas)}:
+            weight = parameters[name]
             before = self._before.setdefault(name, weight.detach().clone())
             total = before.float()
-            touching = [edit.deltas[name] for edit in edits if name in edit.deltas]
-            for delta in touching:
+            deltas = [own[name] for own in wanted if name in own]
+            for delta in deltas:
                 total = total + delta.to(before.device)
-            weight.copy_(total.to(before.dtype) if touching else before)
+            weight.copy_(total.to(before.dtype) if deltas else before)
         others = [id for id in applied(self._vlm) if not any(id in edit.ids for edit in self.edits)]
         setattr(self._vlm.model.config, APPLIED, [*others, *(id for edit in edits for id in sorted(edit.ids))])
         self.edits = edits
+        if not edits:
+            self._before.clear()
 
-    def _weight(self, name: str) -> Tensor:
-        try:
-            module = self._vlm.model.get_submodule(name)
-        except AttributeError:
-            module = nn.Identity()
-        weight = getattr(module, "weight", None)
-        if not isinstance(weight, Tensor):
-            raise ModelError(f"model {self._vlm.id}: has no matrix {name}")
-        return weight
+    def _by_parameter(self, edit: Edit) -> dict[str, Tensor]:
+        """Return an edit's deltas by the name of the parameter, one name for tied weights."""
+        names = {parameter: name for name, parameter in self._vlm.model.named_parameters()}
+        deltas: dict[str, Tensor] = {}
+        for key, delta in edit.deltas.items():
+            name = names[self._parameter(key)]
+            if name in deltas and not torch.equal(deltas[name], delta):
+                raise ModelError(
+                    f"edit {edit.id} ({edit.method}): {key} is a second name of a weight of model {self._vlm.id}, "
+                    "with another change than the first"
+                )
+            deltas[name] = delta
+        return deltas
+
+    def _parameter(self, name: str) -> nn.Parameter:
+        """Return the `weight` of the module of this name, or else the parameter of this name."""
+        module, _, own = name.rpartition(".")
+        for path, attribute in ((name, "weight"), (module, own)):
+            try:
+                found = getattr(self._vlm.model.get_submodule(path), attribute, None)
+            except AttributeError:
+                continue
+            if isinstance(found, nn.Parameter):
+                return found
+        raise ModelError(f"model {self._vlm.id}: has no weight {name}")
 
 
 def applied(vlm: VLM) -> list[str]:
-    """The ids of the edits in a model's weights, with all that were merged; also if it was saved with them."""
+    """Return the ids of all edits in a model's weights, those saved with the model and those merged included."""
     return list(getattr(vlm.model.config, APPLIED, []))
