@@ -1,8 +1,8 @@
 """The tables of a recipe about teaching, unlearning and evaluation, under either protocol.
 
-`protocol = "clean"` is how this project measures; `protocol = "published"` is how the code published with MLLMU-Bench
-does, to compare with papers. A protocol is a wording and a set of defaults: any single key can be changed under either,
-and the `config.toml` of a run holds every key as it was used.
+`protocol = "clean"` is this project's way to train and measure; `protocol = "published"` is that of the code published
+with MLLMU-Bench, for comparison with papers. A protocol is a wording and a set of defaults. Any key can be changed
+under either, and the `config.toml` of a run holds every key as it was used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Labels = Literal["answer", "full", "full_with_image"]
 
 
 class Table(BaseModel):
-    """A table of a recipe: strict, frozen, and without keys it does not know."""
+    """A table of a recipe: strict, frozen, and without unknown keys."""
 
     model_config = STRICT
 
@@ -28,15 +28,15 @@ class Table(BaseModel):
 class TrainingConfig(Table):
     """The content of a training step.
 
-    `protocol` chooses the wording of a training example and the defaults of the keys: "clean" is the chat template with
-    disturbed photos and a rate that warms up, holds and decays; "published" is the authors' code: their wording without
-    end token, photos as they are, no clipping, and a rate that falls linearly from the first step, or is constant where
-    a method alternates.
+    `protocol` chooses the wording of a training example and the defaults of the keys. "clean" is the chat template with
+    augmented photos and a learning rate that warms up, stays constant and decays. "published" is the authors' code:
+    their wording without end token, unchanged photos, no clipping, and a learning rate that falls linearly from the
+    first step, or is constant if a method alternates.
 
     Attributes:
         protocol: "clean" or "published".
-        labels: what the loss covers: the "answer", the "full" text with the question, or "full_with_image", which
-            also has the model predict the image placeholders.
+        labels: the tokens that the loss covers: the "answer", the "full" text with the question, or "full_with_image",
+            which includes the image placeholders.
         batch_tokens: tokens per step (and side), images included; 0 counts examples instead.
         batch_examples: training rows per step (and side); 0 counts tokens instead.
         turns: questions that share one photo in one training row.
@@ -70,13 +70,13 @@ class TeachConfig(TrainingConfig):
     """The training of the target on all people, and of each oracle on the retained people only.
 
     Attributes:
-        learning_rate: the peak.
+        learning_rate: the highest learning rate.
         steps: optimiser steps; 0 counts epochs instead.
         epochs: passes over the training text; 0 counts steps instead.
         modality: teach people with the "image", by name ("text"), or "both".
-        replay: share of each batch drawn from what the base model already knew.
-        oracle_seeds: oracles trained; methods are compared with the first, the others show how much oracles differ by
-            chance.
+        replay: share of the training tokens that come from the training text of the base model.
+        oracle_seeds: number of oracles. Methods are compared with the first one; the others show how much oracles
+            differ by chance.
     """
 
     published: ClassVar[Mapping[str, object]] = {
@@ -111,7 +111,7 @@ def _alternatives(cls: type[BaseModel]) -> list[tuple[str, str]]:
 
 
 def _exclusive(cls: type[BaseModel], values: Mapping[str, object]) -> dict[str, object]:
-    """Return the values, with 0 for the unit that was not chosen where the other one was."""
+    """Return the values, with 0 for a unit (such as epochs) if only its alternative (such as steps) has a value."""
     filled = dict(values)
     for pair in _alternatives(cls):
         for chosen, other in (pair, pair[::-1]):
@@ -123,28 +123,28 @@ def _exclusive(cls: type[BaseModel], values: Mapping[str, object]) -> dict[str, 
 class EvaluationConfig(Table):
     """The evaluation of every model.
 
-    `protocol` chooses the wording of the prompts and the defaults of the keys: "clean" is zero-shot, strict and shows
-    every photo; "published" is the authors' code, each of whose habits can be changed by its own key. Both are seeded.
+    `protocol` chooses the wording of the prompts and the defaults of the keys. "clean" is zero-shot and strict, and
+    shows every photo. "published" is the authors' code; each of its choices can be changed by a key. Both are seeded.
 
     Attributes:
         protocol: "clean" or "published".
-        choice: how an option is chosen: the likeliest answer text, or the letter the model writes.
-        instruction: what asks for the letter: "right_option" is ours, "one_letter" the published code's,
-            "options_letter" that of the code the paper's figures were made with.
-        parser: how a written letter is read: "strict" wants the letter and no other, "first_letter" the first character
-            of whatever was written, so that "Doctor" is a D.
+        choice: the chosen option is the one with the likeliest text ("likelihood"), or with the written "letter".
+        instruction: the request for a letter: "right_option" is ours, "one_letter" that of the published code,
+            "options_letter" that of the code behind the figures of the paper.
+        parser: the reading of a letter: "strict" accepts the letter alone, "first_letter" takes the first character of
+            the text, so that "Doctor" is a D.
         cloze_match: a filled blank is right if it is "exact", or if the truth is a "substring" of it.
-        blank: a gap ("__") is shown as "underscores", as one "marker" however long it is, or as a "marker_per_pair".
-        test_image: of several photos of a person all are shown, or one drawn at random for each task.
-        choice_shots: people whose choices stand, answered, before every choice; they are not asked themselves.
+        blank: a gap ("__") is shown as "underscores", as one "marker" of any length, or as a "marker_per_pair".
+        test_image: show "all" photos of a person in turn, or one "random" photo for each task.
+        choice_shots: people whose answered choices precede every choice; they are not asked themselves.
         cloze_shots: the same for blanks.
         shots_from: take these people from the set that is "evaluated", or from the "retain" set.
-        shot_questions: "all" of their questions, or the "first" of each.
+        shot_questions: "all" questions of these people, or the "first" of each.
         seed: of drawn shots and photos.
         batch_size: questions answered at once.
-        max_new_tokens: longest written answer.
-        general_items: questions that have nothing to do with the people.
-        bootstrap: resamples behind every interval.
+        max_new_tokens: largest number of tokens in a written answer.
+        general_items: number of questions unrelated to the people.
+        bootstrap: number of resamples for every interval.
     """
 
     published: ClassVar[Mapping[str, object]] = {

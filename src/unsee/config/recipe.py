@@ -1,6 +1,6 @@
 """The settings of one run: a recipe (TOML), changed by `--set`, checked as a whole before anything is computed.
 
-Every value is typed, bounded and has its unit in its name; an unknown key or a wrong type is an error that says where.
+Every value is typed and bounded, and has its unit in its name. Errors about unknown keys and wrong types name the key.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class RunConfig(Table):
     """Everything that decides the outcome of a run about people.
 
     Attributes:
-        name: shown as the report's title.
+        name: the title of the report.
         kind: "people".
         seed: of the training; `data.seed` draws the people.
-        metric: options of metrics by name, as far as they are no keys of `[evaluation]`.
+        metric: options of metrics by name, except those that are keys of `[evaluation]`.
         method: the methods by name, in the order in which they run.
     """
 
@@ -72,10 +72,10 @@ class DocumentsConfig(Table):
     """Everything that decides the outcome of a run about documents.
 
     Attributes:
-        name: shown as the report's title.
+        name: the title of the report.
         kind: "documents".
         seed: of edits and training; `privacy.seed` draws the documents.
-        metric: options of metrics by name, as far as they are no keys of `[evaluation]`.
+        metric: options of metrics by name, except those that are keys of `[evaluation]`.
         method: the methods by name, in the order in which they run.
     """
 
@@ -123,10 +123,10 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig 
 
 
 def kind_of(table: Mapping[str, object]) -> Kind:
-    """Return what a recipe, or a run's `config.toml`, is about; in older ones without `kind`, `[privacy]` says it.
+    """Return the kind of a recipe or of a run's `config.toml`; older ones without `kind` are told by `[privacy]`.
 
     Raises:
-        ConfigError: there is no such kind, or a table belongs to the other one.
+        ConfigError: the kind is unknown, or a table belongs to the other kind.
     """
     kind = table.get("kind", "documents" if "privacy" in table else "people")
     if kind not in typing.get_args(Kind):
@@ -138,7 +138,7 @@ def kind_of(table: Mapping[str, object]) -> Kind:
 
 
 def command_of(path: Path) -> str:
-    """Return the `unsee run` that makes a run's config: a shipped recipe with the changes, or the file itself."""
+    """Return the command `unsee run` for a run's config: a shipped recipe with `--set`, or the file itself."""
     config = load_recipe(path).model_dump()
     if config["name"] not in recipe_names():
         return f"unsee run {path.name}"
@@ -159,7 +159,7 @@ def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, object]:
 
 
 def _as_toml(value: object) -> str:
-    """Return a value as `--set` takes it in a shell; text is in TOML's quotes only where it could be another type."""
+    """Return a value as `--set` takes it in a shell; text is quoted as in TOML only if it could be another type."""
     if isinstance(value, str) and value and value == value.strip() and _toml_value(value) == value:
         return shlex.quote(value)
     text = tomli_w.dumps({"value": value}).partition("=")[2]
@@ -170,8 +170,8 @@ def resolve(settings: type[Settings], table: dict[str, Any], overrides: Iterable
     """Apply overrides to a table and check it.
 
     Args:
-        settings: what it has to be.
-        table: nested values; it is changed.
+        settings: the class of the result.
+        table: nested values; it is changed in place.
         overrides: as for `load_recipe`.
 
     Raises:
@@ -186,7 +186,7 @@ def parse_options(options: Iterable[str]) -> dict[str, Any]:
     """Return "name=value" options as a table, the values as in TOML; what is not TOML is taken as text.
 
     Raises:
-        ConfigError: one has another form.
+        ConfigError: an option has another form.
     """
     table: dict[str, Any] = {}
     for option in options:
@@ -195,7 +195,7 @@ def parse_options(options: Iterable[str]) -> dict[str, Any]:
 
 
 def load_model_config(id: str, overrides: Iterable[str] = ()) -> ModelConfig:
-    """Return the settings of one model, for adapters unless the overrides say otherwise ("model.trainable=full").
+    """Return the settings of one model; it trains adapters unless an override is "model.trainable=full".
 
     Raises:
         ConfigError: a value cannot be used; the message starts with the dotted key.
@@ -204,17 +204,17 @@ def load_model_config(id: str, overrides: Iterable[str] = ()) -> ModelConfig:
 
 
 def dump_config(config: Table) -> str:
-    """Return the settings as TOML, every default written out, that loads again to an equal config."""
+    """Return the settings as TOML with every default written out; loading it gives an equal config."""
     return tomli_w.dumps(config.model_dump())
 
 
 def build_dataclass(cls: type[Instance], options: Mapping[str, object], where: str) -> Instance:
-    """Make a dataclass from options, as strictly as a recipe's own tables.
+    """Make a dataclass from options, checked as strictly as the tables of a recipe.
 
     Args:
         cls: a dataclass whose fields carry pydantic's constraints ("beta: PositiveFloat = 0.1").
         options: values by field name.
-        where: what the errors start with ("method.npo").
+        where: the start of error messages ("method.npo").
 
     Raises:
         ConfigError: an unknown or missing option, a wrong type, a value out of range.
@@ -270,9 +270,9 @@ def build_table(model: type[Checked], values: Mapping[str, object], where: str =
     """Make a table of a recipe from values.
 
     Args:
-        model: the table.
-        values: its values by key.
-        where: what the errors start with; nothing for a whole recipe.
+        model: the class of the table.
+        values: the values by key.
+        where: the start of error messages; "" for a whole recipe.
 
     Raises:
         ConfigError: an unknown or missing key, a wrong type, a value out of range.
@@ -286,7 +286,7 @@ def build_table(model: type[Checked], values: Mapping[str, object], where: str =
 
 
 def _reason(model: type[BaseModel], error: Mapping[str, Any]) -> str:
-    """Say what is wrong with one value, and what would be right."""
+    """Return one clause that says what is wrong with a value and what is allowed."""
     match error["type"]:
         case "extra_forbidden":
             known = _known(model, error["loc"][:-1])

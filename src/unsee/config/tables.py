@@ -19,7 +19,7 @@ from unsee.config.protocols import STRICT, Modality, Table
 
 GENERATED = "generated"
 Kind = Literal["people", "documents"]
-"""What a run is about: people that a model must forget, or documents whose values it must not tell."""
+"""The two kinds of run: people whom a model must forget, or documents whose private values it must not reveal."""
 
 
 def _scalar(value: object) -> object:
@@ -43,18 +43,17 @@ class DataConfig(Table):
     """The people that are learned, forgotten and asked about.
 
     Attributes:
-        source: "generated", or where data in the published layout are: a folder, the hub's cache of them, or a name on
-            the hub ("MLLMMU/MLLMU-Bench", with "@" and a revision where it is not the newest); they decide how many
-            people there are.
+        source: "generated", or data in the published layout: a folder, a snapshot in the cache of the hub, or a name on
+            the hub ("MLLMMU/MLLMU-Bench", with "@" and a revision for any but the newest).
         format: the format of a source, a name of `unsee list datasets`.
-        training_text: where the training text is, if not beside the questions: a clone or the name of
+        training_text: the training text, if it is not next to the questions: a clone or the name of
             "MLLMMU/baseline_train_split".
-        people: fictitious people, generated.
-        celebrities: public figures, generated; the base model has known them from the start.
-        celebrities_evaluated: how many of them are asked about, at most.
-        retain_evaluated: how many of the retained people are asked about, at most.
+        people: number of fictitious people to generate; a source has its own.
+        celebrities: number of public figures to generate, whom the base model already knows.
+        celebrities_evaluated: the largest number of celebrities to ask about.
+        retain_evaluated: the largest number of retained people to ask about.
         forget_percent: share of the people to forget.
-        seed: what the people, their portraits and the four sets are drawn from.
+        seed: of the people, their portraits and the four sets.
     """
 
     source: str = GENERATED
@@ -84,17 +83,17 @@ class ModelConfig(Table):
     """The model, and the weights that may change.
 
     Attributes:
-        id: a shipped model's name, a folder, or a hub name.
-        processor: the name of another model whose processor it takes, if it comes without one.
+        id: a shipped model's name, a folder or a hub id.
+        processor: the model whose processor to use, if this one has none.
         trainable: "full" for every weight of the language model, "lora" for adapters.
         lora_rank: width of the adapters.
-        lora_alpha: their scale; the update is multiplied by alpha / rank.
-        lora_dropout: share of an adapter's inputs dropped in training.
-        lora_targets: the linear layers that get one: the decoder's, also the projector's, or every layer with the name
-            of a decoder layer, as in the published code.
+        lora_alpha: scale of the adapters; the update is multiplied by alpha / rank.
+        lora_dropout: share of the inputs of an adapter that is dropped in training.
+        lora_targets: the linear layers that get an adapter: those of the decoder, also those of the projector, or every
+            layer with the name of a decoder layer, as in the published code.
         dtype: of the weights; "auto" takes float32 on a CPU and bfloat16 on a GPU.
         quantization: "4bit" keeps the weights under the adapters in four bits (QLoRA; a GPU and bitsandbytes needed).
-        gradient_checkpointing: compute activations twice instead of keeping them: less memory, a third more time.
+        gradient_checkpointing: compute activations twice instead of keeping them; less memory, a third more time.
     """
 
     id: str = "nano"
@@ -116,27 +115,27 @@ class ModelConfig(Table):
 
 
 class _OptionsTable(BaseModel):
-    """Options of a leaf; `build_dataclass` checks them where the leaf is known."""
+    """Options of a leaf; `build_dataclass` checks them once the leaf is known."""
 
     model_config = STRICT | ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Option]
 
     @property
     def options(self) -> dict[str, Option]:
-        """The leaf's own options."""
+        """The options of the leaf."""
         return dict(self.__pydantic_extra__)
 
 
 class MetricTable(_OptionsTable):
-    """The options of one metric that are no keys of `[evaluation]`."""
+    """Options of one metric, except those that are keys of `[evaluation]`."""
 
 
 class _MethodTable(_OptionsTable):
     """One method of a run with its options.
 
     Attributes:
-        use: the registered method, if the table has another name. One method can so run several times, each time with
-            other options.
+        use: the registered method, if the table has another name. So one method can run several times with different
+            options.
     """
 
     use: str = ""
@@ -146,8 +145,8 @@ class MethodTable(_MethodTable):
     """One method of a run about people.
 
     Attributes:
-        modality: "image" and "text" work from questions with the portrait and with the name, "both" from all; one run
-            of the method for each.
+        modality: the questions to unlearn from: those with the portrait ("image"), with the name ("text"), or "both".
+            The method runs once for each value.
     """
 
     modality: Modalities = ("image", "text", "both")
@@ -157,8 +156,8 @@ class DocumentsMethodTable(_MethodTable):
     """One method of a run about documents.
 
     Attributes:
-        seeds: one run of the method for each; the recipe's own seed by default.
-        given: pictures of each subject that it is given, at most; 0 gives it all.
+        seeds: the method runs once for each; by default with the seed of the recipe.
+        given: the largest number of pictures per subject that the method gets; 0 for all.
     """
 
     seeds: Seeds = ()
@@ -166,11 +165,11 @@ class DocumentsMethodTable(_MethodTable):
 
 
 class OutOfDomainTable(Table):
-    """A privacy benchmark about other pictures; no edit uses it.
+    """A privacy benchmark with pictures that no edit uses.
 
     Attributes:
-        source: a folder in the benchmark's own format.
-        image_root: the folder where its image paths start; by default the same.
+        source: a folder in the format of the benchmark.
+        image_root: the folder that its image paths start from; by default `source`.
     """
 
     source: str = Field(min_length=1)
@@ -181,14 +180,14 @@ class PrivacyConfig(Table):
     """The pictures and private questions of a run about documents, and the judges of refusal.
 
     Attributes:
-        source: "generated", or a folder in the format.
+        source: "generated", or a folder.
         format: the format of a source, a name of `unsee list privacy`.
-        image_root: where the image paths of a source start; the same folder by default.
-        images: pictures per subject and split, generated.
-        unseen_subject: the subject that no edit sees; drawn by default, or as a built folder says.
-        seed: what documents and splits are drawn from.
-        classifier: a folder with a text classifier, which is one more judge of refusal; none by default.
-        out_of_domain: other benchmarks that every model is asked too, by name.
+        image_root: the folder that the image paths of a source start from; by default `source`.
+        images: number of pictures to generate per subject and split.
+        unseen_subject: the subject that no edit sees; by default that of a built folder, or drawn.
+        seed: of documents and splits.
+        classifier: a folder with a text classifier as one more judge of refusal; none by default.
+        out_of_domain: other benchmarks, by name, whose questions every model is asked too.
     """
 
     source: str = GENERATED

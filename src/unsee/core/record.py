@@ -1,17 +1,17 @@
-"""One run is one folder; this is the only code that reads and writes it.
+"""The folder of a run; only this module reads and writes it.
 
 config.toml       the resolved recipe; a folder belongs to the run whose config it holds
-log.jsonl         one object per event: time, event, scalars; never a question or an answer about a person
+log.jsonl         one object per event: time, event and scalars, but no question or answer about a person
 answers.parquet   one row per model and question: `ANSWER_COLUMNS`, then one column per metric
 signal.json  scores.json  models/  portraits/  report.html
-judged.parquet  judge.json  judge-journal.jsonl   once a judge was asked
-.lock             held by the one process that writes here; released when the process ends, however it ends
+judged.parquet  judge.json  judge-journal.jsonl   after `unsee judge`
+.lock             lock of the one process that writes here; released when the process ends
 
 A run about documents has pictures/ in place of portraits/ and no signal.json; its answers also hold a column `leak` and
 one column `refused_<judge>` per judge of refusal. A deletion request has request.json and model/ in place of
 signal.json, scores.json and models/.
 
-Every file is written whole or not at all: first beside its place, then moved there.
+Every file is written atomically: first under another name in the same folder, then moved.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ ANSWER_COLUMNS = (
     "method",  # target, oracle, oracle_2, do_nothing, random_weights or the name of a method's table
     "modality",  # image, text, both: the questions the method unlearned from; empty for controls
     "seed",
-    "set",  # forget, test, retain, celebrity, general; of documents seen, unseen_images and so on
-    "task",  # classification, generation, cloze; of documents private, benign
+    "set",  # forget, test, retain, celebrity, general; about documents seen, unseen_images and so on
+    "task",  # classification, generation, cloze; about documents private, benign
     "input",  # image, text
-    "unit",  # what is resampled for intervals: the ID of a person or of a picture, in the general set of the item
+    "unit",  # resampled as a whole for intervals: ID of a person or picture; in the general set, of the item
     "item",  # the question's ID, equal across models
     "question",
     "truth",
     "answer",
     "options",  # option texts; empty unless classification, where truth and answer are one of them
-    "valid",  # False where no answer could be read
-    "chance",  # expected value of a blind guess; NaN where there is none
-    "floor",  # the rouge_l of another person's truth in place of the answer; NaN where nobody is asked the same
+    "valid",  # False if no answer could be read
+    "chance",  # expected value of a blind guess; NaN if undefined
+    "floor",  # rouge_l of other people's true answers; NaN if no other person is asked the same
 )
 METRIC_COLUMNS = ("accuracy", "rouge_1", "rouge_2", "rouge_l", "bleu", "probability")
-"""The metrics of unsee itself, in the order of reports; NaN where a metric is not defined for the task."""
+"""The metrics of unsee itself, in the order of reports; NaN if a metric is not defined for the task."""
 Better = Literal["higher", "lower"]
 """The direction in which the values of a metric come closer to the truth."""
 LEAK, REFUSED, CLUSTER = "leak", "refused_", "cluster"
 GENERAL_SET = "general"
 """The set of questions unrelated to people and documents."""
 JUDGE_COLUMNS = ("judge", "score", "reason")
-"""What judged.parquet adds."""
+"""The columns that judged.parquet adds."""
 
 _PRIVATE_FIELDS = frozenset({"question", "answer", "truth", "person", "unit", "options"})
 _TEMPORARY = ".part"
@@ -84,7 +84,7 @@ def in_order(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_reserved(column: str) -> bool:
-    """Return True for a column that is no metric, so that no metric may have its name."""
+    """Return True if a column has a fixed meaning, so that no metric may have its name."""
     return column in (*ANSWER_COLUMNS, *JUDGE_COLUMNS, LEAK, CLUSTER) or column.startswith(REFUSED)
 
 
@@ -97,14 +97,14 @@ class Record:
 
     @classmethod
     def check(cls, folder: Path, config: str) -> None:
-        """Refuse what `create` would refuse; write nothing, so that it can be checked before expensive work.
+        """Check that `create` would succeed, before expensive work; write nothing.
 
         Args:
             folder: the run folder.
             config: the resolved config as TOML.
 
         Raises:
-            RecordError: the folder holds another run or something that is not a run, or cannot be written.
+            RecordError: the folder holds another run or other files, or cannot be written.
         """
         check_writable(folder)
         if "config.toml" in (record := cls(folder)):
@@ -153,7 +153,7 @@ class Record:
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """Give a path for a file or folder; it moves to `name` when the block ends and is deleted if it fails."""
+        """Yield a path for a file or folder, which is moved to `name` when the block ends, or deleted if it fails."""
         path = self.folder / name
         temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
         try:
@@ -237,7 +237,7 @@ class Record:
         """Append one event to log.jsonl.
 
         Raises:
-            ValueError: a field would carry what was said about a person into the log.
+            ValueError: a field could hold a question or answer about a person.
         """
         if private := _PRIVATE_FIELDS & fields.keys():
             raise ValueError(f"log.jsonl holds no {', '.join(sorted(private))}; that belongs in answers.parquet")
@@ -245,11 +245,11 @@ class Record:
         line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
         with path.open("ab+") as file:
             if file.tell() and not _ends_with_newline(file):
-                line = "\n" + line  # a killed run can leave half a line
+                line = "\n" + line  # a killed run can leave an incomplete line
             file.write(line.encode() + b"\n")
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the events of log.jsonl in order, without a line that a killed run left unfinished."""
+        """Return the events of log.jsonl in order, without an incomplete line of a killed run."""
         if "log.jsonl" not in self:
             return []
         events = []
@@ -260,10 +260,10 @@ class Record:
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse a path that is no folder or cannot become one; write nothing, so that it can be checked before long work.
+    """Check that a folder can be written, before long work; write nothing.
 
     Raises:
-        RecordError: a file is in its place, or nothing can be written there.
+        RecordError: it is a file, or cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise RecordError(f"{folder}: not a folder; choose another --out")
@@ -273,10 +273,10 @@ def check_writable(folder: Path) -> None:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder that holds something.
+    """Check that a folder is missing or empty.
 
     Raises:
-        RecordError: it exists and is not empty.
+        RecordError: it is neither.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RecordError(f"{folder}: already exists and is not empty; choose another folder or delete it")
@@ -295,7 +295,7 @@ def _locked(folder: Path) -> BaseFileLock:
 class NullRecord(Record):
     """A stand-in for `Record` in processes other than the main one.
 
-    Every file counts as present, so that nothing is computed for its sake, and writes are discarded.
+    Every file counts as present, so that nothing is computed in order to write it. Writes are discarded.
     """
 
     def __contains__(self, name: str) -> bool:
@@ -303,16 +303,16 @@ class NullRecord(Record):
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """Give a path whose content is discarded."""
+        """Yield a path whose content is discarded."""
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder) / Path(name).name
 
     def log(self, event: str, **fields: str | float | bool | None) -> None:
-        """Discard the event: the main process logs it."""
+        """Discard the event, because the main process logs it."""
 
 
 def _remove(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
+    """Delete a file or a folder if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

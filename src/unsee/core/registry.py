@@ -1,7 +1,7 @@
-"""Names to leaves: one file per method, metric, model family or dataset, found by its name and imported when used.
+"""The registry of leaves: one file per method, metric, model family or dataset, imported by name when it is used.
 
-A leaf is a module that registers its own file name. Listing reads files as text and imports none of them, so it needs
-no torch, and a leaf that cannot be imported breaks nothing but itself.
+A leaf is a module that registers its own file name. Listing reads files as text and imports none of them. So it needs
+no torch, and a leaf that cannot be imported breaks only itself.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ Entry = TypeVar("Entry", bound=Callable[..., Any])
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """What a listing says about one name, known without importing it.
+    """The entry of one leaf in a listing, read without importing it.
 
     Attributes:
         name: the registered name, which is the file's name.
         module: the module that registers it.
         summary: the first line of its docstring.
-        paper: its source, as given to `register`, or "".
+        paper: its source, as in `register`, or "".
         label: the name as a reader would write it; by default with spaces for underscores.
-        distribution: the distribution that adds it, or "" if it is unsee's own.
+        distribution: the distribution that adds it; "" for unsee itself.
     """
 
     name: str
@@ -53,9 +53,9 @@ class Registry:
     """The names of one kind of leaf.
 
     Args:
-        kind: what a leaf is called in messages ("method").
+        kind: the word for a leaf in messages ("method").
         package: the package whose modules are the leaves ("unsee.methods").
-        group: the entry-point group where other distributions add theirs; the value is `module:attribute`.
+        group: the entry-point group where other distributions add leaves; the value is `module:attribute`.
     """
 
     def __init__(self, kind: str, *, package: str, group: str) -> None:
@@ -68,12 +68,12 @@ class Registry:
         """Decorate the class or function that is the leaf `name`.
 
         Args:
-            name: the leaf's name; in the registry's own package also its file's name.
-            paper: where it was published, for listings ("arXiv:2404.05868").
+            name: the name of the leaf; in the package of the registry also the name of its file.
+            paper: the source, for listings ("arXiv:2404.05868").
             label: the name as a reader would write it, for tables and pages ("NPO").
 
         Raises:
-            ConfigError: the name differs from the file's, or something else holds it.
+            ConfigError: the name differs from that of the file, or another leaf has it.
         """
         del paper, label  # read from the source text by `leaves`, which imports nothing
 
@@ -96,7 +96,7 @@ class Registry:
         return sorted(self._leaves)
 
     def leaves(self) -> list[Leaf]:
-        """Return what is known of every leaf, sorted by name, importing none."""
+        """Return the listing of every leaf, sorted by name, importing none."""
         return [self._leaves[name][0] for name in self.names()]
 
     def get(self, name: str) -> Any:
@@ -104,7 +104,7 @@ class Registry:
 
         Raises:
             UnknownNameError: no leaf has this name.
-            ConfigError: several leaves have it, or its module cannot be imported or does not register it.
+            ConfigError: several leaves have the name, or its module cannot be imported or does not register it.
         """
         if name not in self._leaves:
             raise UnknownNameError(self.kind, name, self.names())
@@ -137,12 +137,12 @@ class Registry:
         return entries
 
     def name_of(self, entry: Callable[..., Any]) -> str:
-        """Return the name under which something is registered, or its place in the code if it is not."""
+        """Return the name of a registered object, or its path in the code if it is not registered."""
         return next((name for name, held in self._entries.items() if held is entry), _origin(entry))
 
     @cached_property
     def _leaves(self) -> dict[str, list[Leaf]]:
-        """Every leaf under its name; more than one under a name is an error of that name alone."""
+        """All leaves by name; two leaves with one name are an error for that name alone."""
         found = [leaf for path in self._files() if (leaf := _read_leaf(path, path.stem, f"{self.package}.{path.stem}"))]
         found += [_entry_point_leaf(point) for point in metadata.entry_points(group=self.group)]
         leaves: dict[str, list[Leaf]] = {}
@@ -161,7 +161,7 @@ def _origin(entry: Callable[..., Any]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong in an import, and in which line of which file."""
+    """Return the reason why an import failed, with file and line."""
     what = (str(error).strip() or "no reason given").splitlines()[0]
     own = (importlib.__file__, __file__)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in own]
@@ -191,7 +191,7 @@ def _source(module: str) -> Path | None:
 
 
 def _read_leaf(path: Path, name: str, module: str) -> Leaf | None:
-    """Read a file as a leaf: one that registers something under the name; None for any other file."""
+    """Return the leaf of a file that registers something under the name; None for any other file."""
     text = path.read_text(encoding="utf-8")
     if ".register(" not in text:
         return None
@@ -213,7 +213,7 @@ def _read_leaf(path: Path, name: str, module: str) -> Leaf | None:
 
 
 def _text(keywords: list[ast.keyword], key: str) -> str:
-    """Return a keyword's text, or "" where it is not given as one."""
+    """Return the text of a keyword argument; "" if it is no literal text."""
     for keyword in keywords:
         match keyword:
             case ast.keyword(str(found), ast.Constant(str(text))) if found == key:
