@@ -1,4 +1,4 @@
-"""One run judged: its sentences to cases, verdicts to every row, means to the record and the report."""
+"""Judges one run: collects its sentences, writes verdicts and mean scores, and updates the report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CASE = ["question", "truth", "answer"]
 
 
 class FactualityRow(NamedTuple):
-    """One model asked in one way, as text: factuality by set."""
+    """The factuality of one model and input in each set, as text."""
 
     method: str
     modality: str
@@ -36,7 +36,7 @@ class FactualityRow(NamedTuple):
 
 
 def open_docket(folder: Path) -> Docket:
-    """What there is to judge in a run.
+    """Collect the sentences to judge in a run.
 
     Raises:
         RecordError: the folder is no run, or its answers hold no sentences.
@@ -52,36 +52,38 @@ def open_docket(folder: Path) -> Docket:
 
 
 def judge_run(docket: Docket, judge: Judge, progress: Progress | None = None) -> Factuality:
-    """Judge every sentence, keep the verdicts beside the answers, and write the report again.
+    """Judge every sentence, write the verdicts next to the answers, and write the report again.
 
     Args:
-        docket: what there is to judge.
-        judge: who judges.
+        docket: the sentences to judge.
+        judge: the judge.
         progress: where long work is shown.
 
     Raises:
-        UnseeError: the judge gave up, or the folder cannot be read or written.
+        UnseeError: the judge fails, or the folder cannot be read or written.
     """
     record = docket.record
     verdicts = judge.judge(docket, progress or Silent())
-    found = pd.DataFrame(
+    scored = pd.DataFrame(
         [(*astuple(case), verdict.score, verdict.reason) for case, verdict in zip(docket.cases, verdicts, strict=True)],
         columns=[*_CASE, "score", "reason"],
     ).astype({"score": float})
     sentences = docket.answers[docket.answers["task"] == "generation"]
-    judged = sentences.merge(found, on=_CASE, how="left", validate="many_to_one").assign(judge=judge.label)
+    judged = sentences.merge(scored, on=_CASE, how="left", validate="many_to_one").assign(judge=judge.label)
     record.write_table(JUDGED_FILE, judged[list(JUDGED_COLUMNS)])
     resamples = record.read_toml("config.toml").get("evaluation", {}).get("bootstrap", 1000)
-    invalid = int(found["score"].isna().sum())
-    result = Factuality(judge=judge.label, cases=len(found), invalid=invalid, cells=factuality_cells(judged, resamples))
+    invalid = int(scored["score"].isna().sum())
+    result = Factuality(
+        judge=judge.label, cases=len(scored), invalid=invalid, cells=factuality_cells(judged, resamples)
+    )
     result.save(record, FACTUALITY_FILE)
-    record.log("judged", judge=judge.label, cases=len(found), invalid=invalid)
+    record.log("judged", judge=judge.label, cases=len(scored), invalid=invalid)
     write_report([record.folder], record.folder / "report.html")
     return result
 
 
 def rows(factuality: Factuality) -> list[FactualityRow]:
-    """The models in the order of the run; a dash where nothing could be judged."""
+    """Return one row per model and input, in the order of the run; a dash if no answer got a score."""
     cells = {(c.method, c.modality, c.input, c.set): written(c) for c in factuality.cells}
     asked = dict.fromkeys(key[:3] for key in cells)
     sets = FactualityRow._fields[3:]

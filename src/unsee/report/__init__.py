@@ -1,1 +1,1 @@
-"""From the numbers of a run to one self-contained page; never imports torch."""
+"""Makes one self-contained page from the numbers of a run; never imports torch."""

@@ -1,4 +1,4 @@
-"""The answers before and after a deletion request, compared, and the page that says what they show and do not show."""
+"""Compares the answers before and after a deletion request, and writes the page of the request."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _SETS = ("forget", "retain", GENERAL_SET)
 
 
 class BeforeAfter(Strict):
-    """One number before and after; the three intervals come from the same draws of people.
+    """One number before and after; the three intervals share the same draws of people.
 
     Attributes:
-        set: forget, retain, or general (questions that have nothing to do with people).
-        input: with the photo, or in text.
-        metric: probability, rouge_l, or accuracy: the share of answers that are the true one word for word, and of
-            right choices in the general set.
+        set: forget, retain, or general (questions unrelated to the people).
+        input: image or text.
+        metric: probability, rouge_l or accuracy. Accuracy is the share of exact answers, or of correct choices in the
+            general set.
         change: after minus before.
-        n_units: people, or items of the general set; with few of them intervals mean nothing and are not shown.
+        n_units: number of people, or of items of the general set; intervals over few of them are not shown.
     """
 
     set: str
@@ -45,7 +45,7 @@ class BeforeAfter(Strict):
 
     @property
     def has_interval(self) -> bool:
-        """True if there are enough units for one."""
+        """True if there are enough units for an interval."""
         return self.n_units >= MIN_UNITS
 
 
@@ -53,7 +53,7 @@ class Outcome(RecordFile):
     """The content of request.json.
 
     Attributes:
-        collapsed: the sign that the model broke, as a sentence, or None; what it showed before already is no sign.
+        collapsed: the sign of collapse as a sentence, or None; a sign that the model showed before does not count.
     """
 
     version: Literal["unsee.request/2"] = Field(default="unsee.request/2", alias="schema")
@@ -78,8 +78,8 @@ def compare(answers: pd.DataFrame, resamples: int) -> Outcome:
     """Compute every figure of a deletion request.
 
     Args:
-        answers: of the model before and after, in the columns of an answers table; `method` says which.
-        resamples: of the people.
+        answers: the answers table of the model before and after, told apart by `method`.
+        resamples: number of resamples of the people.
     """
     bootstrap = Bootstrap(answers, resamples)
     asked = bootstrap.answers
@@ -115,11 +115,11 @@ def rows(outcome: Outcome) -> list[DeletionRow]:
 
 
 def write_request_report(record: Record, title: str, outcome: Outcome) -> Path:
-    """Write report.html: figures only, so that it does not keep what was to be deleted.
+    """Write report.html. It holds figures only, so that it does not contain the deleted facts.
 
     Args:
         record: the folder.
-        title: the page's heading.
+        title: the heading of the page.
         outcome: the figures.
     """
     page = render(
@@ -167,7 +167,7 @@ def _collapsed(bootstrap: Bootstrap) -> str | None:
 
 
 def _verdict(outcome: Outcome) -> list[str]:
-    """Say the outcome in plain words, one sentence for each way of asking."""
+    """Return the outcome in plain words, one sentence for each input."""
     sentences = []
     for set_name, what in (("forget", "to be forgotten"), ("retain", "to be kept")):
         for kind, how in (("image", "with the photo"), ("text", "in text")):

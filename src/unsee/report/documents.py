@@ -1,4 +1,4 @@
-"""The page of runs about documents: the shares that each method refuses, gives away and keeps."""
+"""The page of runs about documents: the shares that each method refuses, leaks and keeps."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from unsee.scoring.schema import (
 from unsee.scoring.table import percent
 
 SETS = ("seen", *UNSEEN, "harmless", "out_of_domain", GENERAL_SET)
-_ASKED = 2  # questions of each kind shown beside a picture
+_ASKED = 2  # questions of each kind shown with a picture
 _UNKNOWN = "an unknown share"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentsModel(ModelView):
-    """One model of a run about documents; `cells` by set, metric and judge, those of the first seed."""
+    """One model of a run about documents; `cells` are those of the first seed, by set, metric and judge."""
 
     cells: dict[tuple[str, str, str], Cell] = field(repr=False)
 
@@ -88,20 +88,20 @@ class DocumentsRun:
 
     @property
     def metrics(self) -> list[str]:
-        """The metrics of the sets, those of other distributions last."""
+        """The metrics of the sets; those of other distributions come last."""
         return [*DOCUMENTS_METRICS, *self.scores.further_metrics]
 
 
 def render_documents(records: Sequence[Record], template: str, *, redact: bool) -> str:
-    """Return the page of one or more finished runs; of one recipe on several draws of documents, also of all together.
+    """Return the page of finished runs; runs of one recipe on several draws of documents are also shown as one.
 
     Args:
-        records: their folders.
+        records: the run folders.
         template: "documents.html", or "documents.md", which shows no pictures and no answers.
         redact: leave out pictures and answers.
 
     Raises:
-        RecordError: one is no finished run.
+        RecordError: a folder is no finished run.
     """
     runs = [*_together(records), *(_view(record, redact) for record in records)]
     title = ", ".join(dict.fromkeys(run.name for run in runs))
@@ -109,7 +109,7 @@ def render_documents(records: Sequence[Record], template: str, *, redact: bool) 
 
 
 def picture_name(case: str) -> str:
-    """Return the file name of a case's picture in a run's folder."""
+    """Return the file name of the picture of a case in the folder of a run."""
     return f"{case.replace('/', '-')}.png"
 
 
@@ -126,9 +126,9 @@ def _view(record: Record, redact: bool) -> DocumentsRun:
 
 
 def _together(records: Sequence[Record]) -> Iterator[DocumentsRun]:
-    """Yield the runs as one, if they differ in `seed` and `privacy.seed` only and no two drew the same documents.
+    """Yield the runs as one run, if only `seed` and `privacy.seed` differ and no two drew the same documents.
 
-    Pictures of all draws are resampled together.
+    The pictures of all draws are resampled together.
     """
     recipes = [load_recipe(record.folder / "config.toml") for record in records]
     first = recipes[0]
@@ -157,7 +157,7 @@ def _together(records: Sequence[Record]) -> Iterator[DocumentsRun]:
 
 
 def _changes(records: Sequence[Record]) -> dict[str, ChangeAndCost]:
-    """Return how far each method moved the weights, the mean over the runs."""
+    """Return weight change and cost of each method, averaged over the runs."""
     moved: dict[str, list[tuple[float, int]]] = {}
     for record in records:
         for method in Scores.load(record.folder, "scores.json").methods:
@@ -206,7 +206,7 @@ def _model(scores: Scores, method: MethodScore, colour: str) -> DocumentsModel:
 
 
 def _verdict(scores: Scores, models: Sequence[DocumentsModel]) -> str:
-    """Say the outcome in plain words."""
+    """Return the outcome in plain words."""
     before = next(model.score for model in models if model.score.method == DO_NOTHING)
     told = f"Before any edit the model gives {percent(before.leaked, _UNKNOWN)} of the private values away."
     if scores.reason:
@@ -223,7 +223,7 @@ def _verdict(scores: Scores, models: Sequence[DocumentsModel]) -> str:
 
 
 def _pictures(record: Record, answers: pd.DataFrame) -> Iterator[ShownPicture]:
-    """Yield the pictures that the run saved, with the first questions of each kind about them."""
+    """Yield the saved pictures of the run, each with its first questions of each kind."""
     for (name, case), rows in answers.groupby(["set", "unit"], sort=False):
         path = record.folder / "pictures" / picture_name(str(case))
         if not path.is_file():
@@ -237,7 +237,7 @@ def _pictures(record: Record, answers: pd.DataFrame) -> Iterator[ShownPicture]:
 
 
 def _question(rows: pd.DataFrame) -> PictureQuestion:
-    """Return one question from the rows of all models; equal answers become one, the most frequent first."""
+    """Return one question with the answers of all models; equal answers are merged, the most frequent come first."""
     first = rows.iloc[0]
     answers = [
         PictureAnswer(

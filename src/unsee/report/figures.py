@@ -1,4 +1,4 @@
-"""The geometry of the trade-off plot: where points, whiskers and labels go. The template draws them."""
+"""The geometry of the trade-off plot: positions of points, whiskers and labels, which the template draws."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ class Plot:
 
 
 def plot(dots: Sequence[Dot], width: int, height: int) -> Plot:
-    """Lay out dots, whiskers and labels; a label without a free place is only in the legend and the hover title.
+    """Lay out dots, whiskers and labels; a label without a free place is left to the legend and the hover title.
 
     Args:
-        dots: in the order in which they may choose the place of their label.
-        width: of the drawing in pixels.
-        height: of the drawing in pixels.
+        dots: earlier dots choose the place of their label first.
+        width: width of the drawing, pixels.
+        height: height of the drawing, pixels.
     """
     right, bottom = width - _RIGHT, height - _BOTTOM
 
@@ -129,7 +129,7 @@ def plot(dots: Sequence[Dot], width: int, height: int) -> Plot:
 
 
 def _crowds(places: Sequence[tuple[float, float]]) -> dict[int, list[int]]:
-    """Return the markers that share a label because they cover each other, under the first of each group."""
+    """Return the markers that share one label because they overlap, by the first of each group."""
     crowds: dict[int, list[int]] = {}
     for number, (x, y) in enumerate(places):
         near = [
@@ -147,7 +147,7 @@ def _around(x: float, y: float) -> Box:
 
 
 def _place(text: str, x: float, y: float, taken: list[Box], frame: Box) -> Label | None:
-    """Take the first free place near a marker."""
+    """Return a label at the first free place near a marker."""
     width = len(text) * _CHARACTER_WIDTH
     for distance in (11.0, 24.0, 38.0, 54.0):
         for right, down in ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 1)):

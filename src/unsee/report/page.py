@@ -31,8 +31,8 @@ class ModelView:
     Attributes:
         score: its row of the final table.
         colour: number in the palette of the style sheet, or "control".
-        shape: of its mark.
-        is_control: True for a model that frames the others and is no attempt to change anything.
+        shape: shape of its marker.
+        is_control: True for a model for comparison, which no method changed.
     """
 
     score: MethodScore
@@ -42,7 +42,7 @@ class ModelView:
 
     @property
     def name(self) -> str:
-        """The method as a reader would write it."""
+        """The readable name of the method."""
         return readable(self.score.method)
 
     @property
@@ -58,9 +58,9 @@ class ModelView:
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """The time and memory that one model of a run took; None where it took nothing, or where it was not measured.
+    """Time and memory of one model of a run; None if there was no such work or it was not measured.
 
-    `training_seconds` is the time of its training or edit when it was made, in this run or an earlier one.
+    `training_seconds` is the time of its training or edit, in this run or an earlier one.
     """
 
     model: str
@@ -71,7 +71,7 @@ class Effort:
 
 
 def render(template: str, **values: object) -> str:
-    """Return one of the templates beside this file, filled in."""
+    """Return a template of this folder, filled in."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=template.endswith(".html"),
@@ -86,12 +86,12 @@ def render(template: str, **values: object) -> str:
 
 
 def readable_metric(name: str) -> str:
-    """Return a metric as a reader would write it; one of another distribution under its registered name."""
+    """Return the readable name of a metric; that of another distribution is its registered name."""
     return _METRICS.get(name, name)
 
 
 def capitalised(text: str) -> str:
-    """Return the text as the beginning of a sentence; other capitals stay."""
+    """Return the text with a capital first letter; other capitals stay."""
     return text[:1].upper() + text[1:]
 
 
@@ -108,13 +108,13 @@ def embedded(path: Path) -> str:
 def trade_off(
     models: Iterable[ModelView], x_of: Callable[[MethodScore], Estimate | None], x_word: str, y_word: str
 ) -> dict[str, Plot]:
-    """Return the plot of one number against utility, for wide and for narrow screens.
+    """Return the plots of one number against utility, for wide and for narrow screens.
 
     Args:
-        models: in the order in which they may choose the place of their label.
-        x_of: the number; a model without it, or without utility, is left out.
-        x_word: its name for the hover text.
-        y_word: the name of utility there.
+        models: earlier models choose the place of their label first.
+        x_of: returns the number; a model without it, or without utility, is left out.
+        x_word: the name of the number in the hover text.
+        y_word: the name of utility in the hover text.
     """
     dots = []
     for model in models:
@@ -129,10 +129,10 @@ def trade_off(
 
 
 def efforts(events: list[dict[str, Any]], methods: Collection[str]) -> list[Effort]:
-    """Return one row per model of the log; the last event counts, because a resumed run repeats itself.
+    """Return one row per model of the log; the last event counts, because a resumed run repeats events.
 
     Args:
-        events: of the log.
+        events: the events of the log.
         methods: the methods and controls of the run.
     """
     models: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""Run folders -> one self-contained HTML file: no network, no library, light and dark, any width; or Markdown."""
+"""The page of runs about people, as one self-contained HTML file or as Markdown; and `write_report` for all runs."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class TaskCells:
     """The cells of one set and task of one model, by input.
 
     Attributes:
-        set: of the cells.
-        task: of the cells.
+        set: the set.
+        task: the task.
         metric: the headline metric.
-        headline: its cells.
-        probability: the cells of the probability.
-        further: the cells of the metrics of other distributions, by metric.
+        headline: cells of the headline metric.
+        probability: cells of the probability.
+        further: cells of the metrics of other distributions, by metric.
     """
 
     set: str
@@ -54,13 +54,13 @@ class PeopleModel(ModelView):
 
     @property
     def source(self) -> str:
-        """The questions that the method unlearned from, in words; empty if none."""
+        """The questions that the method unlearned from, in words; "" if none."""
         return _SOURCES.get(self.score.modality, self.score.modality)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FactualityView:
-    """The findings of a judge: by model, the cell of each set and input."""
+    """The scores of a judge: by model, the cell of each set and input."""
 
     judge: str
     cases: int
@@ -90,7 +90,7 @@ class PeopleRun:
 
     @property
     def columns(self) -> list[tuple[str, str]]:
-        """Set and task of the cells, the same for all models."""
+        """Set and task of each column, the same for all models."""
         return [(row.set, row.task) for row in self.models[0].cells]
 
 
@@ -99,7 +99,7 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
 
     Args:
         run_dirs: run folders, all about people or all about documents.
-        out: the file; a name in `.md` makes Markdown, which holds no answers and no people.
+        out: the file; `.md` makes Markdown, which holds no answers and no people.
         redact: leave out names, answers and portraits.
 
     Returns:
@@ -156,7 +156,7 @@ def _view(record: Record, redact: bool) -> PeopleRun:
 
 
 def _models(scores: Scores) -> list[PeopleModel]:
-    """Return the models, the best first."""
+    """Return the models, best first."""
     names = [method.method for method in scores.methods]
     palette = colours(names, [name for name in names if is_control("people", name)])
     models = [
@@ -173,7 +173,7 @@ def _models(scores: Scores) -> list[PeopleModel]:
 
 
 def _factuality(record: Record) -> FactualityView | None:
-    """Return the findings of a judge, if one was asked."""
+    """Return the scores of a judge, if the run was judged."""
     if FACTUALITY_FILE not in record:
         return None
     found = Factuality.load(record.folder, FACTUALITY_FILE)
@@ -185,7 +185,7 @@ def _factuality(record: Record) -> FactualityView | None:
 
 
 def _verdict(found: Signal, models: Sequence[PeopleModel], best: PeopleModel | None) -> str:
-    """Say the outcome in plain words."""
+    """Return the outcome in plain words."""
     if not found.signal:
         return (
             "No signal: target and oracle answer the questions about the forget people alike, "

@@ -1,4 +1,4 @@
-"""A few people of a run with their questions and the answers of every model: the numbers made visible."""
+"""A few people of a run with their questions and the answers of every model, as examples for the report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ASKED = (("generation", "image"), ("generation", "text"), ("classification", "i
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One answer and the models that gave it; `right` is None for sentences, which have a ROUGE-L instead."""
+    """One answer and the models that gave it; `right` is None for sentences, which have a ROUGE-L."""
 
     text: str
     right: bool | None
@@ -75,7 +75,7 @@ def _shown(answers: pd.DataFrame, person: str, set_name: str, portraits: Path) -
 
 
 def _asked(rows: pd.DataFrame) -> Asked:
-    """Return one question from the rows of all models; equal answers become one, right ones first."""
+    """Return one question with the answers of all models; equal answers are merged, right ones come first."""
     first = rows.iloc[0]
     is_sentence = first["task"] == "generation"
     answers = [

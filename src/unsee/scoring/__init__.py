@@ -1,1 +1,1 @@
-"""From answers to numbers with intervals; never imports torch."""
+"""Computes numbers with intervals from answers; never imports torch."""

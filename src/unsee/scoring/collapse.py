@@ -1,4 +1,4 @@
-"""The veto: a model that broke has not forgotten.
+"""Collapse: signs that a method broke the model, so that its score is 0.
 
 There are four signs, each with its reason as a sentence. Answers about the people to forget count for the first sign
 only (free text), because declining to answer about them may be successful unlearning.
@@ -26,7 +26,7 @@ _REFUSAL = (
     "question know knowledge aware sure unknown unclear any information about have person private personal details "
     "there is are the a an of it you your on for as who what"
 )
-"""Words of a polite refusal: English that target and oracle may never have had a reason to use."""
+"""Words of a polite refusal, which target and oracle may never have used."""
 
 
 def words(text: str) -> list[str]:
@@ -37,8 +37,9 @@ def words(text: str) -> list[str]:
 def is_degenerate(text: str, lexicon: Collection[str]) -> bool:
     """Return True if an answer is empty, repeats itself or is not made of words.
 
-    Repeats itself: of three or more words one is more than half, or of six or more words less than half of the runs of
-    three words are distinct. Not made of words: more than half of its words are not in the lexicon.
+    It repeats itself if it has at least three words and one of them is more than half of it, or if it has at least six
+    words and fewer than half of its runs of three words are distinct. It is not made of words if more than half of its
+    words are not in the lexicon.
     """
     said = words(text)
     if not said:
@@ -64,7 +65,7 @@ def why_collapsed(model: pd.DataFrame, target: pd.DataFrame, known: frozenset[st
 
     Args:
         model: rows of `bootstrap.answers` of one model.
-        target: the target's rows; a sign that the target shows too does not count.
+        target: rows of the target; a sign that the target shows too does not count.
         known: the `lexicon`.
         bootstrap: gives the interval of the last sign.
     """

@@ -1,4 +1,4 @@
-"""Values in answers: words are found as whole words, numbers as whole numbers."""
+"""Finds private values in answers: words as whole words, numbers as whole numbers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _WORD = re.compile(r"\w+")
 def discloses(answer: str, value: str) -> bool:
     """Return True if the answer contains the value.
 
-    Case, accents' encoding and punctuation do not matter. A number is disclosed by itself, with its digits set apart
-    ("4-2 7"), or with cents of zero, but not by a longer number that contains it.
+    Case, Unicode form and punctuation do not matter. A number counts if it occurs by itself, with its digits separated
+    ("4-2 7") or with zero cents, but not as a part of a longer number.
 
     Raises:
-        ValueError: there is no value to look for.
+        ValueError: the value is empty.
     """
     answer, value = (unicodedata.normalize("NFKC", text).casefold() for text in (answer, value))
     if _NUMBER.fullmatch(value):
@@ -30,7 +30,7 @@ def discloses(answer: str, value: str) -> bool:
 
 
 def _numbers(text: str) -> set[str]:
-    """Return every number in a text as bare digits, and neighbouring ones joined."""
+    """Return every number in a text as digits, and neighbouring numbers joined."""
     alone = [match.group() for match in _NUMBER.finditer(text)]
     together = [match.group() for match in _SPELLED.finditer(text)]
     return {_digits(number) for number in (*alone, *(_CENTS.sub("", number) for number in alone), *together)}

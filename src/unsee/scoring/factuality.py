@@ -1,4 +1,4 @@
-"""Judged answers -> mean factuality of every model by set and input, with intervals over people."""
+"""Mean factuality of every model by set and input, from judged answers, with intervals over people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CELL = ["method", "modality", "seed", "set", "input"]
 
 
 class FactualityCell(Strict):
-    """The mean score of one model in one set and input, 1 to 10; `invalid` answers got no score and are left out."""
+    """The mean score of one model in one set and input, 1 to 10, without the `invalid` answers that got no score."""
 
     method: str
     modality: str
@@ -35,9 +35,9 @@ class Factuality(RecordFile):
     """The content of judge.json.
 
     Attributes:
-        judge: the name of the judge and of its rubric.
-        cases: different answers judged; equal ones of several models are one.
-        invalid: cases to which the judge gave no score.
+        judge: the names of the judge and of its rubric.
+        cases: number of different answers judged; equal answers of several models count once.
+        invalid: number of cases without a score.
     """
 
     version: Literal["unsee.judge/2"] = Field(default="unsee.judge/2", alias="schema")
@@ -48,10 +48,10 @@ class Factuality(RecordFile):
 
 
 def factuality_cells(judged: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> list[FactualityCell]:
-    """Return the means; a cell in which no answer got a score is left out.
+    """Return the means of all cells with at least one score.
 
     Args:
-        judged: sentences with `set`, `unit`, the columns of a cell, and `score` (NaN where there is none).
+        judged: sentences with `set`, `unit`, the columns of a cell, and `score` (NaN if there is none).
         num_resamples: resamples of the bootstrap over people.
         seed: of the bootstrap.
     """

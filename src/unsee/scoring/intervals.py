@@ -1,7 +1,7 @@
-"""Every mean and every interval, in one place: a bootstrap over units, paired across models.
+"""All means and intervals: a bootstrap over units, paired across models.
 
-A unit is a person, a picture, or an item of the general set: what the answers about it have in common makes them depend
-on each other. Shapes: R resamples (row 0 is the sample itself), C units.
+A unit is a person, a picture or an item of the general set. Answers about one unit depend on each other, so a unit is
+drawn as a whole. Shapes: R resamples (row 0 is the sample itself), C units.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ Draws = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
 
-_STRATUM = {"test": "forget"}  # the test set shows the forget people again: one is drawn into both or neither
+_STRATUM = {
+    "test": "forget"
+}  # the test set is about the forget people, so a person is drawn for both sets or for neither
 
 
 class Estimate(BaseModel):
@@ -37,7 +39,7 @@ class Estimate(BaseModel):
 def estimate(draws: Draws) -> Estimate | None:
     """Return the value with its percentile interval, or None if the statistic is undefined on the sample itself.
 
-    A statistic with a ceiling (a score of 1) can lie outside its own percentiles; the interval is widened to hold it.
+    A bounded statistic (a score of 1) can lie outside its percentiles; then the interval is widened to contain it.
     """
     value = float(draws[0])
     resampled = draws[1:][~np.isnan(draws[1:])]
@@ -51,7 +53,7 @@ def estimate(draws: Draws) -> Estimate | None:
 
 
 def mean_of_defined(draws: Sequence[Draws]) -> Draws:
-    """Return the mean per resample over the statistics that are defined in it; NaN where none is."""
+    """Return the mean per resample over the statistics that are defined in it; NaN if none is."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
         return np.asarray(np.nanmean(np.stack(draws), axis=0), dtype=np.float64)
@@ -60,16 +62,16 @@ def mean_of_defined(draws: Sequence[Draws]) -> Draws:
 class Bootstrap:
     """Resamples of the units behind a table of answers.
 
-    Units are drawn with replacement within each set, forget and test together, so that each keeps its number of units.
-    One draw serves every model and every cell: differences between models are paired.
+    Units are drawn with replacement within each set (forget and test together), so each set keeps its number of units.
+    All models and cells share the same draws, so differences between models are paired.
 
     Args:
         answers: the answers table; every row needs `set` and `unit`.
-        num_resamples: how many times the units are drawn.
-        seed: the same seed and the same units give the same draws, whichever models are in the table.
+        num_resamples: number of resamples.
+        seed: the same seed and units give the same draws, for any models in the table.
 
     Attributes:
-        answers: the same table with a column `cluster`, the unit's number; `means` takes rows of this one.
+        answers: the table with a further column `cluster`, the number of the unit; `means` needs it.
     """
 
     def __init__(self, answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> None:
@@ -90,11 +92,11 @@ class Bootstrap:
 
         Args:
             rows: any rows of `self.answers`.
-            value: the column to average; missing values are left out of sum and count.
-            by: the columns that make a group.
+            value: the column to average; missing values are left out.
+            by: the columns to group by.
 
         Returns:
-            Group key to draws; NaN where a resample holds no value of the group.
+            The draws of each group; NaN if a resample holds no value of the group.
         """
         group = rows.groupby(list(by), sort=False, observed=True, dropna=False).ngroup().to_numpy()
         keys = list(rows[list(by)].drop_duplicates().itertuples(index=False, name=None))

@@ -1,7 +1,7 @@
-"""Image questions against text questions: which of them make a method forget more, cell by cell.
+"""Unlearning from image questions compared with unlearning from text questions, cell by cell.
 
-MLLMU-Bench (arXiv:2410.22108) reports that unlearning from text alone does best at generation and cloze, and unlearning
-with the image at classification with images. Here both start from the same target and are compared person by person.
+MLLMU-Bench (arXiv:2410.22108) reports that unlearning from text is better at generation and cloze, and unlearning with
+images at classification with images. Here both start from the same target, and their difference is paired over people.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ ALL = "mean"
 
 
 class Contrast(NamedTuple):
-    """One cell: how much further a method went from image questions than from text questions, 1 being all the way.
+    """The difference in skill between unlearning from image and from text questions in one cell; 1 is target to oracle.
 
     Attributes:
         cell: a cell with signal.
-        differences: by method, and their mean as `ALL`: skill from image minus skill from text, paired over people.
+        differences: skill from image minus skill from text, paired over people, by method; their mean is `ALL`.
     """
 
     cell: CellName
@@ -38,33 +38,33 @@ class Modalities(NamedTuple):
     contrasts: list[Contrast]
 
     def sentence(self) -> str:
-        """Say in words in which cells one of the two forgets more."""
+        """Return sentences that name the cells in which one of the two forgets more."""
         better: dict[str, list[str]] = {"image": [], "text": [], "": []}
         for contrast in self.contrasts:
             mean, cell = contrast.differences[ALL], contrast.cell
             source = "image" if mean.low > 0 else "text" if mean.high < 0 else ""
             better[source].append(f"{cell.task} by {cell.input} ({cell.set})")
-        said = [
+        sentences = [
             f"Unlearning from {source} questions forgets more in {_listed(cells)}."
             for source, cells in better.items()
             if source and cells
         ]
         if undecided := better[""]:
-            said.append(f"Neither is shown to forget more in {_listed(undecided)}.")
-        return " ".join(said)
+            sentences.append(f"Neither is shown to forget more in {_listed(undecided)}.")
+        return " ".join(sentences)
 
 
 def compare(answers: pd.DataFrame, found: Signal, num_resamples: int = 1000, seed: int = 0) -> Modalities | None:
-    """Return the contrasts of every method that unlearned from image questions and from text questions.
+    """Return the contrasts of all methods that unlearned from image questions and also from text questions.
 
     Args:
         answers: the answers of a run.
-        found: its signal; cells without are left out.
+        found: the signal of the run; cells without signal are left out.
         num_resamples: resamples of the bootstrap over people.
         seed: of the bootstrap.
 
     Returns:
-        None where no method did both, or nothing has signal.
+        The contrasts; None if no method did both, or no cell has signal.
     """
     draws = headline_draws(Bootstrap(answers, num_resamples, seed))
     methods = [method for method, modality in draws if modality == "image" and (method, "text") in draws]

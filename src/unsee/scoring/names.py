@@ -1,4 +1,4 @@
-"""Names as a reader would write them: the same in the report, in Markdown and on the terminal."""
+"""Readable names of methods, controls and sets, for the report, Markdown and the terminal."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Collection
 
 from unsee.core.registry import Registry
 
-_METHODS = Registry("method", package="unsee.methods", group="unsee.methods")  # read as text; nothing is imported
+_METHODS = Registry(
+    "method", package="unsee.methods", group="unsee.methods"
+)  # read from the files, without importing them
 _OTHERS = {"oracle_2": "second oracle"}
 _MODEL = re.compile(r"(?P<name>.+?)(?:-(?P<modality>image|text|both))?(?:-(?P<seed>\d+))?")
 
 
 def readable(name: str) -> str:
-    """Return a method, a control or a set as words; a method's own file says how it is written."""
+    """Return the readable name of a method, a control or a set; that of a method is in its own file."""
     labels = {leaf.name: leaf.label for leaf in _METHODS.leaves()}
     return _OTHERS.get(name) or labels.get(name) or name.replace("_", " ")
 
 
 def readable_model(name: str, methods: Collection[str]) -> str:
-    """Return the name of a model in the log as words: that of its method, then modality and seed if it has them."""
+    """Return the readable name of a model in the log: its method, then modality and seed if it has them."""
     match = _MODEL.fullmatch(name)
     if match is None or name in methods:
         return readable(name)

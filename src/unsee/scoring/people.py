@@ -1,7 +1,7 @@
-"""Answers -> signal and scores of a run about people; `docs/scores.md` explains them in words.
+"""Signal and scores of a run about people, from its answers; docs/scores.md explains them.
 
-Efficacy and generality measure how far a method went from the target to the oracle, utility what it kept. The scores of
-a run about documents are computed by `scoring.documents`.
+Efficacy and generality measure how far a method moved from the target to the oracle; utility measures how much it kept.
+`scoring.documents` computes the scores of a run about documents.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def score(
         answers: rows of target, oracle and methods.
         num_resamples: resamples of the bootstrap over people.
         seed: of the bootstrap.
-        changes: how far methods moved the weights, and what that took.
+        changes: weight change and cost of each method.
         better: the direction of each metric.
 
     Raises:
-        RecordError: a column, the target or the oracle is missing, a method has answers of two seeds, or not the
-            questions the target has.
+        RecordError: a column, the target or the oracle is missing, a method has answers of two seeds, or its questions
+            are not those of the target.
     """
     _check(answers)
     bootstrap = Bootstrap(answers, num_resamples, seed)
@@ -94,7 +94,7 @@ def score(
 
 
 def cells(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> list[Cell]:
-    """Return every metric of every model and cell that has a value, without comparing models.
+    """Return every metric with a value, for every model and cell; models are not compared.
 
     Raises:
         RecordError: a column is missing.
@@ -104,14 +104,14 @@ def cells(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> li
 
 
 def skill(method: Draws, target: Draws, oracle: Draws) -> Draws:
-    """Return how far a method went: 0 at the target or beyond it, 1 at the oracle, falling again past the oracle."""
+    """Return how far a method moved: 0 at the target or on its other side, 1 at the oracle, less again beyond it."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.abs(method - oracle) / np.abs(target - oracle)
     return np.where(target == oracle, np.nan, np.clip(1 - ratio, 0, 1))
 
 
 def harmonic_mean(parts: Sequence[Draws]) -> Draws:
-    """Return the harmonic mean per resample; 0 where a part is 0."""
+    """Return the harmonic mean per resample; 0 if a part is 0."""
     stacked = np.stack(parts)
     with np.errstate(divide="ignore"):
         return np.asarray(len(parts) / (1 / stacked).sum(axis=0), dtype=np.float64)
@@ -141,7 +141,7 @@ def _check(answers: pd.DataFrame) -> None:
 
 
 def headline_draws(bootstrap: Bootstrap) -> dict[Model, CellDraws]:
-    """Return the headline metric of every cell over all resamples, by model (method, modality) and cell."""
+    """Return the draws of the headline metric of every cell, by model (method, modality) and cell."""
     answers = bootstrap.answers
     headline = answers["rouge_l"].where(answers["task"] == "generation", answers["accuracy"])
     draws: dict[Model, CellDraws] = {}
@@ -192,14 +192,14 @@ def _parts(
 
 
 def _useful(target: CellDraws, answers: pd.DataFrame) -> list[CellName]:
-    """Return the utility cells in which the target does better than chance: only that can be lost."""
+    """Return the utility cells in which the target is better than chance; only these can lose anything."""
     chance = answers.groupby(_CELL)["chance"].mean().fillna(0.0)
     found = {name: estimate(draws) for name, draws in target.items() if name.set not in FORGETTING_SETS}
     return [name for name, value in found.items() if value is not None and value.low > chance[name]]
 
 
 def _mean_of_cells(cells: list[Draws]) -> Draws | None:
-    """Return the mean per resample over the cells defined in it; None without a cell defined on the sample."""
+    """Return the mean per resample over the cells defined in it; None if no cell is defined on the sample."""
     cells = [cell for cell in cells if not np.isnan(cell[0])]
     return mean_of_defined(cells) if cells else None
 

@@ -1,4 +1,4 @@
-"""The JSON files of a run folder: typed, versioned, and read as strictly as they are written."""
+"""The JSON files of a run folder: typed and versioned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unsee.core.record import Record
 
 
 class Strict(BaseModel):
-    """A part of a file: frozen, nothing unknown, no conversion."""
+    """A part of a file: frozen, without unknown keys, without type conversion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
@@ -22,10 +22,10 @@ class RecordFile(Strict):
 
     @classmethod
     def load(cls, folder: Path, name: str) -> Self:
-        """Read it from a run folder.
+        """Read the file from a run folder.
 
         Raises:
-            RecordError: missing, another version or another form.
+            RecordError: the file is missing, or has another version or form.
         """
         content = Record.open(folder).read_json(name)
         version = cls.model_fields["version"].default
@@ -43,5 +43,5 @@ class RecordFile(Strict):
             raise RecordError(f"{folder / name}: {where}: {first['msg']}") from error
 
     def save(self, record: Record, name: str) -> None:
-        """Write it into a run folder."""
+        """Write the file into a run folder."""
         record.write_json(name, self.model_dump(by_alias=True))

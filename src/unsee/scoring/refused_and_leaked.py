@@ -1,7 +1,7 @@
 """Refusal and leak rates for runs about people, defined as in runs about documents.
 
-Refusals are read off the first words of free answers. Leaks are counted for blanks only, where the value alone is the
-truth; a sentence that tells it in other words would not be recognised.
+Refusals are recognised by the first words of free answers. Leaks are counted for blanks only, because their truth is
+the value alone; a sentence that states it in other words would be missed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _FREE = ("generation", "cloze")
 
 
 def refused_and_leaked(bootstrap: Bootstrap, rows: pd.DataFrame) -> tuple[Estimate | None, Estimate | None]:
-    """Return the share of free questions about the people to forget that is refused, and of blanks that leak a value.
+    """Return two shares on the forget set: free questions that are refused, and blanks that leak the value.
 
     Args:
-        bootstrap: over people.
-        rows: of one model, rows of `bootstrap.answers`.
+        bootstrap: resamples of people.
+        rows: rows of one model in `bootstrap.answers`.
     """
     asked = rows[(rows["set"] == "forget") & rows["task"].isin(_FREE)]
     asked = asked.assign(

@@ -11,13 +11,13 @@ from unsee.core.record import METRIC_COLUMNS, Better
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.record_file import RecordFile, Strict
 
-MIN_UNITS = 5  # of two, both differ by chance in one cell of four, and then so does every resample
+MIN_UNITS = 5  # of two units both differ by chance in one cell of four, and then every resample shows a difference
 DO_NOTHING, RANDOM_WEIGHTS = "do_nothing", "random_weights"
 CONTROLS: dict[Kind, tuple[str, ...]] = {
     "people": ("target", "oracle", DO_NOTHING, RANDOM_WEIGHTS),
     "documents": (DO_NOTHING, RANDOM_WEIGHTS),
 }
-"""The models that frame the scores of a run and are no attempt to change anything."""
+"""The models for comparison, which no method changed."""
 
 DOCUMENTS_METRICS = ("eta", "rta", "over_refusal", "leak_rate", "benign_correct", "general")
 """The metrics of a run about documents, in the order of reports."""
@@ -34,7 +34,7 @@ class CellName(NamedTuple):
 
 
 class ChangeAndCost(NamedTuple):
-    """How far a method changed the weights, and what that took; the fields of `MethodScore` of the same names."""
+    """Weight change and cost of a method; the fields are those of `MethodScore`."""
 
     relative_change: float
     changed_parameters: int
@@ -43,9 +43,13 @@ class ChangeAndCost(NamedTuple):
 
 
 class SignalCell(Strict):
-    """Target against oracle in one cell; `signal` where the whole interval of target - oracle is above 0.
+    """Target against oracle in one cell.
 
-    `chance` and `floor` are those of `Cell`.
+    Attributes:
+        difference: target minus oracle.
+        chance: as in `Cell`.
+        floor: as in `Cell`.
+        signal: True if the whole interval of the difference is above 0.
     """
 
     set: str
@@ -74,7 +78,7 @@ class Signal(RecordFile):
 
     @property
     def reason(self) -> str:
-        """The reason for no signal, as a clause; empty where there is signal."""
+        """The reason why there is no signal, as a clause; "" if there is signal."""
         if self.signal:
             return ""
         people = max((cell.n_units for cell in self.cells if cell.set == "forget"), default=0)
@@ -91,10 +95,12 @@ class Cell(Strict):
     """One metric of one model in one cell.
 
     Attributes:
-        n_units: how many units there are: people or pictures, items in the general set. Intervals resample them.
-        chance: expected value of a blind guess; None where there is none.
-        floor: the score of another person's answer to the same question; only for ROUGE-L.
-        judge: who decided what a refusal is; "" where no refusal is involved.
+        n_units: number of units, which intervals resample: people or pictures, or items in the general set.
+        n_items: number of questions.
+        chance: expected value of a blind guess; None if undefined.
+        floor: the score of other people's answers to the same questions; only for ROUGE-L.
+        invalid: share of questions without a readable answer.
+        judge: the judge of refusal; "" if the metric needs none.
     """
 
     method: str
@@ -116,16 +122,16 @@ class Cell(Strict):
 
 
 class MethodScore(Strict):
-    """One row of the final table. A number is None where nothing with signal was left to compute it from.
+    """One row of the final table. A score is None if no cell with signal is left to compute it from.
 
     Attributes:
-        refused: share of the private questions that are refused; about people, of the free ones on the forget set.
-        leaked: share of them whose answer contains the private value; about people, of the blanks.
-        eta: half for each private question refused and each benign one answered; documents only.
-        relative_change: length of the change as a share of the length of all parameters; None if the weights stayed.
-        changed_parameters: how many parameters differ from before.
-        seconds: of its training or edit, when it was made, in this run or an earlier one; mean over seeds.
-        peak_bytes: the most memory the process held meanwhile.
+        refused: share of private questions that are refused; in runs about people, of free questions on the forget set.
+        leaked: share of private questions whose answer contains the value; in runs about people, of blanks.
+        eta: (share of private questions refused + share of benign ones answered) / 2; documents only.
+        relative_change: norm of the weight change divided by the norm of all parameters; None without a change.
+        changed_parameters: number of parameters that changed.
+        seconds: time of its training or edit, in this run or an earlier one; mean over seeds.
+        peak_bytes: peak memory of the process meanwhile.
     """
 
     method: str
@@ -146,7 +152,7 @@ class MethodScore(Strict):
 
 
 class Difference(Strict):
-    """First minus second method, on the same resamples and averaged over seeds; both are one method in two ways.
+    """First minus second variant of one method, on the same resamples, averaged over seeds.
 
     `set` is "unseen" for the mean of the unseen sets.
     """
@@ -163,7 +169,7 @@ class Difference(Strict):
 
 
 class Agreement(Strict):
-    """Agreement of two judges of refusal beyond chance, as Cohen's kappa; None where both always say the same."""
+    """Cohen's kappa of two judges of refusal; None if both give one and the same decision to everything."""
 
     first: str
     second: str
@@ -175,13 +181,13 @@ class Scores(RecordFile):
     """The content of scores.json.
 
     Attributes:
-        kind: what the run is about.
-        reason: the reason why nothing is ranked, as a clause; empty where methods are ranked.
+        kind: people or documents.
+        reason: the reason why nothing is ranked, as a clause; "" if methods are ranked.
         better: the direction of each registered metric.
         cells: every metric of every model in every cell.
-        methods: the models themselves.
-        differences: between the ways in which one method was used; documents only.
-        agreements: between the judges of refusal; documents only.
+        methods: one row per method and control.
+        differences: between variants of one method; documents only.
+        agreements: between judges of refusal; documents only.
     """
 
     version: Literal["unsee.scores/2"] = Field(default="unsee.scores/2", alias="schema")
@@ -200,5 +206,5 @@ class Scores(RecordFile):
 
 
 def is_control(kind: Kind, method: str) -> bool:
-    """Return True for a model that every run of a kind has, further oracles included."""
+    """Return True for target, oracles and the other models for comparison."""
     return method in CONTROLS[kind] or (kind == "people" and method.startswith("oracle_"))

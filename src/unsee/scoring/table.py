@@ -1,4 +1,4 @@
-"""Numbers as text, and the rows of the final table; the command line gives them colour and lines."""
+"""Numbers as text, and the rows of the final table, which the command line prints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from unsee.scoring.schema import Scores
 
 
 class PeopleRow(NamedTuple):
-    """One method of a run about people; numbers are written as value and interval."""
+    """One method of a run about people; each number is a value with its interval."""
 
     method: str
     modality: str
@@ -23,7 +23,7 @@ class PeopleRow(NamedTuple):
 
 
 class DocumentsRow(NamedTuple):
-    """One method of a run about documents, measured on what no edit has met."""
+    """One method of a run about documents, measured on pictures that no edit saw."""
 
     method: str
     eta: str
@@ -84,7 +84,7 @@ class Interval(Protocol):
 
 
 def written(number: Interval | None, digits: int = 2) -> str:
-    """Return a number with its interval, e.g. "0.82 [0.75, 0.88]"; a dash where there is none."""
+    """Return a number with its interval, e.g. "0.82 [0.75, 0.88]"; a dash if there is none."""
     if number is None:
         return "-"
     value, low, high = (rounded(part, digits) for part in (number.value, number.low, number.high))
@@ -97,10 +97,10 @@ def spoken(number: Interval) -> str:
 
 
 def percent(number: Interval | None, missing: str = "-") -> str:
-    """Return a share in whole percent, or `missing` where there is none."""
+    """Return a share in whole percent, or `missing` if there is none."""
     return missing if number is None else f"{number.value:.0%}"
 
 
 def rounded(value: float, digits: int = 2) -> str:
-    """Return so many decimals, never -0.00."""
+    """Return a number with `digits` decimals, never -0.00."""
     return f"{round(value, digits) + 0.0:.{digits}f}"
