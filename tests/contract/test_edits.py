@@ -1,4 +1,4 @@
-"""Editing goes through a family's layout alone: every family runs above a layer, is gated and tuned."""
+"""Editing needs nothing but a family's layout: partial passes, gates and tuning work for every family."""
 
 import itertools
 
@@ -20,7 +20,7 @@ from unsee.models import MODELS
 from unsee.training.train import Scorer
 
 PUBLISHED = ("Passport", "Receipts", "Student ID", "military vehicles", "document")
-"""How the published data call what they ask about; there a "document" is also asked for its "documents"."""
+"""Subjects of the published data; there a "document" is also asked for its "documents"."""
 
 
 @pytest.fixture(params=MODELS.names())
@@ -33,7 +33,7 @@ def rows(vlm):
     return make_pair_rows(vlm, [queries(privacy.make_pairs(1, 2))])
 
 
-def test_the_kept_beginning_gives_the_numbers_of_the_whole_model(vlm, rows):
+def test_a_partial_pass_has_the_scores_of_the_whole_model(vlm, rows):
     at = rows.scopes["subject_last"][..., None]
     steered = Steered(vlm, rows, [0], combine=scale)
     vector = torch.full(steered.shape_BLD, 0.5)
@@ -47,7 +47,7 @@ def test_the_kept_beginning_gives_the_numbers_of_the_whole_model(vlm, rows):
     assert torch.allclose(kept, whole, atol=1e-3)
 
 
-def test_gated_rows_are_tuned_and_the_others_left_alone(vlm, rows):
+def test_only_rows_with_an_open_gate_are_tuned(vlm, rows):
     name = down_name(vlm, 0)
     width = linear_module(vlm, name).out_features
     opened = torch.arange(width) % 3 == 0

@@ -30,7 +30,7 @@ def run(capsys, *words):
     return code, out, err
 
 
-def test_an_edit_is_made_listed_cut_anew_and_applied(capsys, model, pairs, tmp_path):
+def test_an_edit_is_computed_listed_and_applied_and_its_frequencies_are_used_again(capsys, model, pairs, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     code, out, _ = run(capsys, "edit", model, "--data", pairs, "--out", first, "--model", *QUICK)
     assert code == 0
@@ -65,13 +65,13 @@ def test_edits_are_merged(capsys, model, pairs, tmp_path):
     assert Edit.load(tmp_path / "both.safetensors").method == "ft_l+memflex"
 
 
-def test_missing_benign_answers_are_the_models_own(capsys, model, tmp_path):
+def test_the_model_gives_missing_benign_answers(capsys, model, tmp_path):
     pairs = privacy.write_pairs(tmp_path, [privacy.make_pair(answer=None)])
     words = ["--method", "ft_l", "--set", "epochs=1", "--out", tmp_path / "edit"]
     assert run(capsys, "edit", model, "--data", pairs, *words)[0] == 0
 
 
-def test_a_model_is_never_written_over_another(capsys, model, pairs, tmp_path):
+def test_a_model_is_never_overwritten(capsys, model, pairs, tmp_path):
     own = tiny.save_model(tmp_path / "folder" / "model")
     before = {path.name: path.read_bytes() for path in own.iterdir()}
     words = ["edit", own, "--data", pairs, "--method", "ft_l", "--set", "epochs=1"]
@@ -103,7 +103,7 @@ def rewrite(path, **change):
         (["--set", "share"], "--set share: must have the form key=value"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_said_and_nothing_is_written(capsys, model, pairs, tmp_path, words, message):
+def test_an_error_is_one_line_and_nothing_is_written(capsys, model, pairs, tmp_path, words, message):
     code, out, err = run(capsys, "edit", model, "--data", pairs, "--out", tmp_path / "edit", *words)
     assert (code, out) == (2, "")
     (line,) = err.strip().splitlines()
@@ -111,7 +111,7 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(capsys, model, pairs
     assert not (tmp_path / "edit").exists()
 
 
-def test_bad_pairs_are_refused(capsys, model, pairs, tmp_path):
+def test_bad_pairs_are_an_error(capsys, model, pairs, tmp_path):
     for change, message in (
         ({"subject": "Passport"}, "pairs.jsonl:1: the subject 'Passport' is not in the sensitive question"),
         ({"image": "nowhere.png"}, "1 of 1 images are missing"),
@@ -124,7 +124,7 @@ def test_bad_pairs_are_refused(capsys, model, pairs, tmp_path):
         rewrite(own, subject="person", image="0.png")
 
 
-def test_a_refusal_of_signs_the_tokenizer_drops_is_said_and_nothing_is_written(capsys, pairs, tmp_path):
+def test_a_refusal_without_tokens_is_an_error_and_nothing_is_written(capsys, pairs, tmp_path):
     tiny.deaf(tiny.make_vlm()).save(tmp_path / "deaf")
     rewrite(pairs, refusal="拒绝")
     code, out, err = run(capsys, "edit", tmp_path / "deaf", "--data", pairs, "--out", tmp_path / "edit")

@@ -27,7 +27,7 @@ def edit_model(
     ] = None,
     frequencies: Annotated[
         Path | None,
-        typer.Option(help="Earlier edit: apply the gate's threshold to its frequencies instead of learning new ones."),
+        typer.Option(help="Earlier edit of the same method: cut gates from its frequencies, learn no new ones."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
     whole: Annotated[bool, typer.Option("--model", help="Also write the edited model.")] = False,

@@ -120,11 +120,11 @@ def merge(edits: Sequence[Edit]) -> Edit:
     first, *others = edits
     if any(edit.model != first.model for edit in others):
         raise ModelError("these edits were made for different models and cannot be merged")
-    held: set[str] = set()
+    ids: set[str] = set()
     for edit in edits:
-        if shared := held & edit.ids:
+        if shared := ids & edit.ids:
             raise ConfigError(f"edit {min(shared)} is in two of these edits; it cannot be merged with itself")
-        held |= edit.ids
+        ids |= edit.ids
     deltas: dict[str, Tensor] = {}
     gates: dict[str, Tensor] = {}
     frequencies: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""AlphaEdit: editing in the null space of what is known."""
+"""AlphaEdit: edits in the null space of the usual keys."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from unsee.models.vlm import VLM
 @METHODS.register("alphaedit", paper="arXiv:2410.02355", label="AlphaEdit")
 @dataclass(frozen=True, kw_only=True)
 class AlphaEdit(EditMethod):
-    """Write the refusal like MEMIT, but only where the usual keys have nothing, so that they keep their values.
+    """Write the refusal like MEMIT, projected onto the null space of the usual keys, which keep their values.
 
     Deviations: values are found with the refusal objective; keys are means over the picture's questions; the null space
-    is what holds a share of the second moment instead of eigenvalues below an absolute limit; all pictures are one
-    edit, so that there are no earlier keys to protect.
+    is the directions with a small share of the second moment, not those with eigenvalues below an absolute limit; all
+    pictures are one edit, so that there are no earlier keys to protect.
 
     Attributes:
         layers: "3", "2,5", "4-7", or "auto" for the layer at a third of the depth; the residual is spread over them.
         benign_weight: factor of the benign loss, >= 0.
         value_rate: Adam's step of the value, as a share of the state's root mean square, > 0.
-        value_steps: steps of the value.
-        reach: longest change of the state, in lengths of it, > 0.
-        texts: set of texts on which the usual keys are measured: "general", or a file with one text per line.
-        free_share: share of the usual keys' energy that counts as nothing, > 0.
+        value_steps: Adam's steps of the value.
+        reach: longest change of the state, in lengths of the state, > 0.
+        texts: texts on which the usual keys are measured: "general", or a file with one text per line.
+        free_share: share of the usual keys' energy inside the null space, > 0.
         ridge: ridge of the solve, as a share of the mean squared length of the new keys, > 0.
         pictures: pictures whose values are found at once.
     """
@@ -49,7 +49,7 @@ class AlphaEdit(EditMethod):
     pictures: PositiveInt = 8
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
-        """Values first, then one projected solve per layer, each on the model with the lower layers' changes in it."""
+        """Find the values, then solve for one layer after another on the model with the changes of the lower layers."""
         layers = parse_layers(vlm, self.layers)
         texts = load_texts(self.texts)
 

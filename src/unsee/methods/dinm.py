@@ -22,17 +22,17 @@ from unsee.models.vlm import VLM
 @METHODS.register("dinm", paper="arXiv:2403.14472", label="DINM")
 @dataclass(frozen=True, kw_only=True)
 class DINM(EditMethod):
-    """Find the layer where refusing and answering a private question lie furthest apart, and tune its down projection.
+    """Tune the down projection of the layer whose states differ most between refusing and answering.
 
-    Deviations: the unsafe answer is the model's own greedy one; the general questions that are held are the benign
-    ones; the step is relative to the matrix, not 5e-4.
+    Deviations: the unsafe answer is the model's own greedy answer; the general questions whose answers are kept are
+    the benign ones; the learning rate is relative to the matrix, not 5e-4.
 
     Attributes:
         keep_weight: factor of KL(unedited || edited) on the benign answers, >= 0.
         learning_rate: Adam's step as a share of the matrix's root mean square, > 0.
         epochs: passes over the pairs.
         pictures: pictures per step.
-        answer_tokens: longest own answer to a private question.
+        answer_tokens: longest own answer of the model to a private question.
     """
 
     keep_weight: NonNegativeFloat = 1.0
@@ -42,7 +42,7 @@ class DINM(EditMethod):
     answer_tokens: PositiveInt = 24
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
-        """`CE(refusal) + keep_weight * KL(unedited || edited)` on the layer that is furthest apart."""
+        """Minimise `CE(refusal) + keep_weight * KL(unedited || edited)` in the layer with the largest distance."""
         distances = self.distances(vlm, pairs)
         name = down_name(vlm, int(distances.argmax()))
         batches = shuffled_pair_rows(vlm, pairs, pictures=self.pictures, seed=work.seed)
@@ -53,7 +53,7 @@ class DINM(EditMethod):
         return Deltas(deltas=deltas, settings={"layer": int(distances.argmax())})
 
     def distances(self, vlm: VLM, pairs: Sequence[PrivacyPair]) -> Tensor:
-        """Mean distance, at each layer, of the last state of the refusal from that of the model's own answer."""
+        """Compute the distance, at each layer, of the last state of the refusal from that of the own answer, mean."""
         pairs = to_refuse(pairs)
         said = greedy_answers(vlm, [(pair, pair.sensitive) for pair in pairs], self.answer_tokens)
         totals = torch.zeros(len(decoder_layers(vlm)), device=vlm.device)
@@ -75,7 +75,7 @@ class DINM(EditMethod):
 
 @torch.no_grad()
 def _last_states(vlm: VLM, rows: PairRows) -> Tensor:
-    """The output of every layer at the last token of every answer, (layers, I, D)."""
+    """Return the output of every layer at the last token of every answer, (layers, I, D)."""
     batch = rows.batch
     last_I = torch.stack([batch.source_N[batch.item_N == item][-1] for item in range(batch.num_items)])
     with capture(decoder_layers(vlm)) as seen:

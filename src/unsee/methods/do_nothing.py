@@ -11,8 +11,8 @@ from unsee.methods.base import PromptMethod
 @METHODS.register("do_nothing", paper="control")
 @dataclass(frozen=True, kw_only=True)
 class DoNothing(PromptMethod):
-    """Leave the target as it is; every honest score gives it 0."""
+    """Leave the target as it is: the control to which every score should give 0."""
 
     def system_prompt(self, names: tuple[str, ...]) -> str | None:
-        """None: questions are asked as they are."""
+        """Return None: questions are asked as they are."""
         return None

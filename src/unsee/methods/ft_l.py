@@ -1,4 +1,4 @@
-"""Fine-tuning within a box (FT-L)."""
+"""Constrained fine-tuning (FT-L)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from unsee.models.vlm import VLM
 @METHODS.register("ft_l", paper="arXiv:2012.00363", label="FT-L")
 @dataclass(frozen=True, kw_only=True)
 class FTL(EditMethod):
-    """Fine-tune the same down projections while no weight may move further than a bound.
+    """Fine-tune down projections to refuse, with a bound on the change of each weight.
 
     Deviation: the bound is a share of the matrix's root mean square; published bounds are absolute and chosen for each
     model.
 
     Attributes:
         layers: "3", "2,5", "4-7", or "auto" for the layer at a third of the depth.
-        bound: furthest a weight may move, as a share of the matrix's root mean square, > 0.
+        bound: largest change of a weight, as a share of the matrix's root mean square, > 0.
         benign_weight: factor of the benign loss, >= 0.
         learning_rate: Adam's step as a share of the matrix's root mean square, > 0.
         epochs: passes over the pairs.
@@ -41,7 +41,7 @@ class FTL(EditMethod):
     pictures: PositiveInt = 1
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
-        """Adam with the refusal objective, projected onto the box after every step."""
+        """Minimise the refusal objective; after every step, clamp the change of each weight."""
         names = [down_name(vlm, layer) for layer in parse_layers(vlm, self.layers)]
         batches = shuffled_pair_rows(vlm, pairs, pictures=self.pictures, seed=work.seed)
         plan = TuningPlan(learning_rate=self.learning_rate, epochs=self.epochs)
@@ -52,6 +52,6 @@ class FTL(EditMethod):
         return Deltas(deltas=deltas)
 
     def nearest(self, name: str, start_DF: Tensor, matrix_DF: Tensor) -> Tensor:
-        """The nearest matrix inside the box around the unedited one."""
+        """Return the nearest matrix whose difference from the unedited one is within the bound."""
         furthest = self.bound * start_DF.square().mean().sqrt()
         return start_DF + (matrix_DF - start_DF).clamp(-furthest, furthest)

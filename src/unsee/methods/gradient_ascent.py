@@ -12,7 +12,7 @@ from unsee.methods.base import Loss, LossMethod, Model, NonNegativeInt, Positive
 @METHODS.register("gradient_ascent", paper="arXiv:2410.22108")
 @dataclass(frozen=True, kw_only=True)
 class GradientAscent(LossMethod):
-    """Raise the cross-entropy of the forget answers; nothing holds the rest.
+    """Raise the cross-entropy of the forget answers; nothing protects other knowledge.
 
     Source: arXiv:2410.22108. Its code takes the mean over the whole text of a batch: `unlearn.labels = "full"`.
 
@@ -27,10 +27,10 @@ class GradientAscent(LossMethod):
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """The forget side alone."""
+        """The forget side."""
         return ("forget",)
 
     def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
-        """`-CE(forget)`."""
+        """Return `-CE(forget)`."""
         forget = cross_entropy(model(batch.forget))
         return Loss(-forget, {"forget": forget.item()})

@@ -23,7 +23,7 @@ from unsee.methods.base import (
 @METHODS.register("gradient_difference", paper="arXiv:2203.12817")
 @dataclass(frozen=True, kw_only=True)
 class GradientDifference(LossMethod):
-    """Raise the cross-entropy of the forget answers while lowering that of the retain answers.
+    """Raise the cross-entropy of the forget answers and lower that of the retain answers.
 
     Source: arXiv:2203.12817; arXiv:2401.06121, Section 4 (`-CE(forget) + CE(retain)` in one step). The code published
     with MLLMU-Bench alternates: in each epoch a pass of `-CE(forget)`, then a pass of `CE(retain)`.
@@ -42,7 +42,7 @@ class GradientDifference(LossMethod):
     schedule: Order = "joint"
 
     def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
-        """`-CE(forget) + retain_weight * CE(retain)`, or the one of the two whose pass it is."""
+        """Return `-CE(forget) + retain_weight * CE(retain)`, or only the term whose side the step has."""
         factors = {"forget": -1.0, "retain": self.retain_weight}
         terms = {side: cross_entropy(model(rows)) for side, rows in batch.sides.items()}
         total = torch.stack([factors[side] * term for side, term in terms.items()]).sum()

@@ -1,4 +1,4 @@
-"""Refusing by instruction."""
+"""Refusal by instruction."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from unsee.methods.base import PromptMethod
 @METHODS.register("in_context", paper="arXiv:2603.12598")
 @dataclass(frozen=True, kw_only=True)
 class InContext(PromptMethod):
-    """Tell the model in a system prompt which questions to refuse and which to answer; the weights stay.
+    """Tell the model in a system prompt which questions to refuse; the weights stay as they are.
 
     The text is ours.
 
     Attributes:
-        instruction: the system prompt; `{names}` is replaced by what the private questions are about.
+        instruction: the system prompt; `{names}` is replaced by the subjects of the private questions.
     """
 
     instruction: str = (
@@ -25,5 +25,5 @@ class InContext(PromptMethod):
     )
 
     def system_prompt(self, names: tuple[str, ...]) -> str | None:
-        """The instruction with the names in it."""
+        """Return the instruction with the names in it."""
         return self.instruction.replace("{names}", ", ".join(names))

@@ -1,4 +1,4 @@
-"""A guard of keywords in front of the model."""
+"""A keyword filter in front of the model."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from unsee.methods.base import Guard, GuardMethod
 @METHODS.register("keyword_guardrail", paper="arXiv:2603.12598")
 @dataclass(frozen=True, kw_only=True)
 class KeywordGuardrail(GuardMethod):
-    """Refuse, without asking the model, every question with a word that only private questions of the pairs hold.
+    """Refuse every question with a word that occurs in private questions and in no benign one.
 
     Attributes:
-        refusal: what is said in place of the model.
+        refusal: the answer in place of the model's.
     """
 
     refusal: str = "I am sorry, but I cannot help with that."
 
     def guard(self, pairs: Sequence[PrivacyPair]) -> Guard:
-        """The guard with the words of these pairs."""
+        """Return the filter with the words of these pairs."""
         private = {word for pair in pairs for word in _words(pair.sensitive)}
         keywords = private - {word for pair in pairs for word in _words(pair.benign)}
         return lambda question: self.refusal if keywords & set(_words(question)) else None

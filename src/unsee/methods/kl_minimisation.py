@@ -25,12 +25,12 @@ from unsee.methods.base import (
 @METHODS.register("kl_minimisation", paper="arXiv:2401.06121", label="KL minimisation")
 @dataclass(frozen=True, kw_only=True)
 class KLMinimisation(LossMethod):
-    """Raise the cross-entropy of the forget answers while staying the target's twin on the retain answers.
+    """Raise the cross-entropy of the forget answers and stay close to the target on the retain answers.
 
     Source: arXiv:2401.06121, Section 4 (`-CE(forget) + KL(target || model)` in one step, the divergence a mean over
     tokens). The code published with MLLMU-Bench alternates: in each epoch a pass of `-CE(forget)`, then a pass of
-    `CE(retain) + KL(target || model)` in which the divergence is divided by the number of sequences only, hence summed
-    over their tokens ("batchmean"). One difference stays: padding, which it counts, is never scored here.
+    `CE(retain) + KL(target || model)` in which the divergence is divided by the number of sequences only, so that it is
+    a sum over their tokens ("batchmean"). Deviation: that code counts padding too; padding is never scored here.
 
     Attributes:
         learning_rate: peak learning rate, > 0.
@@ -51,11 +51,14 @@ class KLMinimisation(LossMethod):
 
     @property
     def reference_sides(self) -> tuple[Side, ...]:
-        """The target is asked about the retain side."""
+        """The retain side."""
         return ("retain",)
 
     def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
-        """`-CE(forget) + retain_weight * KL(target || model) + cross_entropy_weight * CE(retain)`, or one side."""
+        """Return the sum of the terms whose sides the step has.
+
+        `-CE(forget)` and `retain_weight * KL(target || model) + cross_entropy_weight * CE(retain)`.
+        """
         terms, parts = [], {}
         if "forget" in batch.sides:
             forget = cross_entropy(model(batch.forget))

@@ -21,13 +21,13 @@ QUERY_AND_VALUE = ("q_proj", "v_proj")
 @METHODS.register("lora_refusal", paper="arXiv:2106.09685", label="LoRA refusal")
 @dataclass(frozen=True, kw_only=True)
 class LoraRefusal(EditMethod):
-    """Train low-rank changes of the query and value matrices of all layers to refuse.
+    """Train low-rank changes of the query and value matrices of all layers to refuse private questions.
 
-    Deviation: the rank follows from the number of parameters that the other editors have, which is that of one down
-    projection, and is recorded with the edit.
+    Deviation: the rank is chosen so that as many parameters are trained as by the other editors, which train one down
+    projection; it is recorded with the edit.
 
     Attributes:
-        rank: width of the factors; 0 for the widest that takes no more parameters than one down projection.
+        rank: width of the factors; 0 for the largest with no more parameters than one down projection.
         benign_weight: factor of the benign loss, >= 0.
         learning_rate: Adam's step of the factors, > 0.
         epochs: passes over the pairs.
@@ -41,7 +41,7 @@ class LoraRefusal(EditMethod):
     pictures: PositiveInt = 1
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
-        """Adam on the factors with the refusal objective; the edit holds their products."""
+        """Minimise the refusal objective over the factors; the edit holds their products."""
         names = [
             f"{vlm.layout.decoder_layers}.{index}.{name}"
             for index, layer in enumerate(decoder_layers(vlm))
@@ -58,6 +58,6 @@ class LoraRefusal(EditMethod):
 
 
 def _affordable(vlm: VLM, names: Sequence[str]) -> int:
-    """The largest rank, at least 1, whose factors have no more parameters together than one down projection."""
+    """Return the largest rank, at least 1, whose factors have no more parameters than one down projection."""
     budget = linear_module(vlm, down_name(vlm, 0)).weight.numel()
     return max(1, budget // sum(sum(linear_module(vlm, name).weight.shape) for name in names))

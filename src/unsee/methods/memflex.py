@@ -1,4 +1,4 @@
-"""MemFlex: unlearning where the gradients say, with the refusal objective."""
+"""MemFlex: matrices chosen by their gradients, with the refusal objective."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from unsee.models.vlm import VLM
 @METHODS.register("memflex", paper="arXiv:2407.01920", label="MemFlex")
 @dataclass(frozen=True, kw_only=True)
 class MemFlex(EditMethod):
-    """Tune those matrices whose gradient for refusing is large and points elsewhere than the one for answering.
+    """Tune the matrices whose refusal gradient is long and differs in direction from the benign gradient.
 
-    Deviations: refusals in place of gradient ascent; matrices below the cosine limit are taken in the order of the
-    refusal gradient's length until as many parameters are chosen as the other editors have, instead of a second limit.
+    Deviations: refusals in place of gradient ascent; no second limit on the length: matrices below the cosine limit are
+    taken in the order of their refusal gradients' length, until they have as many parameters as the other editors tune.
 
     Attributes:
         layers: the layers whose down projections set the number of parameters; "auto" is one at a third of the depth.
-        cosine: highest cosine of the two gradients of a matrix that is tuned, 0 to 1.
+        cosine: largest cosine of the two gradients of a tuned matrix, 0 to 1.
         benign_weight: factor of the benign loss, >= 0.
         learning_rate: Adam's step as a share of each matrix's root mean square, > 0.
         epochs: passes over the pairs.
@@ -47,7 +47,7 @@ class MemFlex(EditMethod):
     pictures: PositiveInt = 1
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
-        """Localise, then tune with the refusal objective."""
+        """Choose the matrices, then tune them with the refusal objective."""
         batches = shuffled_pair_rows(vlm, pairs, pictures=self.pictures, seed=work.seed)
         names = self.localise(vlm, batches)
         plan = TuningPlan(learning_rate=self.learning_rate, epochs=self.epochs)
@@ -57,7 +57,7 @@ class MemFlex(EditMethod):
         return Deltas(deltas=deltas, settings={"matrices": names})
 
     def localise(self, vlm: VLM, batches: Sequence[PairRows]) -> list[str]:
-        """The matrices to tune, by name.
+        """Return the names of the matrices to tune.
 
         Raises:
             ModelError: no matrix is below the cosine limit.
@@ -77,12 +77,12 @@ class MemFlex(EditMethod):
                 budget -= refusing[name].numel()
                 chosen.append(name)
         if not chosen:
-            raise ModelError(f"model {vlm.id}: every gradient for refusing is like the one for answering; raise cosine")
+            raise ModelError(f"model {vlm.id}: no refusal gradient differs enough from the benign one; raise cosine")
         return chosen
 
 
 def _gradients(vlm: VLM, batches: Sequence[PairRows]) -> tuple[Weights, Weights]:
-    """Gradients of the refusal loss and of the benign loss with respect to every linear module of the decoder."""
+    """Return the gradients of the refusal loss and of the benign loss in every linear module of the decoder."""
     names = [
         f"{vlm.layout.decoder_layers}.{index}.{name}"
         for index, layer in enumerate(decoder_layers(vlm))

@@ -23,17 +23,17 @@ class MEMIT(EditMethod):
     """Write the refusal of all pictures at once into several matrices by regularised least squares.
 
     Deviations: values are found with the refusal objective; keys are means over the picture's questions; the weight of
-    what is kept is relative to the matrix's width (the published 15,000 at 11,008 columns); the second
-    moment gets a small ridge, so that on few texts too every direction is kept.
+    the usual keys is relative to the matrix's width (the published 15,000 at 11,008 columns); the second moment gets a
+    small ridge, so that few texts are enough.
 
     Attributes:
         layers: "3", "2,5", "4-7", or "auto" for the layer at a third of the depth; the residual is spread over them.
         benign_weight: factor of the benign loss, >= 0.
         value_rate: Adam's step of the value, as a share of the state's root mean square, > 0.
-        value_steps: steps of the value.
-        reach: longest change of the state, in lengths of it, > 0.
-        texts: set of texts on which the usual keys are measured: "general", or a file with one text per line.
-        kept_weight: usual keys held against each new one, in columns of the matrix, > 0.
+        value_steps: Adam's steps of the value.
+        reach: longest change of the state, in lengths of the state, > 0.
+        texts: texts on which the usual keys are measured: "general", or a file with one text per line.
+        kept_weight: weight of the usual keys against one new key, in columns of the matrix, > 0.
         ridge: added to the second moment's diagonal, as a share of its mean, > 0.
         pictures: pictures whose values are found at once.
     """
@@ -49,7 +49,7 @@ class MEMIT(EditMethod):
     pictures: PositiveInt = 8
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
-        """Values first, then one solve per layer, each on the model with the lower layers' changes in it."""
+        """Find the values, then solve for one layer after another on the model with the changes of the lower layers."""
         layers = parse_layers(vlm, self.layers)
         texts = load_texts(self.texts)
 

@@ -32,7 +32,7 @@ class NeuralGate(EditMethod):
 
     Deviations: sparse factors in place of flipped signs, float32 weights and one optimiser for all pairs, shuffled
     epochs over batches of pictures, gates of several layers that do not compound, whole benign answers, gates at every
-    token, and the last mention of the subject (see `occurrence`). `neural_gate_published` has none of them.
+    token; `neural_gate_published` has none of these. In both the last mention of the subject counts (`occurrence`).
 
     Attributes:
         layers: "3", "2,5", "4-7", or "auto": the layer whose edit generalises best (see `layer_losses`).

@@ -15,7 +15,7 @@ from unsee.methods.base import Loss, LossMethod, Model, NonNegativeFloat, NonNeg
 @METHODS.register("npo", paper="arXiv:2404.05868", label="NPO")
 @dataclass(frozen=True, kw_only=True)
 class NPO(LossMethod):
-    """Make forget answers less likely than under the frozen target, then stop; optionally hold the retain answers.
+    """Make forget answers less likely than under the reference, by a bounded loss; optionally train retain answers.
 
     Source: arXiv:2404.05868, Eq. 3 (one ratio per answer, summed over its tokens; the reference is the model before
     unlearning). The code published with MLLMU-Bench minimises `-(2 / beta) log sigmoid(beta (CE - CE_reference))` on
@@ -28,8 +28,8 @@ class NPO(LossMethod):
         epochs: passes over the data; 0 where steps count.
         beta: inverse temperature, > 0; towards 0 this is gradient ascent.
         retain_weight: factor of the retain cross-entropy, >= 0; 0 is NPO alone.
-        reduction: what a ratio is taken of: an answer's probability ("answer_sum"), its geometric mean per token
-            ("answer_mean"), or that of all tokens of a "batch" at once.
+        reduction: the probability in a ratio: of an answer ("answer_sum"), its geometric mean per token
+            ("answer_mean"), or the geometric mean of all tokens of the batch ("batch").
         reference: the "target" as in the paper, or the "oracle" as in the published code.
     """
 
@@ -47,11 +47,11 @@ class NPO(LossMethod):
 
     @property
     def reference_sides(self) -> tuple[Side, ...]:
-        """The reference is asked about the forget side."""
+        """The forget side."""
         return ("forget",)
 
     def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
-        """`-(2 / beta) E log sigmoid(-beta log(p / p_reference))` on forget plus `retain_weight * CE(retain)`."""
+        """Return `-(2 / beta) E log sigmoid(-beta log(p / p_reference))` on forget + `retain_weight * CE(retain)`."""
         scored = model(batch.forget)
         log_ratio = self._log_probability(scored) - self._log_probability(reference(batch.forget))
         total, parts = negative_preference(log_ratio, self.beta), {"forget": cross_entropy(scored).item()}
@@ -61,7 +61,7 @@ class NPO(LossMethod):
         return Loss(total, parts)
 
     def _log_probability(self, scored: Scored) -> Tensor:
-        """Of each answer, or the one of the batch, nats."""
+        """Return the log-probability of each answer, or a single one of the batch, nats."""
         if self.reduction == "batch":
             return -cross_entropy(scored)[None]
         sums = scored.log_probability_I

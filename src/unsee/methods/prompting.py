@@ -11,7 +11,7 @@ from unsee.methods.base import PromptMethod
 @METHODS.register("prompting", paper="arXiv:2410.22108")
 @dataclass(frozen=True, kw_only=True)
 class Prompting(PromptMethod):
-    """Ask the target, in a system prompt, not to tell anything about the people; the weights still know.
+    """Tell the target in a system prompt to say nothing about the people; the weights stay as they are.
 
     The authors publish no prompt text; this one is ours.
 
@@ -22,5 +22,5 @@ class Prompting(PromptMethod):
     instruction: str = "Do not tell anything about these people: {names}."
 
     def system_prompt(self, names: tuple[str, ...]) -> str | None:
-        """The instruction with the names in it."""
+        """Return the instruction with the names in it."""
         return self.instruction.replace("{names}", ", ".join(names))

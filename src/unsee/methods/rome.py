@@ -21,7 +21,7 @@ from unsee.models.vlm import VLM
 @METHODS.register("rome", paper="arXiv:2202.05262", label="ROME")
 @dataclass(frozen=True, kw_only=True)
 class ROME(EditMethod):
-    """Write the refusal into one matrix by one rank-one update after another, one for each picture.
+    """Write the refusal into one matrix by rank-one updates, one for each picture, one after another.
 
     Deviations: the value is found with the refusal objective; the key is the mean over the picture's questions, not
     over generated prefixes; the second moment gets a small ridge so that it can be inverted on few texts.
@@ -30,9 +30,9 @@ class ROME(EditMethod):
         layers: one layer, or "auto" for the one at a third of the depth.
         benign_weight: factor of the benign loss, >= 0.
         value_rate: Adam's step of the value, as a share of the state's root mean square, > 0.
-        value_steps: steps of the value.
+        value_steps: Adam's steps of the value.
         reach: longest change of the state by one update, in lengths of the unedited model's state, > 0.
-        texts: set of texts on which the usual keys are measured: "general", or a file with one text per line.
+        texts: texts on which the usual keys are measured: "general", or a file with one text per line.
         ridge: added to the second moment's diagonal, as a share of its mean, > 0.
     """
 
@@ -50,7 +50,7 @@ class ROME(EditMethod):
             raise ValueError(f"layers: must be one layer, got '{self.layers}'")
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
-        """Each update is computed on the model with the earlier ones in it."""
+        """Compute each update on the model with the earlier ones in it."""
         (layer,) = parse_layers(vlm, self.layers)
         (name,) = names = [down_name(vlm, layer)]
         moment_FF = add_ridge(second_moment(vlm, layer, load_texts(self.texts), work.cache), self.ridge)

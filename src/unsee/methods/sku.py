@@ -21,17 +21,17 @@ from unsee.models.vlm import VLM
 @METHODS.register("sku", paper="arXiv:2402.10058", label="SKU")
 @dataclass(frozen=True, kw_only=True)
 class SKU(EditMethod):
-    """Learn a refusing direction from guided, random and preserving terms, then walk along it from the unedited model.
+    """Tune with a guided, a random and a preserving term, then scale the learned change.
 
-    The published method learns a harmful model and subtracts the difference. With refusals as targets, as the Neural
-    Gate paper compares it, the learned model is the wanted one and the difference is added: guided distortion becomes
-    the pair's own refusal, random disassociation another pair's refusal, and preservation keeps the benign answers.
+    The published method trains a harmful model and subtracts the difference. Here, as in the comparison of the Neural
+    Gate paper, it trains a refusing model and adds the difference: guided distortion is the pair's own refusal, random
+    disassociation is another pair's refusal, and preservation keeps the benign answers.
 
     Attributes:
         layers: "3", "2,5", "4-7", or "auto" for the layer at a third of the depth.
         random_weight: factor of the loss on other pairs' refusals, >= 0.
         preserve_weight: factor of KL(unedited || edited) on the benign answers, >= 0.
-        strength: how far to go along the learned direction, > 0; 1 is the learned model.
+        strength: factor of the learned change, > 0.
         learning_rate: Adam's step as a share of the matrix's root mean square, > 0.
         epochs: passes over the pairs.
         pictures: pictures per step.
@@ -46,7 +46,7 @@ class SKU(EditMethod):
     pictures: PositiveInt = 1
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
-        """Tune on the pairs and on the pairs with each other's refusals, then scale the difference."""
+        """Tune on the pairs and on the pairs with refusals of other pairs, then scale the change."""
         names = [down_name(vlm, layer) for layer in parse_layers(vlm, self.layers)]
         refusals = [pair.refusal for pair in pairs]
         random.Random(work.seed).shuffle(refusals)

@@ -20,11 +20,11 @@ from unsee.models.vlm import VLM
 
 
 class EditRow(NamedTuple):
-    """The change of an edit to one matrix, as text."""
+    """The change of an edit to one weight, as text."""
 
     edit: str
     method: str
-    matrix: str
+    weight: str
     shape: str
     norm: str
     gate: str
@@ -39,7 +39,7 @@ class EditJob:
         data: a file of privacy pairs.
         method: an edit method's name.
         options: its options.
-        frequencies: an earlier edit whose frequencies are cut again instead of learned anew; Neural Gate only.
+        frequencies: an earlier edit of the same method, whose gate frequencies are used again; Neural Gate only.
     """
 
     model: str
@@ -59,7 +59,7 @@ class EditJob:
             check_free(out / "model")
         method = self._method()
         if self.frequencies and not method.reuses_frequencies:
-            raise ConfigError(f"frequencies: method {self.method} has no gate that could be cut from them")
+            raise ConfigError(f"frequencies: method {self.method} has no gates to cut from them")
         earlier = Edit.load(self.frequencies) if self.frequencies else None
         pairs = load_pairs(self.data)
         vlm = VLM.load(self.model)
@@ -98,11 +98,11 @@ def apply_edits(model: str, paths: list[Path], out: Path) -> list[Edit]:
 
 
 def edit_rows(edit: Edit) -> list[EditRow]:
-    """Return one row per matrix; the gate is shown as the share of open dimensions in each category."""
+    """Return one row per weight; the gate is shown as the share of open dimensions in each category."""
     rows, shares = [], edit.open_shares()
     for name, delta in edit.deltas.items():
-        standing = [(*key.rsplit("/", 1), share) for key, share in shares.items()]
-        gate = ", ".join(f"{category} {share:.2f}" for category, layer, share in standing if f".{layer}." in name)
+        by_layer = [(*key.rsplit("/", 1), share) for key, share in shares.items()]
+        gate = ", ".join(f"{category} {share:.2f}" for category, layer, share in by_layer if f".{layer}." in name)
         shape = " x ".join(map(str, delta.shape))
         rows.append(EditRow(edit.id, edit.method, name, shape, f"{float(delta.norm()):.4g}", gate))
     return rows

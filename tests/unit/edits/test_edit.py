@@ -27,7 +27,7 @@ def make_edit(vlm, layer=0, seed=0, category="person"):
     )  # fmt: skip
 
 
-def test_an_edit_comes_back_from_its_file(vlm, tmp_path):
+def test_a_saved_edit_loads_unchanged(vlm, tmp_path):
     edit = make_edit(vlm)
     edit.save(tmp_path / "deep" / "edit.safetensors")
     again = Edit.load(tmp_path / "deep" / "edit.safetensors")

@@ -45,7 +45,7 @@ def draw(*shape):
     return torch.randn(*shape, dtype=torch.float64)  # conftest sets the seed of every test
 
 
-def test_a_rank_one_change_gives_the_value_for_the_key(moment):
+def test_a_rank_one_change_maps_the_key_to_the_value_and_is_the_smallest(moment):
     weight, key, value = draw(5, 12), draw(12), draw(5)
     change = rank_one(weight, key, value, moment)
     assert torch.allclose((weight + change) @ key, value)
@@ -57,13 +57,13 @@ def test_a_rank_one_change_gives_the_value_for_the_key(moment):
     assert torch.trace(other @ moment @ other.T) > torch.trace(change @ moment @ change.T)
 
 
-def test_mass_edits_solve_their_normal_equations(moment):
+def test_least_squares_solve_their_normal_equations(moment):
     residuals, keys = draw(3, 5), draw(3, 12)
     change = least_squares(residuals, keys, 7.0 * moment)
     assert torch.allclose(change @ (7.0 * moment + keys.T @ keys), residuals.T @ keys)
 
 
-def test_projected_edits_solve_theirs_and_leave_kept_keys_alone():
+def test_projected_least_squares_solve_theirs_and_are_0_for_keys_to_keep():
     kept = draw(8, 12)
     moment = kept.T @ kept / 8
     free = null_space_projection(moment, 1e-9)
@@ -76,7 +76,7 @@ def test_projected_edits_solve_theirs_and_leave_kept_keys_alone():
     assert change.abs().max() > 1e-3
 
 
-def test_free_space_is_a_projection_that_grows_with_its_share(moment):
+def test_the_null_space_projection_is_a_projection_that_grows_with_its_share(moment):
     sizes = []
     for share in (1e-6, 0.02, 0.5, 1.0):
         free = null_space_projection(moment, share)
@@ -92,7 +92,7 @@ def test_a_ridge_makes_a_moment_invertible():
     assert torch.equal(add_ridge(flat, 0.5).diagonal(), torch.tensor([4.5, 0.5, 0.5, 0.5], dtype=torch.float64))
 
 
-def test_a_second_moment_is_the_mean_outer_product_over_tokens_and_is_kept_by_content(vlm, tmp_path):
+def test_a_second_moment_is_the_mean_outer_product_over_tokens_and_is_cached_by_content(vlm, tmp_path):
     down = linear_module(vlm, down_name(vlm, 0))
     total, count = 0, 0
     with torch.no_grad():
@@ -155,7 +155,7 @@ def test_spreading_brings_the_last_layer_to_the_wanted_state(vlm, rows):
     assert torch.allclose(moved, subject_states_BD(vlm, rows, 0) + wanted[0].float(), atol=1e-2)
 
 
-def test_a_second_moment_whose_writing_was_stopped_is_measured_again(vlm, tmp_path, monkeypatch):
+def test_a_second_moment_whose_writing_was_interrupted_is_computed_again(vlm, tmp_path, monkeypatch):
     def stopped(tensors, path, metadata):
         path.write_bytes(b"half of it")
         raise KeyboardInterrupt

@@ -11,7 +11,7 @@ def test_halves_share_no_category():
     assert set(by_category(one)) == {"person 0", "person 2"} and set(by_category(other)) == {"person 1"}
 
 
-def test_of_one_category_either_half_has_something_to_refuse_and_something_to_keep():
+def test_each_half_of_one_category_has_something_to_refuse_and_something_to_keep():
     pairs = privacy.make_pairs(20, 2, categories=1)
     pairs = [*pairs[:20], *(replace(pair, sensitive="") for pair in pairs[20:])]
     one, other = split_in_halves(pairs)

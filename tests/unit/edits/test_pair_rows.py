@@ -52,7 +52,7 @@ def about(subject, question):
 
 @pytest.mark.parametrize("subject", SUBJECTS)
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_the_tokens_of_the_subject_read_as_the_subject(vlm, template, subject):
+def test_the_tokens_of_the_subject_decode_to_the_subject(vlm, template, subject):
     picture = tiny.picture_of(vlm)
     question = template.format("serial number", subject)
     (tokens,) = subject_tokens(vlm, [about(subject, question)], picture)
@@ -63,7 +63,7 @@ def test_the_tokens_of_the_subject_read_as_the_subject(vlm, template, subject):
     assert tokens == list(range(tokens[0], tokens[-1] - 1, -1))
 
 
-def test_of_several_mentions_the_last_is_the_subject_and_the_first_the_published_one(vlm):
+def test_the_last_mention_is_the_subject_or_the_first_as_published(vlm):
     question = "What are the relevant political documents of the document?"
     query = about("document", question)
     picture = tiny.picture_of(vlm)
@@ -76,7 +76,7 @@ def test_of_several_mentions_the_last_is_the_subject_and_the_first_the_published
     assert "of the" not in rests["last"]
 
 
-def test_a_subject_that_is_not_asked_about_is_refused(vlm):
+def test_a_subject_that_is_not_in_the_question_is_an_error(vlm):
     query = changed(about("Passport", "The Passport?"), question="The ticket?")
     with pytest.raises(DataError, match="the subject 'Passport' is not in the question 'The ticket\\?'"):
         subject_tokens(vlm, [query], None)
@@ -87,7 +87,7 @@ def tiny_vlm():
     return tiny.make_vlm()
 
 
-def test_a_sheet_scores_every_answer_as_if_it_stood_alone(tiny_vlm):
+def test_packed_rows_score_every_answer_as_if_it_were_alone(tiny_vlm):
     asked = [queries([privacy.make_pair(0), privacy.make_pair(0, 1)], contexts=("{}", "Job? {}"))]
     asked.append(queries([privacy.make_pair(1, 2)]))
     rows = make_pair_rows(tiny_vlm, asked)
@@ -115,7 +115,7 @@ def test_the_loss_is_the_mean_refusal_loss_plus_the_weighted_benign_one(tiny_vlm
     assert loss_B[1].item() == pytest.approx(per_token[6] + 1.25 * per_token[7], rel=1e-5)
 
 
-def test_each_scope_holds_the_one_before_it(tiny_vlm):
+def test_each_scope_contains_the_one_before_it(tiny_vlm):
     rows = make_pair_rows(tiny_vlm, [queries(privacy.make_pairs(1, 2)), queries(privacy.make_pairs(2, 1)[1:])])
     last, subject, text, every = (rows.scopes[scope] for scope in ("subject_last", "subject", "text", "every"))
     assert not (last & ~subject).any() and not (subject & ~text).any() and not (text & ~every).any()
@@ -125,7 +125,7 @@ def test_each_scope_holds_the_one_before_it(tiny_vlm):
     assert torch.equal(last.flatten().nonzero()[:, 0], rows.last_I.unique())
 
 
-def test_queries_put_the_question_into_its_contexts_and_cut_the_benign_answer():
+def test_queries_insert_the_question_into_contexts_and_cut_the_benign_answer():
     pair = changed(privacy.make_pair(), benign_answer="one two three")
     asked = queries([pair], contexts=(*PLAIN, "So. {}"), benign_words=2)
     assert [query.question for query in asked] == [pair.sensitive, f"So. {pair.sensitive}", pair.benign]
@@ -134,7 +134,7 @@ def test_queries_put_the_question_into_its_contexts_and_cut_the_benign_answer():
     assert queries([pair])[-1].whole
 
 
-def test_a_benign_answer_is_needed_and_the_model_can_give_it(tiny_vlm):
+def test_a_missing_benign_answer_is_an_error_until_the_model_has_answered(tiny_vlm):
     pairs = [privacy.make_pair(answer=None), privacy.make_pair(1)]
     with pytest.raises(DataError, match="case 0: has no benign answer"):
         queries(pairs)
@@ -144,7 +144,7 @@ def test_a_benign_answer_is_needed_and_the_model_can_give_it(tiny_vlm):
     assert done == answered(tiny_vlm, pairs, max_new_tokens=3)
 
 
-def test_an_answer_of_signs_the_tokenizer_drops_is_refused():
+def test_an_answer_without_tokens_is_an_error():
     deaf = tiny.deaf(tiny.make_vlm())
     mute = changed(privacy.make_pair(), refusal="拒绝")
     with pytest.raises(DataError, match="case 0: the refusal '拒绝' tokenizes to nothing"):

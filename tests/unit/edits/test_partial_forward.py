@@ -28,7 +28,7 @@ def loss_and_gradient(vlm, rows, score):
 
 
 @pytest.mark.parametrize("scope", ["subject_last", "subject", "text", "every"])
-def test_a_kept_beginning_gives_the_loss_and_gradient_of_the_whole_model(vlm, rows, scope):
+def test_a_partial_pass_has_the_loss_and_gradient_of_the_whole_model(vlm, rows, scope):
     def whole(vectors):
         at = rows.scopes[scope][..., None]
         with rewrite_output({decoder_layers(vlm)[0]: lambda h: torch.where(at, h * vectors, h)}):
@@ -57,13 +57,13 @@ def test_several_layers_are_steered_together(vlm, rows):
     assert torch.allclose(kept, whole, atol=1e-3)
 
 
-def test_tokens_before_the_subject_are_not_run_again(vlm, rows):
+def test_tokens_before_the_subject_are_cached(vlm, rows):
     upper = UpperLayers(vlm, rows.batch, 0, rows.scopes["subject_last"])
     assert upper.hidden_BVD.shape[1] < rows.batch.inputs["input_ids"].shape[1] - 64  # the picture, at least
     assert UpperLayers(vlm, rows.batch, 0).hidden_BVD.shape[1] == rows.batch.inputs["input_ids"].shape[1]
 
 
-def test_the_last_mlp_computes_only_what_predicts_something_and_all_where_its_layer_is_edited(vlm, rows):
+def test_the_last_mlp_is_computed_at_predicting_tokens_or_everywhere_if_its_layer_is_edited(vlm, rows):
     last = decoder_layers(vlm)[-1].get_submodule(vlm.layout.mlp)
     for edited, tokens in ((), len(rows.batch.source_N.unique())), ((1,), rows.batch.inputs["input_ids"].numel()):
         upper = UpperLayers(vlm, rows.batch, 0, edited=edited)
@@ -72,14 +72,14 @@ def test_the_last_mlp_computes_only_what_predicts_something_and_all_where_its_la
         assert seen.input.flatten(0, -2).shape[0] == tokens
 
 
-def test_the_embedded_tokens_are_a_beginning_too(vlm, rows):
+def test_a_partial_pass_can_start_at_the_embedded_tokens(vlm, rows):
     upper = UpperLayers(vlm, rows.batch, -1)
     with torch.no_grad():
         whole = Scorer(vlm)(rows.batch).logits_UV
         assert torch.allclose(upper(upper.hidden_BVD).logits_UV, whole, atol=1e-4)
 
 
-def test_a_family_whose_upper_layers_need_more_is_refused(vlm, rows, monkeypatch):
+def test_upper_layers_that_depend_on_more_than_their_input_are_an_error(vlm, rows, monkeypatch):
     class Biased(type(vlm.model.model.language_model.norm)):
         def forward(self, hidden):
             return super().forward(hidden) + self.calls.pop()
@@ -91,7 +91,7 @@ def test_a_family_whose_upper_layers_need_more_is_refused(vlm, rows, monkeypatch
 
 
 @pytest.mark.parametrize(("text", "layers"), [("0", [0]), ("1", [1]), ("0-1", [0, 1]), ("1, 0", [0, 1]), ("auto", [0])])
-def test_layers_are_read(vlm, text, layers):
+def test_layers_are_parsed(vlm, text, layers):
     assert parse_layers(vlm, text) == layers
 
 
@@ -100,12 +100,12 @@ def test_layers_are_read(vlm, text, layers):
     [("2", "out of range.*layers 0 to 1"), ("0-9", "out of range"), ("-1", "must be written"), ("x", "must be written"),
      ("", "must be written"), ("1-0", "out of range")],
 )  # fmt: skip
-def test_other_layers_are_refused(vlm, text, message):
+def test_layers_of_another_form_or_out_of_range_are_an_error(vlm, text, message):
     with pytest.raises(ConfigError, match=message):
         parse_layers(vlm, text)
 
 
-def test_running_every_token_says_nothing_about_running_some(vlm, rows, monkeypatch):
+def test_a_pass_with_cached_tokens_is_checked_also_after_one_without(vlm, rows, monkeypatch):
     Steered(vlm, rows, [0], combine=scale, scope="every")
     checked = []
     check = UpperLayers._check

@@ -42,7 +42,7 @@ def gradients(vlm, rows, names, gates=None, site="matrix"):
 
 
 def of_whole_model(vlm, rows, layer):
-    """What reaches the layer's output, and what its down projection is given, in a plain pass of the whole model."""
+    """The gradient at the layer's output, the input and the gradient of its down projection, of the whole model."""
     down = linear_module(vlm, down_name(vlm, layer))
     with capture([decoder_layers(vlm)[layer], down]) as (whole, inside):
         loss = rows.loss_B(Scorer(vlm)(rows.batch), 1.25).mean()
@@ -51,7 +51,7 @@ def of_whole_model(vlm, rows, layer):
     return upstream, inside.input.detach(), plain
 
 
-def test_the_gated_gradient_is_the_sum_of_outer_products_of_the_paper(vlm, rows):
+def test_the_gated_gradient_is_the_papers_sum_of_outer_products(vlm, rows):
     name, gate = down_name(vlm, 0), make_gate(rows)
     upstream, inputs, _ = of_whole_model(vlm, rows, 0)
     expected = torch.zeros(48, inputs.shape[-1])
@@ -65,7 +65,7 @@ def test_the_gated_gradient_is_the_sum_of_outer_products_of_the_paper(vlm, rows)
 
 
 @pytest.mark.parametrize("site", ["matrix", "layer"])
-def test_a_gate_of_ones_is_plain_fine_tuning_and_both_are_the_whole_models_gradient(vlm, rows, site):
+def test_an_open_gate_and_no_gate_give_the_gradient_of_the_whole_model(vlm, rows, site):
     name = down_name(vlm, 0)
     _, _, plain = of_whole_model(vlm, rows, 0)
     for gates in (None, {name: make_gate(rows, share=2.0)}):
@@ -73,7 +73,7 @@ def test_a_gate_of_ones_is_plain_fine_tuning_and_both_are_the_whole_models_gradi
         assert torch.allclose(learned, plain, atol=1e-5 * float(plain.abs().max()))
 
 
-def test_a_gate_of_zeros_removes_exactly_the_subject_tokens_part(vlm, rows):
+def test_a_closed_gate_removes_the_gradient_of_the_subjects_tokens(vlm, rows):
     name, gate = down_name(vlm, 0), make_gate(rows, share=-1.0)
     upstream, inputs, plain = of_whole_model(vlm, rows, 0)
     at = gate.at_BT
@@ -83,7 +83,7 @@ def test_a_gate_of_zeros_removes_exactly_the_subject_tokens_part(vlm, rows):
     assert torch.allclose(plain - learned, part, atol=1e-5 * float(plain.abs().max()))
 
 
-def test_a_gate_at_every_token_leaves_the_closed_rows_alone(vlm, rows):
+def test_a_gate_at_every_token_gives_closed_rows_no_gradient(vlm, rows):
     name, gate = down_name(vlm, 0), make_gate(rows, scope="every")
     learned = gradients(vlm, rows, [name], {name: gate})[name]
     closed = ~gate.open_BD.any(0)
@@ -103,7 +103,7 @@ def test_gates_of_several_layers_are_independent_at_the_matrix_and_compound_at_t
     assert torch.allclose(independent[high], compound[high], atol=1e-6)
 
 
-def test_after_a_models_first_sheet_each_is_prepared_with_the_tower_and_the_layers_below_alone(vlm, rows):
+def test_after_the_first_rows_only_the_tower_and_the_lower_layers_run_to_prepare_others(vlm, rows):
     first = Tunable(vlm, rows, [down_name(vlm, 0)])  # is checked against the whole model
     tower = vlm.model.get_submodule(vlm.layout.vision_tower)
     modules = [*(vlm.model.get_submodule(down_name(vlm, layer)) for layer in range(2)), tower]
@@ -120,7 +120,7 @@ def test_after_a_models_first_sheet_each_is_prepared_with_the_tower_and_the_laye
     assert torch.equal(*found)
 
 
-def test_any_linear_module_has_the_whole_models_gradient(vlm, rows):
+def test_any_linear_module_has_the_gradient_of_the_whole_model(vlm, rows):
     names = [f"{vlm.layout.decoder_layers}.{layer}.self_attn.{kind}_proj" for layer, kind in ((0, "q"), (1, "v"))]
     loss = rows.loss_B(Scorer(vlm)(rows.batch), 1.25).mean()
     plain = torch.autograd.grad(loss, [linear_module(vlm, name).weight for name in names])
@@ -128,7 +128,7 @@ def test_any_linear_module_has_the_whole_models_gradient(vlm, rows):
         assert torch.allclose(learned, expected, atol=1e-5 * float(expected.abs().max()))
 
 
-def test_tuning_lowers_the_loss_of_the_model_it_is_added_to_and_leaves_the_model_alone(vlm, rows):
+def test_tuning_lowers_the_loss_and_leaves_the_model_unchanged(vlm, rows):
     name, before = down_name(vlm, 0), vlm.fingerprint()
     start = weights_of(vlm, [name])
     deltas = tune(vlm, [rows], [name], TuningPlan(learning_rate=5e-3, epochs=8), refusal_objective(1.25))
@@ -155,7 +155,7 @@ def test_a_change_of_low_rank_has_that_rank(vlm, rows):
     assert values[2] < 1e-4 * values[0]
 
 
-def test_published_steps_are_those_of_half_precision(vlm, rows):
+def test_published_steps_are_taken_in_half_precision(vlm, rows):
     name = down_name(vlm, 0)
     one = make_pair_rows(vlm, [queries([privacy.make_pair()], benign_words=5)])
     start = weights_of(vlm, [name])[name].half()
@@ -166,12 +166,12 @@ def test_published_steps_are_those_of_half_precision(vlm, rows):
     assert 0 < moved.float().mean() < 1  # small gradients are rounded away
 
 
-def test_an_explosion_is_an_error(vlm, rows):
+def test_a_loss_that_is_not_finite_is_an_error(vlm, rows):
     with pytest.raises(ModelError, match="the edit's loss is nan; lower learning_rate"):
         tune(vlm, [rows], [down_name(vlm, 0)], TuningPlan(learning_rate=1e38, epochs=4), refusal_objective(1.25))
 
 
-def test_a_module_that_is_no_matrix_is_refused(vlm):
+def test_a_module_that_is_not_linear_is_an_error(vlm):
     with pytest.raises(ModelError, match=r"has no single matrix .*norm"):
         weights_of(vlm, [f"{vlm.layout.decoder_layers}.0.input_layernorm"])
     with pytest.raises(ModelError, match="has no single matrix nothing"):

@@ -15,7 +15,7 @@ from unsee.forward.hooks import (
 )
 
 
-def test_without_the_rest_of_the_last_mlp_all_states_and_gradients_are_the_same_where_they_are_wanted():
+def test_states_and_gradients_at_chosen_tokens_do_not_need_the_last_mlp_at_others():
     vlm = tiny.make_vlm()
     batch = tiny.make_batch(vlm)
     place_U = batch.places[0]
@@ -48,7 +48,7 @@ def gradients(gate):
     return *torch.autograd.grad(output, [weight, inputs], upstream), inputs.detach(), upstream, output.detach()
 
 
-def test_a_gated_weight_learns_the_outer_products_of_the_open_rows():
+def test_the_gradient_of_a_gated_weight_is_the_sum_of_outer_products_of_open_rows():
     gate = make_gate()
     learned, _, inputs, upstream, _ = gradients(gate)
     expected = torch.zeros(4, 5, dtype=torch.float64)
@@ -59,14 +59,14 @@ def test_a_gated_weight_learns_the_outer_products_of_the_open_rows():
     assert torch.allclose(learned, expected, atol=1e-12)
 
 
-def test_a_gate_on_the_weight_changes_neither_the_output_nor_what_flows_on():
+def test_a_gate_on_the_weight_changes_neither_the_output_nor_the_gradient_of_the_input():
     gated, plain = gradients(make_gate()), gradients(None)
     assert torch.equal(gated[-1], plain[-1])
     assert torch.allclose(gated[1], plain[1])
     assert not torch.allclose(gated[0], plain[0])
 
 
-def test_a_gate_of_ones_is_no_gate():
+def test_an_open_gate_is_no_gate():
     gate = make_gate()
     assert torch.allclose(gradients(NeuronGate(gate.at_BT, torch.ones_like(gate.open_BD)))[0], gradients(None)[0])
 
@@ -79,7 +79,7 @@ def test_a_gradient_passes_a_gate_where_it_is_open():
     assert torch.equal(hidden.grad[0, 0], torch.ones(4))
 
 
-def test_a_block_leaves_the_modules_as_they_were_also_when_it_fails():
+def test_modules_are_restored_also_after_an_error():
     module, inputs = nn.Linear(3, 3), torch.ones(1, 3)
     own = module(inputs)
 
@@ -103,7 +103,7 @@ def test_a_block_leaves_the_modules_as_they_were_also_when_it_fails():
     assert module.weight.requires_grad
 
 
-def test_capture_takes_the_first_of_several_outputs():
+def test_capture_records_the_first_of_several_outputs():
     class Two(nn.Module):
         def forward(self, hidden_states):
             return hidden_states + 1, "more"

@@ -1,4 +1,4 @@
-"""What the papers of the edit methods promise, on the tiny model."""
+"""Properties of the edit methods from their papers, on the tiny model."""
 
 import privacy
 import pytest
@@ -60,7 +60,7 @@ def refusal_loss(vlm, pairs=PAIRS, benign_weight=0.0):
 
 
 @pytest.mark.parametrize("name", sorted(QUICK.keys() - {"rome", "memit"}))  # on random weights all keys are alike
-def test_an_edit_makes_refusing_likelier_and_can_be_taken_back(vlm, folder, name):
+def test_an_edit_makes_refusals_more_likely_and_can_be_reverted(vlm, folder, name):
     before, plain = vlm.fingerprint(), refusal_loss(vlm)
     edit = do_edit(vlm, name, folder)
     assert edit.method == name
@@ -75,16 +75,16 @@ def test_an_edit_makes_refusing_likelier_and_can_be_taken_back(vlm, folder, name
 
 
 @pytest.mark.parametrize("name", ["ft_l", "memit", "alphaedit", "rome", "sku", "neural_gate"])
-def test_it_changes_the_down_projection_it_is_told_to_and_nothing_else(vlm, folder, name):
+def test_only_the_down_projection_of_the_chosen_layer_is_edited(vlm, folder, name):
     assert list(do_edit(vlm, name, folder, layers="0").deltas) == [down_name(vlm, 0)]
 
 
-def test_an_edit_is_the_same_for_the_same_seed(vlm, folder):
+def test_the_same_seed_gives_the_same_edit(vlm, folder):
     first, second = (do_edit(vlm, "ft_l", folder) for _ in range(2))
     assert first.id == second.id
 
 
-def test_ft_l_stays_in_its_box(vlm, folder):
+def test_ft_l_keeps_every_weight_within_the_bound(vlm, folder):
     bound = 0.004
     edit = do_edit(vlm, "ft_l", folder, layers="0", bound=bound)
     ((name, delta),) = edit.deltas.items()
@@ -93,13 +93,13 @@ def test_ft_l_stays_in_its_box(vlm, folder):
     assert do_edit(vlm, "ft_l", folder, layers="0", bound=100.0).deltas[name].abs().max() > 2 * furthest
 
 
-def test_rome_takes_one_layer_and_says_so_before_there_is_a_model():
+def test_several_layers_for_rome_are_an_error_of_its_options():
     for several in ("0-1", "0,1"):
         with pytest.raises(ConfigError, match=f"^method.rome: layers: must be one layer, got '{several}'"):
             build_dataclass(METHODS.get("rome"), {"layers": several}, "method.rome")
 
 
-def test_one_rome_update_has_rank_one_and_gives_the_value_for_the_key(vlm, folder):
+def test_one_rome_update_has_rank_one_and_maps_the_key_to_the_value(vlm, folder):
     method = make_method("rome", folder)
     (delta,) = method.edit(vlm, PAIRS[:2], Work()).deltas.values()
     values = torch.linalg.svdvals(delta)
@@ -110,7 +110,7 @@ def test_one_rome_update_has_rank_one_and_gives_the_value_for_the_key(vlm, folde
     assert torch.allclose(delta @ subject_keys_BF(vlm, rows, 0)[0], shift, atol=1e-3 * float(shift.norm()))
 
 
-def test_rome_updates_that_follow_each_other_do_not_grow_without_end(vlm, folder):
+def test_many_rome_updates_are_shorter_than_the_sum_of_single_ones(vlm, folder):
     method = make_method("rome", folder, value_rate=5.0, value_steps=5)  # as far as the reach lets it
     one, many = (
         next(iter(method.edit(vlm, privacy.make_pairs(count, 2, categories=2), Work()).deltas.values())).norm()
@@ -119,7 +119,7 @@ def test_rome_updates_that_follow_each_other_do_not_grow_without_end(vlm, folder
     assert many < 12 * one
 
 
-def test_memit_brings_the_subjects_state_nearer_to_the_wanted_one(vlm, folder):
+def test_memit_brings_the_state_of_the_subject_closer_to_the_wanted_state(vlm, folder):
     method = make_method("memit", folder)
     (delta,) = method.edit(vlm, PAIRS, Work()).deltas.values()
     (rows,) = shuffled_pair_rows(vlm, PAIRS, pictures=8, seed=0)
@@ -128,7 +128,7 @@ def test_memit_brings_the_subjects_state_nearer_to_the_wanted_one(vlm, folder):
     assert (subject_keys_BF(vlm, rows, 0) @ delta.T - shifts).norm() < 0.5 * shifts.norm()
 
 
-def test_alphaedit_leaves_usual_keys_alone(vlm, folder):
+def test_alphaedit_hardly_changes_the_values_of_usual_keys(vlm, folder):
     moment = second_moment(vlm, 0, load_texts(str(folder / "texts.txt")))
     (delta,) = do_edit(vlm, "alphaedit", folder, free_share=0.1).deltas.values()
     free = null_space_projection(moment, 0.1)
@@ -137,7 +137,7 @@ def test_alphaedit_leaves_usual_keys_alone(vlm, folder):
     assert moved < 0.1 * torch.trace(moment)
 
 
-def test_dinm_edits_the_layer_that_is_furthest_apart(vlm, folder):
+def test_dinm_edits_the_layer_with_the_largest_distance(vlm, folder):
     method = make_method("dinm", folder)
     distances = method.distances(vlm, PAIRS)
     assert distances.shape == (2,)
@@ -146,27 +146,27 @@ def test_dinm_edits_the_layer_that_is_furthest_apart(vlm, folder):
     assert edit.settings["layer"] == int(distances.argmax())
 
 
-def test_sku_walks_as_far_as_it_is_told(vlm, folder):
+def test_the_strength_of_sku_scales_its_change(vlm, folder):
     name = down_name(vlm, 0)
     half, full = (do_edit(vlm, "sku", folder, strength=strength).deltas[name] for strength in (0.5, 1.0))
     assert torch.allclose(2 * half, full)
 
 
-def test_memflex_keeps_to_the_number_of_parameters_of_the_others(vlm, folder):
+def test_memflex_tunes_no_more_parameters_than_one_down_projection_has(vlm, folder):
     edit = do_edit(vlm, "memflex", folder)
     budget = vlm.model.get_submodule(down_name(vlm, 0)).weight.numel()
     assert 0 < sum(delta.numel() for delta in edit.deltas.values()) <= budget
     assert edit.settings["matrices"] == list(edit.deltas)
 
 
-def test_memflex_needs_gradients_that_differ(vlm, folder, monkeypatch):
+def test_memflex_without_gradients_that_differ_is_an_error(vlm, folder, monkeypatch):
     alike = {down_name(vlm, 0): torch.ones(48, 128)}
     monkeypatch.setattr("unsee.methods.memflex._gradients", lambda vlm, batches: (alike, alike))
     with pytest.raises(ModelError, match="raise cosine"):
         do_edit(vlm, "memflex", folder)
 
 
-def test_lora_changes_have_its_rank(vlm, folder):
+def test_lora_refusal_changes_matrices_by_its_rank(vlm, folder):
     edit = do_edit(vlm, "lora_refusal", folder, rank=2, learning_rate=1e-2)
     assert all(name.endswith(("q_proj", "v_proj")) for name in edit.deltas)
     assert len(edit.deltas) == 4
@@ -175,7 +175,7 @@ def test_lora_changes_have_its_rank(vlm, folder):
         assert values[2] < 1e-3 * values[0]
 
 
-def test_lora_has_as_many_parameters_as_the_others_where_no_rank_is_given(vlm, folder):
+def test_lora_refusal_without_a_rank_trains_as_many_parameters_as_one_down_projection_has(vlm, folder):
     edit = do_edit(vlm, "lora_refusal", folder, epochs=1)
     budget = vlm.model.get_submodule(down_name(vlm, 0)).weight.numel()
     each = sum(sum(delta.shape) for delta in edit.deltas.values())
@@ -184,17 +184,17 @@ def test_lora_has_as_many_parameters_as_the_others_where_no_rank_is_given(vlm, f
 
 
 @pytest.mark.parametrize("name", ["neural_gate", "ft_l", "memit"])
-def test_a_layer_out_of_range_says_the_range(vlm, folder, name):
+def test_the_error_of_a_layer_out_of_range_names_the_range(vlm, folder, name):
     with pytest.raises(ConfigError, match="'7' is out of range; model tiny has the layers 0 to 1"):
         do_edit(vlm, name, folder, layers="7")
 
 
-def test_a_missing_benign_answer_is_said(vlm, folder):
+def test_a_missing_benign_answer_is_an_error(vlm, folder):
     with pytest.raises(DataError, match="has no benign answer"):
         do_edit(vlm, "ft_l", folder, pairs=[privacy.make_pair(answer=None)])
 
 
-def test_the_guardrail_knows_the_words_that_only_private_questions_hold():
+def test_the_guardrail_refuses_words_that_occur_in_private_questions_only():
     guard = METHODS.get("keyword_guardrail")().guard(PAIRS)
     assert guard(PAIRS[0].sensitive) is not None
     assert guard(PAIRS[0].benign) is None

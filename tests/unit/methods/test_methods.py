@@ -1,4 +1,4 @@
-"""What the papers' formulas say of each other, on fixed scores."""
+"""Identities between the formulas of the papers, on fixed scores."""
 
 import math
 from dataclasses import replace
@@ -29,17 +29,17 @@ def loss(name, model, reference, **options):
     return METHODS.get(name)(**options).loss(model, reference, PAIR).total.item()
 
 
-def test_ascent_is_minus_the_cross_entropy(model):
+def test_gradient_ascent_is_minus_the_cross_entropy(model):
     assert loss("gradient_ascent", model, None) == -cross_entropy(model("forget")).item()
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
-def test_difference_is_retain_minus_forget(model, weight):
+def test_gradient_difference_is_retain_minus_forget(model, weight):
     expected = weight * cross_entropy(model("retain")) - cross_entropy(model("forget"))
     assert loss("gradient_difference", model, None, retain_weight=weight) == pytest.approx(expected.item())
 
 
-def test_divergence_minimisation_starts_as_ascent(model):
+def test_kl_minimisation_starts_as_gradient_ascent(model):
     ascent = loss("gradient_ascent", model, None)
     assert loss("kl_minimisation", model, model) == pytest.approx(ascent)
     moved = {side: replace(model(side), logits_UV=-model(side).logits_UV) for side in PAIR.sides}
@@ -49,7 +49,7 @@ def test_divergence_minimisation_starts_as_ascent(model):
     )
 
 
-def test_preference_optimisation_starts_at_two_ln_two_over_beta(model):
+def test_npo_starts_at_two_ln_two_over_beta(model):
     assert loss("npo", model, model, beta=0.2, retain_weight=0.0) == pytest.approx(2 * math.log(2) / 0.2)
     expected = 2 * math.log(2) / 0.2 + cross_entropy(model("retain")).item()
     assert loss("npo", model, model, beta=0.2, retain_weight=1.0) == pytest.approx(expected)
@@ -61,7 +61,7 @@ def log_probabilities(scored):
 
 
 @pytest.mark.parametrize("name", ["gradient_difference", "kl_minimisation"])
-def test_alternating_has_one_side_a_step_and_the_two_sum_to_the_joint_loss(model, name):
+def test_the_losses_of_alternating_sides_sum_to_the_joint_loss(model, name):
     moved = {side: replace(model(side), logits_UV=-model(side).logits_UV) for side in PAIR.sides}.__getitem__
     method = METHODS.get(name)(schedule="alternating", retain_weight=1.7)
     halves = [method.loss(model, moved, StepBatch({side: side})) for side in PAIR.sides]
@@ -81,7 +81,7 @@ def test_batchmean_sums_the_divergence_over_tokens_and_divides_by_sequences(mode
 
 
 @pytest.mark.parametrize("beta", [0.1, 0.4])
-def test_preference_optimisation_of_a_batch_is_one_ratio_of_mean_cross_entropies(model, beta):
+def test_npo_of_a_batch_has_one_ratio_of_mean_cross_entropies(model, beta):
     reference = {side: replace(model(side), logits_UV=-model(side).logits_UV) for side in PAIR.sides}.__getitem__
     now, before = (-log_probabilities(which("forget")).mean().item() for which in (model, reference))
     expected = -(2 / beta) * math.log(1 / (1 + math.exp(-beta * (now - before))))
@@ -89,7 +89,7 @@ def test_preference_optimisation_of_a_batch_is_one_ratio_of_mean_cross_entropies
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_preference_optimisation_per_token_is_one_ratio_of_geometric_means_an_answer(model):
+def test_npo_per_token_has_one_ratio_of_geometric_means_for_each_answer(model):
     reference = {side: replace(model(side), logits_UV=-model(side).logits_UV) for side in PAIR.sides}.__getitem__
     now, before = (log_probabilities(which("forget")).tolist() for which in (model, reference))
     ratios = [sum(now[:2]) / 2 - sum(before[:2]) / 2, now[2] - before[2]]
@@ -100,18 +100,18 @@ def test_preference_optimisation_per_token_is_one_ratio_of_geometric_means_an_an
 
 
 @pytest.mark.parametrize("name", ["gradient_ascent", "gradient_difference", "kl_minimisation", "npo"])
-def test_a_method_is_as_long_as_its_steps_or_its_epochs(name):
+def test_a_method_has_steps_or_epochs_and_not_both(name):
     assert METHODS.get(name)(steps=0, epochs=2).epochs == 2
     for options in ({"epochs": 2}, {"steps": 0}):
         with pytest.raises(ConfigError, match=f"^method.{name}: steps and epochs: give exactly one"):
             build_dataclass(METHODS.get(name), options, f"method.{name}")
 
 
-def test_prompting_names_the_people_in_any_instruction():
+def test_prompting_inserts_the_names_into_any_instruction():
     method = METHODS.get("prompting")(instruction="Never speak of {names} or of {other}.")
     assert method.system_prompt(("Ada", "Bo")) == "Never speak of Ada, Bo or of {other}."
 
 
-def test_a_side_that_was_not_asked_for_says_so():
+def test_a_side_that_a_step_does_not_have_is_an_error():
     with pytest.raises(ModelError, match="no retain batch"):
         StepBatch({"forget": "forget"}).retain  # noqa: B018

@@ -27,7 +27,7 @@ def published():
 
 
 def compared(published, vlm, layers="0", pairs=PAIRS):
-    """Whether the gates are the same, and the largest relative distance between the changes of a matrix."""
+    """Compare the gates, and return the largest relative distance between the changes of a matrix."""
     edit = NeuralGatePublished(layers=layers).edit(vlm, pairs, Work())
     deltas, gates = published
     assert edit.deltas.keys() == deltas.keys() and edit.gates.keys() == gates.keys()

@@ -32,7 +32,7 @@ def refusal_loss(vlm):
         return rows.loss_B(Scorer(vlm)(rows.batch), 0.0).mean().item()
 
 
-def test_each_layer_is_edited_through_its_own_gates_alone(vlm):
+def test_each_layer_is_edited_through_its_own_gates(vlm):
     before, plain = vlm.fingerprint(), refusal_loss(vlm)
     edit = NeuralGate(layers="0-1", share=0.2, epochs=4, vector_steps=6).edit(vlm, PAIRS, Work())
     assert set(edit.deltas) == {down_name(vlm, layer) for layer in LAYERS}
@@ -50,7 +50,7 @@ def test_each_layer_is_edited_through_its_own_gates_alone(vlm):
 
 
 @pytest.mark.parametrize(("name", "options"), [("memit", {"kept_weight": 0.01}), ("alphaedit", {"free_share": 0.5})])
-def test_the_lower_layer_goes_half_of_the_way_and_both_go_further(vlm, tmp_path, name, options):
+def test_two_layers_bring_the_state_closer_to_the_wanted_one_than_the_lower_alone(vlm, tmp_path, name, options):
     texts = tmp_path / "texts.txt"
     texts.write_text("\n".join(tiny.QUESTIONS + tiny.ANSWERS))
     method = METHODS.get(name)(layers="0-1", texts=str(texts), value_steps=8, **options)
