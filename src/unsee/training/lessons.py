@@ -33,7 +33,7 @@ class FineTuning(LossMethod):
         return ("retain",)
 
     def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
-        """`CE(retain)`."""
+        """Return `CE(retain)`."""
         loss = cross_entropy(model(batch.retain))
         return Loss(loss, {"retain": loss.item()})
 
