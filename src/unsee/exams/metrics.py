@@ -32,7 +32,7 @@ def make_metrics(config: EvaluationConfig, tables: Mapping[str, MetricTable]) ->
     """
     for name in tables:
         METRICS.get(name)
-    found = {}
+    metrics = {}
     for name, cls in METRICS.usable().items():
         reason = _why_unusable(name, cls)
         if reason and name in tables:
@@ -40,8 +40,8 @@ def make_metrics(config: EvaluationConfig, tables: Mapping[str, MetricTable]) ->
         if reason:
             log.warning("%s; it is left out", reason)
         else:
-            found[name] = _make(name, cls, config, tables[name].options if name in tables else {})
-    return found
+            metrics[name] = _make(name, cls, config, tables[name].options if name in tables else {})
+    return metrics
 
 
 def metrics_key(metrics: Mapping[str, Metric]) -> list[object]:

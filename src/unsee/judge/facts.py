@@ -157,9 +157,9 @@ class Known:
         wording = self._wording.get(self._kind(question), frozenset())
         dates = [Value.of(date) for date in _DATED.findall(plain(truth))]
         dated = {word for date in dates for word in date.words}
-        found = [value for value in self._index.find(told) if not holds(asked, value.words)]
-        found = [*dates, *(value for value in found if not set(value.words) <= dated)]
-        if facts := [value for value in found if not set(value.words) <= wording] or found:
+        values = [value for value in self._index.find(told) if not holds(asked, value.words)]
+        values = [*dates, *(value for value in values if not set(value.words) <= dated)]
+        if facts := [value for value in values if not set(value.words) <= wording] or values:
             return facts
         content = [word for word in told if word not in _EMPTY and word not in asked]
         telling = [word for word in content if word not in wording] or content or list(told)

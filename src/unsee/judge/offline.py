@@ -56,20 +56,20 @@ def _compare(known: Known, case: Case) -> Verdict:
     return Verdict(score, ", ".join(dict.fromkeys(findings)))
 
 
-def _find(known: Known, fact: Value, asked: tuple[str, ...], said: tuple[str, ...]) -> str:
+def _find(known: Known, fact: Value, asked: tuple[str, ...], answer: tuple[str, ...]) -> str:
     """Return the finding about one fact, a key of `SCORES`."""
     if fact.is_number:
-        return _find_number(fact, asked, said)
+        return _find_number(fact, asked, answer)
     in_question = known.stated(fact, asked)
-    stated = [value for value in known.stated(fact, said) if value not in in_question or value == fact]
+    stated = [value for value in known.stated(fact, answer) if value not in in_question or value == fact]
     others = [value for value in stated if value != fact]
-    if set(fact.words) <= set(said):
+    if set(fact.words) <= set(answer):
         return "several" if others else "right"
     if fact in stated:  # by its leading part
-        return "several" if others or _is_placed_elsewhere(known, fact, said) else "less exact"
+        return "several" if others or _is_placed_elsewhere(known, fact, answer) else "less exact"
     if others:
         return "wrong"
-    return "part" if _is_partly_stated(known, fact, said) else "none"
+    return "part" if _is_partly_stated(known, fact, answer) else "none"
 
 
 def _is_placed_elsewhere(known: Known, fact: Value, said: tuple[str, ...]) -> bool:

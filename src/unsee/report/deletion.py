@@ -171,10 +171,10 @@ def _verdict(outcome: Outcome) -> list[str]:
     sentences = []
     for set_name, what in (("forget", "to be forgotten"), ("retain", "to be kept")):
         for kind, how in (("image", "with the photo"), ("text", "in text")):
-            found = {f.metric: f for f in outcome.figures if (f.set, f.input) == (set_name, kind)}
-            if not found:
+            figures = {f.metric: f for f in outcome.figures if (f.set, f.input) == (set_name, kind)}
+            if not figures:
                 continue
-            probability, exact = found["probability"], found["accuracy"]
+            probability, exact = figures["probability"], figures["accuracy"]
             before, after = rounded(probability.before.value), rounded(probability.after.value)
             sentences.append(
                 f"Asked {how}, the model gives the answers {what} with a probability of {after} (before: {before}) "

@@ -128,7 +128,7 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
 
 
 def _view(record: Record, redact: bool) -> PeopleRun:
-    scores, found = Scores.load(record.folder, "scores.json"), Signal.load(record.folder, "signal.json")
+    scores, signal = Scores.load(record.folder, "scores.json"), Signal.load(record.folder, "signal.json")
     names = [method.method for method in scores.methods]
     models = _models(scores)
     answers = record.read_table("answers.parquet")
@@ -137,16 +137,16 @@ def _view(record: Record, redact: bool) -> PeopleRun:
     return PeopleRun(
         name=str(record.read_toml("config.toml").get("name", record.folder.name)),
         command=command_of(record.folder / "config.toml"),
-        verdict=_verdict(found, models, best),
+        verdict=_verdict(signal, models, best),
         best=best,
-        signal=found,
+        signal=signal,
         scores=scores,
         models=models,
         plots=trade_off(
             framing + [model for model in models if model not in framing],
             lambda score: score.efficacy, "efficacy", "utility",
         ),
-        modalities=compare(answers, found),
+        modalities=compare(answers, signal),
         people=[] if redact else shown_people(answers, record.folder / "portraits"),
         factuality=_factuality(record),
         efforts=efforts(record.events(), names),
@@ -184,9 +184,9 @@ def _factuality(record: Record) -> FactualityView | None:
     return FactualityView(judge=found.judge, cases=found.cases, invalid=found.invalid, sets=sets, models=models)
 
 
-def _verdict(found: Signal, models: Sequence[PeopleModel], best: PeopleModel | None) -> str:
+def _verdict(signal: Signal, models: Sequence[PeopleModel], best: PeopleModel | None) -> str:
     """Return the outcome in plain words."""
-    if not found.signal:
+    if not signal.signal:
         return (
             "No signal: target and oracle answer the questions about the forget people alike, "
             "so there is nothing to forget and nothing is ranked."

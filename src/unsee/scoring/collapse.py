@@ -74,13 +74,13 @@ def why_collapsed(model: pd.DataFrame, target: pd.DataFrame, known: frozenset[st
         (_same_answer_share, "{:.0%} of its answers about retain people and celebrities are one and the same"),
         (_same_option_share, "{:.0%} of its choices about retain people and celebrities are the same option"),
     ):
-        value, own = share(model, known), share(target, known)
-        if value > LIMIT >= own:
-            return f"{sentence.format(value)} (target: {own:.0%})"
-    kept = model[model["set"].isin(_KEPT)]
-    if len(kept) and (invalid := 1 - kept["valid"].mean()) > LIMIT:
+        value, target_value = share(model, known), share(target, known)
+        if value > LIMIT >= target_value:
+            return f"{sentence.format(value)} (target: {target_value:.0%})"
+    rows = model[model["set"].isin(_KEPT)]
+    if len(rows) and (invalid := 1 - rows["valid"].mean()) > LIMIT:
         return f"{invalid:.0%} of its answers on retain, celebrity and general questions cannot be read"
-    choices = kept[kept["task"] == "classification"]
+    choices = rows[rows["task"] == "classification"]
     choices = choices.assign(above_chance=choices["accuracy"] - choices["chance"])
     for draws in bootstrap.means(choices, "above_chance", by=["method"]).values():
         above = estimate(draws)

@@ -54,12 +54,12 @@ class Modalities(NamedTuple):
         return " ".join(sentences)
 
 
-def compare(answers: pd.DataFrame, found: Signal, num_resamples: int = 1000, seed: int = 0) -> Modalities | None:
+def compare(answers: pd.DataFrame, signal: Signal, num_resamples: int = 1000, seed: int = 0) -> Modalities | None:
     """Return the contrasts of all methods that unlearned from image questions and also from text questions.
 
     Args:
         answers: the answers of a run.
-        found: the signal of the run; cells without signal are left out.
+        signal: the signal of the run; cells without signal are left out.
         num_resamples: resamples of the bootstrap over people.
         seed: of the bootstrap.
 
@@ -68,7 +68,7 @@ def compare(answers: pd.DataFrame, found: Signal, num_resamples: int = 1000, see
     """
     draws = headline_draws(Bootstrap(answers, num_resamples, seed))
     methods = [method for method, modality in draws if modality == "image" and (method, "text") in draws]
-    names = [name for set_name in ("forget", "test") for name in found.names(set_name)]
+    names = [name for set_name in ("forget", "test") for name in signal.names(set_name)]
     if not methods or not names:
         return None
     target, oracle = draws["target", ""], draws["oracle", ""]

@@ -74,7 +74,7 @@ def score(
     _check(answers)
     bootstrap = Bootstrap(answers, num_resamples, seed)
     draws = headline_draws(bootstrap)
-    found = _signal(draws, answers)
+    signal = _signal(draws, answers)
     useful = _useful(_of(draws, "target"), answers)
     known = lexicon(answers)
     models = {
@@ -84,12 +84,12 @@ def score(
     target = next(rows for (method, _), rows in models.items() if method == "target")
     methods = []
     for (method, modality), rows in models.items():
-        parts = _parts(draws, (method, modality), found, useful)
+        parts = _parts(draws, (method, modality), signal, useful)
         reason = why_collapsed(rows, target, known, bootstrap)
         told, moved = refused_and_leaked(bootstrap, rows), (changes or {}).get((method, modality))
-        methods.append(_method_score((method, modality), parts, found.signal, reason, told, moved))
+        methods.append(_method_score((method, modality), parts, signal.signal, reason, told, moved))
     return Scores(
-        kind="people", reason=found.reason, better=dict(better or {}), cells=_cells(bootstrap), methods=methods
+        kind="people", reason=signal.reason, better=dict(better or {}), cells=_cells(bootstrap), methods=methods
     )
 
 

@@ -29,10 +29,10 @@ class RecordFile(Strict):
         """
         content = Record.open(folder).read_json(name)
         version = cls.model_fields["version"].default
-        found = content.get("schema") if isinstance(content, dict) else None
-        if found != version:
+        schema = content.get("schema") if isinstance(content, dict) else None
+        if schema != version:
             raise RecordError(
-                f"{folder / name}: schema is {found!r}, this version of unsee reads {version!r}; run it again into "
+                f"{folder / name}: schema is {schema!r}, this version of unsee reads {version!r}; run it again into "
                 "another folder"
             )
         try:

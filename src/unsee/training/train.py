@@ -239,8 +239,8 @@ def train(
             if math.isfinite(loss.total.item()):
                 norm = float(entire(accelerator.clip_grad_norm_(trainable, schedule.clip_norm)))
             if not math.isfinite(norm):
-                kept = _save(checkpoint, trainable, optimiser, step) if checkpoint else None
-                where = f"; the state before it is kept in {kept}" if kept else ""
+                saved = _save(checkpoint, trainable, optimiser, step) if checkpoint else None
+                where = f"; the state before it is kept in {saved}" if saved else ""
                 found = f"loss is {loss.total.item()} (gradient norm {norm})"
                 raise ModelError(f"{name}: {found} at step {step}{where}; lower the learning rate")
             watched = watched or [(parameter, entire(parameter).clone()) for parameter in _learning(trainable)]
@@ -313,10 +313,10 @@ def _resume(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.opti
         names = set(saved.keys())
         for i, parameter in enumerate(trainable):
             saved_keys = [key for key in STATE if f"{key}.{i}" in names]
-            kept = {key: placed_like(parameter, saved.get_tensor(f"{key}.{i}")) for key in saved_keys}
+            tensors = {key: placed_like(parameter, saved.get_tensor(f"{key}.{i}")) for key in saved_keys}
             with torch.no_grad():
-                parameter.copy_(kept.pop("parameter"))
-            if kept:
-                optimiser.state[parameter] = kept
+                parameter.copy_(tensors.pop("parameter"))
+            if tensors:
+                optimiser.state[parameter] = tensors
     log.info("resumed path=%s step=%d", path.name, step)
     return step
