@@ -196,7 +196,7 @@ class ArithmeticMethod(LossMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """How an edit is computed, apart from the method's own options.
+    """The settings of the computation of an edit, apart from the options of the method.
 
     Attributes:
         seed: of everything that is drawn.
