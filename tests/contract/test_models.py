@@ -263,7 +263,9 @@ def test_a_step_of_teaching_changes_the_language_model_and_leaves_the_vision_tow
 
 
 def test_a_step_of_unlearning_changes_the_adapters_only(vlm):
-    pair = StepBatch({"forget": tiny.make_batch(vlm), "retain": tiny.make_batch(vlm, shade=1, answers=tiny.ANSWERS[::-1])})
+    pair = StepBatch(
+        {"forget": tiny.make_batch(vlm), "retain": tiny.make_batch(vlm, shade=1, answers=tiny.ANSWERS[::-1])}
+    )
     trainable = vlm.add_lora(2, 4)
     before = state(vlm)
     train(vlm, NPO(), iter([pair] * 2), Schedule(learning_rate=1e-2, steps=2), trainable, name="npo")

@@ -19,7 +19,7 @@ STOPS = {
     "Ctrl-C": Stop("unsee.training.lessons:FineTuning.loss", 20, signal.SIGINT),
     "method": Stop("unsee.methods.gradient_difference:GradientDifference.loss", 10),
     "scores": Stop("unsee.runs.people:score"),
-    "report": Stop("unsee.runs.people:write_report"),
+    "report": Stop("unsee.runs.scenario:write_report"),
 }
 
 

@@ -25,9 +25,9 @@ def fake_run(monkeypatch):
     """Replaces the run by a function of the test's choice, which gets the config."""
 
     def install(function):
-        module = ModuleType("unsee.runs.people")
+        module = ModuleType("unsee.runs.run")
         module.run = lambda config, out, progress: function(config)
-        monkeypatch.setitem(sys.modules, "unsee.runs.people", module)
+        monkeypatch.setitem(sys.modules, "unsee.runs.run", module)
 
     return install
 

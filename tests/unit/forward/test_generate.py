@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from unsee.forward.generate import Group, generate
-from unsee.methods.base import Pair
+from unsee.methods.base import StepBatch
 from unsee.training.lessons import FineTuning
 from unsee.training.train import Schedule, train
 
@@ -18,7 +18,7 @@ def vlm():
     vlm = tiny.make_vlm()
     batch = tiny.make_batch(vlm)
     schedule = Schedule(learning_rate=1e-2, steps=40)
-    train(vlm, FineTuning(), iter([Pair({"retain": batch})] * 40), schedule, vlm.train_language(), name="taught")
+    train(vlm, FineTuning(), iter([StepBatch({"retain": batch})] * 40), schedule, vlm.train_language(), name="taught")
     return vlm
 
 
