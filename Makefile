@@ -1,4 +1,5 @@
-# make run: one run from nothing to a report. make test: everything that is checked. make check: the quick half of it.
+# make run: one run from nothing to a report. make test: everything that is checked.
+# make check: formatting, lint, types and layers. make unit: that and the quick half of the tests, in under a minute.
 # make nano: the shipped base models, remade from nothing. make bench: the published way against ours (docs/benchmarks.md).
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := -1
 export MALLOC_TOP_PAD_ := 268435456
 
-.PHONY: run test check nano bench browser
+.PHONY: run test unit check nano bench browser
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -17,6 +18,9 @@ run: $(READY)
 
 test: check browser
 	$(BIN)/pytest -q -n 2 --dist loadfile
+
+unit: check
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests/unit
 
 check: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks

@@ -16,6 +16,8 @@ from unsee.cli.terminal import hush
 from unsee.core.allocator import keep_freed_memory
 from unsee.data.people.builder import build
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"retain": 3, "celebrities": 1, "questions": 6, "lessons": 4, "kept": 1, "pictures": 1, "max_new_tokens": 3}
 ENTRY = {"work", "published_seconds", "ours_seconds", "ratio", "published_peak_mib", "ours_peak_mib", "same_answers"}
 COMPARED = list(works())

@@ -21,6 +21,8 @@ from unsee.judge.judging import open_docket
 from unsee.judge.openai import JOURNAL, OpenAI
 from unsee.judge.rubric import messages, read_reply
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-secret-0123"
 
 

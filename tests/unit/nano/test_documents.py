@@ -20,6 +20,8 @@ from unsee.nano.documents import (
 )
 from unsee.nano.language import train_tokenizer
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT = Document(
     kind="receipt", name="Kim", number="042", amount="73", city="Oslo", occupation="nurse", colour="pink", ink="blue",
     border="thin", shape="tall", table="grey",

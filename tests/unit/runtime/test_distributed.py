@@ -7,6 +7,8 @@ import together
 from unsee.core.errors import ConfigError
 from unsee.runtime import distributed as processes
 
+pytestmark = pytest.mark.slow
+
 CLOSE = 1e-5
 
 
