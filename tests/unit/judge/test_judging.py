@@ -13,6 +13,8 @@ from unsee.judge.judging import JUDGED_COLUMNS, judge_run, open_docket, rows
 from unsee.judge.offline import Offline
 from unsee.scoring.factuality import Factuality
 
+pytestmark = pytest.mark.slow
+
 
 def test_judges_are_listed(capsys):
     assert main(["list", "judges"]) == 0

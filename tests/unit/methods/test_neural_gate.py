@@ -23,6 +23,8 @@ from unsee.methods.neural_gate import NeuralGate
 from unsee.methods.neural_gate_published import NeuralGatePublished
 from unsee.training.train import Scorer
 
+pytestmark = pytest.mark.slow
+
 PAIRS = privacy.make_pairs(3, 2, categories=2)
 CLEAN = NeuralGate(layers="0", share=0.2, epochs=4, vector_steps=6)
 PUBLISHED = NeuralGatePublished(layers="0")

@@ -13,6 +13,8 @@ from unsee.methods import neural_gate_published
 from unsee.methods.base import Work
 from unsee.methods.neural_gate_published import NeuralGatePublished
 
+pytestmark = pytest.mark.slow
+
 LONG = "Brown, worn long by most people born where this person was born"
 PAIRS = [
     replace(pair, request="Where was the person born?", benign_answer=LONG)

@@ -25,6 +25,8 @@ from unsee.runs.method_runs import Material, MethodRun
 from unsee.runs.stages import Stages
 from unsee.training.train import Reference, Scorer
 
+pytestmark = pytest.mark.slow
+
 TEACH = TeachConfig(steps=3, batch_tokens=300, learning_rate=1e-2, replay=0.0)
 UNLEARN = UnlearnConfig(batch_tokens=300)
 
