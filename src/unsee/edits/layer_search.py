@@ -28,7 +28,7 @@ def candidate_layers(vlm: VLM) -> range:
 
 
 def split_in_halves(pairs: Sequence[PrivacyPair]) -> list[list[PrivacyPair]]:
-    """Split the categories into two halves and take some pictures of each; a single category is split by pictures.
+    """Split the categories into two halves and take some pictures of each category; split one category by pictures.
 
     Of a single category each half has pictures with and without something to refuse, if there are two of either.
     """

@@ -71,7 +71,7 @@ class UtilityRow(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoredBenchmark:
-    """The published numbers of a model on a benchmark, and one row per question."""
+    """A model's values of the metrics that a benchmark publishes, and one row per question."""
 
     result: UtilityResult
     answers: pd.DataFrame
