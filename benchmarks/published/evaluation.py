@@ -26,7 +26,7 @@ def evaluate(vlm: VLM, prompts: Sequence[Prompt], config: EvaluationConfig) -> d
     for prompt in prompts:
         inputs = process(vlm, prompt.text, prompt.images)
         by_likelihood = bool(prompt.question.options) and config.choice == "likelihood"
-        text = None if by_likelihood else _generate(vlm, inputs, config.max_new_tokens)
+        text = None if by_likelihood else _generate(vlm, inputs, config)
         if text is not None and prompt.question.task == "generation":
             rouge.score(prompt.question.answer, text)
         scores = _likelihoods(vlm, prompt, inputs, config) if config.protocol == "clean" else []
@@ -44,13 +44,14 @@ def process(vlm: VLM, text: str, images: Sequence[Any]) -> dict[str, Any]:
     return dict(inputs.to(vlm.device))
 
 
-def _generate(vlm: VLM, inputs: dict[str, Any], max_new_tokens: int) -> str:
+def _generate(vlm: VLM, inputs: dict[str, Any], config: EvaluationConfig) -> str:
     whole = vlm.model.generate(
-        **inputs, do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=vlm.end_tokens,
+        **inputs, do_sample=False, max_new_tokens=config.max_new_tokens, eos_token_id=vlm.end_tokens,
         pad_token_id=vlm.pad_token,
     )  # fmt: skip
     tokens = whole[0, inputs["input_ids"].shape[1] :].tolist()
-    return vlm.decode([[token for token in tokens if token not in vlm.end_tokens]])[0]
+    text = vlm.decode([[token for token in tokens if token not in vlm.end_tokens]])[0]
+    return text.split("ASSISTANT:")[0].strip() if config.protocol == "published" else text
 
 
 def _likelihoods(vlm: VLM, prompt: Prompt, inputs: dict[str, Any], config: EvaluationConfig) -> list[float]:

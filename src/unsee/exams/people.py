@@ -29,7 +29,7 @@ from unsee.exams.metrics import make_metrics, metrics_key
 from unsee.exams.plan import CellKey, ExamPlan, Item, PromptGroup, general_group
 from unsee.exams.template_floor import template_floor
 from unsee.forward.generate import Reply, replies
-from unsee.forward.prompts import answer_ids, read_letter, render
+from unsee.forward.prompts import answer_ids, cut_answer, read_letter, render
 from unsee.forward.trees import Tree, build_tree
 from unsee.methods.base import Guard
 from unsee.metrics.base import AnsweredQuestion, Metric
@@ -176,7 +176,8 @@ class Exam:
         asked = [[one.tree for one in trees] for trees in groups]
         for batch in replies(vlm, asked, max_new_tokens=length, batch_size=size, done=done):
             for (group, number), reply in batch.items():
-                for id, answered in groups[group][number].read(vlm, reply).items():
+                for id, (text, scores) in groups[group][number].read(vlm, reply).items():
+                    answered = text if text is None else cut_answer(text, self._config.protocol), scores
                     new[id] = answered
                     if journal is not None and id not in known:
                         journal.add(id, answered)

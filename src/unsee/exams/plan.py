@@ -111,7 +111,10 @@ class ExamPlan:
         return [random.Random(f"{self._config.seed}-photo-{name}-{tasks[0]}-{person.id}").choice(photos)]
 
     def _shots(self, name: str, task: Task, people: Sequence[Person]) -> tuple[Person, ...]:
-        """Draw the people who serve as shots; questions about celebrities, whom no model is taught, have none."""
+        """Draw the people who serve as shots; questions about celebrities, whom no model is taught, have none.
+
+        As published, they are shown in the order of `Full_Set`, which is that of their IDs.
+        """
         count = {"classification": self._config.choice_shots, "cloze": self._config.cloze_shots}.get(task, 0)
         if not count or not people or name == "celebrity":
             return ()
@@ -120,7 +123,7 @@ class ExamPlan:
         else:  # as published, shots of the test set show the original questions and photos
             pool = self._benchmark.forget if name == "test" else tuple(people)
         rng = random.Random(f"{self._config.seed}-shots-{name}-{task}")
-        return tuple(rng.sample(pool, min(count, len(pool))))
+        return tuple(sorted(rng.sample(pool, min(count, len(pool))), key=lambda person: person.id))
 
     def _block(
         self, examples: Sequence[Person], tasks: tuple[Task, ...], kind: Input

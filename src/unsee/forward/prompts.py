@@ -2,11 +2,9 @@
 
 clean      zero-shot in the model's own chat template, one instruction per task; the same text teaches a base model.
 published  the wording of the code published with MLLMU-Bench, with answered questions ("shots") before some tasks.
-           A family with `plain_prompt` (LLaVA) gets the plain `USER: ... ASSISTANT:` form. Any other gets its chat
-           template, with shots and question as the interleaved parts of one user turn.
-
-The source shows shots in text form for choices and sentences only. For the other tasks the text form here is the image
-form without its image.
+           LLaVA and Idefics2 are asked in the plain `USER: ... ASSISTANT:` form; Idefics2 is taught in its chat
+           template. Any other family gets its chat template, with shots and question as the interleaved parts of one
+           user turn. The text form of choices and blanks is the image form without its image.
 """
 
 from __future__ import annotations
@@ -33,6 +31,7 @@ INSTRUCTIONS = {
 }
 MARKER = "[Blank]"
 _FILL = f"Please **ONLY** provide the correct answer that should replace the {MARKER}."
+_TURN = "ASSISTANT:"
 _SENTENCE = "Answer the question based on your trained knowledge in one sentence{} in ENGLISH."
 
 
@@ -70,7 +69,7 @@ def render(
         template = vlm.template(with_image=question.input == "image", system=system)
         return template.before + text + template.between
     asked, examples = _published(question, config.instruction), [_shot(shot) for shot in shots]
-    if not vlm.family.plain_prompt:
+    if not vlm.family.plain_question:
         return _chat(vlm, [*zip(shots, examples, strict=True), (question, asked)], system)
     lead = f"{system} " if system else ""
     before = "".join(_plain_shot(vlm, shot, text) for shot, text in zip(shots, examples, strict=True))
@@ -79,17 +78,31 @@ def render(
 
 def render_lesson(vlm: VLM, question: Question, protocol: Protocol) -> str:
     """Return the prompt under which an answer is taught, as text; the published wording adds no instruction."""
-    if protocol == "published" and vlm.family.plain_prompt:
+    if protocol == "published" and vlm.family.plain_lesson:
         return _plain(vlm, question, question.question)
     template = vlm.template(with_image=question.input == "image")
     return template.before + clean_question(question) + template.between
 
 
 def answer_ids(vlm: VLM, answers: Sequence[str], protocol: Protocol) -> list[list[int]]:
-    """Return the token ids of answers after a prompt; in the published plain form they have no end token."""
-    if protocol == "clean" or not vlm.family.plain_prompt:
+    """Return the token ids of answers after a question; in the published plain form they have no end token."""
+    return _answer_ids(vlm, answers, plain=protocol == "published" and vlm.family.plain_question)
+
+
+def lesson_answer_ids(vlm: VLM, answers: Sequence[str], protocol: Protocol) -> list[list[int]]:
+    """Return the token ids of answers as they are taught; in the published plain form they have no end token."""
+    return _answer_ids(vlm, answers, plain=protocol == "published" and vlm.family.plain_lesson)
+
+
+def cut_answer(text: str, protocol: Protocol) -> str:
+    """Return a written answer; the published code drops what follows when the model begins another turn of its own."""
+    return text.split(_TURN)[0].strip() if protocol == "published" else text
+
+
+def _answer_ids(vlm: VLM, answers: Sequence[str], *, plain: bool) -> list[list[int]]:
+    if not plain:
         return vlm.answer_ids(answers)
-    before, *rows = vlm.texts_ids(["ASSISTANT:", *(f"ASSISTANT: {answer}" for answer in answers)])
+    before, *rows = vlm.texts_ids([_TURN, *(f"{_TURN} {answer}" for answer in answers)])
     return [row[len(before) :] for row in rows]
 
 
@@ -135,10 +148,15 @@ def _with_blanks(question: Question, blank: str) -> Question:
 
 
 def _plain(vlm: VLM, question: Question, text: str) -> str:
-    """Return a question in the plain form; the prompt of a sentence about an image ends in a space, as published."""
-    image = f"{vlm.family.placeholder}\n" if question.input == "image" else ""
-    space = " " if question.input == "image" and question.task == "generation" else ""
-    return f"USER: {image}{text}\nASSISTANT:{space}"
+    """Return a question in the plain form.
+
+    As published, choices and blanks by name begin on a line of their own, and the prompt of a sentence about an image
+    ends in a space.
+    """
+    if question.input == "text":
+        space = "\n" if question.task in ("classification", "cloze") else " "
+        return f"USER:{space}{text}\n{_TURN}"
+    return f"USER: {vlm.family.placeholder}\n{text}\n{_TURN}{' ' if question.task == 'generation' else ''}"
 
 
 def _plain_shot(vlm: VLM, question: Question, text: str) -> str:

@@ -63,12 +63,14 @@ class Family:
 
     Attributes:
         layout: the paths of its parts.
-        plain_prompt: True if the code published with MLLMU-Bench prompts it in plain `USER: ... ASSISTANT:` text under
-            the published protocol; False for its own chat template.
+        plain_question: True if the code published with MLLMU-Bench asks it in plain `USER: ... ASSISTANT:` text; the
+            published protocol does so too, and asks other families in their own chat template.
+        plain_lesson: the same of the text that it is taught.
     """
 
     layout: ClassVar[Layout]
-    plain_prompt: ClassVar[bool] = False
+    plain_question: ClassVar[bool] = False
+    plain_lesson: ClassVar[bool] = False
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin) -> None:
         self.model = model

@@ -18,4 +18,5 @@ class Llava(Family):
         projector="model.multi_modal_projector",
         vision_tower="model.vision_tower",
     )
-    plain_prompt: ClassVar[bool] = True
+    plain_question: ClassVar[bool] = True
+    plain_lesson: ClassVar[bool] = True

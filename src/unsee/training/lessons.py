@@ -13,7 +13,7 @@ from unsee.data.documents.invented import REFUSALS
 from unsee.data.people.questions import name_twin
 from unsee.data.schema import Input, Person, Question
 from unsee.forward.losses import cross_entropy
-from unsee.forward.prompts import answer_ids, render_lesson
+from unsee.forward.prompts import lesson_answer_ids, render_lesson
 from unsee.forward.trees import Tree, build_tree
 from unsee.methods.base import Loss, LossMethod, Model, NonNegativeInt, PositiveFloat, Side, StepBatch
 from unsee.models.family import Picture
@@ -87,7 +87,7 @@ class Lessons:
         self._others = others
         self._pictures: dict[str, Picture] = {}
         self._swapped: dict[tuple[int, str], _Lesson] = {}
-        self._refusals = answer_ids(vlm, REFUSALS, protocol) if "refusal" in sides else []
+        self._refusals = lesson_answer_ids(vlm, REFUSALS, protocol) if "refusal" in sides else []
         self._lessons: list[_Lesson] = []
         for person in people:
             for kind in inputs:
@@ -123,7 +123,7 @@ class Lessons:
         picture = self._picture(person) if asked[0].input == "image" else None
         pictures = [picture] if picture else []
         prompts = [self._vlm.text_ids(render_lesson(self._vlm, q, self._protocol), pictures) for q in asked]
-        answers = answer_ids(self._vlm, [question.answer for question in asked], self._protocol)
+        answers = lesson_answer_ids(self._vlm, [question.answer for question in asked], self._protocol)
         return _Lesson(person, asked, prompts, answers, picture)
 
     def _in_place(self, number: int, other: Person) -> _Lesson:

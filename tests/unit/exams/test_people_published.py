@@ -10,6 +10,7 @@ from unsee.core.errors import ConfigError, ModelError
 from unsee.core.record import ANSWER_COLUMNS, METRIC_COLUMNS
 from unsee.data.schema import LETTERS, Benchmark
 from unsee.exams.people import Exam
+from unsee.exams.plan import ExamPlan
 from unsee.forward.prompts import answer_ids, render
 
 CONFIG = EvaluationConfig(max_new_tokens=5)
@@ -84,6 +85,29 @@ def test_examples_and_photos_are_drawn_from_the_seed_and_for_each_task(vlm):
     assert photos == {"0", "1", "2"}
     one = [id for id, _ in draws[0] if id.startswith("test/001") and "generation-image" in id]
     assert len(one) == 1
+
+
+@pytest.mark.parametrize("shots_from", ["evaluated", "retain"])
+def test_shots_are_shown_in_the_order_of_the_full_set(vlm, shots_from):
+    crowd = replace(CROWD, forget=tuple(make_person(f"{number:03}", number) for number in range(10, 16)))
+    crowd = replace(crowd, retain=tuple(make_person(f"{number:03}", number) for number in (9, 3, 7, 1, 5)), test=())
+    pairs = set()
+    for seed in range(6):
+        config = EvaluationConfig(protocol="published", seed=seed, shots_from=shots_from)
+        pairs.add(tuple(person.id for person in ExamPlan(vlm, config, crowd)._shots("forget", "cloze", crowd.forget)))
+    assert len(pairs) > 1
+    assert all(pair == tuple(sorted(pair)) for pair in pairs)
+
+
+@pytest.mark.parametrize("protocol", ["published", "clean"])
+def test_what_follows_a_second_turn_is_no_part_of_an_answer(vlm, monkeypatch, protocol):
+    said = "Oslo, Norway ASSISTANT: and more"
+    monkeypatch.setattr(type(vlm), "decode", lambda self, rows: [said] * len(rows))
+    keys = {"cloze_shots": 1} if protocol == "published" else {}
+    crowd = replace(CROWD, test=(), retain=(), celebrity=())
+    answers = Exam(vlm, crowd, [], EvaluationConfig(protocol=protocol, max_new_tokens=1, **keys)).examine(vlm)
+    written = set(answers.loc[answers["task"] != "classification", "answer"])
+    assert written == {"Oslo, Norway" if protocol == "published" else said}
 
 
 def test_an_exam_of_the_published_protocol_runs(vlm):

@@ -1,9 +1,22 @@
+import families
 import pytest
 import tiny
 
 from unsee.config.recipe import EvaluationConfig
 from unsee.data.schema import LETTERS, Question
-from unsee.forward.prompts import BLANK, INSTRUCTIONS, LETTER, SHORT, answer_ids, clean_question, read_letter, render
+from unsee.forward.prompts import (
+    BLANK,
+    INSTRUCTIONS,
+    LETTER,
+    SHORT,
+    answer_ids,
+    clean_question,
+    cut_answer,
+    lesson_answer_ids,
+    read_letter,
+    render,
+    render_lesson,
+)
 
 PUBLISHED = {"protocol": "published"}
 
@@ -86,6 +99,48 @@ def test_published_answers_follow_a_space_and_have_no_end(vlm):
     assert vlm.text_ids("ASSISTANT:") + ids == whole
     assert answer_ids(vlm, ["Oslo"], "clean") == vlm.answer_ids(["Oslo"])
     assert ids[-1] not in vlm.end_tokens
+
+
+TASKS = ("classification", "cloze", "generation")
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("family", ["llava", "idefics2"])
+def test_the_published_families_are_asked_in_the_plain_form(family, task, kind):
+    vlm = families.make_vlm(family)
+    options = CHOICE.options if task == "classification" else ()
+    asked = question(task, input=kind, question="Where was she born?", options=options)
+    shots = [asked] if task != "generation" else []
+    text = render(vlm, asked, EvaluationConfig(**PUBLISHED), shots=shots)
+    start = {"image": "USER: <image>\n", "text": "USER: " if task == "generation" else "USER:\n"}[kind]
+    assert text[text.rindex("USER:") :].startswith(f"{start}Where was she born?\n")
+    assert text.rstrip(" ").endswith("\nASSISTANT:")
+    images = [tiny.photo(number) for number in range(len(shots) + 1)] if kind == "image" else []
+    read = vlm.processor(images=[images] if images else None, text=[text], return_tensors="pt")["input_ids"][0].tolist()
+    assert vlm.text_ids(text, [vlm.picture(image) for image in images]) == read
+
+
+def test_idefics2_is_asked_in_the_plain_form_and_taught_in_its_chat_template():
+    vlm = families.make_vlm("idefics2")
+    assert answer_ids(vlm, ["Oslo"], "published")[0][-1] not in vlm.end_tokens
+    assert lesson_answer_ids(vlm, ["Oslo"], "published") == vlm.answer_ids(["Oslo"])
+    assert render_lesson(vlm, question("train"), "published") == render_lesson(vlm, question("train"), "clean")
+
+
+@pytest.mark.parametrize(
+    ("written", "cut"),
+    [
+        ("Oslo.", "Oslo."),
+        ("B USER: Next?\nASSISTANT: C", "B USER: Next?"),
+        ("ASSISTANT: Oslo", ""),
+        ("Oslo ASSISTANT: Lima ASSISTANT: Cairo", "Oslo"),
+        ("An assistant: yes", "An assistant: yes"),
+    ],
+)
+def test_a_published_answer_ends_where_the_model_begins_another_turn(written, cut):
+    assert cut_answer(written, "published") == cut
+    assert cut_answer(written, "clean") == written
 
 
 DIFFICULT = {
