@@ -30,7 +30,7 @@ METHODS: Mapping[str, LossMethod] = {
     "gradient_ascent": GradientAscent(**EPOCH),  # type: ignore[arg-type]
     "gradient_difference": GradientDifference(**EPOCH, schedule="alternating"),  # type: ignore[arg-type]
     "kl_minimisation": KLMinimisation(
-        **EPOCH, schedule="alternating", reduction="batchmean", cross_entropy_weight=1.0  # type: ignore[arg-type]
+        **EPOCH, schedule="alternating", reduction="batchmean", positions="all", cross_entropy_weight=1.0  # type: ignore[arg-type]
     ),
     "npo": NPO(**EPOCH, beta=BETA, retain_weight=0.0, reduction="batch"),  # type: ignore[arg-type]
 }  # fmt: skip
@@ -59,10 +59,11 @@ def epoch(
         Stream(
             make_rows=Lessons(vlm, people[side], ("image",), questions, "published").rows, sides=(side,), vlm=vlm,
             seed=side, batch_examples=1, labels="full",
+            whole_sides=tuple(one for one in method.whole_sides if one == side),
         )
         for side in method.sides
     ]  # fmt: skip
-    plan = Plan(streams, replace(method, learning_rate=RATE, steps=0, epochs=1), "published")
+    plan = Plan(streams, replace(method, learning_rate=RATE, steps=0, epochs=1), "published", "transformers")
     seen: list[float] = []
 
     def note(step: int, loss: Loss, rate: float) -> None:

@@ -15,6 +15,7 @@ from benchmarks.material import Example
 from unsee.models.vlm import VLM
 
 BATCH, RANK, ALPHA, RATE = 4, 16, 16, 2e-5
+EPSILON, MEMORY = 1e-6, 0.999  # of the AdamW of transformers 4, which adds epsilon before it corrects the second moment
 BETA = 0.4
 
 Steps = Sequence[Sequence[Example]]
@@ -50,6 +51,7 @@ def epoch(
                 loss, part = term(vlm.model, second, inputs)
                 (loss * (count / sum(tokens))).backward()
                 cross_entropy += part.item() * count / sum(tokens)
+            optimiser.param_groups[0]["eps"] = EPSILON / (1 - MEMORY ** (len(seen) + 1)) ** 0.5
             optimiser.step()
             falling.step()
             optimiser.zero_grad()
@@ -75,7 +77,9 @@ def _loader(vlm: VLM, steps: Steps) -> DataLoader[list[dict[str, Any]]]:
 
     def written(rows: Sequence[Example]) -> dict[str, Any]:
         images = [[row.image] for row in rows]
-        made = vlm.processor(images=images, text=[row.text for row in rows], padding=True, return_tensors="pt")  # type: ignore[operator]
+        made = vlm.processor(
+            images=images, text=[row.text for row in rows], padding=True, padding_side="right", return_tensors="pt"
+        )  # type: ignore[operator]
         inputs = dict(made.to(vlm.device))
         hidden = (inputs["attention_mask"] == 0) | (inputs["input_ids"] == vlm.family.image_token)
         return inputs | {"labels": inputs["input_ids"].masked_fill(hidden, -100)}

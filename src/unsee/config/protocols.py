@@ -17,6 +17,7 @@ STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=Fals
 Modality = Literal["image", "text", "both"]
 Protocol = Literal["clean", "published"]
 Labels = Literal["answer", "full", "full_with_image"]
+AdamW = Literal["torch", "transformers"]
 
 
 class Table(BaseModel):
@@ -40,15 +41,22 @@ class TrainingConfig(Table):
         batch_tokens: tokens per step (and side), images included; 0 counts examples instead.
         batch_examples: training rows per step (and side); 0 counts tokens instead.
         turns: questions that share one photo in one training row.
+        adamw: the epsilon of AdamW. "torch" adds 1e-8 after the correction of the second moment; "transformers", the
+            class that the published code imports, adds 1e-6 before it.
     """
 
-    published: ClassVar[Mapping[str, object]] = {"labels": "full", "batch_examples": 4, "turns": 1}
+    published: ClassVar[Mapping[str, object]] = {
+        "labels": "full", "batch_examples": 4, "turns": 1, "adamw": "transformers",
+    }  # fmt: skip
+    undrawn: ClassVar[frozenset[str]] = frozenset({"adamw"})
+    """Keys that have no part in what is drawn: runs that differ only in them see the same batches."""
 
     protocol: Protocol = "clean"
     labels: Labels = "answer"
     batch_tokens: NonNegativeInt = 1500
     batch_examples: NonNegativeInt = 0
     turns: PositiveInt = 5
+    adamw: AdamW = "torch"
 
     @model_validator(mode="before")
     @classmethod
@@ -77,11 +85,15 @@ class TeachConfig(TrainingConfig):
         replay: share of the training tokens that come from the training text of the base model.
         oracle_seeds: number of oracles. Methods are compared with the first one; the others show how much oracles
             differ by chance.
+        reference_epochs: passes over the training text for the oracle that methods with `reference = "oracle"` compare
+            with; 0 takes the first oracle of the run.
     """
 
     published: ClassVar[Mapping[str, object]] = {
         **TrainingConfig.published, "learning_rate": 2e-5, "epochs": 5, "modality": "image", "replay": 0.0,
+        "reference_epochs": 1,
     }  # fmt: skip
+    undrawn: ClassVar[frozenset[str]] = TrainingConfig.undrawn | {"oracle_seeds", "reference_epochs"}
 
     learning_rate: PositiveFloat = 1.8e-3
     steps: NonNegativeInt = 700
@@ -91,6 +103,13 @@ class TeachConfig(TrainingConfig):
     replay: float = Field(default=0.25, ge=0, lt=1)
     turns: PositiveInt = 26
     oracle_seeds: int = Field(default=2, ge=2)
+    reference_epochs: NonNegativeInt = 0
+
+    def of_reference(self) -> TeachConfig:
+        """Return the training of the oracle that methods take as their reference."""
+        if not self.reference_epochs:
+            return self
+        return self.model_copy(update={"epochs": self.reference_epochs, "steps": 0})
 
 
 class UnlearnConfig(TrainingConfig):

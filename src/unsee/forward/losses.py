@@ -26,6 +26,8 @@ class Scored:
         item_N: the number of the answer each token belongs to.
         num_items: number of answers I.
         hidden: the outputs of decoder layers at the same positions (U, D), by layer; `state_ND` gives them by token.
+        whole_M: the index of each position of each answer's text, padding included; None unless a method's
+            `whole_sides` asks for it. `logits_UV` then holds positions that predict no answer token too.
     """
 
     logits_UV: Tensor
@@ -34,6 +36,7 @@ class Scored:
     item_N: Tensor
     num_items: int
     hidden: Mapping[int, Tensor] = field(default_factory=dict)
+    whole_M: Tensor | None = None
 
     def state_ND(self, layer: int) -> Tensor:
         """Return the output of a decoder layer at the position that predicts each answer token, (N, D)."""
@@ -81,12 +84,18 @@ def negative_preference(log_ratio_I: Tensor, beta: float) -> Tensor:
     return -(2 / beta) * F.logsigmoid(-beta * log_ratio_I).mean()
 
 
-def kl_divergence(reference: Scored, scored: Scored) -> Tensor:
-    """Return the mean KL(reference || model) per answer token of the same batch, nats; 0 if they agree."""
+def kl_divergence(reference: Scored, scored: Scored, index_M: Tensor | None = None) -> Tensor:
+    """Return the mean KL(reference || model) per answer token of the same batch, nats; 0 if they agree.
+
+    Args:
+        reference: the scores of the reference.
+        scored: those of the model.
+        index_M: the positions to average over; by default those that predict an answer token.
+    """
     wanted_UV = F.log_softmax(reference.logits_UV.float(), -1)
     current_UV = F.log_softmax(scored.logits_UV.float(), -1)
     divergence_U = F.kl_div(current_UV, wanted_UV, reduction="none", log_target=True).sum(-1)
-    return divergence_U[scored.source_N].mean()
+    return divergence_U[scored.source_N if index_M is None else index_M].mean()
 
 
 def shared_tokens(first: Scored, second: Scored) -> tuple[Tensor, Tensor]:

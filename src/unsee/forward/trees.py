@@ -50,12 +50,14 @@ class Node:
         parent: the index of the parent node.
         item: the number of the answer, if the node is one; else -1.
         prompt: the number of the prompt that ends with this node, if one does; else -1.
+        padding: True if no token sees these, themselves included; they see all before them.
     """
 
     ids: list[int]
     parent: int
     item: int = -1
     prompt: int = -1
+    padding: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,30 @@ class Tree:
         """Return a tree with the same tokens and pictures but no answers to score."""
         return Tree([Node(node.ids, node.parent) for node in self.nodes], self.pictures)
 
+    def path(self, index: int) -> list[int]:
+        """Return the indices of the nodes from the root to a node."""
+        path = [index]
+        while (parent := self.nodes[path[0]].parent) >= 0:
+            path.insert(0, parent)
+        return path
+
+    @property
+    def longest_text(self) -> int:
+        """Number of tokens of the longest answer together with its prompt."""
+        return max(map(self._text_length, self._leaves), default=0)
+
+    def padded(self, length: int, pad_token: int) -> Tree:
+        """Return the tree with every answer followed by padding, so that each text has the same length."""
+        padding = [Node([pad_token] * (length - self._text_length(leaf)), leaf, padding=True) for leaf in self._leaves]
+        return Tree([*self.nodes, *padding], self.pictures, self.written)
+
+    @property
+    def _leaves(self) -> list[int]:
+        return [index for index, node in enumerate(self.nodes) if node.item >= 0]
+
+    def _text_length(self, leaf: int) -> int:
+        return sum(len(self.nodes[index].ids) for index in self.path(leaf))
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -99,6 +125,8 @@ class Batch:
         target_N: the token to predict.
         item_N: the number of the answer that the target belongs or leads to, 0 to num_items - 1, in order of the trees.
         num_items: number of answers.
+        whole_M: every token of each answer's text and of its padding, whatever it predicts; None if not wanted. A token
+            occurs once for each answer that it leads to.
     """
 
     inputs: dict[str, Any]
@@ -106,17 +134,30 @@ class Batch:
     target_N: Tensor
     item_N: Tensor
     num_items: int
+    whole_M: Tensor | None = None
 
     @cached_property
     def places(self) -> tuple[Tensor, Tensor]:
-        """Return the distinct values of `source_N`, ascending (U), and the index of each source among them (N)."""
-        places_U, index_N = self.source_N.unique(return_inverse=True)
-        return places_U, index_N
+        """Return the distinct tokens to score, ascending (U), and the index of each source among them (N)."""
+        places_U, index = self._distinct
+        return places_U, index[: len(self.source_N)]
+
+    @property
+    def whole_places_M(self) -> Tensor | None:
+        """The index of each of `whole_M` among the distinct tokens to score."""
+        return None if self.whole_M is None else self._distinct[1][len(self.source_N) :]
+
+    @cached_property
+    def _distinct(self) -> tuple[Tensor, Tensor]:
+        wanted = self.source_N if self.whole_M is None else torch.cat([self.source_N, self.whole_M])
+        places_U, index = wanted.unique(return_inverse=True)
+        return places_U, index
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
         source_N, target_N, item_N = (part.to(device) for part in (self.source_N, self.target_N, self.item_N))
-        return Batch(moved_to(device, self.inputs), source_N, target_N, item_N, self.num_items)
+        whole_M = None if self.whole_M is None else self.whole_M.to(device)
+        return Batch(moved_to(device, self.inputs), source_N, target_N, item_N, self.num_items, whole_M)
 
 
 def moved_to(device: torch.device, value: Any) -> Any:
@@ -181,18 +222,22 @@ def _grow(nodes: list[Node], parent: int, branches: Sequence[_Branch]) -> None:
             nodes.extend(Node(list(answer), question, item) for item, answer in branch.leaves)
 
 
-def collate(trees: Sequence[Tree], vlm: VLM, labels: Labels = "answer") -> Batch:
+def collate(trees: Sequence[Tree], vlm: VLM, labels: Labels = "answer", *, padded_to: int | None = None) -> Batch:
     """Return a batch with one row per tree, padded to the longest.
 
     Args:
         trees: the rows.
         vlm: the model that tokenised them.
         labels: the tokens to score: the answers, all of the text ("full"), or the image placeholders in it as well.
+        padded_to: pad every text to this length, and add all of its tokens to the batch as `whole_M`.
     """
+    if padded_to is not None:
+        trees = [tree.padded(padded_to, vlm.pad_token) for tree in trees]
     rows = lay_out(trees, vlm)
     inputs = model_inputs(vlm.family, rows.ids_BT, rows.positions_ABT, rows.seen_BTT)
     inputs |= vlm.family.image_inputs([tree.pictures for tree in trees])
-    return Batch(inputs, *targets(trees, rows, vlm, labels), sum(tree.num_items for tree in trees))
+    whole_M = None if padded_to is None else _whole(trees, rows)
+    return Batch(inputs, *targets(trees, rows, vlm, labels), sum(tree.num_items for tree in trees), whole_M)
 
 
 @dataclass(frozen=True)
@@ -225,7 +270,9 @@ def lay_out(trees: Sequence[Tree], vlm: VLM) -> Rows:
         ids_BT[row, :length] = torch.tensor(ids)
         positions.append(torch.nn.functional.pad(positions_AT, (0, width - length)))
         owner_T = torch.tensor(owner)
-        seen_BTT[row, :length, :length] = _ancestry(tree)[owner_T][:, owner_T].tril()
+        seen_TT = _ancestry(tree)[owner_T][:, owner_T].tril()
+        seen_TT[:, torch.tensor([tree.nodes[index].padding for index in owner], dtype=torch.bool)] = False
+        seen_BTT[row, :length, :length] = seen_TT
         starts.append(begins)
     return Rows(ids_BT, torch.stack(positions, 1), seen_BTT, starts)
 
@@ -249,6 +296,22 @@ def targets(trees: Sequence[Tree], rows: Rows, vlm: VLM, labels: Labels = "answe
     return source_N, target_N, item_N
 
 
+def _whole(trees: Sequence[Tree], rows: Rows) -> Tensor:
+    """Return the index into the flattened tokens of each token of each padded text."""
+    width = rows.ids_BT.shape[1]
+    return torch.tensor(
+        [
+            row * width + starts[index] + place
+            for row, (tree, starts) in enumerate(zip(trees, rows.starts, strict=True))
+            for end, node in enumerate(tree.nodes)
+            if node.padding
+            for index in tree.path(end)
+            for place in range(len(tree.nodes[index].ids))
+        ],
+        dtype=torch.long,
+    )
+
+
 def model_inputs(family: Family, ids_BK: Tensor, positions_ABK: Tensor, seen_BQK: Tensor) -> dict[str, Any]:
     """Return the keyword arguments of the model for the last Q of K tokens; the others are in its cache."""
     num_queries = seen_BQK.shape[1]
@@ -262,9 +325,7 @@ def model_inputs(family: Family, ids_BK: Tensor, positions_ABK: Tensor, seen_BQK
 
 def _scored(tree: Tree, leaf: int, starts: list[int], labels: Labels, image_token: int) -> list[tuple[int, int]]:
     """Return the scored tokens of one answer, each with the place in the row of the token that predicts it."""
-    path = [leaf]
-    while (parent := tree.nodes[path[0]].parent) >= 0:
-        path.insert(0, parent)
+    path = tree.path(leaf)
     if labels == "answer":
         path = path[-2:]
     first = len(tree.nodes[path[0]].ids) if labels == "answer" else 1

@@ -104,10 +104,13 @@ class LossMethod(ABC):
     A property below becomes an option of a method that declares a field of the same name.
 
     Attributes:
+        undrawn: options that have no part in what is drawn: runs that differ only in them see the same batches.
         learning_rate: peak learning rate, > 0.
         steps: optimiser steps; 0 where epochs count.
         epochs: passes over the data; 0 where steps count.
     """
+
+    undrawn: ClassVar[frozenset[str]] = frozenset()
 
     learning_rate: PositiveFloat
     steps: NonNegativeInt = 0
@@ -126,6 +129,11 @@ class LossMethod(ABC):
     @property
     def reference_sides(self) -> tuple[Side, ...]:
         """The sides about which the loss asks the reference model."""
+        return ()
+
+    @property
+    def whole_sides(self) -> tuple[Side, ...]:
+        """The sides of which `Scored.whole_M` is wanted: every position of their texts, padding included."""
         return ()
 
     @property

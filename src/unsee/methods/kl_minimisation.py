@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -30,7 +30,8 @@ class KLMinimisation(LossMethod):
     Source: arXiv:2401.06121, Section 4 (`-CE(forget) + KL(target || model)` in one step, the divergence a mean over
     tokens). The code published with MLLMU-Bench alternates: in each epoch a pass of `-CE(forget)`, then a pass of
     `CE(retain) + KL(target || model)` in which the divergence is divided by the number of sequences only, so that it is
-    a sum over their tokens ("batchmean"). Deviation: that code counts padding too; padding is never scored here.
+    a sum over their positions ("batchmean"): all of them, with image placeholders, last tokens and the padding on the
+    right ("all").
 
     Attributes:
         learning_rate: peak learning rate, > 0.
@@ -39,6 +40,8 @@ class KLMinimisation(LossMethod):
         retain_weight: factor of KL(target || model) on the retain answers, >= 0.
         cross_entropy_weight: factor of the retain cross-entropy, >= 0; 0 in the paper, 1 in the published code.
         reduction: the divergence is a "token_mean", or a "batchmean": a sum over tokens, a mean over sequences.
+        positions: the positions whose divergence counts: those that predict a "scored" token, or "all" of the text and
+            of its padding.
         schedule: "joint" as in the paper, or "alternating" as in the published code.
     """
 
@@ -47,12 +50,20 @@ class KLMinimisation(LossMethod):
     retain_weight: NonNegativeFloat = 1.0
     cross_entropy_weight: NonNegativeFloat = 0.0
     reduction: Literal["token_mean", "batchmean"] = "token_mean"
+    positions: Literal["scored", "all"] = "scored"
     schedule: Order = "joint"
+
+    undrawn: ClassVar[frozenset[str]] = frozenset({"positions"})
 
     @property
     def reference_sides(self) -> tuple[Side, ...]:
         """The retain side."""
         return ("retain",)
+
+    @property
+    def whole_sides(self) -> tuple[Side, ...]:
+        """The retain side if all positions count."""
+        return ("retain",) if self.positions == "all" else ()
 
     def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
         """Return the sum of the terms whose sides the step has.
@@ -66,9 +77,10 @@ class KLMinimisation(LossMethod):
             parts["forget"] = forget.item()
         if "retain" in batch.sides:
             scored = model(batch.retain)
-            divergence = kl_divergence(reference(batch.retain), scored)
+            counted = scored.source_N if scored.whole_M is None else scored.whole_M
+            divergence = kl_divergence(reference(batch.retain), scored, counted)
             if self.reduction == "batchmean":
-                divergence = divergence * len(scored.target_N) / scored.num_items
+                divergence = divergence * len(counted) / scored.num_items
             terms += [self.retain_weight * divergence, self.cross_entropy_weight * cross_entropy(scored)]
             parts["retain_kl"] = divergence.item()
         return Loss(torch.stack(terms).sum(), parts)

@@ -20,7 +20,7 @@ class NPO(LossMethod):
     Source: arXiv:2404.05868, Eq. 3 (one ratio per answer, summed over its tokens; the reference is the model before
     unlearning). The code published with MLLMU-Bench minimises `-(2 / beta) log sigmoid(beta (CE - CE_reference))` on
     the forget side alone, CE a mean over all tokens of the batch (one length-normalised ratio per batch), beta 0.4, and
-    its reference is a model trained without the forget people: an oracle.
+    its reference is a model trained without the forget people: an oracle, of one epoch (`teach.reference_epochs`).
 
     Attributes:
         learning_rate: peak learning rate, > 0.

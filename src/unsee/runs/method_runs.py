@@ -19,7 +19,7 @@ from unsee.scoring.schema import DO_NOTHING
 
 INPUTS: dict[str, tuple[Input, ...]] = {"image": ("image",), "text": ("text",), "both": ("image", "text")}
 _LABEL = re.compile(r"\w[\w-]*")
-_MODELS_OF_A_RUN = re.compile(r"target|oracle(_\d+)?|random_weights")
+_MODELS_OF_A_RUN = re.compile(r"target|oracle(_\d+|_reference)?|random_weights")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Material:
         retain: the people (or pictures) that they keep.
         pairs: (modality, seed) -> the privacy pairs for edits and guards.
         unlearn: the batches of loss methods.
-        oracle: the model that never saw the forget side, if there is one.
+        oracle: a model that never saw the forget side, for methods with `reference = "oracle"`, if there is one.
         modality: the questions that loss methods unlearn from if the recipe gives no choice.
     """
 

@@ -17,6 +17,7 @@ from unsee.data.people.source import open_benchmark, pin
 from unsee.data.schema import Benchmark, Person
 from unsee.exams.metrics import make_metrics
 from unsee.exams.people import Exam
+from unsee.methods.base import LossMethod
 from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
 from unsee.runs.method_runs import INPUTS, Material, check_layers, people_methods
@@ -71,7 +72,9 @@ def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunRe
     record.log("signal", signal=signal.signal)
     changes = {}
     if signal.signal:
-        material = _material(benchmark, config, oracles[0])
+        compares = any(isinstance(run.method, LossMethod) and run.method.reference == "oracle" for run in methods)
+        reference = _reference(stages, benchmark, config) if compares else oracles[0]
+        material = _material(benchmark, config, reference)
         applied = scenario.apply_all(methods, target, [material] * len(methods), progress)
         for run, one in zip(methods, applied, strict=True):
             if change := change_over_seeds([one]):
@@ -88,6 +91,12 @@ def _teach(scenario: Scenario, name: str, people: Sequence[Person], config: RunC
     scenario.examine(name, weights, seed)
     scenario.export(name, weights)
     return weights
+
+
+def _reference(stages: Stages, benchmark: Benchmark, config: RunConfig) -> Weights:
+    """Teach the oracle that methods take as their reference: the run's first one, unless it has epochs of its own."""
+    name = "oracle_reference" if config.teach.reference_epochs else "oracle"
+    return stages.teach(name, benchmark.retain, config.teach.of_reference(), config.seed + 1)
 
 
 def _material(benchmark: Benchmark, config: RunConfig, oracle: Weights) -> Material:

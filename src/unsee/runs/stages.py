@@ -117,16 +117,16 @@ class Stages:
 
     def teach(self, name: str, people: Sequence[Person], config: TeachConfig, seed: int) -> Weights:
         """Fine-tune the base model on the training text of `people`, mixed with replay."""
-        settings = [self._trained_part(), config.model_dump(exclude={"oracle_seeds"}), seed]
+        settings = [self._trained_part(), config.model_dump(exclude=set(config.undrawn)), seed]
         draws = key_of("teach", self.base.draws, settings, [_content(p) for p in people])
         modules = (*TRAINING, self._replay.__module__) if self._replay and config.replay else TRAINING
-        key = key_of(draws, self.base.key, self._code, [source_hash(module) for module in modules])
+        key = key_of(draws, config.adamw, self.base.key, self._code, [source_hash(module) for module in modules])
         method = FineTuning(learning_rate=config.learning_rate, steps=config.steps, epochs=config.epochs)
 
         def plan() -> Plan:
             lessons = Lessons(self.vlm, people, INPUTS[config.modality], config.turns, config.protocol)
             stream = make_stream(self.vlm, self._mixed(lessons.rows, config.replay), ("retain",), config, draws)
-            return Plan([stream], method, config.protocol)
+            return Plan([stream], method, config.protocol, config.adamw)
 
         return self._train(name, Weights(key, draws), self.base, method, plan, seed)
 
@@ -152,19 +152,24 @@ class Stages:
         if method.reference == "oracle" and reference is None:
             raise ConfigError(f"method.{run.name}.reference: there is no oracle here; choose 'target'")
         modality, config = run.modality or material.modality, material.unlearn
+        options = {name: value for name, value in asdict(method).items() if name not in method.undrawn}
         settings = [
-            type(method).__name__, asdict(method), modality, self._trained_part(), config.model_dump(), run.seed,
+            type(method).__name__, options, modality, self._trained_part(),
+            config.model_dump(exclude=set(config.undrawn)), run.seed,
         ]  # fmt: skip
         content = [_content(person) for person in (*material.forget, *material.retain)]
         draws = key_of("unlearn", target.draws, settings, reference and reference.draws, content)
         modules = [source_hash(module) for module in TRAINING]
         key = key_of(
-            draws, target.key, reference and reference.key, self._code, modules, _method_code(run.method)
+            draws, config.adamw, asdict(method), target.key, reference and reference.key, self._code, modules,
+            _method_code(run.method),
         )  # fmt: skip
 
         def plan() -> Plan:
-            streams = side_streams(self.vlm, method.sides, material, INPUTS[modality], draws)
-            return Plan(streams, method, config.protocol)
+            streams = side_streams(
+                self.vlm, method.sides, material, INPUTS[modality], draws, whole_sides=method.whole_sides
+            )
+            return Plan(streams, method, config.protocol, config.adamw)
 
         trained = self._train(run.label, Weights(key, draws), target, method, plan, run.seed, reference)
         if not isinstance(method, ArithmeticMethod):
@@ -191,7 +196,8 @@ class Stages:
         def compute(vlm: VLM, work: Work) -> Edit:
             return edit_of(method, vlm, method.compute(vlm, batches, work), work.seed)
 
-        settings = [type(method).__name__, asdict(method), material.unlearn.model_dump(), run.seed]
+        batches_of = material.unlearn.model_dump(exclude=set(material.unlearn.undrawn))
+        settings = [type(method).__name__, asdict(method), batches_of, run.seed]
         content = [_content(person) for person in (*material.forget, *material.retain)]
         draws = key_of("measure", target.draws, settings, content)
         return self._edited(run, target, draws, compute)

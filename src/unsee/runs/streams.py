@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from unsee.config.protocols import TrainingConfig
 from unsee.data.schema import Input
@@ -25,6 +26,7 @@ def side_streams(
     seed: str,
     *,
     retain_inputs: Sequence[Input] | None = None,
+    whole_sides: Sequence[Side] = (),
 ) -> list[Stream]:
     """Return one stream for the forget side and the sides aligned with it, and one for the retain side.
 
@@ -35,6 +37,7 @@ def side_streams(
         inputs: how the people to forget are asked about.
         seed: of the rows and their order, together with the side.
         retain_inputs: how the people to keep are asked about; by default as the recipe says.
+        whole_sides: the sides of which every position is scored.
     """
     config = material.unlearn
     streams = []
@@ -43,7 +46,8 @@ def side_streams(
         if group == ("retain",):
             people, kinds = material.retain, retain_inputs or INPUTS[config.retain_modality]
         lessons = Lessons(vlm, people, kinds, config.turns, config.protocol, sides=group, others=material.retain)
-        streams.append(make_stream(vlm, lessons.rows, group, config, f"{seed}-{group[0]}"))
+        stream = make_stream(vlm, lessons.rows, group, config, f"{seed}-{group[0]}")
+        streams.append(replace(stream, whole_sides=tuple(side for side in group if side in whole_sides)))
     return streams
 
 

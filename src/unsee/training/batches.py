@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from unsee.config.protocols import Labels, Protocol
+from unsee.config.protocols import AdamW, Labels, Protocol
 from unsee.core.errors import DataError
 from unsee.forward.trees import Tree, collate, pack_by_length
 from unsee.methods.base import LossMethod, Side, StepBatch
@@ -33,6 +33,7 @@ class Stream:
         batch_tokens: padded tokens per batch, for batches of rows of similar length; 0 to count examples.
         batch_examples: examples per batch, of any length; 0 to count tokens.
         labels: the tokens that the loss covers.
+        whole_sides: the sides of which every position is scored too, padding included.
     """
 
     make_rows: MakeRows
@@ -42,6 +43,7 @@ class Stream:
     batch_tokens: int = 0
     batch_examples: int = 0
     labels: Labels = "answer"
+    whole_sides: tuple[Side, ...] = ()
 
     def plan(self, epoch: int) -> list[list[Row]]:
         """Return the rows of each batch of one epoch, in order.
@@ -67,10 +69,14 @@ class Stream:
             trees = zip(*rows, strict=True)
             yield StepBatch(
                 {
-                    side: collate(own_rows(one_side), self.vlm, self.labels)
+                    side: collate(own_rows(one_side), self.vlm, self.labels, padded_to=self._padded_to(side, one_side))
                     for side, one_side in zip(self.sides, trees, strict=True)
                 }
             )
+
+    def _padded_to(self, side: Side, trees: Sequence[Tree]) -> int | None:
+        """Return the length of the longest text of all processes' rows; None if texts are not padded."""
+        return max(tree.longest_text for tree in trees) if side in self.whole_sides else None
 
     def __iter__(self) -> Iterator[StepBatch]:
         """Yield epoch after epoch."""
@@ -101,11 +107,13 @@ class Plan:
         streams: the data, in the order in which an alternating method uses them.
         method: sets the number of steps, the learning rate and the order of the streams.
         protocol: "clean" or "published".
+        adamw: the epsilon of AdamW.
     """
 
     streams: Sequence[Stream]
     method: LossMethod
     protocol: Protocol
+    adamw: AdamW = "torch"
 
     @property
     def steps(self) -> Iterator[StepBatch]:
@@ -130,6 +138,8 @@ class Plan:
         """The learning rate of every step."""
         rate, steps = self.method.learning_rate, self.num_steps
         if self.protocol == "clean":
-            return Schedule(learning_rate=rate, steps=steps)
+            return Schedule(learning_rate=rate, steps=steps, adamw=self.adamw)
         decay = 0.0 if self.method.schedule == "alternating" else 1.0
-        return Schedule(learning_rate=rate, steps=steps, warmup=0.0, decay=decay, clip_norm=math.inf)
+        return Schedule(
+            learning_rate=rate, steps=steps, warmup=0.0, decay=decay, clip_norm=math.inf, adamw=self.adamw
+        )  # fmt: skip

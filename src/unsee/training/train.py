@@ -22,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from unsee.config.protocols import AdamW
 from unsee.core.errors import ModelError
 from unsee.core.progress import Progress, Silent
 from unsee.edits.partial_forward import decoder_layers, parse_layers
@@ -36,13 +37,16 @@ from unsee.runtime.distributed import entire, gathered, placed_like, state
 log = logging.getLogger(__name__)
 
 States = tuple[Tensor, dict[int, Tensor]]
-"""The last hidden states at the positions that predict answer tokens (U, D), and decoder layers' outputs there."""
+"""The last hidden states at the positions to score (U, D), and decoder layers' outputs there."""
 STATE = ("parameter", "step", "exp_avg", "exp_avg_sq")  # the tensors of each parameter in a checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Number of steps and learning rate: warm-up over the first `warmup` share, linear decay over the last `decay`."""
+    """Number of steps and learning rate: warm-up over the first `warmup` share, linear decay over the last `decay`.
+
+    `adamw` chooses the epsilon, as in `unsee.config.protocols.TrainingConfig`.
+    """
 
     learning_rate: float
     steps: int
@@ -51,6 +55,7 @@ class Schedule:
     clip_norm: float = 1.0
     weight_decay: float = 0.0
     checkpoint_every: int = 50
+    adamw: AdamW = "torch"
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -58,9 +63,16 @@ class Schedule:
         fall = (self.steps - step) / max(1.0, self.decay * self.steps)
         return self.learning_rate * min(1.0, rise, fall)
 
+    def epsilon(self, step: int) -> float:
+        """Return what is added to the corrected second moment's root in a step, counted from 0.
+
+        The class of transformers adds 1e-6 to the root before it is corrected, that is, divided by `1 - 0.999^t`'s.
+        """
+        return 1e-8 if self.adamw == "torch" else 1e-6 / math.sqrt(1 - 0.999 ** (step + 1))
+
 
 class Scorer(nn.Module):
-    """Scores the answers of a batch; computes logits only at positions that predict an answer token.
+    """Scores the answers of a batch; computes logits only at positions that predict an answer token, or are asked for.
 
     Args:
         vlm: the model.
@@ -89,7 +101,8 @@ class Scorer(nn.Module):
 
 
 def _scored(batch: Batch, logits_UV: Tensor, hidden: Mapping[int, Tensor]) -> Scored:
-    return Scored(logits_UV, batch.places[1], batch.target_N, batch.item_N, batch.num_items, hidden)
+    index_N, whole_M = batch.places[1], batch.whole_places_M
+    return Scored(logits_UV, index_N, batch.target_N, batch.item_N, batch.num_items, hidden, whole_M)
 
 
 def whole(scored: Scored) -> Scored:
@@ -99,7 +112,8 @@ def whole(scored: Scored) -> Scored:
     own = scored.logits_UV, scored.source_N + places, scored.target_N, scored.item_N + items
     logits_UV, source_N, target_N, item_N = map(gathered, own)
     hidden = {layer: gathered(state_UD) for layer, state_UD in scored.hidden.items()}
-    return Scored(logits_UV, source_N, target_N, item_N, int(counts[:, 1].sum()), hidden)
+    whole_M = None if scored.whole_M is None else gathered(scored.whole_M + places)
+    return Scored(logits_UV, source_N, target_N, item_N, int(counts[:, 1].sum()), hidden, whole_M)
 
 
 class Step(nn.Module):
@@ -233,7 +247,7 @@ def train(
         advance(done)
         for step, batch in enumerate(remaining, start=done):
             torch.manual_seed((seed * 1_000_003 + step) * processes.num_processes + processes.process_index)
-            optimiser.param_groups[0]["lr"] = schedule.rate(step)
+            optimiser.param_groups[0].update(lr=schedule.rate(step), eps=schedule.epsilon(step))
             loss = _differentiate(accelerator, take_step, method, batch, trainable)
             norm = math.nan
             if math.isfinite(loss.total.item()):

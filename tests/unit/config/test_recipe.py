@@ -230,6 +230,8 @@ def test_training_as_published_counts_epochs_and_examples():
     assert (teach.labels, teach.turns, teach.modality, teach.replay) == ("full", 1, "image", 0)
     assert (unlearn.labels, unlearn.batch_examples, unlearn.retain_modality) == ("full", 4, "image")
     assert TeachConfig(protocol="published", steps=7).epochs == 0
+    assert {config.adamw for config in (teach, unlearn)} == {"transformers"}
+    assert {config.adamw for config in (TeachConfig(), UnlearnConfig())} == {"torch"}
     assert (TeachConfig().steps, TeachConfig(epochs=2).steps, UnlearnConfig(batch_examples=2).batch_tokens) == (
         700,
         0,
@@ -285,6 +287,14 @@ def test_accelerate_reads_the_configuration_for_fsdp():
     assert (config.distributed_type, config.fsdp_config["fsdp_version"]) == ("FSDP", 2)
 
 
+def test_the_reference_oracle_is_taught_one_epoch_as_published():
+    published, clean = TeachConfig(protocol="published"), TeachConfig()
+    assert (published.reference_epochs, published.of_reference().epochs, published.of_reference().steps) == (1, 1, 0)
+    by_steps = TeachConfig(protocol="published", steps=7, reference_epochs=2).of_reference()
+    assert (by_steps.epochs, by_steps.steps) == (2, 0)
+    assert clean.of_reference() == clean
+
+
 def test_the_published_recipe_builds_its_methods_as_published():
     config = load_recipe("published")
     assert config.evaluation == EvaluationConfig(protocol="published")
@@ -292,6 +302,7 @@ def test_the_published_recipe_builds_its_methods_as_published():
     trained = [method for method in built.values() if hasattr(method, "epochs")]
     assert {(method.learning_rate, method.steps, method.epochs) for method in trained} == {(2e-5, 0, 1)}
     assert (built["npo"].beta, built["npo"].reduction, built["npo"].reference) == (0.4, "batch", "oracle")
+    assert (built["kl_minimisation"].reduction, built["kl_minimisation"].positions) == ("batchmean", "all")
     assert built["gradient_difference"].schedule == built["kl_minimisation"].schedule == "alternating"
     assert (config.model.lora_rank, config.model.lora_alpha, config.model.lora_dropout) == (16, 16, 0.05)
     assert config.model.lora_targets == "all_linear"

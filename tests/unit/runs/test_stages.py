@@ -320,6 +320,25 @@ def test_a_changed_method_is_trained_again_from_the_same_draws(stages, monkeypat
     assert len(trained) == 2
 
 
+def test_keys_that_draw_nothing_change_the_weights_and_no_draw(stages):
+    """Without this, a new key of the published protocol would change the figures of the clean one."""
+    taught = [
+        stages.teach("target", FORGET, TEACH.model_copy(update=changed), 0)
+        for changed in ({}, {"adamw": "transformers"}, {"reference_epochs": 3}, {"oracle_seeds": 4})
+    ]
+    assert len({weights.draws for weights in taught}) == 1
+    assert [weights.key == taught[0].key for weights in taught] == [True, False, True, True]
+    kl = METHODS.get("kl_minimisation")
+    unlearned = [
+        unlearn(stages, stages.base, kl(steps=2, **options), unlearn=UNLEARN.model_copy(update=changed))
+        for options, changed in (({}, {}), ({"positions": "all"}, {}), ({}, {"adamw": "transformers"}))
+    ]
+    assert len({weights.draws for weights in unlearned}) == 1
+    assert len({weights.key for weights in unlearned}) == 3
+    events = [event for event in stages._record.events() if event["event"] == "step" and "retain_kl" in event]
+    assert len(events) == 6
+
+
 def test_stages_from_the_cache_are_said(stages):
     said = []
 
