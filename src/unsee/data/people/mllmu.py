@@ -210,7 +210,7 @@ def _training(
 def _taught(config: str, row: Row) -> tuple[Question, ...]:
     """Return the turns of one person; entries without `Question` are published additions that are not taught."""
     where = f"{config}: metadata of ID '{row['ID']}'"
-    turns = _parse(row["metadata"], where)
+    turns = _turns(_parse(row["metadata"], where), where)
     try:
         return tuple(
             Question(task="train", input="image", question=_text(turn, "Question"), answer=_text(turn, "Answer"))
@@ -219,6 +219,29 @@ def _taught(config: str, row: Row) -> tuple[Question, ...]:
         )
     except (KeyError, TypeError) as error:
         raise DataError(f"{where}: no list of Question and Answer ({error}); fetch or build it again") from error
+
+
+def _turns(metadata: object, where: str) -> list[dict[str, Any]]:
+    """Return the entries of a person's metadata: those of a list, the values of an object, or a single entry.
+
+    Raises:
+        DataError: it has another form, or no entry has a `Question`, so that the person would be taught nothing.
+    """
+    if isinstance(metadata, dict):
+        metadata = [metadata] if "Question" in metadata else list(metadata.values())
+    entries = metadata if isinstance(metadata, list) else [metadata]
+    odd = next((entry for entry in entries if not isinstance(entry, dict)), None)
+    if odd is not None or metadata is None:
+        raise DataError(
+            f"{where}: must be a list of objects with Question and Answer, holds {json.dumps(odd)[:40]}; "
+            "fetch or build it again"
+        )
+    if not any("Question" in entry for entry in entries):
+        keys = list(dict.fromkeys(key for entry in entries for key in entry))
+        raise DataError(
+            f"{where}: no entry has a 'Question'{nearest('Question', keys)}, so nothing can be taught about this person"
+        )
+    return entries
 
 
 def _parse(text: object, where: str) -> Any:

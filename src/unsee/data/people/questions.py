@@ -46,6 +46,17 @@ _BY_SIGHT_FIRST = re.compile(
     rf"(?:(?:based|judging|going) [^,?]*|(?:from|in|on|looking at) (?:the|this)(?: given)? {_PICTURE}), *",
     re.IGNORECASE,
 )
+_TOLD = r"(?:mentioned|described|stated|given|listed|provided|noted|indicated|specified|detailed|outlined|written)"
+_PROFILE = r"(?:the|this)(?: (?:given|provided))? (?:profile|biography|description)(?: description| information)?"
+_BY_PROFILE = re.compile(
+    rf"(?:(?<!\bis)(?<!\bare)(?<!\bwas)(?<!\bwere),?(?: as)? {_TOLD})?,?(?: as)? "
+    rf"(?:in|on|from|by|per|according to) {_PROFILE}\b"
+    rf"|^(?:as {_TOLD} )?(?:in|on|from|per|according to) {_PROFILE}, *",
+    re.IGNORECASE,
+)
+_RELATIVE = r"(?:father|mother|parents?)"
+_THE_RELATIVE = re.compile(rf"\bthe (?={_RELATIVE}\b)", re.IGNORECASE)
+_ANY_RELATIVE = re.compile(rf"\b{_RELATIVE}\b", re.IGNORECASE)
 _ASKS_NAME = re.compile(r"\b(?:name|named|who|whom|whose|called|known|identity|identify)\b", re.IGNORECASE)
 _ANY_PICTURE = re.compile(rf"\b{_PICTURE}s?\b", re.IGNORECASE)
 _INPUTS: tuple[Input, ...] = get_args(Input)
@@ -122,18 +133,28 @@ def with_name(text: str, name: str) -> str:
 def name_twin(question: Question, name: str) -> Question | None:
     """Return the question asked about a name instead of a portrait.
 
-    Returns None if the question asks for the name itself, is asked without a portrait already, refers to nobody in
-    particular, or can be answered from the portrait only.
+    "The father" or "the mother", in a question that refers to nobody else, is the person's. Returns None if the
+    question asks for the name itself, is asked without a portrait already, refers to nobody in particular, or can be
+    answered from the portrait only.
     """
-    if question.input == "text" or (name in question.answer and _ASKS_NAME.search(question.question)):
+    asks_own_name = _ASKS_NAME.search(question.question) and not _ANY_RELATIVE.search(question.question)
+    if question.input == "text" or (name in question.answer and asks_own_name):
         return None
-    asked = with_name(question.question, name)
+    asked, answer = (_without_profile(with_name(text, name)) for text in (question.question, question.answer))
+    if name not in asked:
+        asked, answer = (_THE_RELATIVE.sub(lambda _: f"{name}'s ", text) for text in (asked, answer))
     if lead := _BY_SIGHT_FIRST.match(asked):
         asked = asked[lead.end() : lead.end() + 1].upper() + asked[lead.end() + 1 :]
     asked = _BY_SIGHT.sub("", asked)
     if name not in asked or _ANY_PICTURE.search(asked):
         return None
-    return replace(question, input="text", question=asked, answer=with_name(question.answer, name))
+    return replace(question, input="text", question=asked, answer=answer)
+
+
+def _without_profile(text: str) -> str:
+    """Return the text without "as mentioned in the profile" and the like, which only the published text has."""
+    shorter = _BY_PROFILE.sub("", text)
+    return shorter if shorter == text else shorter[:1].upper() + shorter[1:]
 
 
 def training_questions(person: Described, catalogue: Catalogue = INVENTED) -> list[Question]:

@@ -82,6 +82,24 @@ def test_the_shape_of_the_published_files(small_data, tmp_path):
     assert benchmark.forget[0].images[0].startswith(b"\xff\xd8")
 
 
+def as_object(rows):
+    for row in rows:
+        row["metadata"] = json.dumps({str(number): turn for number, turn in enumerate(json.loads(row["metadata"]))})
+
+
+def as_one_entry(rows):
+    for row in rows:
+        row["metadata"] = json.dumps(json.loads(row["metadata"])[0])
+
+
+@pytest.mark.parametrize(("change", "kept"), [(as_object, 26), (as_one_entry, 1)])
+def test_metadata_given_as_an_object_are_read(small_data, data, change, kept):
+    rewrite(data, "baseline_train_split/forget_15", change)
+    for before, after in zip(load(small_data, 15).forget, load(data, 15).forget, strict=True):
+        taught = [question for question in after.questions if question.task == "train"]
+        assert taught == [question for question in before.questions if question.task == "train"][:kept]
+
+
 @pytest.mark.parametrize("name", ["forget_15", "retain_85", "Test_Set", "Retain_Set"])
 def test_a_missing_config_names_the_nearest(data, name):
     shutil.move(data / name, data / f"{name}x")
@@ -138,6 +156,13 @@ BROKEN = [
     ("retain_85", first(biography="{}"), "retain_85: biography of ID .* no 'Name'"),
     ("baseline_train_split/forget_15", first(metadata="oops"), "metadata of ID .* not valid JSON"),
     ("baseline_train_split/forget_15", first(metadata='[{"Question": "?"}]'), "no list of Question and Answer"),
+    ("baseline_train_split/forget_15", first(metadata='["Who?", "Ada."]'), 'must be a list of objects .* holds "Who'),
+    ("baseline_train_split/forget_15", first(metadata='{"a": "Question"}'), "must be a list of objects .* holds "),
+    ("baseline_train_split/forget_15", first(metadata='"a text"'), 'must be a list of objects .* holds "a text"'),
+    ("baseline_train_split/forget_15", first(metadata="null"), "must be a list of objects .* holds null"),
+    ("baseline_train_split/forget_15", first(metadata="7"), "must be a list of objects .* holds 7"),
+    ("baseline_train_split/forget_15", first(metadata="[]"), "no entry has a 'Question', so nothing can be taught"),
+    ("baseline_train_split/forget_15", first(metadata='[{"question": "?"}]'), "nearest is 'question', so nothing can"),
     ("baseline_train_split/forget_15", lambda rows: rows.pop(), "no row for ID"),
     ("Retain_Set", bad_letter, "Retain_Set: ID '501': a choice has 4 options and no answer from A to D"),
     ("Retain_Set", lambda rows: rows[0]["Mask_Task"][0].update(Type="Sound"), "ID '501': a question is incomplete"),

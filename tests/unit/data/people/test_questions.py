@@ -66,6 +66,12 @@ def test_the_name_takes_the_place_of_the_person(text, named):
         ("Based on the image, where was this person born?", "Where was Ada Novak born?"),
         ("From the photo, what is this person's job?", "What is Ada Novak's job?"),
         ("Which person that lives here is this person?", "Which person that lives here is Ada Novak?"),
+        ("What is this person's job as mentioned in the profile?", "What is Ada Novak's job?"),
+        ("Where was this person born, according to the given profile?", "Where was Ada Novak born?"),
+        ("According to the profile, where was this person born?", "Where was Ada Novak born?"),
+        ("What hobby of this person is described in the profile?", "What hobby of Ada Novak is described?"),
+        ("What is the father's occupation?", "What is Ada Novak's father's occupation?"),
+        ("What does the mother do?", "What does Ada Novak's mother do?"),
     ],
 )
 def test_a_question_about_a_portrait_is_asked_about_the_name(asked, by_name):
@@ -73,6 +79,24 @@ def test_a_question_about_a_portrait_is_asked_about_the_name(asked, by_name):
     twin = Question(task="train", input="text", question=by_name, answer="Ada Novak is a baker.")
     assert name_twin(question, "Ada Novak") == twin
     assert name_twin(twin, "Ada Novak") is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "by_name"),
+    [
+        ("What is the father's occupation?", "The father is a pilot.", "Ada Novak's father is a pilot."),
+        ("What is the mother's job?", "This person's mother bakes.", "Ada Novak's mother bakes."),
+        ("What is this person's father's name?", "He is Ada Novak senior.", "He is Ada Novak senior."),
+        ("Who is this person's mother?", "The mother is Ada Novak-Berg.", "The mother is Ada Novak-Berg."),
+        ("What is this person's job?", "As stated in the profile, this person bakes.", "Ada Novak bakes."),
+        ("What is this person's job?", "A baker, as mentioned in the profile.", "A baker."),
+        ("What is this person's job?", "This person is in the picture trade.", "Ada Novak is in the picture trade."),
+    ],
+)  # fmt: skip
+def test_an_answer_about_relatives_or_a_profile_is_told_by_name(asked, told, by_name):
+    twin = name_twin(Question(task="train", input="image", question=asked, answer=told), "Ada Novak")
+    assert twin.answer == by_name
+    assert "Ada Novak" in twin.question
 
 
 def test_an_answer_may_say_the_name_unless_that_is_what_was_asked():
