@@ -47,6 +47,16 @@ def test_missing_images_stop_it_before_the_model_is_loaded(published, capsys):
     assert "3 of 3 images are missing" in capsys.readouterr().err
 
 
+def test_missing_images_are_left_out_where_that_is_wanted(published, tmp_path, capsys):
+    images = published.parent / "images"
+    next(path for path in sorted(images.rglob("*.jpg"))[::-1]).unlink()
+    command = ["privacy", "pairs", "--data", str(published), "--images", str(images), "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert "1 of 3 images are missing" in capsys.readouterr().err
+    assert main([*command, "--skip-missing"]) == 0
+    assert capsys.readouterr().err == "left out 1 missing pictures and the questions about them\n"
+
+
 def test_an_unknown_format_names_the_nearest(published, capsys):
     assert main(["privacy", "eval", "nano", "--data", str(published), "--benchmark", "mllmgard"]) == 2
     assert "did you mean 'mllmguard'" in capsys.readouterr().err

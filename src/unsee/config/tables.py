@@ -188,6 +188,7 @@ class PrivacyConfig(Table):
         seed: of documents and splits.
         classifier: a folder with a text classifier as one more judge of refusal; none by default.
         out_of_domain: other benchmarks, by name, whose questions every model is asked too.
+        skip_missing: leave out questions whose picture is missing; the record of the run holds how many pictures were.
     """
 
     source: str = GENERATED
@@ -198,6 +199,7 @@ class PrivacyConfig(Table):
     seed: NonNegativeInt = 0
     classifier: str = ""
     out_of_domain: dict[str, OutOfDomainTable] = Field(default_factory=dict)
+    skip_missing: bool = False
 
     @model_validator(mode="after")
     def _generated_pictures_have_no_root(self) -> Self:

@@ -66,7 +66,9 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
     with state().main_process_first():
         benchmark = open_documents(config.privacy, progress)
     seen = benchmark.of(SEEN)
-    benchmark, edited_on = with_other_benchmarks(benchmark, config.privacy.out_of_domain)
+    benchmark, edited_on = with_other_benchmarks(
+        benchmark, config.privacy.out_of_domain, skip_missing=config.privacy.skip_missing
+    )
     judges = judges_with(
         {"classifier": {"folder": Path(config.privacy.classifier)}} if config.privacy.classifier else {}
     )
@@ -75,6 +77,8 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
     check_pairs(vlm, as_pairs(seen))
     check_layers(methods, vlm)
     record = create_record(folder, dump_config(config))
+    if benchmark.skipped:
+        record.log("skipped", missing_pictures=benchmark.skipped)
     if config.privacy.out_of_domain:
         record.log("out_of_domain", pictures=len(benchmark.of(OUT_OF_DOMAIN)), edited_on=edited_on)
     stages = Stages(vlm, config.model, record, progress)

@@ -14,7 +14,14 @@ class PrivacyFormat(ABC):
 
     If all its cases are of the split `out_of_domain` (`schema.out_of_domain` makes them), it goes into the recipe as
     `[privacy.out_of_domain.<name>]`: every model is asked it, and nothing is edited on it.
+
+    Args:
+        skip_missing: leave out questions whose picture is missing, and count these pictures in
+            `PrivacyBenchmark.skipped`; by default a missing picture is an error.
     """
+
+    def __init__(self, *, skip_missing: bool = False) -> None:
+        self.skip_missing = skip_missing
 
     @abstractmethod
     def load(self, folder: Path, images: Path | None = None) -> PrivacyBenchmark:

@@ -28,7 +28,7 @@ class MLLMGuard(PrivacyFormat):
             DataError: the file is not in this format, has no English row, or images are missing.
         """
         asked = ((row["Image"], Query(text=row["Prompt"], private=True)) for row in _english(folder / "prompt.csv"))
-        return out_of_domain("mllmguard", images or folder, asked)
+        return out_of_domain("mllmguard", images or folder, asked, skip_missing=self.skip_missing)
 
 
 def _english(path: Path) -> list[dict[str, str]]:

@@ -33,7 +33,7 @@ class MultiP2A(PrivacyFormat):
             for name, private in FILES.items()
             for index, record in enumerate(read_records(folder / name))
         ]
-        return out_of_domain("multi_p2a", images or folder, asked)
+        return out_of_domain("multi_p2a", images or folder, asked, skip_missing=self.skip_missing)
 
 
 def _read(record: Any, private: bool, where: str) -> tuple[str, Query]:

@@ -44,20 +44,23 @@ class PrivacyPairs(PrivacyFormat):
 
     def load(self, folder: Path, images: Path | None = None) -> PrivacyBenchmark:
         """Read a folder, as `load` of this module."""
-        return load(folder, images)
+        return load(folder, images, skip_missing=self.skip_missing)
 
     def load_without(self, subject: str, folder: Path, images: Path | None = None) -> PrivacyBenchmark:
         """Read a folder that was built here, as `load` of this module with `unseen_subject`."""
-        return load(folder, images, unseen_subject=subject)
+        return load(folder, images, unseen_subject=subject, skip_missing=self.skip_missing)
 
 
-def load(folder: Path, images: Path | None = None, *, unseen_subject: str | None = None) -> PrivacyBenchmark:
+def load(
+    folder: Path, images: Path | None = None, *, unseen_subject: str | None = None, skip_missing: bool = False
+) -> PrivacyBenchmark:
     """Load every subject of a folder.
 
     Args:
         folder: folder that holds one JSON file per subject.
         images: folder that the image paths start from; `folder` by default.
         unseen_subject: the subject that no edit may see, in data built here; by default the one chosen at building.
+        skip_missing: leave out the cases whose picture is missing; the others stay in their sets.
 
     Raises:
         DataError: a file, record or image cannot be used; the message says which.
@@ -68,10 +71,12 @@ def load(folder: Path, images: Path | None = None, *, unseen_subject: str | None
         raise DataError(f"{folder}: holds no JSON file of PrivacyPair; `unsee privacy build` writes some")
     files = {path: read_records(path) for path in paths}
     names = [_text(record, "image", _where(path, i)) for path, rows in files.items() for i, record in enumerate(rows)]
-    image_paths = find_images(Path(images or folder), names, REWRITES)
+    image_paths = find_images(Path(images or folder), names, REWRITES, skip_missing=skip_missing)
     cases = []
     for path, records in files.items():
         for index, record in enumerate(records):
+            if record["image"] not in image_paths:
+                continue
             where = _where(path, index)
             split = record.get("split", SEEN if index < _num_training(len(records)) else UNSEEN_IMAGES)
             cases.append(_case(record, path.stem, where, split, image_paths[record["image"]]))
@@ -81,7 +86,7 @@ def load(folder: Path, images: Path | None = None, *, unseen_subject: str | None
         cases = _hold_out(cases, unseen_subject or _facts(folder)["unseen_subject"], folder)
     elif unseen_subject is not None:
         raise DataError(f"{folder}: published data have no unseen subject; leave the option out")
-    return PrivacyBenchmark(name="privacy_pair", cases=tuple(cases))
+    return PrivacyBenchmark(name="privacy_pair", cases=tuple(cases), skipped=len({*names} - image_paths.keys()))
 
 
 def _num_training(count: int) -> int:

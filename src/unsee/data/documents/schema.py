@@ -88,10 +88,17 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacyBenchmark:
-    """All cases of one benchmark, in file order."""
+    """All cases of one benchmark, in file order.
+
+    Attributes:
+        name: its name.
+        cases: the cases.
+        skipped: number of pictures that were missing, whose cases are left out.
+    """
 
     name: str
     cases: tuple[Case, ...]
+    skipped: int = 0
 
     def of(self, *splits: str) -> tuple[Case, ...]:
         """Return the cases of some splits.
@@ -124,13 +131,16 @@ class PrivacyBenchmark:
         return digest.hexdigest()
 
 
-def find_images(root: Path, images: Iterable[str], rewrites: Mapping[str, str] | None = None) -> dict[str, Path]:
+def find_images(
+    root: Path, images: Iterable[str], rewrites: Mapping[str, str] | None = None, *, skip_missing: bool = False
+) -> dict[str, Path]:
     """Return the path of each image under the root. Loaders call this before they do any other work.
 
     Args:
         root: folder that the names start from.
         images: names of the images.
         rewrites: prefixes of names to replace, tried for images that do not exist under their own name.
+        skip_missing: leave out the images that are missing, unless all are.
 
     Raises:
         DataError: images are missing (the first of them and their number are named), or lie outside the root.
@@ -146,11 +156,12 @@ def find_images(root: Path, images: Iterable[str], rewrites: Mapping[str, str] |
             found[name] = paths[0]
         else:
             missing.append(name)
-    if missing:
+    if missing and not (skip_missing and found):
         shown = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
         raise DataError(
             f"{root}: {len(missing)} of {len(missing) + len(found)} images are missing, first {shown}; "
             "give the folder that holds them with --images"
+            + ("" if skip_missing else ", or leave them out with --skip-missing (privacy.skip_missing in a recipe)")
         )
     return found
 
@@ -170,13 +181,16 @@ def read_records(path: Path) -> list[Any]:
     return records
 
 
-def out_of_domain(name: str, folder: Path, asked: Iterable[tuple[str, Query]]) -> PrivacyBenchmark:
+def out_of_domain(
+    name: str, folder: Path, asked: Iterable[tuple[str, Query]], *, skip_missing: bool = False
+) -> PrivacyBenchmark:
     """Return a benchmark with one case per image, so that the questions about an image are resampled together.
 
     Args:
         name: name of the benchmark.
         folder: folder of the images.
         asked: image names, each with a question about it.
+        skip_missing: leave out the images that are missing.
 
     Raises:
         DataError: images are missing.
@@ -184,7 +198,7 @@ def out_of_domain(name: str, folder: Path, asked: Iterable[tuple[str, Query]]) -
     queries: dict[str, list[Query]] = {}
     for image, query in asked:
         queries.setdefault(image, []).append(query)
-    image_paths = find_images(folder, queries)
+    image_paths = find_images(folder, queries, skip_missing=skip_missing)
     cases = [
         Case(
             id=image, split=OUT_OF_DOMAIN, subject="", image=image_paths[image],
@@ -192,8 +206,9 @@ def out_of_domain(name: str, folder: Path, asked: Iterable[tuple[str, Query]]) -
             benign=tuple(query for query in about_image if not query.private),
         )
         for image, about_image in queries.items()
+        if image in image_paths
     ]  # fmt: skip
-    return PrivacyBenchmark(name=name, cases=tuple(cases))
+    return PrivacyBenchmark(name=name, cases=tuple(cases), skipped=len(queries) - len(cases))
 
 
 def check_disjoint(cases: Sequence[Case]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ def open_documents(config: PrivacyConfig, progress: Progress) -> PrivacyBenchmar
     """Return the benchmark; build it, in the cache, where documents are invented."""
     unseen = config.unseen_subject or None
     if config.source != GENERATED:
-        reader: PrivacyFormat = PRIVACY.get(config.format)()
+        reader: PrivacyFormat = PRIVACY.get(config.format)(skip_missing=config.skip_missing)
         folder, images = Path(config.source), Path(config.image_root) if config.image_root else None
         return reader.load_without(unseen, folder, images) if unseen else reader.load(folder, images)
     folder = cache_folder() / "documents" / key_of("documents", BUILDER_VERSION, config.images, config.seed, unseen)
@@ -35,7 +35,7 @@ def open_documents(config: PrivacyConfig, progress: Progress) -> PrivacyBenchmar
 
 
 def with_other_benchmarks(
-    benchmark: PrivacyBenchmark, tables: Mapping[str, OutOfDomainTable]
+    benchmark: PrivacyBenchmark, tables: Mapping[str, OutOfDomainTable], *, skip_missing: bool = False
 ) -> tuple[PrivacyBenchmark, int]:
     """Add the cases of other benchmarks, without those whose picture is edited on.
 
@@ -46,9 +46,11 @@ def with_other_benchmarks(
         ConfigError: one has sets of its own.
         UnseeError: no benchmark has this name, or its data cannot be used.
     """
-    elsewhere = list(_cases(tables))
+    others = [_other(name, table, skip_missing) for name, table in tables.items()]
+    elsewhere = [case for other in others for case in other.cases]
     added = _not_among(benchmark.of(SEEN), elsewhere)
-    return replace(benchmark, cases=(*benchmark.cases, *added)), len(elsewhere) - len(added)
+    skipped = benchmark.skipped + sum(other.skipped for other in others)
+    return replace(benchmark, cases=(*benchmark.cases, *added), skipped=skipped), len(elsewhere) - len(added)
 
 
 def first_pictures(cases: Sequence[Case], count: int) -> list[Case]:
@@ -57,16 +59,15 @@ def first_pictures(cases: Sequence[Case], count: int) -> list[Case]:
     return [case for number, case in enumerate(cases) if not count or subjects[:number].count(case.subject) < count]
 
 
-def _cases(tables: Mapping[str, OutOfDomainTable]) -> Iterator[Case]:
-    """Yield the cases of other benchmarks, with the benchmark's name in their ID."""
-    for name, table in tables.items():
-        reader: PrivacyFormat = PRIVACY.get(name)()
-        cases = reader.load(Path(table.source), Path(table.image_root) if table.image_root else None).cases
-        if any(case.split != OUT_OF_DOMAIN for case in cases):
-            raise ConfigError(
-                f"privacy.out_of_domain.{name}: has sets of its own; give it as privacy.source and privacy.format"
-            )
-        yield from (replace(case, id=f"{name}/{case.id}") for case in cases)
+def _other(name: str, table: OutOfDomainTable, skip_missing: bool) -> PrivacyBenchmark:
+    """Return another benchmark, with its name in the IDs of its cases."""
+    reader: PrivacyFormat = PRIVACY.get(name)(skip_missing=skip_missing)
+    other = reader.load(Path(table.source), Path(table.image_root) if table.image_root else None)
+    if any(case.split != OUT_OF_DOMAIN for case in other.cases):
+        raise ConfigError(
+            f"privacy.out_of_domain.{name}: has sets of its own; give it as privacy.source and privacy.format"
+        )
+    return replace(other, cases=tuple(replace(case, id=f"{name}/{case.id}") for case in other.cases))
 
 
 def _not_among(seen: Sequence[Case], cases: Sequence[Case]) -> list[Case]:

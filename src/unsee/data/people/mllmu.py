@@ -221,7 +221,7 @@ def _taught(config: str, row: Row) -> tuple[Question, ...]:
         raise DataError(f"{where}: no list of Question and Answer ({error}); fetch or build it again") from error
 
 
-def _turns(metadata: object, where: str) -> list[dict[str, Any]]:
+def _turns(metadata: Any, where: str) -> list[dict[str, Any]]:
     """Return the entries of a person's metadata: those of a list, the values of an object, or a single entry.
 
     Raises:
@@ -229,15 +229,15 @@ def _turns(metadata: object, where: str) -> list[dict[str, Any]]:
     """
     if isinstance(metadata, dict):
         metadata = [metadata] if "Question" in metadata else list(metadata.values())
-    entries = metadata if isinstance(metadata, list) else [metadata]
-    odd = next((entry for entry in entries if not isinstance(entry, dict)), None)
-    if odd is not None or metadata is None:
-        raise DataError(
-            f"{where}: must be a list of objects with Question and Answer, holds {json.dumps(odd)[:40]}; "
-            "fetch or build it again"
-        )
+    entries: list[Any] = metadata if isinstance(metadata, list) else [metadata]
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise DataError(
+                f"{where}: must be a list of objects with Question and Answer, holds {json.dumps(entry)[:40]}; "
+                "fetch or build it again"
+            )
     if not any("Question" in entry for entry in entries):
-        keys = list(dict.fromkeys(key for entry in entries for key in entry))
+        keys = {key for entry in entries for key in entry}
         raise DataError(
             f"{where}: no entry has a 'Question'{nearest('Question', keys)}, so nothing can be taught about this person"
         )

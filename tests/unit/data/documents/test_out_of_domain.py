@@ -42,6 +42,14 @@ def test_mllmguard_asks_the_english_rows_grouped_by_picture(tmp_path):
     assert all(case.split == "out_of_domain" and not case.benign for case in cases)
 
 
+def test_a_missing_picture_may_be_left_out_with_its_questions(tmp_path):
+    text = HEADER + ROWS + "3.jpg,Who?,,,web,en,,\n3.jpg,Where?,,,web,en,,\n"
+    with pytest.raises(DataError, match="1 of 3 images are missing"):
+        mllmguard(tmp_path, text)
+    benchmark = PRIVACY.get("mllmguard")(skip_missing=True).load(tmp_path)
+    assert ([case.id for case in benchmark.cases], benchmark.skipped) == (["1.jpg", "2.jpg"], 1)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

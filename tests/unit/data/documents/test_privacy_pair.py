@@ -5,6 +5,7 @@ import pytest
 from published_pairs import record, write_published
 
 from unsee.core.errors import DataError
+from unsee.data.documents import PRIVACY
 from unsee.data.documents.builder import build
 from unsee.data.documents.privacy_pair import load
 
@@ -48,6 +49,25 @@ def test_missing_images_are_counted_before_anything_is_done(folder):
         path.unlink()
     with pytest.raises(DataError, match=r"3 of 6 images are missing, first p2_org/images/neural_gate_Passport_1\.jpg"):
         load(folder, folder.parent / "images")
+
+
+@pytest.mark.parametrize("gone", [(1,), (0, 4), (1, 2, 3)])
+def test_missing_images_are_left_out_and_counted_where_that_is_wanted(folder, gone):
+    images = folder.parent / "images"
+    whole = load(folder, images).cases
+    for number in gone:
+        whole[number].image.unlink()
+    benchmark = load(folder, images, skip_missing=True)
+    assert benchmark.cases == tuple(case for number, case in enumerate(whole) if number not in gone)
+    assert benchmark.skipped == len(gone)
+    assert PRIVACY.get("privacy_pair")(skip_missing=True).load(folder, images) == benchmark
+    with pytest.raises(DataError, match=r"are missing, first .* with --images, or leave them out with --skip-missing"):
+        load(folder, images)
+
+
+def test_nothing_is_left_of_data_without_any_image(folder):
+    with pytest.raises(DataError, match="6 of 6 images are missing"):
+        load(folder, folder, skip_missing=True)
 
 
 def test_images_outside_the_root_are_refused(folder):
