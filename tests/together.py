@@ -22,6 +22,7 @@ from unsee.data.schema import Benchmark, Person, Question
 from unsee.exams import people as evaluate
 from unsee.forward import generate
 from unsee.methods import METHODS
+from unsee.methods.base import Side
 from unsee.runtime.distributed import state
 from unsee.training.batches import Plan, Stream
 from unsee.training.lessons import FineTuning
@@ -32,6 +33,7 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "fine_tuning": FineTuning,
     "gradient_difference": lambda: METHODS.get("gradient_difference")(schedule="alternating"),
     "kl_minimisation": lambda: METHODS.get("kl_minimisation")(reduction="batchmean", cross_entropy_weight=1.0),
+    "kl of every position": lambda: METHODS.get("kl_minimisation")(reduction="batchmean", positions="all"),
     "npo": METHODS.get("npo"),
     "npo of answers": lambda: METHODS.get("npo")(reduction="answer_mean"),
     "npo of another model": lambda: METHODS.get("npo")(reduction="batch", reference="oracle"),
@@ -105,11 +107,15 @@ def curve(
         for questions, answers in ((tiny.QUESTIONS[shade % 3 :], tiny.ANSWERS[shade % 3 :]),)
     ]
     rows = [(tree,) for tree in trees]
-    streams = [
-        Stream(make_rows=lambda rng: rows, sides=(side,), vlm=vlm, seed=side, batch_examples=batch_examples)
-        for side in ("forget", "retain")
-    ]
     method = OBJECTIVES[objective]()
+    sides: tuple[Side, ...] = ("forget", "retain")
+    streams = [
+        Stream(
+            make_rows=lambda rng: rows, sides=(side,), vlm=vlm, seed=side, batch_examples=batch_examples,
+            whole_sides=tuple(one for one in method.whole_sides if one == side),
+        )
+        for side in sides
+    ]  # fmt: skip
     steps = Plan(streams, method, "clean").steps
     reference = None
     if method.reference == "oracle":
