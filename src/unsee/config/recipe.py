@@ -27,6 +27,7 @@ from unsee.config.tables import (
     ModelConfig,
     OutOfDomainTable,
     PrivacyConfig,
+    RunName,
 )
 from unsee.core.errors import ConfigError, UnknownNameError, did_you_mean
 
@@ -56,7 +57,7 @@ class RunConfig(Table):
         method: the methods by name, in the order in which they run.
     """
 
-    name: str = Field(min_length=1)
+    name: RunName
     kind: Literal["people"] = "people"
     seed: NonNegativeInt = 0
     data: DataConfig = DataConfig()
@@ -79,7 +80,7 @@ class DocumentsConfig(Table):
         method: the methods by name, in the order in which they run.
     """
 
-    name: str = Field(min_length=1)
+    name: RunName
     kind: Literal["documents"] = "documents"
     seed: NonNegativeInt = 0
     privacy: PrivacyConfig = PrivacyConfig()

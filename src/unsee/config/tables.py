@@ -34,6 +34,13 @@ def _without_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _no_path(name: str) -> str:
+    if not name.strip() or name.startswith(".") or {"/", "\\", "\0"} & set(name):
+        raise ValueError("names a folder below runs/; it must hold no slash and not begin with a dot")
+    return name
+
+
+RunName = Annotated[str, AfterValidator(_no_path)]
 Option = Annotated[bool | int | float | str, PlainValidator(_scalar)]
 Modalities = Annotated[tuple[Modality, ...], Field(strict=False, min_length=1), AfterValidator(_without_repeats)]
 Seeds = Annotated[tuple[NonNegativeInt, ...], Field(strict=False), AfterValidator(_without_repeats)]

@@ -259,6 +259,16 @@ class Record:
         return events
 
 
+def refuse_request(record: Record) -> None:
+    """Refuse the folder of a deletion request where a run is wanted.
+
+    Raises:
+        RecordError: it is one; the message names its page.
+    """
+    if "request.json" in record:
+        raise RecordError(f"{record.folder}: a deletion request; its page is {record.folder / 'report.html'}")
+
+
 def check_writable(folder: Path) -> None:
     """Check that a folder can be written, before long work; write nothing.
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from unsee.core.errors import RecordError
 from unsee.core.progress import Progress, Silent
-from unsee.core.record import ANSWER_COLUMNS, JUDGE_COLUMNS, Record
+from unsee.core.record import ANSWER_COLUMNS, JUDGE_COLUMNS, Record, refuse_request
 from unsee.judge.base import Case, Docket, Judge
 from unsee.report.people import write_report
 from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, factuality_cells
@@ -42,6 +42,7 @@ def open_docket(folder: Path) -> Docket:
         RecordError: the folder is no run, or its answers hold no sentences.
     """
     record = Record.open(folder)
+    refuse_request(record)
     answers = record.read_table("answers.parquet")
     if missing := [column for column in ANSWER_COLUMNS if column not in answers.columns]:
         raise RecordError(f"{folder / 'answers.parquet'}: no column {', '.join(missing)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unsee.config.recipe import command_of, kind_of
 from unsee.core.errors import RecordError
-from unsee.core.record import GENERAL_SET, Record
+from unsee.core.record import GENERAL_SET, Record, refuse_request
 from unsee.report.documents import render_documents
 from unsee.report.figures import Plot, colours
 from unsee.report.page import Effort, ModelView, capitalised, efforts, render, trade_off
@@ -109,10 +109,11 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
         RecordError: a folder is no finished run, runs about people and about documents are mixed, or the file cannot be
             written.
     """
+    if out.suffix not in (".html", ".md"):
+        raise RecordError(f"{out}: a report is an .html page or an .md file; choose one of these endings")
     records = [Record.open(folder) for folder in run_dirs]
     for record in records:
-        if "request.json" in record:
-            raise RecordError(f"{record.folder}: a deletion request; its page is {record.folder / 'report.html'}")
+        refuse_request(record)
     kinds = {kind_of(record.read_toml("config.toml")) for record in records}
     if len(kinds) > 1:
         raise RecordError("runs about people and runs about documents make two pages; give those of one kind")
@@ -187,10 +188,7 @@ def _factuality(record: Record) -> FactualityView | None:
 def _verdict(signal: Signal, models: Sequence[PeopleModel], best: PeopleModel | None) -> str:
     """Return the outcome in plain words."""
     if not signal.signal:
-        return (
-            "No signal: target and oracle answer the questions about the forget people alike, "
-            "so there is nothing to forget and nothing is ranked."
-        )
+        return f"No signal: {signal.reason}, so nothing is ranked."
     methods = [model for model in models if not model.is_control]
     collapsed = [model for model in methods if model.score.verdict == "collapsed"]
     broke = f" {len(collapsed)} of {len(methods)} attempts broke the model." if collapsed else ""

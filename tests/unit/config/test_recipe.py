@@ -1,3 +1,4 @@
+import json
 import shlex
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -333,3 +334,10 @@ def test_the_command_of_a_config_quotes_text_only_where_it_must(tmp_path, id, sh
 def test_a_config_of_ones_own_is_named_by_its_file(tmp_path):
     (tmp_path / "config.toml").write_text('name = "mine"\n')
     assert command_of(tmp_path / "config.toml") == "unsee run config.toml"
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "a\\b", "..", ".hidden", " ", ""])
+@pytest.mark.parametrize("recipe", ["quick", "gate"])
+def test_a_name_that_would_leave_the_folder_of_runs_is_refused(recipe, name):
+    with pytest.raises(ConfigError, match=r"^name: names a folder below runs/; it must hold no slash"):
+        load_recipe(recipe, [f"name={json.dumps(name)}"])

@@ -154,3 +154,11 @@ def test_a_folder_without_sentences_is_refused(tmp_path, answers):
     record.write_table("answers.parquet", pd.DataFrame({"task": ["generation"]}))
     with pytest.raises(RecordError, match="no column method"):
         open_docket(record.folder)
+
+
+def test_a_deletion_request_is_refused_before_anything_is_written(tmp_path):
+    Record.create(tmp_path / "request", "seed = 0").write_json("request.json", {})
+    before = {path.name for path in (tmp_path / "request").iterdir()}
+    with pytest.raises(RecordError, match="a deletion request; its page is"):
+        open_docket(tmp_path / "request")
+    assert {path.name for path in (tmp_path / "request").iterdir()} == before

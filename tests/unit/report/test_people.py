@@ -63,7 +63,7 @@ def test_answers_are_escaped(tmp_path):
 def test_without_signal_nothing_is_ranked(tmp_path):
     alike = (Model("target", mind=NEVER_KNEW), Model("oracle", mind=NEVER_KNEW), Model("npo", "both"))
     text = page(make_run(tmp_path / "run", make_answers(alike)), tmp_path)
-    assert "No signal" in text
+    assert "No signal: target and oracle do not differ, so nothing is ranked." in text
     assert "Nothing to plot" in text
     assert "best method" not in text
 
@@ -92,6 +92,13 @@ def test_the_page_of_a_deletion_request_is_said(tmp_path):
     Record.create(tmp_path / "request", "seed = 0").write_json("request.json", {})
     with pytest.raises(RecordError, match=r"request: a deletion request; its page is .*request/report\.html$"):
         write_report([tmp_path / "request"], tmp_path / "report.html")
+
+
+@pytest.mark.parametrize("name", ["t.pdf", "t.csv", "t", "t.HTML.gz"])
+def test_an_ending_that_would_hold_something_else_is_refused(run, tmp_path, name):
+    with pytest.raises(RecordError, match=r"a report is an \.html page or an \.md file"):
+        write_report([run], tmp_path / name)
+    assert not (tmp_path / name).exists()
 
 
 def test_numbers_read_well():
