@@ -68,6 +68,7 @@ def test_without_signal_nothing_is_ranked(tmp_path):
     assert "best method" not in text
 
 
+@pytest.mark.slow
 def test_if_all_methods_break_there_is_no_best(tmp_path):
     broken = Model("gradient_ascent", "both", Mind((0, 0), (0, 0), 0.0, manner="silent"))
     text = page(make_run(tmp_path / "run", make_answers((*CONTROLS, broken))), tmp_path)

@@ -56,6 +56,7 @@ def write(tmp_path):
     return written
 
 
+@pytest.mark.slow
 def test_a_model_that_comes_without_a_processor_takes_that_of_another(
     data, model, own_figures, write, tmp_path, capsys
 ):

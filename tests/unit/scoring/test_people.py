@@ -79,6 +79,7 @@ def test_suppression_below_chance_scores_less_than_ignorance():
     assert methods["npo"].efficacy.high < methods["oracle_2"].efficacy.low
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("manner", "kept", "reason"),
     [
@@ -168,6 +169,7 @@ def test_cells_need_no_other_model():
         assert cell.model_dump() == pytest.approx(same.model_dump())
 
 
+@pytest.mark.slow
 def test_the_file_is_the_contract(tmp_path):
     make_run(tmp_path, make_answers())
     content = json.loads((tmp_path / "scores.json").read_text())
@@ -199,6 +201,7 @@ def test_scores_say_what_they_are_about_and_which_way_metrics_point():
     assert (scores.kind, scores.better, scores.further_metrics) == ("people", {"accuracy": "higher"}, [])
 
 
+@pytest.mark.slow
 def test_scores_survive_the_way_through_parquet(tmp_path):
     answers = make_answers()
     record = Record.create(tmp_path, "seed = 0")
@@ -220,6 +223,7 @@ def test_incomplete_answers_are_refused(damage, message):
         score(damage(make_answers()), 10)
 
 
+@pytest.mark.slow
 def test_the_whole_table_is_quick_and_ranks_as_designed():
     methods = scored(*METHODS)
     ranked = sorted(methods, key=lambda name: methods[name].score.value, reverse=True)

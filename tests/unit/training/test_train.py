@@ -46,6 +46,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainable", ["full", "lora"])
 @pytest.mark.parametrize("objective", [FineTuning(), METHODS.get("npo")(), METHODS.get("kl_minimisation")()])
 def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, trainable, objective):
@@ -304,6 +305,7 @@ class Apart(GradientMethod):
         return [f + r for f, r in zip(forget, retain, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainable", ["full", "lora"])
 def test_gradients_that_are_added_up_again_train_as_the_sum_of_the_losses(trainable):
     found = []

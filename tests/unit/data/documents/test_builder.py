@@ -45,6 +45,7 @@ def asked(cases, private):
     return found
 
 
+@pytest.mark.slow
 def test_same_arguments_same_files(folder, tmp_path):
     build(tmp_path / "again", images=4, seed=1)
     assert contents(tmp_path / "again") == contents(folder)

@@ -29,6 +29,7 @@ def test_nobody_shares_a_name_or_a_face_across_kinds(seed):
     assert len({replace(person.look, nose="") for person in people}) == len(people)  # a nose is hard to see
 
 
+@pytest.mark.slow
 def test_no_seed_makes_a_namesake_of_a_celebrity():
     surnames = {person.name.split()[1] for person in celebrities()}
     for seed in range(5):
