@@ -6,25 +6,32 @@ cache and never of a log.
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
+import logging
+import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from unsee.core.errors import RecordError
+from unsee.core.files import append_line, explained, put_aside
+
+log = logging.getLogger(__name__)
 
 
 class Journal:
-    """Replies by key, on disk. Several threads may add replies.
+    """Replies by key, on disk, each line with a checksum. Several threads may add replies.
+
+    A line that a kill cut short is dropped. If another line is damaged, a warning names the file, which is put aside;
+    the other replies are kept.
 
     Args:
         path: the file; it and its folder are created with the first reply.
         others: journals to read only, such as those of other processes.
 
     Raises:
-        RecordError: a file cannot be read.
+        RecordError: a file cannot be read, or the own one cannot be written.
     """
 
     def __init__(self, path: Path, others: Iterable[Path] = ()) -> None:
@@ -32,23 +39,24 @@ class Journal:
         self._lock = threading.Lock()
         self._replies: dict[str, Any] = {}
         for other in others:
-            self._read(other)
-        content = self._read(path)
-        self._begin = b"\n" if content and not content.endswith(b"\n") else b""  # a kill can leave half a line
-
-    def _read(self, path: Path) -> bytes:
-        try:
-            content = path.read_bytes() if path.exists() else b""
-        except OSError as error:
-            raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
-        for line in content.splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                entry = json.loads(line)
-                self._replies[entry["key"]] = entry["reply"]
-        return content
+            self._replies |= _replies(_lines(other))
+        lines = _lines(path)
+        own = _replies(lines)
+        self._replies |= own
+        if len(own) < len(lines):
+            aside = put_aside(path)
+            log.warning(
+                "%s: damaged; put aside as %s, and %d replies are asked for again",
+                path, aside.name, len(lines) - len(own),
+            )  # fmt: skip
+            for key, reply in own.items():
+                append_line(path, _line(key, reply))
 
     def __contains__(self, key: str) -> bool:
         return key in self._replies
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._replies)
 
     def __getitem__(self, key: str) -> Any:
         return self._replies[key]
@@ -59,13 +67,34 @@ class Journal:
         Raises:
             RecordError: the file cannot be written.
         """
-        line = json.dumps({"key": key, "reply": reply}).encode() + b"\n"
         with self._lock:
-            try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                with self._path.open("ab") as file:
-                    file.write(self._begin + line)
-            except OSError as error:
-                raise RecordError(f"{self._path}: cannot be written: {error.strerror}") from error
-            self._begin = b""
+            append_line(self._path, _line(key, reply))
             self._replies[key] = reply
+
+
+def _lines(path: Path) -> list[bytes]:
+    """Return the lines of a file that were written to their end; none if there is no file."""
+    if not os.path.exists(path):
+        return []
+    with explained(path, "read"):
+        return path.read_bytes().split(b"\n")[:-1]
+
+
+def _replies(lines: Iterable[bytes]) -> dict[str, Any]:
+    """Return the replies of intact lines; those of earlier versions have no checksum."""
+    replies: dict[str, Any] = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            key, reply = entry["key"], entry["reply"]
+            if line == _line(key, reply) or entry.keys() == {"key", "reply"}:
+                replies[key] = reply
+        except (ValueError, KeyError, TypeError):
+            continue
+    return replies
+
+
+def _line(key: str, reply: object) -> bytes:
+    content = {"key": key, "reply": reply}
+    checksum = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    return json.dumps(content | {"check": checksum}).encode()

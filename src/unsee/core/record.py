@@ -11,7 +11,7 @@ A run about documents has pictures/ in place of portraits/ and no signal.json; i
 one column `refused_<judge>` per judge of refusal. A deletion request has request.json and model/ in place of
 signal.json, scores.json and models/.
 
-Every file is written atomically: first under another name in the same folder, then moved.
+Every file is written whole or not at all, and only its owner can read it (`unsee.core.files`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import tempfile
 import time
 import tomllib
@@ -32,6 +31,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from pandas.api.types import is_float_dtype
 
 from unsee.core.errors import RecordError
+from unsee.core.files import UNFINISHED, append_line, explained, make_private, replacing, sweep
 
 ANSWER_COLUMNS = (
     "method",  # target, oracle, oracle_2, do_nothing, random_weights or the name of a method's table
@@ -61,7 +61,6 @@ JUDGE_COLUMNS = ("judge", "score", "reason")
 """The columns that judged.parquet adds."""
 
 _PRIVATE_FIELDS = frozenset({"question", "answer", "truth", "person", "unit", "options"})
-_TEMPORARY = ".part"
 _LOCK = ".lock"
 
 
@@ -110,7 +109,7 @@ class Record:
         if "config.toml" in (record := cls(folder)):
             if record.read_toml("config.toml") != tomllib.loads(config):
                 raise RecordError(f"{folder}: holds a run with another config; choose another --out or delete it")
-        elif folder.is_dir() and any(path.name != _LOCK and path.suffix != _TEMPORARY for path in folder.iterdir()):
+        elif folder.is_dir() and any(path.name != _LOCK and path.suffix != UNFINISHED for path in folder.iterdir()):
             raise RecordError(f"{folder}: not empty and not a run (no config.toml); choose another --out")
 
     @classmethod
@@ -126,13 +125,10 @@ class Record:
         """
         cls.check(folder, config)
         record = cls(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RecordError(f"{folder}: cannot be created: {error.strerror}") from error
-        record._lock = _locked(folder)
-        for leftover in list(folder.rglob(f"*{_TEMPORARY}")):
-            _remove(leftover)
+        with explained(folder, "created"):
+            make_private(folder)
+            record._lock = _locked(folder)
+        sweep(folder, *(path for path in folder.iterdir() if path.is_dir()))
         if "config.toml" not in record:
             record.write_text("config.toml", config)
         return record
@@ -153,17 +149,14 @@ class Record:
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """Yield a path for a file or folder, which is moved to `name` when the block ends, or deleted if it fails."""
-        path = self.folder / name
-        temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            os.replace(temporary, path)
-        except OSError as error:
-            raise RecordError(f"{path}: cannot be written: {error.strerror or error}") from error
-        finally:
-            _remove(temporary)
+        """Yield a path for a file or folder, which is moved to `name` when the block ends, or deleted if it fails.
+
+        Raises:
+            RecordError: it cannot be written, or the run's folder has vanished.
+        """
+        self._check_present()
+        with replacing(self.folder / name) as path:
+            yield path
 
     def write_text(self, name: str, text: str) -> None:
         """Write one UTF-8 file."""
@@ -238,15 +231,18 @@ class Record:
 
         Raises:
             ValueError: a field could hold a question or answer about a person.
+            RecordError: it cannot be written.
         """
         if private := _PRIVATE_FIELDS & fields.keys():
             raise ValueError(f"log.jsonl holds no {', '.join(sorted(private))}; that belongs in answers.parquet")
-        path = self.folder / "log.jsonl"
         line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
-        with path.open("ab+") as file:
-            if file.tell() and not _ends_with_newline(file):
-                line = "\n" + line  # a killed run can leave an incomplete line
-            file.write(line.encode() + b"\n")
+        self._check_present()
+        append_line(self.folder / "log.jsonl", line.encode())
+
+    def _check_present(self) -> None:
+        """Refuse to write into a run's folder that somebody deleted meanwhile, because it would not be a whole one."""
+        if self._lock and not self.folder.is_dir():
+            raise RecordError(f"{self.folder}: cannot be written: it has vanished; run the same command again")
 
     def events(self) -> list[dict[str, Any]]:
         """Return the events of log.jsonl in order, without an incomplete line of a killed run."""
@@ -294,7 +290,7 @@ def check_free(folder: Path) -> None:
 
 def _locked(folder: Path) -> BaseFileLock:
     """Lock a run's folder until nothing in this process refers to the lock, or the process ends."""
-    lock = FileLock(folder / _LOCK, timeout=0, thread_local=False, is_singleton=True)
+    lock = FileLock(folder / _LOCK, mode=0o600, timeout=0, thread_local=False, is_singleton=True)
     try:
         lock.acquire()
     except Timeout:
@@ -319,16 +315,3 @@ class NullRecord(Record):
 
     def log(self, event: str, **fields: str | float | bool | None) -> None:
         """Discard the event, because the main process logs it."""
-
-
-def _remove(path: Path) -> None:
-    """Delete a file or a folder if it exists."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _ends_with_newline(file: Any) -> bool:
-    file.seek(-1, os.SEEK_END)
-    return bool(file.read(1) == b"\n")

@@ -1,10 +1,13 @@
 import json
+import shutil
 import subprocess
 import sys
+from functools import partial
 from subprocess import PIPE
 
 import pandas as pd
 import pytest
+from leftovers import ended_process, left_by
 
 from unsee.core.errors import RecordError
 from unsee.core.record import NullRecord, Record
@@ -54,10 +57,12 @@ def test_a_folder_that_is_no_run_is_refused_untouched(tmp_path):
 
 
 def test_leftovers_of_a_killed_write_are_deleted(tmp_path):
-    (tmp_path / "config.toml.1.part").write_text("na")
-    (tmp_path / "target.1.part").mkdir()
-    (tmp_path / "target.1.part" / "model.safetensors.part").write_text("half")
     Record.create(tmp_path, CONFIG)
+    for folder in (tmp_path, tmp_path / "models"):
+        left_by(ended_process(), folder)
+    Record.create(tmp_path, CONFIG)
+    assert not list((tmp_path / "models").iterdir())
+    (tmp_path / "models").rmdir()
     assert visible(tmp_path) == {"config.toml"}
 
 
@@ -141,14 +146,23 @@ def test_an_onlooker_reads_everything_takes_all_as_done_and_writes_nothing(tmp_p
     assert {path: path.read_bytes() for path in tmp_path.rglob("*")} == before
 
 
+def test_a_folder_that_vanished_meanwhile_is_not_begun_anew(tmp_path):
+    record = Record.create(tmp_path / "run", CONFIG)
+    shutil.rmtree(tmp_path / "run")
+    for write in (partial(record.write_text, "report.html", ""), partial(record.log, "stage", stage="target")):
+        with pytest.raises(RecordError, match="vanished; run the same command again"):
+            write()
+    assert not (tmp_path / "run").exists()
+
+
 def test_where_another_process_writes_nothing_is_touched_until_it_ends(tmp_path):
     code = WRITER.format(folder=str(tmp_path), config=CONFIG)
     with subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE) as other:
         other.stdout.readline()
-        (tmp_path / "oracle.1.part").mkdir()
+        begun = left_by(other.pid, tmp_path)
         with pytest.raises(RecordError, match="another run is writing there; wait for it"):
             Record.create(tmp_path, CONFIG)
-        assert (tmp_path / "oracle.1.part").exists()
+        assert begun.exists()
         other.kill()
     Record.create(tmp_path, CONFIG)
     assert visible(tmp_path) == {"config.toml"}

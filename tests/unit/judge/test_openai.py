@@ -184,7 +184,7 @@ def test_the_journal_holds_neither_texts_nor_the_key_and_half_a_line_does_no_har
     path = docket.record.folder / JOURNAL
     lines = path.read_text().splitlines()
     assert len(lines) == len(docket.cases)
-    assert all(set(json.loads(line)) == {"key", "reply"} for line in lines)
+    assert all(set(json.loads(line)) == {"key", "reply", "check"} for line in lines)
     assert KEY not in path.read_text()
     path.write_text("\n".join(lines)[:-10])
     ask(make(server), docket)
