@@ -110,7 +110,9 @@ def test_killed_and_started_again_it_ends_the_same(stop, done, words, tmp_path):
 def test_an_adapter_is_saved_where_one_was_trained(words, rows, tmp_path):
     few = ["--set", "model.trainable=lora", "--set", "method.npo.steps=2", "--modality", "image"]
     assert unsee([*words, *few, "--out", tmp_path / "out"], tmp_path / "cache").code == 0
-    assert (tmp_path / "out" / "model" / "adapter_model.safetensors").is_file()
+    adapter = tmp_path / "out" / "model"
+    assert (adapter / "adapter_model.safetensors").is_file()
+    assert VLM.load(str(adapter)).id == str(adapter)
 
 
 @pytest.mark.parametrize(

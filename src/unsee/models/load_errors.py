@@ -10,6 +10,10 @@ from pathlib import Path
 from unsee.config.recipe import ModelConfig
 from unsee.core.errors import ModelError
 
+_PROCESSOR_FILES: dict[str, tuple[str, ...]] = {
+    "processor": ("processor_config.json", "preprocessor_config.json"),
+    "tokenizer": ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
+}
 PROCESSOR_ADVICE = "set model.processor to a model whose processor fits, such as 'llava-hf/llava-1.5-7b-hf'"
 
 
@@ -27,8 +31,14 @@ def loading(what: str, advice: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:  # transformers, tokenizers and safetensors each raise types of their own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        lines = (str(error).strip() or type(error).__name__).splitlines()
+        reason = " ".join(map(str.strip, lines[: 2 if lines[0].endswith(":") else 1]))
         raise ModelError(f"{what} cannot be loaded: {reason}{advice}") from error
+
+
+def holds_processor(folder: Path) -> bool:
+    """Return True if a folder holds a processor and its tokenizer."""
+    return all(any((folder / name).is_file() for name in names) for names in _PROCESSOR_FILES.values())
 
 
 def check_folder(config: ModelConfig, folder: Path) -> None:
@@ -41,13 +51,9 @@ def check_folder(config: ModelConfig, folder: Path) -> None:
         "model configuration": ("config.json",),
         "weights (safetensors)": ("model.safetensors", "model.safetensors.index.json"),
     }
-    processor_files: dict[str, tuple[str, ...]] = {
-        "processor": ("processor_config.json", "preprocessor_config.json"),
-        "tokenizer": ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
-    }
-    for what, names in (model_files if config.processor else model_files | processor_files).items():
+    for what, names in (model_files if config.processor else model_files | _PROCESSOR_FILES).items():
         if not any((folder / name).is_file() for name in names):
-            advice = f"; {PROCESSOR_ADVICE}" if what in processor_files else ""
+            advice = f"; {PROCESSOR_ADVICE}" if what in _PROCESSOR_FILES else ""
             searched = f"looked for {' or '.join(names)} in {folder}"
             raise ModelError(f"model {config.id}: the folder holds no {what} ({searched}){advice}")
     try:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from peft import PeftModel
-
 from unsee.config.recipe import ModelConfig
 from unsee.core.errors import ModelError
 from unsee.core.record import check_free
-from unsee.models.load_errors import loading
+from unsee.models.adapter import below, is_adapter, merge_into
 from unsee.models.vlm import VLM
 
 
@@ -27,11 +25,13 @@ def merge(config: ModelConfig, adapters: Sequence[Path], out: Path) -> None:
         RecordError: the folder to write is not empty.
     """
     check_free(out)
-    for folder in adapters:
-        if not (folder / "adapter_config.json").is_file():
+    for folder, earlier in zip(adapters, (Path(config.id), *adapters), strict=False):
+        if not is_adapter(folder):
             raise ModelError(f"{folder}: holds no adapter (no adapter_config.json)")
+        base = Path(below(folder))
+        if is_adapter(base) and base.resolve() != earlier.resolve():
+            raise ModelError(f"{folder}: was trained on top of the adapter {base}; name that one right before it")
     vlm = VLM.load_as(config)
     for folder in adapters:
-        with loading(f"{folder}: the adapter"):
-            vlm.model = PeftModel.from_pretrained(vlm.model, folder).merge_and_unload()
+        vlm.model = merge_into(vlm.model, folder)
     vlm.save(out)

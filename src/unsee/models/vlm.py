@@ -19,27 +19,19 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from transformers import (
-    AutoModelForImageTextToText,
-    BitsAndBytesConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-    ProcessorMixin,
-)
-from transformers.utils.import_utils import is_bitsandbytes_available
+from transformers import PreTrainedModel, ProcessorMixin
 
 from unsee.config.recipe import ModelConfig
 from unsee.core.allocator import keep_freed_memory
 from unsee.core.errors import ModelError, UnknownNameError
 from unsee.models import MODELS, shipped
+from unsee.models.adapter import write_card
 from unsee.models.family import Family, Layout, Picture
-from unsee.models.load_errors import PROCESSOR_ADVICE, check_folder, loading
-from unsee.models.processor import load_processor
+from unsee.models.load import load_parts
 from unsee.runtime.distributed import entire, state
 
 log = logging.getLogger(__name__)
 
-_DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 LoraTargets = Literal["decoder", "decoder+projector", "all_linear"]
 QUESTION_MARK, ANSWER_MARK = "\ue000", "\ue001"
 
@@ -104,40 +96,27 @@ class VLM:
             UnknownNameError: no model has this name, or the family of the model is not supported.
         """
         keep_freed_memory()
-        device = state().device  # also sets the GPU where transformers puts weights by default
-        id = config.id
-        source = shipped().get(id) or Path(id)
-        if source.is_dir():
-            check_folder(config, source)
-        elif source.is_absolute() or id.startswith(".") or id.count("/") != 1:
-            raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
-        four_bit = {"quantization_config": _four_bits(id)} if config.quantization == "4bit" else {}
-        with loading(f"model {id}:"):
-            kind = PreTrainedConfig.get_config_dict(str(source))[0].get("model_type")
-            if kind in MODELS.names():
-                MODELS.get(kind)  # importing the family registers a model class that transformers lacks
-            wanted = _DTYPES[config.dtype] or (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(
-                str(source), dtype=wanted, use_safetensors=True, output_loading_info=True, **four_bit
-            )
-        model, report = loaded
-        model.eval().requires_grad_(False)  # training turns gradients on where it needs them
-        whose = config.processor or id
-        with loading(f"model {id}: the processor of {whose}", "" if config.processor else f"; {PROCESSOR_ADVICE}"):
-            processor = load_processor(str(shipped().get(whose) or whose), model.config)
-        vlm = cls(model if four_bit else model.to(device), processor, id)
+        vlm = cls(*load_parts(config, state().device), config.id)  # the device is also set for whatever follows
         vlm.config = config
-        if lacking := sorted(report["missing_keys"]):
-            raise ModelError(f"model {id}: {len(lacking)} of its weights are in no file, such as {lacking[0]}")
-        if processor.chat_template is None:
-            raise ModelError(f"model {id}: has no chat template; questions cannot be put to it")
         if config.gradient_checkpointing:
             vlm.model.activation_checkpointing_enable()
         return vlm
 
-    def save(self, folder: Path) -> None:
-        """Write the model (with LoRA only the adapter), the processor and the chat template in the hub's format."""
-        (self.adapter or self.model).save_pretrained(folder)
+    def save(self, folder: Path, base: str = "") -> None:
+        """Write the model (with LoRA only the adapter), the processor and the chat template in the hub's format.
+
+        Args:
+            folder: the folder to write.
+            base: the model that an adapter belongs to, a folder relative to `folder`; by default the loaded model.
+        """
+        if self.adapter is None:
+            self.model.save_pretrained(folder)
+        else:
+            own = Path(self.config.id)
+            base = base or (str(own.resolve()) if own.is_dir() and self.config.id not in shipped() else self.config.id)
+            self.adapter.active_peft_config.base_model_name_or_path = base
+            self.adapter.save_pretrained(folder, save_embedding_layers=False)  # "auto" would ask the hub for the base
+            write_card(folder, base)
         self.processor.save_pretrained(folder)
 
     def reload(self) -> None:
@@ -377,21 +356,3 @@ def content(tensor: Tensor) -> bytes:
 
 def _turn(role: str, text: str, *before: dict[str, str]) -> dict[str, Any]:
     return {"role": role, "content": [*before, {"type": "text", "text": text}]}
-
-
-def _four_bits(id: str) -> BitsAndBytesConfig:
-    """Return the quantization of QLoRA: four-bit normal floats, quantized scales, products in bfloat16.
-
-    Raises:
-        ModelError: the library or the GPU is missing.
-    """
-    if not is_bitsandbytes_available():
-        raise ModelError(f"model {id}: quantization = '4bit' needs bitsandbytes; pip install 'unsee[4bit]'")
-    if not torch.cuda.is_available():
-        raise ModelError(f"model {id}: quantization = '4bit' needs a GPU, and torch finds none")
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )

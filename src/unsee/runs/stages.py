@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -114,6 +115,7 @@ class Stages:
         self._replay = replay
         self._replayed: DrawTree | None = None
         self._cache = cache_folder()
+        self._exported: dict[tuple[Path, ...], str] = {}
 
     def teach(self, name: str, people: Sequence[Person], config: TeachConfig, seed: int) -> Weights:
         """Fine-tune the base model on the training text of `people`, mixed with replay."""
@@ -244,13 +246,16 @@ class Stages:
 
     def export(self, record: Record, name: str, weights: Weights) -> None:
         """Write a model into a run's folder: the edit, the LoRA adapter, or a whole model in the hub's format."""
+        below = self._exported.get(weights.files[:-1])
+        if not weights.edit:
+            self._exported[weights.files] = name
         if name in record:
             return
         with record.replacing(name) as folder:
             if weights.edit:
                 Edit.load(weights.edit).save(folder / "edit.safetensors")
             else:
-                self.load(weights).save(folder)
+                self.load(weights).save(folder, os.path.relpath(below, name) if below else "")
 
     def _edited(self, run: MethodRun, target: Weights, draws: str, compute: Callable[[VLM, Work], Edit]) -> Weights:
         key = key_of(draws, target.key, self._code, _method_code(run.method))

@@ -9,7 +9,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from unsee.config.recipe import ModelConfig
 from unsee.core.errors import ModelError, UnknownNameError
-from unsee.models import vlm as module
+from unsee.models import load as module
 from unsee.models.vlm import VLM, Template
 from unsee.training.train import Scorer
 

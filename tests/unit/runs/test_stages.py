@@ -127,6 +127,20 @@ def whole(stages, weights):
     return {name: parameter.detach().clone() for name, parameter in vlm.model.named_parameters()}
 
 
+def test_exported_models_are_found_whole_one_on_the_other(stages, tmp_path):
+    target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
+    method = unlearn(stages, target, METHODS.get("npo")(steps=2))
+    record = stages._record
+    for _ in range(2):  # a run that goes on finds its models written
+        stages.export(record, "models/target", target)
+        stages.export(record, "models/npo", method)
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    for name, weights in {"target": target, "npo": method}.items():
+        loaded = tiny.VLM.load(str(moved / "models" / name), dtype="float32").model.state_dict()
+        for key, tensor in whole(stages, weights).items():
+            torch.testing.assert_close(loaded[key], tensor)
+
+
 def test_an_edit_is_in_its_own_weights_and_taken_back_for_all_others(stages):
     target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
     before = stages.load(target).fingerprint()

@@ -1,0 +1,95 @@
+"""Loads the weights and the processor of a model; an adapter is merged into the model that it was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForImageTextToText,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.utils.import_utils import is_bitsandbytes_available
+
+from unsee.config.recipe import ModelConfig
+from unsee.core.errors import ModelError, UnknownNameError, UnseeError
+from unsee.models import MODELS, shipped
+from unsee.models.adapter import chain, cure, merge_into
+from unsee.models.load_errors import PROCESSOR_ADVICE, check_folder, holds_processor, loading
+from unsee.models.processor import load_processor
+
+_DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load_parts(config: ModelConfig, device: torch.device) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """Load a model, with its adapters merged, and its processor. Only safetensors are read, and no remote code runs.
+
+    The processor is the one that the settings name, else that of the last adapter that has one, else the model's own.
+
+    Raises:
+        ModelError: the folder has no weights or no processor, or they cannot be read or quantized.
+        UnknownNameError: no model has this name.
+    """
+    base, adapters = chain(config.id)
+    own = next((str(folder) for folder in reversed(adapters) if holds_processor(folder)), base)
+    wanted = config.model_copy(update={"id": base, "processor": config.processor or (own if own != base else "")})
+    try:
+        model = _load_model(wanted, device)
+    except UnseeError as error:
+        if not adapters:
+            raise
+        raise ModelError(f"{error}; it is the base model of {adapters[0]}; {cure(adapters[0])}") from error
+    for folder in adapters:
+        model = merge_into(model, folder)
+    model.eval().requires_grad_(False)  # training turns gradients on where it needs them
+    whose = wanted.processor or base
+    with loading(f"model {config.id}: the processor of {whose}", "" if wanted.processor else f"; {PROCESSOR_ADVICE}"):
+        processor = load_processor(str(shipped().get(whose) or whose), model.config)
+    if processor.chat_template is None:
+        raise ModelError(f"model {config.id}: has no chat template; questions cannot be put to it")
+    return model, processor
+
+
+def _load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
+    id = config.id
+    source = shipped().get(id) or Path(id)
+    if source.is_dir():
+        check_folder(config, source)
+    elif source.is_absolute() or id.startswith(".") or id.count("/") != 1:
+        raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
+    four_bit = {"quantization_config": _four_bits(id)} if config.quantization == "4bit" else {}
+    with loading(f"model {id}:"):
+        kind = PreTrainedConfig.get_config_dict(str(source))[0].get("model_type")
+        if kind in MODELS.names():
+            MODELS.get(kind)  # importing the family registers a model class that transformers lacks
+        dtype = _DTYPES[config.dtype] or (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            str(source), dtype=dtype, use_safetensors=True, output_loading_info=True, **four_bit
+        )
+    model, report = loaded
+    if lacking := sorted(report["missing_keys"]):
+        raise ModelError(f"model {id}: {len(lacking)} of its weights are in no file, such as {lacking[0]}")
+    whole: PreTrainedModel = model if four_bit else model.to(device)
+    return whole
+
+
+def _four_bits(id: str) -> BitsAndBytesConfig:
+    """Return the quantization of QLoRA: four-bit normal floats, quantized scales, products in bfloat16.
+
+    Raises:
+        ModelError: the library or the GPU is missing.
+    """
+    if not is_bitsandbytes_available():
+        raise ModelError(f"model {id}: quantization = '4bit' needs bitsandbytes; pip install 'unsee[4bit]'")
+    if not torch.cuda.is_available():
+        raise ModelError(f"model {id}: quantization = '4bit' needs a GPU, and torch finds none")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
