@@ -1,5 +1,6 @@
 """Properties of every unlearning method, found by its name."""
 
+import copy
 import itertools
 from dataclasses import MISSING, fields, replace
 from typing import get_args
@@ -10,6 +11,7 @@ import tiny
 import torch
 
 from unsee.config.recipe import build_dataclass
+from unsee.config.search import search_space
 from unsee.core.errors import ConfigError
 from unsee.forward.generate import Group, generate
 from unsee.forward.losses import cross_entropy
@@ -24,6 +26,7 @@ from unsee.methods.base import (
     StepBatch,
     Work,
 )
+from unsee.training.lessons import FineTuning
 from unsee.training.train import Reference, Schedule, Scorer, train
 
 NAMES = METHODS.names()
@@ -35,6 +38,21 @@ PEOPLE = ("Anna Berg", "Bo Carlsen")
 @pytest.fixture
 def vlm():
     return tiny.make_vlm()
+
+
+@pytest.fixture(scope="module")
+def _taught():
+    """A model that knows the answers of both sides."""
+    vlm = tiny.make_vlm()
+    lessons = [StepBatch({"retain": batch}) for batch in make_pair(vlm, ("forget", "retain")).sides.values()]
+    schedule = Schedule(learning_rate=3e-3, steps=40)
+    train(vlm, FineTuning(), itertools.cycle(lessons), schedule, vlm.train_language(), name="taught")
+    return vlm
+
+
+@pytest.fixture
+def taught(_taught):
+    return copy.deepcopy(_taught)
 
 
 def make_pair(vlm, sides, forget=0, retain=1, refusal=0, swapped=2):
@@ -96,21 +114,33 @@ def test_every_number_has_a_range_and_every_option_a_type(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_it_lowers_its_loss_and_makes_forget_answers_less_likely(vlm, name):
+def test_it_declares_ranges_to_search_and_accepts_their_ends(name):
+    cls = METHODS.get(name)
+    space = search_space(cls)
+    assert {"learning_rate", "steps"} <= set(space) <= {field.name for field in fields(cls)}
+    for option, values in space.items():
+        kind = type(next(field.default for field in fields(cls) if field.name == option))
+        for end in (values.low, values.high):
+            assert kind(end) == end
+            assert getattr(build_dataclass(cls, {option: kind(end)}, f"method.{name}"), option) == end
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_it_lowers_its_loss_and_makes_forget_answers_less_likely(taught, name):
     method = METHODS.get(name)()
-    pair, forget = make_pair(vlm, method.sides), tiny.make_batch(vlm, shade=0)
+    pair, forget = make_pair(taught, method.sides), tiny.make_batch(taught, shade=0)
     with torch.no_grad():
-        before = cross_entropy(Scorer(vlm)(forget)).item()
-    losses = [loss.total.item() for loss in unlearn(vlm, method, pair)]
+        before = cross_entropy(Scorer(taught)(forget)).item()
+    losses = [loss.total.item() for loss in unlearn(taught, method, pair)]
     with torch.no_grad():
-        after = cross_entropy(Scorer(vlm)(forget)).item()
+        after = cross_entropy(Scorer(taught)(forget)).item()
     assert losses[-1] < losses[0]
     assert after > before
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_every_picture_reaches_the_loss(vlm, name):
-    method = METHODS.get(name)()
+def test_every_picture_reaches_the_loss(taught, name):
+    vlm, method = taught, METHODS.get(name)()
     model, reference = scorers(vlm, method)
 
     def loss(**shades):

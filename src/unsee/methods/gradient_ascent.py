@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from unsee.config.search import Range
 from unsee.forward.losses import cross_entropy
 from unsee.methods import METHODS
 from unsee.methods.base import Loss, LossMethod, Model, NonNegativeInt, PositiveFloat, Side, StepBatch
@@ -22,8 +24,8 @@ class GradientAscent(LossMethod):
         epochs: passes over the data; 0 where steps count.
     """
 
-    learning_rate: PositiveFloat = 1e-4
-    steps: NonNegativeInt = 20
+    learning_rate: Annotated[PositiveFloat, Range(1e-5, 2e-3)] = 1e-4
+    steps: Annotated[NonNegativeInt, Range(10, 80)] = 20
 
     @property
     def sides(self) -> tuple[Side, ...]:

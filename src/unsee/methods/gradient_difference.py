@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
+from unsee.config.search import Range
 from unsee.forward.losses import cross_entropy
 from unsee.methods import METHODS
 from unsee.methods.base import (
@@ -36,9 +38,9 @@ class GradientDifference(LossMethod):
         schedule: "joint" as in the papers, or "alternating" as in the published code.
     """
 
-    learning_rate: PositiveFloat = 1e-4
-    steps: NonNegativeInt = 30
-    retain_weight: NonNegativeFloat = 1.0
+    learning_rate: Annotated[PositiveFloat, Range(1e-5, 2e-3)] = 1e-4
+    steps: Annotated[NonNegativeInt, Range(10, 80)] = 30
+    retain_weight: Annotated[NonNegativeFloat, Range(0.25, 8)] = 1.0
     schedule: Order = "joint"
 
     def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:

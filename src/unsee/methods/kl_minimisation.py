@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 
+from unsee.config.search import Range
 from unsee.forward.losses import cross_entropy, kl_divergence
 from unsee.methods import METHODS
 from unsee.methods.base import (
@@ -45,9 +46,9 @@ class KLMinimisation(LossMethod):
         schedule: "joint" as in the paper, or "alternating" as in the published code.
     """
 
-    learning_rate: PositiveFloat = 1e-4
-    steps: NonNegativeInt = 30
-    retain_weight: NonNegativeFloat = 1.0
+    learning_rate: Annotated[PositiveFloat, Range(1e-5, 2e-3)] = 1e-4
+    steps: Annotated[NonNegativeInt, Range(10, 80)] = 30
+    retain_weight: Annotated[NonNegativeFloat, Range(0.25, 8)] = 1.0
     cross_entropy_weight: NonNegativeFloat = 0.0
     reduction: Literal["token_mean", "batchmean"] = "token_mean"
     positions: Literal["scored", "all"] = "scored"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
+from unsee.config.search import Range
 from unsee.forward.losses import Scored, cross_entropy, negative_preference
 from unsee.methods import METHODS
 from unsee.methods.base import Loss, LossMethod, Model, NonNegativeFloat, NonNegativeInt, PositiveFloat, Side, StepBatch
@@ -33,10 +34,10 @@ class NPO(LossMethod):
         reference: the "target" as in the paper, or the "oracle" as in the published code.
     """
 
-    learning_rate: PositiveFloat = 3e-4
-    steps: NonNegativeInt = 30
-    beta: PositiveFloat = 0.1
-    retain_weight: NonNegativeFloat = 1.0
+    learning_rate: Annotated[PositiveFloat, Range(1e-5, 2e-3)] = 3e-4
+    steps: Annotated[NonNegativeInt, Range(10, 80)] = 30
+    beta: Annotated[PositiveFloat, Range(0.05, 2)] = 0.1
+    retain_weight: Annotated[NonNegativeFloat, Range(0.25, 8)] = 1.0
     reduction: Literal["answer_sum", "answer_mean", "batch"] = "answer_sum"
     reference: Literal["target", "oracle"] = "target"
 
