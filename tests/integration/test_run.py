@@ -7,6 +7,7 @@ import shutil
 import signal
 from itertools import product
 
+import pandas as pd
 import pytest
 from integration.command import Stop, unsee
 
@@ -124,15 +125,21 @@ def test_the_same_data_elsewhere_are_the_same_run(run, recipe, data, cache, tmp_
 
 
 def test_the_unlearned_model_is_examined_like_any_other(run, data, tmp_path):
-    command = unsee(["eval", run.folder / "models/gradient_difference-both", "--data", data], tmp_path / "cache")
+    out = tmp_path / "cells.csv"
+    words = ["eval", run.folder / "models/gradient_difference-both", "--data", data, "--out", out]
+    command = unsee(words, tmp_path / "cache")
     assert command.code == 0 and "unsee: " not in command.err, command.err
-    printed = {tuple(line.split()[:4]): float(line.split()[4]) for line in command.out.splitlines()[3:] if line.strip()}
+    assert len(command.out.splitlines()) < 40 and command.out.splitlines()[-1] == str(out)
+    cells = pd.read_csv(out)
+    measured = {(row.set, row.task, row.input, row.metric): row.value for row in cells.itertuples()}
     wanted = {
-        (cell.set, cell.task, cell.input, cell.metric): round(cell.value, 3)
+        (cell.set, cell.task, cell.input, cell.metric): pytest.approx(cell.value)
         for cell in Scores.load(run.folder, "scores.json").cells
         if cell.method == "gradient_difference" and cell.set in ("forget", "test")
     }
-    assert wanted.items() <= printed.items()
+    assert {key: measured[key] for key in wanted} == wanted
+    refused = unsee([*words[:-1], tmp_path / "cells.xlsx"], tmp_path / "cache")
+    assert (refused.code, refused.out) == (2, "") and "ends in .csv, .md or .json" in refused.err
 
 
 def test_nobody_to_forget_is_named_outside_the_answers_and_the_report(run, finished, secrets, cache, tmp_path):

@@ -25,16 +25,34 @@ def evaluate(
     forget_percent: Annotated[int, typer.Option(help="Forget set to use: 5, 10 or 15 per cent of the people.")] = 15,
     protocol: Annotated[str, typer.Option(help="Evaluation protocol: clean or published.")] = "clean",
     processor: Processor = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File for every metric of every cell: .csv or .json, or .md for the printed table."),
+    ] = None,
 ) -> None:
-    """Ask a model a benchmark's questions and print its scores."""
-    from unsee.config.recipe import EvaluationConfig, build_table
+    """Ask a model a benchmark's questions and print its scores.
 
+    The table shows one metric per task; give --out for all, so that two models can be compared.
+    """
+    from unsee.config.recipe import EvaluationConfig, build_table
+    from unsee.core.record import check_writable
+    from unsee.report.tables import CELL_ENDINGS, check_ending, write_cells
+    from unsee.scoring.table import cell_rows, too_few
+
+    if out:
+        check_ending(out, CELL_ENDINGS, "a table of cells")
+        check_writable(out.parent)
     config = build_table(EvaluationConfig, {"protocol": protocol})
     with show_progress() as progress:
         from unsee.runs.ask import evaluate_model
 
-        rows = evaluate_model(model, data, forget_percent, progress, config, processor, format)
-    print_table(rows)
+        cells = evaluate_model(model, data, forget_percent, progress, config, processor, format)
+    print_table(cell_rows(cells))
+    if few := too_few(cells):
+        print(few)
+    if out and is_main_process():
+        write_cells(cells, out, model=model, data=data, protocol=protocol, forget_percent=forget_percent)
+        print(out)
 
 
 @commands.command()

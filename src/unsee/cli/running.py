@@ -34,9 +34,10 @@ def run_recipe(
     config = load_recipe(recipe, change or ())
     with show_progress() as progress:
         from unsee.runs.run import run
+        from unsee.scoring.table import EXTRAS
 
         result = run(config, out, progress)
-    print_table(result.rows)
+    print_table(result.rows, EXTRAS)
     if result.verdict == "no signal":
         print(f"unsee: no signal: {result.reason}, so nothing is ranked", file=sys.stderr)
     print(result.report)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from unsee.core.errors import ConfigError
+from unsee.scoring.names import heading
 
 if TYPE_CHECKING:
     import rich.progress
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from unsee.core.progress import Advance, Progress
     from unsee.judge.base import Costs
 
-WIDTH = 180  # characters, if stdout is not a terminal
 STYLES = {"collapsed": "red", "no signal": "yellow", "fail": "red"}
 
 
@@ -52,33 +52,56 @@ def silence_other_processes() -> Iterator[None]:
         yield
 
 
-def print_table(rows: Sequence[NamedTuple]) -> None:
+def print_table(rows: Sequence[NamedTuple], extras: Sequence[str] = ()) -> None:
     """Print rows of text as a table on stdout, with the names of their fields as headings.
 
-    Intervals (" [low, high]") are left out if the terminal is too narrow for them.
+    Where a terminal is too narrow, intervals (" [low, high]") go first, then extra columns one by one; a line below the
+    table names them. Nothing is ever cut: what is still too wide goes on in the next line.
+
+    Args:
+        rows: the rows, all of one type.
+        extras: the fields to leave out, the least important first.
     """
     from rich.console import Console
 
     if not rows:
         return
     console = Console(highlight=False)
+    fields, left_out = list(rows[0]._fields), []
+    table = _table(rows, fields)
     if not console.is_terminal:
-        console.width = WIDTH
-    table = _table([[str(value) for value in row] for row in rows], rows[0]._fields)
-    if console.measure(table, options=console.options.update(max_width=1000)).maximum > console.width:
-        table = _table([[str(value).partition(" [")[0] for value in row] for row in rows], rows[0]._fields)
+        console.width = _width(table)
+    if _width(table) > console.width:
+        table = _table(rows, fields, intervals=False)
+        for extra in (name for name in extras if name in rows[0]._fields):
+            if _width(table) <= console.width:
+                break
+            fields.remove(extra)
+            left_out.append(heading(extra))
+            table = _table(rows, fields, intervals=False)
     console.print(table)
+    if left_out:
+        console.print(f"left out of this narrow table: {', '.join(left_out)}", style="dim")
 
 
-def _table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> rich.table.Table:
+def _width(table: rich.table.Table) -> int:
+    """Return the width of a table that nothing limits, characters."""
+    from rich.console import Console
+
+    console = Console(width=10_000)
+    return console.measure(table).maximum
+
+
+def _table(rows: Sequence[NamedTuple], fields: Sequence[str], *, intervals: bool = True) -> rich.table.Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)
+    for name in fields:
+        table.add_column(heading(name), overflow="fold")
     for row in rows:
-        table.add_row(*row, style=STYLES.get(row[-1]))
+        texts = [str(getattr(row, name)) for name in fields]
+        table.add_row(*(text if intervals else text.partition(" [")[0] for text in texts), style=STYLES.get(texts[-1]))
     return table
 
 

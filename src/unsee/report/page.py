@@ -12,14 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from unsee.report.figures import Dot, Plot, plot
 from unsee.scoring.intervals import Estimate
-from unsee.scoring.names import readable, readable_model
+from unsee.scoring.names import readable, readable_metric, readable_model
 from unsee.scoring.schema import MethodScore
 from unsee.scoring.table import rounded, spoken, written
 
-_METRICS = {
-    "accuracy": "accuracy", "rouge_l": "ROUGE-L", "eta": "EtA", "rta": "RtA", "over_refusal": "over-refusal",
-    "leak_rate": "leak rate", "benign_correct": "benign right", "general": "general",
-}  # fmt: skip
 _LONGEST_ANSWER = 160
 _GIBIBYTE = 2**30
 
@@ -83,11 +79,6 @@ def render(template: str, **values: object) -> str:
         "readable": readable, "metric": readable_metric, "rounded": rounded, "written": written,
     }  # fmt: skip
     return environment.get_template(template).render(**values).lstrip()
-
-
-def readable_metric(name: str) -> str:
-    """Return the readable name of a metric; that of another distribution is its registered name."""
-    return _METRICS.get(name, name)
 
 
 def capitalised(text: str) -> str:

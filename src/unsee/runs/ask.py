@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from unsee.config.recipe import EvaluationConfig
 from unsee.core.progress import Progress
 from unsee.data.general import general_items
@@ -11,21 +9,7 @@ from unsee.data.people.source import open_benchmark
 from unsee.exams.people import Exam
 from unsee.models.vlm import VLM
 from unsee.scoring.people import cells
-from unsee.scoring.table import written
-
-
-class CellRow(NamedTuple):
-    """One cell of one model, as text."""
-
-    set: str
-    task: str
-    input: str
-    metric: str
-    value: str
-    chance: str
-    floor: str
-    invalid: str
-    items: str
+from unsee.scoring.schema import Cell
 
 
 def evaluate_model(
@@ -36,8 +20,8 @@ def evaluate_model(
     config: EvaluationConfig | None = None,
     processor: str = "",
     format: str = "mllmu",
-) -> list[CellRow]:
-    """Ask one model all questions of a data folder, and return its cells with intervals over people.
+) -> list[Cell]:
+    """Ask one model all questions of a data folder, and return every metric of every cell.
 
     Args:
         model: a shipped model's name, a folder or a hub id.
@@ -56,11 +40,4 @@ def evaluate_model(
     config = config or EvaluationConfig()
     exam = Exam(vlm, benchmark, general_items(config.general_items, 0), config)
     answers = exam.examine(vlm, name=model, progress=progress).assign(method=model, modality="", seed=0)
-    return [
-        CellRow(
-            cell.set, cell.task, cell.input, cell.metric, written(cell, digits=3),
-            "" if cell.chance is None else f"{cell.chance:.2f}", "" if cell.floor is None else f"{cell.floor:.3f}",
-            f"{cell.invalid:.2f}", str(cell.n_items),
-        )
-        for cell in cells(answers)
-    ]  # fmt: skip
+    return cells(answers)

@@ -10,6 +10,10 @@ from unsee.core.registry import Registry
 _METHODS = Registry(
     "method", package="unsee.methods", group="unsee.methods"
 )  # read from the files, without importing them
+_METRICS = {
+    "accuracy": "accuracy", "rouge_l": "ROUGE-L", "eta": "EtA", "rta": "RtA", "over_refusal": "over-refusal",
+    "leak_rate": "leak rate", "benign_correct": "benign right", "general": "general",
+}  # fmt: skip
 _OTHERS = {"oracle_2": "second oracle"}
 _MODEL = re.compile(r"(?P<name>.+?)(?:-(?P<modality>image|text|both))?(?:-(?P<seed>\d+))?")
 
@@ -27,3 +31,13 @@ def readable_model(name: str, methods: Collection[str]) -> str:
         return readable(name)
     parts = [readable(match["name"]), match["modality"], match["seed"] and f"seed {match['seed']}"]
     return " · ".join(filter(None, parts))
+
+
+def readable_metric(name: str) -> str:
+    """Return the readable name of a metric; that of another distribution is its registered name."""
+    return _METRICS.get(name, name)
+
+
+def heading(field: str) -> str:
+    """Return the heading of a column from the name of its field."""
+    return _METRICS.get(field) or field.replace("_", " ")

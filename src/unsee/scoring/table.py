@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from unsee.scoring.names import readable
-from unsee.scoring.schema import Scores
+from unsee.core.record import GENERAL_SET
+from unsee.scoring.names import readable, readable_metric
+from unsee.scoring.people import HEADLINE
+from unsee.scoring.schema import MIN_UNITS, Cell, Scores
+
+EXTRAS = ("weights_changed", "change", "refused", "leaked", "generality", "efficacy", "utility")
+"""The columns that a narrow terminal leaves out, the least important first."""
 
 
 class PeopleRow(NamedTuple):
     """One method of a run about people; each number is a value with its interval."""
 
     method: str
-    modality: str
+    unlearned_from: str
     efficacy: str
     generality: str
     utility: str
@@ -31,8 +37,27 @@ class DocumentsRow(NamedTuple):
     leaked: str
     utility: str
     change: str
-    weights: str
+    weights_changed: str
     verdict: str
+
+
+class CellRow(NamedTuple):
+    """The headline metric of one cell of one model, as text.
+
+    Attributes:
+        floor: the value of a model that knows nothing about the person: chance, or the template floor.
+        invalid: share of answers that could not be read.
+    """
+
+    set: str
+    task: str
+    input: str
+    metric: str
+    value: str
+    floor: str
+    invalid: str
+    people: str
+    questions: str
 
 
 def rows(scores: Scores) -> list[PeopleRow] | list[DocumentsRow]:
@@ -73,6 +98,32 @@ def _documents_rows(scores: Scores) -> list[DocumentsRow]:
         )
         for m in ranked
     ]
+
+
+def cell_rows(cells: Sequence[Cell]) -> list[CellRow]:
+    """Return the headline metric of every cell; fewer than `MIN_UNITS` people have no interval."""
+    return [
+        CellRow(
+            cell.set,
+            cell.task,
+            cell.input,
+            readable_metric(cell.metric),
+            written(cell) if cell.n_units >= MIN_UNITS else rounded(cell.value),
+            "-" if (floor := cell.floor if cell.chance is None else cell.chance) is None else rounded(floor),
+            f"{cell.invalid:.0%}",
+            "-" if cell.set == GENERAL_SET else str(cell.n_units),
+            str(cell.n_items),
+        )
+        for cell in cells
+        if cell.metric == HEADLINE[cell.task]
+    ]
+
+
+def too_few(cells: Sequence[Cell]) -> str:
+    """Return a sentence about the sets that have too few people for an interval; "" if there are none."""
+    few = {cell.set: cell.n_units for cell in cells if cell.n_units < MIN_UNITS}
+    named = ", ".join(f"{name} ({count})" for name, count in few.items())
+    return f"Too few people for an interval: {named}; at least {MIN_UNITS} are needed." if few else ""
 
 
 class Interval(Protocol):
