@@ -3,7 +3,8 @@
 import pytest
 
 from unsee.core.record import Record
-from unsee.report.deletion import BeforeAfter, Outcome, write_request_report
+from unsee.report.deletion import write_request_report
+from unsee.scoring.deletion import BeforeAfter, KeptOutcome, Outcome, PersonOutcome, RowOutcome
 from unsee.scoring.intervals import Estimate
 
 
@@ -11,19 +12,29 @@ def number(value):
     return Estimate(value=value, low=value - 0.1, high=value + 0.1)
 
 
+FIGURES = [
+    BeforeAfter(
+        set=name, input=kind, metric=metric, before=number(0.9), after=number(0.2), change=number(-0.7),
+        n_units=people, n_items=12,
+    )
+    for name, people in (("forget", 5), ("retain", 1))
+    for kind in ("image", "text")
+    for metric in ("probability", "rouge_l", "accuracy")
+]  # fmt: skip
+VALUES = {"ways": 12, "before": 12, "after": 3, "partly": 1, "guessed": 1}
+BROKEN = {"garbled": 2, "same": 0, "names": 1}
+OUTCOME = Outcome(
+    verdict="broke", broke=["3 of 12 answers about person 1 are broken"], figures=FIGURES, collapsed=None,
+    people=[PersonOutcome(person=n, lines="1-2", broken=BROKEN, any_broken=3, **VALUES) for n in range(1, 6)],
+    rows=[RowOutcome(person=1 + n // 2, line=n + 1, **VALUES) for n in range(10)],
+    kept=KeptOutcome(people=1, questions=12, before=0.9, after=0.8, any_broken=0),
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    figures = [
-        BeforeAfter(
-            set=name, input=kind, metric=metric, before=number(0.9), after=number(0.2), change=number(-0.7),
-            n_units=people, n_items=12,
-        )
-        for name, people in (("forget", 5), ("retain", 1))
-        for kind in ("image", "text")
-        for metric in ("probability", "rouge_l", "accuracy")
-    ]  # fmt: skip
     record = Record.create(tmp_path_factory.mktemp("request") / "out", 'forget = "forget.jsonl"')
-    return write_request_report(record, "npo on nano", Outcome(figures=figures, collapsed=None))
+    return write_request_report(record, "npo on nano", OUTCOME)
 
 
 @pytest.mark.parametrize("width", [1200, 390])
@@ -37,6 +48,7 @@ def test_it_opens_quietly_and_fits(browser, report, width):
     assert (page.title(), complaints) == ("npo on nano", [])
     assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.locator("tbody tr").count() == 12
-    assert page.locator("tbody small").count() == 6 * 3  # one person has no interval
+    assert page.locator("#change tbody tr").count() == 12
+    assert page.locator("#change tbody small").count() == 6 * 3  # one person has no interval
+    assert page.locator("#people tbody tr").count() == 6 and page.locator("#rows tbody tr").count() == 10
     page.close()

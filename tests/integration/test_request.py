@@ -12,6 +12,8 @@ from integration.command import Stop, unsee
 from unsee.core.record import Record
 from unsee.data.people.mllmu import load
 from unsee.models.vlm import VLM
+from unsee.report.deletion import sentences
+from unsee.scoring.deletion import Outcome
 
 SETTINGS = {
     "method.npo.learning_rate": 0.003, "method.npo.steps": 60, "evaluation.general_items": 8,
@@ -63,7 +65,9 @@ def done(words, tmp_path_factory):
 
 def test_a_model_forgets_and_a_page_says_so(done, target):
     folder, command = done
-    assert command.code == 0 and "unsee: " not in command.err, command.err
+    outcome = Outcome.load(folder, "request.json")
+    assert command.code == (4 if outcome.verdict in ("leaks", "broke") else 0), command.err
+    assert "unsee: " not in command.err and all(sentence in command.out for sentence in sentences(outcome))
     assert command.out.endswith(f"{folder / 'report.html'}\n")
     assert {path.name for path in folder.iterdir()} == {
         ".lock", "config.toml", "log.jsonl", "answers.parquet", "request.json", "report.html", "model",
@@ -100,7 +104,7 @@ def test_killed_and_started_again_it_ends_the_same(stop, done, words, tmp_path):
     command = [*words, "--out", tmp_path / "out"]
     assert unsee(command, tmp_path / "cache", stop).code == -signal.SIGKILL
     assert not (tmp_path / "out" / "report.html").exists()
-    assert unsee(command, tmp_path / "cache").code == 0
+    assert unsee(command, tmp_path / "cache").code == done[1].code
     for name in ("request.json", "report.html"):
         assert (tmp_path / "out" / name).read_text() == (finished / name).read_text()
     steps = [event["step"] for event in Record.open(tmp_path / "out").events() if event["event"] == "step"]
@@ -109,7 +113,7 @@ def test_killed_and_started_again_it_ends_the_same(stop, done, words, tmp_path):
 
 def test_an_adapter_is_saved_where_one_was_trained(words, rows, tmp_path):
     few = ["--set", "model.trainable=lora", "--set", "method.npo.steps=2", "--modality", "image"]
-    assert unsee([*words, *few, "--out", tmp_path / "out"], tmp_path / "cache").code == 0
+    assert unsee([*words, *few, "--out", tmp_path / "out"], tmp_path / "cache").code in (0, 4)
     adapter = tmp_path / "out" / "model"
     assert (adapter / "adapter_model.safetensors").is_file()
     assert VLM.load(str(adapter)).id == str(adapter)

@@ -1,8 +1,8 @@
 """The command line. Only this package prints, sets up logging and chooses the exit code.
 
 Exit codes: 0 done; 1 a crash (with traceback), or a figure that is off (`conformance`); 2 an error of the user (one
-sentence); 3 no signal; 130 interrupted. Heavy libraries are imported inside the commands that need them, so that
-`unsee list` answers at once.
+sentence); 3 no signal; 4 a deletion request that is not done: something still leaks, or the model broke; 130
+interrupted. Heavy libraries are imported inside the commands that need them, so that `unsee list` answers at once.
 """
 
 from __future__ import annotations

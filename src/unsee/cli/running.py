@@ -14,7 +14,7 @@ from unsee.cli.terminal import print_table, show_progress
 from unsee.core.errors import ConfigError
 
 commands = typer.Typer()
-NO_SIGNAL = 3
+NO_SIGNAL, NOT_DONE = 3, 4
 
 
 @commands.command("run")
@@ -73,7 +73,11 @@ def unlearn(
         }  # fmt: skip
         result = carry_out(resolve(RequestConfig, settings, change or ()), out, progress)
     print_table(result.rows)
+    for sentence in result.sentences:
+        print(sentence)
     print(result.report)
+    if result.is_failed:
+        raise typer.Exit(NOT_DONE)
 
 
 @commands.command()

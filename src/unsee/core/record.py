@@ -55,8 +55,8 @@ METRIC_COLUMNS = ("accuracy", "rouge_1", "rouge_2", "rouge_l", "bleu", "probabil
 Better = Literal["higher", "lower"]
 """The direction in which the values of a metric come closer to the truth."""
 LEAK, REFUSED, CLUSTER = "leak", "refused_", "cluster"
-GENERAL_SET = "general"
-"""The set of questions unrelated to people and documents."""
+GENERAL_SET, STRANGER_SET = "general", "stranger"
+"""The sets of questions unrelated to people and documents, and of questions about people whom nobody knows."""
 JUDGE_COLUMNS = ("judge", "score", "reason")
 """The columns that judged.parquet adds."""
 

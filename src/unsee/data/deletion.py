@@ -25,17 +25,47 @@ KEYS = ("image", "question", "answer", "person")
 
 
 @dataclass(frozen=True)
+class Fact:
+    """One row of a request.
+
+    Attributes:
+        person: the number of the human being, from 1.
+        line: the line in its file, from 1.
+        name: the human being's name.
+        question: the question.
+        answer: the true answer.
+        photo: the encoded image of the row; None for a question without one.
+    """
+
+    person: int
+    line: int
+    name: str
+    question: str
+    answer: str
+    photo: bytes | None
+
+
+@dataclass(frozen=True)
 class Request:
     """A deletion request.
 
     Each `Person` is one photo with the questions about it, or the questions about somebody without a photo. One human
     being may be several `Person`s; their IDs have the same number before the dash. The rows are the training text.
     They are evaluation questions too, and rows with a photo are also asked by name.
+
+    Attributes:
+        forget: the training text to forget.
+        retain: the training text to keep.
+        fingerprint: a hash of the rows and photos of both files.
+        forget_facts: the rows to forget.
+        retain_facts: the rows to keep.
     """
 
     forget: tuple[Person, ...]
     retain: tuple[Person, ...]
     fingerprint: str
+    forget_facts: tuple[Fact, ...]
+    retain_facts: tuple[Fact, ...]
 
 
 @dataclass(frozen=True)
@@ -78,6 +108,8 @@ def read_request(forget: Path, retain: Path) -> Request:
         forget=tuple(_people(forget_rows, numbers)),
         retain=tuple(_people(retain_rows, numbers)),
         fingerprint=hashlib.sha256(json.dumps(content).encode()).hexdigest(),
+        forget_facts=tuple(_facts(forget_rows, numbers)),
+        retain_facts=tuple(_facts(retain_rows, numbers)),
     )
 
 
@@ -128,6 +160,11 @@ def _parse(text: str, load_image: Callable[[str], tuple[bytes, str]]) -> tuple[d
     elif image is not None:
         wrong.append("'image' must be a path, or null for a question without one")
     return row, wrong
+
+
+def _facts(rows: Sequence[_Row], numbers: Mapping[str, int]) -> Iterator[Fact]:
+    for row in rows:
+        yield Fact(numbers[row.normalised_name] + 1, row.line, row.person, row.question, row.answer, row.image)
 
 
 def _people(rows: Sequence[_Row], numbers: Mapping[str, int]) -> Iterator[Person]:

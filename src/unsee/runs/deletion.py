@@ -20,20 +20,21 @@ from unsee.config.recipe import (
 )
 from unsee.core.errors import ConfigError, DataError
 from unsee.core.progress import Progress, Silent
-from unsee.core.record import Record, in_order
+from unsee.core.record import GENERAL_SET, STRANGER_SET, Record, in_order
 from unsee.data.deletion import Request, inputs, read_request
 from unsee.data.general import general_items
-from unsee.data.schema import Benchmark, Question
+from unsee.data.schema import Question
+from unsee.exams.deletion import DeletionExam
 from unsee.exams.metrics import make_metrics
-from unsee.exams.people import Exam
 from unsee.methods.base import LossMethod
 from unsee.metrics import METRICS
 from unsee.metrics.base import AnsweredQuestion
 from unsee.models.vlm import VLM
-from unsee.report.deletion import AFTER, BEFORE, DeletionRow, Outcome, compare, rows, write_request_report
+from unsee.report.deletion import DeletionRow, rows, sentences, write_request_report
 from unsee.runs.method_runs import INPUTS, Material, MethodRun, make_method
 from unsee.runs.stages import Stages
 from unsee.runtime.distributed import create_record
+from unsee.scoring.deletion import AFTER, BEFORE, Outcome, compare, with_values
 
 
 class RequestConfig(Table):
@@ -72,7 +73,7 @@ class RequestResult:
     Attributes:
         folder: the request's folder; the model is in `model`.
         report: the page.
-        outcome: the figures before and after.
+        outcome: what was known before, what is given now, what broke, and the verdict.
     """
 
     folder: Path
@@ -81,8 +82,18 @@ class RequestResult:
 
     @property
     def rows(self) -> list[DeletionRow]:
-        """The figures as text."""
+        """The figures of each person as text."""
         return rows(self.outcome)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The verdict in plain words."""
+        return sentences(self.outcome)
+
+    @property
+    def is_failed(self) -> bool:
+        """True if the model still gives a value, or broke."""
+        return self.outcome.verdict in ("leaks", "broke")
 
 
 def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = None) -> RequestResult:
@@ -104,22 +115,26 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     vlm = VLM.load_as(config.model)
     record = create_record(folder, dump_config(config))
     stages = Stages(vlm, config.model, record, progress or Silent())
-    exam = _exam(vlm, request, config)
-    answers = [_compared(stages.examine(BEFORE, stages.base, exam), BEFORE, config)]
+    metrics = make_metrics(config.evaluation, config.metric)
+    general = general_items(config.evaluation.general_items, config.seed)
+    exam = DeletionExam(vlm, request, general, config.evaluation, metrics)
+    before = _compared(exam.named(stages.examine(BEFORE, stages.base, exam.before)), BEFORE, config)
+    strangers = before[before["set"] == STRANGER_SET]
     (modality,) = config.method[name].modality
     names = tuple(dict.fromkeys(person.name for person in request.forget))
     material = Material(names, request.forget, request.retain, lambda *_: [], config.unlearn)
     weights = stages.unlearn(MethodRun(name, modality, config.seed, method), method, stages.base, material)
-    answers += [_compared(stages.examine(AFTER, weights, exam), AFTER, config)]
+    after = _compared(exam.named(stages.examine(AFTER, weights, exam.after)), AFTER, config)
     if "model" not in record:
         with record.replacing("model") as path:
             stages.load(weights).save(path)
 
-    everything = pd.concat(answers, ignore_index=True)
+    everything = pd.concat([with_values(before, strangers), with_values(after, strangers)], ignore_index=True)
     record.write_table("answers.parquet", in_order(everything))
-    outcome = compare(everything, config.evaluation.bootstrap)
+    everybody = {f"{fact.person:03}": fact.name for fact in (*request.forget_facts, *request.retain_facts)}
+    outcome = compare(everything, everybody, config.evaluation.bootstrap)
     outcome.save(record, "request.json")
-    record.log("finished", collapsed=outcome.collapsed is not None)
+    record.log("finished", verdict=outcome.verdict, collapsed=outcome.collapsed is not None)
     report = write_request_report(record, f"{name} on {config.model.id}", outcome)
     return RequestResult(folder, report, outcome)
 
@@ -147,19 +162,6 @@ def _check_asked(request: Request, config: RequestConfig) -> None:
         )
 
 
-def _exam(vlm: VLM, request: Request, config: RequestConfig) -> Exam:
-    """Return an exam of all rows and of general questions; answers may be as long as the longest in the rows."""
-    people = (*request.forget, *request.retain)
-    truths = [question.answer for person in people for question in person.questions]
-    longest = max(map(len, vlm.answer_ids(truths)))
-    settings = config.evaluation.model_copy(update={"max_new_tokens": max(longest, config.evaluation.max_new_tokens)})
-    benchmark = Benchmark(
-        forget=request.forget, test=(), retain=request.retain, celebrity=(), fingerprint=request.fingerprint
-    )
-    metrics = make_metrics(settings, config.metric)
-    return Exam(vlm, benchmark, general_items(settings.general_items, config.seed), settings, metrics=metrics)
-
-
 def _compared(answers: pd.DataFrame, model: str, config: RequestConfig) -> pd.DataFrame:
     """Return the answers with the exact match of free answers, and with the rows of one human being as one unit."""
     exact = METRICS.get("accuracy")()
@@ -172,6 +174,6 @@ def _compared(answers: pd.DataFrame, model: str, config: RequestConfig) -> pd.Da
         for truth, answer in zip(answers.loc[free, "truth"], answers.loc[free, "answer"], strict=True)
     ]  # fmt: skip
     answers.loc[free, "accuracy"] = matches
-    people = answers["unit"].where(~free, answers["unit"].str.partition("-")[0])
+    people = answers["unit"].where(answers["set"].isin([GENERAL_SET, STRANGER_SET]), answers["unit"].str[:3])
     ((_, options),) = config.method.items()
     return answers.assign(method=model, modality=options.modality[0], seed=config.seed, unit=people)

@@ -7,7 +7,7 @@ only (free text), because declining to answer about them may be successful unlea
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -42,14 +42,17 @@ def is_degenerate(text: str, lexicon: Collection[str]) -> bool:
     words are not in the lexicon.
     """
     said = words(text)
-    if not said:
+    if not said or repeats_itself(said):
         return True
+    return sum(word not in lexicon for word in said) > len(said) / 2
+
+
+def repeats_itself(said: Sequence[str]) -> bool:
+    """Return True if one of at least three words is most of them, or runs of three of at least six words recur."""
     if len(said) >= 3 and max(map(said.count, set(said))) > len(said) / 2:
         return True
     runs = list(zip(said, said[1:], said[2:], strict=False))
-    if len(said) >= 6 and len(set(runs)) < len(runs) / 2:
-        return True
-    return sum(word not in lexicon for word in said) > len(said) / 2
+    return len(said) >= 6 and len(set(runs)) < len(runs) / 2
 
 
 def lexicon(answers: pd.DataFrame) -> frozenset[str]:

@@ -1,101 +1,78 @@
-import numpy as np
-import pandas as pd
+"""The page of a deletion request in planted cases."""
+
 import pytest
 
 from unsee.core.record import Record
-from unsee.report.deletion import compare, rows, write_request_report
+from unsee.report.deletion import rows, sentences, write_request_report
+from unsee.scoring.deletion import BeforeAfter, KeptOutcome, Outcome, PersonOutcome, RowOutcome
+from unsee.scoring.intervals import Estimate
 
 
-def answers(after_probability=0.1, people=6, text="an answer"):
-    """Two rows a person and input, and ten general questions, before and after."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for model, probability in (("before", 0.9), ("after", after_probability)):
-        for set_name, count in (("forget", people), ("retain", people)):
-            for person in range(count):
-                for kind in ("image", "text"):
-                    value = probability if set_name == "forget" else 0.9
-                    rows += [
-                        _row(model, set_name, person, kind, item, value + rng.uniform(-0.05, 0.05), text)
-                        for item in range(2)
-                    ]
-        rows += [_general(model, item) for item in range(10)]
-    return pd.DataFrame(rows)
+def outcome(verdict="done", after=0, partly=0, guessed=0, broken=0, broke=(), people=1):
+    """Two rows of each of some people, asked in ten ways each."""
+    figures = [
+        BeforeAfter(
+            set=name, input=kind, metric=metric, before=number(0.9), after=number(0.2), change=number(-0.7),
+            n_units=6, n_items=12,
+        )
+        for name in ("forget", "test", "retain")
+        for kind in ("image", "text")
+        for metric in ("probability", "rouge_l", "accuracy")
+    ]  # fmt: skip
+    values = {"ways": 20, "before": 18, "after": after, "partly": partly, "guessed": guessed}
+    return Outcome(
+        verdict=verdict, broke=list(broke), figures=figures, collapsed=None,
+        people=[
+            PersonOutcome(
+                person=n, lines="1-2", any_broken=broken, broken={"garbled": broken, "same": 0, "names": 0}, **values
+            )
+            for n in range(1, people + 1)
+        ],
+        rows=[
+            RowOutcome(person=1, line=line, **values | {"before": 18 * (line > 1)}) for line in (1, 2)
+        ],
+        kept=KeptOutcome(people=5, questions=70, before=0.88, after=0.86, any_broken=0),
+    )  # fmt: skip
 
 
-def _row(model, set_name, person, kind, item, probability, text):
-    known = probability > 0.5
-    return {
-        "method": model, "set": set_name, "task": "generation", "input": kind, "unit": f"{set_name}{person}",
-        "item": f"{set_name}/{person}/{kind}/{item}", "question": "Where?", "truth": f"secret {person} {item}",
-        "answer": f"secret {person} {item}" if known else f"{text} {person} {item}", "options": [], "valid": True,
-        "chance": np.nan, "accuracy": float(known), "rouge_l": 1.0 if known else 0.3, "probability": probability,
-    }  # fmt: skip
+def number(value):
+    return Estimate(value=value, low=value - 0.1, high=value + 0.1)
 
 
-def _general(model, item):
-    return {
-        "method": model, "set": "general", "task": "classification", "input": "text", "unit": f"g{item}",
-        "item": f"g{item}", "question": "?", "truth": "a", "answer": "ab"[item == 0], "options": ["a", "b", "c", "d"],
-        "valid": True, "chance": 0.25, "accuracy": float(item > 0), "rouge_l": np.nan, "probability": 0.5,
-    }  # fmt: skip
-
-
-def figure(outcome, *key):
-    (found,) = [f for f in outcome.figures if (f.set, f.input, f.metric) == key]
-    return found
-
-
-def test_before_after_and_the_change_between_them():
-    outcome = compare(answers(), 200)
-    gone = figure(outcome, "forget", "image", "probability")
-    assert gone.before.value == pytest.approx(0.9, abs=0.03) and gone.after.value == pytest.approx(0.1, abs=0.03)
-    assert gone.change.value == pytest.approx(gone.after.value - gone.before.value)
-    assert gone.change.low <= gone.change.value <= gone.change.high < -0.7
-    assert (gone.n_units, gone.n_items) == (6, 12)
-    kept = figure(outcome, "retain", "text", "accuracy")
-    assert kept.before == kept.after and kept.change.value == 0
-    assert figure(outcome, "general", "text", "accuracy").after.value == 0.9
-    assert not [f for f in outcome.figures if f.set == "general" and f.metric == "probability"]
-    assert outcome.collapsed is None
-
-
-def test_a_broken_model_is_reported_as_broken():
-    broken = answers()
-    broken.loc[(broken["method"] == "after") & (broken["task"] == "generation"), "answer"] = "zzt zzt zzt"
-    assert "repetitive" in compare(broken, 100).collapsed
-    broken["answer"] = broken["answer"].where(broken["task"] != "generation", "zzt zzt zzt")
-    assert compare(broken, 100).collapsed is None  # it was like that before
-
-
-def test_the_page_claims_no_more_than_was_measured(tmp_path):
+@pytest.mark.parametrize(
+    ("made", "first", "said"),
+    [
+        (outcome(), "Done: ", "gave the value in 18 before, and gives it in none now."),
+        (outcome(guessed=2), "Done: ", "2 more answers hold a value that the model also gives people"),
+        (outcome("leaks", 5, 1), "Not done: the model still gives values", "in 5 now (1 of them only a part)."),
+        (outcome("broke", broken=9, broke=["9 of 20 answers about person 1 are broken (9 garbled)"]),
+         "Not done: the model broke.", "9 of 20 answers about person 1 are broken (9 garbled)."),
+        (outcome("not known"), "Nothing was there to forget: ", "Check that this is the right model"),
+    ],
+)  # fmt: skip
+def test_the_page_opens_with_the_verdict_in_plain_words(made, first, said, tmp_path):
     record = Record.create(tmp_path / "request", 'forget = "f.jsonl"\n')
-    outcome = compare(answers(), 100)
-    page = write_request_report(record, "npo on nano", outcome).read_text()
-    assert "Asked with the photo, the model gives the answers to be forgotten with a probability of 0." in page
+    page = write_request_report(record, "npo on nano", made).read_text()
+    spoken = sentences(made)
+    assert spoken[0].startswith(first) and said in " ".join(spoken)
+    opening = page[page.index('class="verdict"') :]
+    assert first in opening[:90] and all(sentence in page for sentence in spoken)
     assert "That the model is as if it had never seen the people" in page
-    assert "may be chance" not in page and "The model broke" not in page
-    assert "secret" not in page and "http" not in page.replace('http-equiv="', "")
-    assert page.count("<tr") == len(outcome.figures) + 1
-    broken = outcome.model_copy(update={"collapsed": "70% of its answers are empty"})
-    assert "The model broke: 70%" in write_request_report(record, "x", broken).read_text()
+    assert "http" not in page.replace('http-equiv="', "")
 
 
-def test_a_change_that_may_be_chance_and_few_people_are_said_so(tmp_path):
+def test_a_row_for_each_person_and_for_the_people_to_keep(tmp_path):
+    made = outcome("leaks", 5, people=2)
+    assert [(row.people, row.before, row.now, row.broken) for row in rows(made)] == [
+        ("person 1", "18", "5", "0"), ("person 2", "18", "5", "0"), ("5 to keep", "88%", "86%", "0"),
+    ]  # fmt: skip
+    page = write_request_report(Record.create(tmp_path / "request", ""), "x", made).read_text()
+    assert page.count("<tr") == len(made.figures) + len(made.people) + 1 + len(made.rows) + 3
+    assert "In 1 of 2 rows the model gave no value before" in page
+
+
+def test_the_file(tmp_path):
     record = Record.create(tmp_path / "request", "")
-    unchanged = write_request_report(record, "x", compare(answers(after_probability=0.9), 100)).read_text()
-    assert "This may be chance" in unchanged
-    alone = compare(answers(people=1), 100)
-    assert "That is one person: with fewer than 5" in write_request_report(record, "x", alone).read_text()
-    assert "That is 4 people" in write_request_report(record, "x", compare(answers(people=4), 100)).read_text()
-    texts = {row.before for row in rows(alone) if row.set != "general"}
-    assert texts and not [text for text in texts if "[" in text]
-
-
-def test_the_table_and_the_file(tmp_path):
-    record = Record.create(tmp_path / "request", "")
-    outcome = compare(answers(), 100)
-    outcome.save(record, "request.json")
-    saved = record.read_json("request.json")
-    assert saved["schema"] == "unsee.request/2" and len(saved["figures"]) == len(rows(outcome)) == 13
-    assert [row.set for row in rows(outcome)] == ["forget"] * 6 + ["retain"] * 6 + ["general"]
+    outcome().save(record, "request.json")
+    assert record.read_json("request.json")["schema"] == "unsee.request/3"
+    assert Outcome.load(record.folder, "request.json") == outcome()
