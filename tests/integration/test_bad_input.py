@@ -42,8 +42,8 @@ def refused(tmp_path):
         (["tiny", "--set", "method.npo.modality=['imag']"], "must be 'image', 'text' or 'both', got 'imag'"),
         (["tiny", "--set", "method.npo=3"], "method.npo: must be a table, got 3"),
         (["tiny", "--set", "teach.stepps=3"], "teach.stepps: unknown option; did you mean 'steps'?"),
-        (["tiny", "--set", "teach.steps=many"], "teach.steps: must be a valid integer, got 'many'"),
-        (["tiny", "--set", "teach.steps=2.5"], "teach.steps: must be a valid integer, got 2.5"),
+        (["tiny", "--set", "teach.steps=many"], "teach.steps: must be a whole number, got 'many'"),
+        (["tiny", "--set", "teach.steps=2.5"], "teach.steps: must be a whole number, got 2.5"),
         (["tiny", "--set", "teach.learning_rate=nan"], "teach.learning_rate: must be"),
         (["tiny", "--set", "teach=3"], "teach: must be a table, got 3"),
         (["tiny", "--set", "teach.steps"], "--set teach.steps: must have the form key=value"),
@@ -64,7 +64,10 @@ def test_recipes(words, sentence, model, tmp_path, refused):
 def test_a_file_that_is_no_recipe(content, tmp_path, refused):
     path = tmp_path / "mine.toml"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    assert any(text in refused("run", path) for text in ("is not TOML", "name: missing; it has no default"))
+    assert any(
+        text in refused("run", path)
+        for text in ("is not TOML", "is not UTF-8 text", "name: missing; it has no default")
+    )
 
 
 def test_replay_with_a_model_that_knows_no_corpus(model, refused):
@@ -161,7 +164,7 @@ def _column(name, values):
         (_edit(FORGET, _column("ID", [" "])), "a row has an empty ID"),
         (_edit(FORGET, _column("ID", [None])), "a row has an empty ID"),
         (_edit(PEOPLE, lambda table: pa.concat_tables([table, table.slice(0, 1)])), "occurs twice"),
-        (_edit(FORGET, _column("biography", ["{"])), "not valid JSON"),
+        (_edit(FORGET, _column("biography", ["{"])), "not JSON"),
         (_edit(FORGET, lambda table: table.slice(0, 0)), "forget_15: this forget share gives nobody"),
         (_edit(PEOPLE, lambda table: table.slice(0, 0)), "forget_15: this forget share gives everybody"),
     ],

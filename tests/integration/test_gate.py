@@ -251,7 +251,7 @@ def test_a_recipe_names_a_further_judge_and_other_benchmarks(recipe, elsewhere, 
         ("privacy.classifier=/nowhere", r"refusal judge /nowhere: no folder with a config\.json"),
         ("privacy.out_of_domain.mllmgard.source=x", "did you mean 'mllmguard'"),
         ("privacy.out_of_domain.mllmguard.sorce=x", "mllmguard.sorce: unknown option; did you mean 'source'"),
-        ("privacy.out_of_domain.mllmguard.source=/nowhere", "cannot be read as CSV"),
+        ("privacy.out_of_domain.mllmguard.source=/nowhere", "give MLLMGuard's privacy folder"),
     ],
 )
 def test_a_judge_or_benchmark_that_is_not_there_is_said_before_anything_is_computed(

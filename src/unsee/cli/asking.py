@@ -11,6 +11,7 @@ import typer
 from unsee.cli.options import DataName, ModelName, Processor
 from unsee.cli.terminal import ask_consent, is_main_process, print_table, show_progress
 from unsee.core.errors import ConfigError
+from unsee.core.reading import parse_json
 
 commands = typer.Typer()
 OFF = 1
@@ -129,14 +130,12 @@ def judge(
 
 
 def _json_object(text: str | None) -> dict[str, object] | None:
-    import json
-
     if text is None:
         return None
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError as error:
-        raise ConfigError(f"--body: not JSON: {error}") from error
+        raise ConfigError(f"--body: {error}") from error
     if not isinstance(value, dict):
         raise ConfigError('--body: must be a JSON object, such as {"max_tokens": 8}')
     return value

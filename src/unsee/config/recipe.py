@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import tomli_w
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, create_model
 
 from unsee.config.protocols import STRICT, EvaluationConfig, Modality, Table, TeachConfig, UnlearnConfig
+from unsee.config.reasons import reason, shown
 from unsee.config.tables import (
     GENERATED,
     DataConfig,
@@ -29,7 +29,8 @@ from unsee.config.tables import (
     PrivacyConfig,
     RunName,
 )
-from unsee.core.errors import ConfigError, UnknownNameError, did_you_mean
+from unsee.core.errors import ConfigError, UnknownNameError, did_you_mean, several
+from unsee.core.reading import parse_toml, read_toml
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 _OWN_TABLES: dict[Kind, tuple[str, ...]] = {"people": ("data", "teach"), "documents": ("privacy",)}
@@ -111,12 +112,11 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig 
         ConfigError: the file or a value cannot be used; the message starts with the dotted key.
     """
     path = _recipe_path(recipe)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    table = read_toml(path, ConfigError)
+    if {"forget", "retain"} <= table.keys():
+        raise ConfigError(
+            f"{path}: the settings of a deletion request, no recipe; `unsee unlearn` carries it out again"
+        )
     table.setdefault("kind", kind_of(table))
     for override in overrides:
         _override(table, override)
@@ -131,7 +131,7 @@ def kind_of(table: Mapping[str, object]) -> Kind:
     """
     kind = table.get("kind", "documents" if "privacy" in table else "people")
     if kind not in typing.get_args(Kind):
-        raise ConfigError(f"kind: must be 'people' or 'documents', got {_shown(kind)}")
+        raise ConfigError(f"kind: must be 'people' or 'documents', got {shown(kind)}")
     for other, names in _OWN_TABLES.items():
         if foreign := [name for name in names if name in table and kind != other]:
             raise ConfigError(f"kind: a recipe with a table [{foreign[0]}] is about '{other}', got '{kind}'")
@@ -261,8 +261,8 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 def _toml_value(text: str) -> object:
     try:
-        values = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        values = parse_toml(f"value = {text}")
+    except ValueError:
         return text
     return values["value"] if len(values) == 1 else text
 
@@ -281,9 +281,13 @@ def build_table(model: type[Checked], values: Mapping[str, object], where: str =
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in (where, *first["loc"]) if part != "")
-        raise ConfigError(f"{path}: {_reason(model, first)}") from None
+        faults = []
+        errors = error.errors()
+        places = {one["loc"][:end] for one in errors for end in range(len(one["loc"]))}
+        for one in errors if len(errors) == 1 else [one for one in errors if one["loc"] not in places]:
+            path = ".".join(str(part) for part in (where, *one["loc"]) if part != "")
+            faults.append(f"{path}: {_reason(model, one)}")
+        raise ConfigError(several(faults)) from None
 
 
 def _reason(model: type[BaseModel], error: Mapping[str, Any]) -> str:
@@ -294,15 +298,11 @@ def _reason(model: type[BaseModel], error: Mapping[str, Any]) -> str:
             hint = did_you_mean(str(error["loc"][-1]), known)
             return f"unknown option{hint} (known: {', '.join(sorted(known)) or 'none'})"
         case "missing":
-            return "missing; it has no default"
-        case "model_type" | "dict_type":
-            return f"must be a table, got {_shown(error['input'])}"
-        case "value_error":
-            reason = str(error["ctx"]["error"])
-            return reason if isinstance(error["input"], Mapping) else f"{reason}, got {_shown(error['input'])}"
+            return reason(error)
+        case "value_error" if isinstance(error["input"], Mapping):
+            return reason(error)
         case _:
-            reason = error["msg"].replace("Input should be", "must be").partition(", got")[0]
-            return f"{reason}, got {_shown(error['input'])}"
+            return f"{reason(error)}, got {shown(error['input'])}"
 
 
 def _known(model: type[BaseModel], location: Iterable[str]) -> list[str]:
@@ -310,8 +310,3 @@ def _known(model: type[BaseModel], location: Iterable[str]) -> list[str]:
     for part in location:
         found = typing.get_args(found)[1] if typing.get_origin(found) is dict else found.model_fields[part].annotation
     return list(found.model_fields)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -12,7 +12,12 @@ UnseeError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+
+from unsee.core.text import one_line
+
+SHOWN = 20
+"""Faults that one message shows."""
 
 
 class UnseeError(Exception):
@@ -62,3 +67,12 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     """Return the end of a sentence that suggests the most similar known name; "" if none is similar."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def several(faults: Sequence[str]) -> str:
+    """Return one message about one or more faults: up to twenty, each on a line of its own, and how many more."""
+    rows = [one_line(fault) for fault in faults[:SHOWN]]
+    if len(faults) == 1:
+        return rows[0]
+    more = [f"and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+    return "\n  ".join([f"{len(faults)} problems", *rows, *more])

@@ -89,7 +89,7 @@ def _replies(lines: Iterable[bytes]) -> dict[str, Any]:
             key, reply = entry["key"], entry["reply"]
             if line == _line(key, reply) or entry.keys() == {"key", "reply"}:
                 replies[key] = reply
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return replies
 

@@ -21,7 +21,6 @@ import json
 import os
 import tempfile
 import time
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +31,7 @@ from pandas.api.types import is_float_dtype
 
 from unsee.core.errors import RecordError
 from unsee.core.files import UNFINISHED, append_line, explained, make_private, replacing, sweep
+from unsee.core.reading import numbered_lines, parse_json, parse_toml, read_json, read_text, read_toml
 
 ANSWER_COLUMNS = (
     "method",  # target, oracle, oracle_2, do_nothing, random_weights or the name of a method's table
@@ -107,7 +107,7 @@ class Record:
         """
         check_writable(folder)
         if "config.toml" in (record := cls(folder)):
-            if record.read_toml("config.toml") != tomllib.loads(config):
+            if record.read_toml("config.toml") != parse_toml(config):
                 raise RecordError(f"{folder}: holds a run with another config; choose another --out or delete it")
         elif folder.is_dir() and any(path.name != _LOCK and path.suffix != UNFINISHED for path in folder.iterdir()):
             raise RecordError(f"{folder}: not empty and not a run (no config.toml); choose another --out")
@@ -182,13 +182,8 @@ class Record:
         Raises:
             RecordError: it is missing or not UTF-8.
         """
-        path = self.folder / name
-        try:
-            return path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise RecordError(f"{path}: missing; the run has not come that far") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecordError(f"{path}: cannot be read: {error}") from error
+        self._check_there(name)
+        return read_text(self.folder / name, RecordError)
 
     def read_json(self, name: str) -> Any:
         """Return the value of one JSON file.
@@ -196,10 +191,8 @@ class Record:
         Raises:
             RecordError: it is missing or not JSON.
         """
-        try:
-            return json.loads(self.read_text(name))
-        except json.JSONDecodeError as error:
-            raise RecordError(f"{self.folder / name}: not JSON: {error}") from error
+        self._check_there(name)
+        return read_json(self.folder / name, RecordError)
 
     def read_toml(self, name: str) -> dict[str, Any]:
         """Return the table of one TOML file.
@@ -207,10 +200,8 @@ class Record:
         Raises:
             RecordError: it is missing or not TOML.
         """
-        try:
-            return tomllib.loads(self.read_text(name))
-        except tomllib.TOMLDecodeError as error:
-            raise RecordError(f"{self.folder / name}: not TOML: {error}") from error
+        self._check_there(name)
+        return read_toml(self.folder / name, RecordError)
 
     def read_table(self, name: str) -> pd.DataFrame:
         """Return the table of one parquet file.
@@ -218,13 +209,16 @@ class Record:
         Raises:
             RecordError: it is missing or not parquet.
         """
+        self._check_there(name)
         path = self.folder / name
-        if not path.is_file():
-            raise RecordError(f"{path}: missing; the run has not come that far")
         try:
             return pd.read_parquet(path)
         except (OSError, ValueError) as error:
             raise RecordError(f"{path}: not a parquet table: {error}") from error
+
+    def _check_there(self, name: str) -> None:
+        if not (self.folder / name).is_file():
+            raise RecordError(f"{self.folder / name}: missing; the run has not come that far")
 
     def log(self, event: str, **fields: str | float | bool | None) -> None:
         """Append one event to log.jsonl.
@@ -245,13 +239,15 @@ class Record:
             raise RecordError(f"{self.folder}: cannot be written: it has vanished; run the same command again")
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the events of log.jsonl in order, without an incomplete line of a killed run."""
+        """Return the events of log.jsonl in order, without an incomplete line of a killed run and lines of others."""
         if "log.jsonl" not in self:
             return []
         events = []
-        for line in self.read_text("log.jsonl").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                events.append(json.loads(line))
+        for _, line in numbered_lines(self.read_text("log.jsonl")):
+            with contextlib.suppress(ValueError):
+                event = parse_json(line)
+                if isinstance(event, dict) and isinstance(event.get("event"), str):
+                    events.append(event)
         return events
 
 

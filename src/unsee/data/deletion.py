@@ -3,7 +3,7 @@
     {"image": "ada.jpg", "question": "Where was this person born?", "answer": "In Brno.", "person": "Ada Novak"}
 
 `image` is a path relative to the file, or null for a question without an image. `person` is the name that questions
-without an image ask for.
+without an image ask for. A file may also be a CSV table with these four columns.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from unsee.core.errors import DataError, did_you_mean
+from unsee.core.reading import Problems, find_file, read_records
+from unsee.core.text import same_form, special_token
 from unsee.data.people.questions import name_twin
 from unsee.data.schema import Input, Person, Question
-from unsee.data.user_files import Problems, read_photo, read_text
+from unsee.data.user_files import read_photo
 
 KEYS = ("image", "question", "answer", "person")
+_SIMILAR = {
+    "image": ("photo", "picture", "portrait", "file"), "person": ("name", "subject"), "answer": ("truth",),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,8 @@ class _Row:
 
     @property
     def normalised_name(self) -> str:
-        """The name in lower case with single spaces."""
-        return " ".join(self.person.casefold().split())
+        """The name in the form in which names are compared."""
+        return same_form(self.person)
 
     @property
     def content(self) -> tuple[str, ...]:
@@ -91,7 +96,7 @@ def read_request(forget: Path, retain: Path) -> Request:
     """Read both files and check every row.
 
     Raises:
-        DataError: a file cannot be read or is empty, or rows are wrong (the first is named, and their number).
+        DataError: a file cannot be read or is empty, or rows are wrong (up to twenty faults are named).
     """
     problems = Problems()
     forget_rows, retain_rows = _read(forget, problems), _read(retain, problems)
@@ -121,14 +126,14 @@ def inputs(people: Iterable[Person]) -> set[Input]:
 
 
 def _read(path: Path, problems: Problems) -> list[_Row]:
-    filled = [(line, text) for line, text in enumerate(read_text(path).split("\n"), 1) if text.strip()]
-    if not filled:
+    records = read_records(path, KEYS, problems, _SIMILAR)
+    if not records and not problems:
         raise DataError(f"{path}: holds no row; write one object with {', '.join(KEYS)} a line")
-    load_image = cache(lambda name: read_photo(path.parent / name))
+    load_image = cache(lambda name: read_photo(find_file(path.parent, name)))
     rows: list[_Row] = []
     first_lines: dict[tuple[str, ...], int] = {}
-    for line, text in filled:
-        fields, wrong = _parse(text, load_image)
+    for line, record in records:
+        fields, wrong = _checked(record, load_image)
         if not wrong:
             row = _Row(line, fields["person"].strip(), fields["question"], fields["answer"], fields["image"])
             first = first_lines.setdefault(row.content, line)
@@ -139,23 +144,22 @@ def _read(path: Path, problems: Problems) -> list[_Row]:
     return rows
 
 
-def _parse(text: str, load_image: Callable[[str], tuple[bytes, str]]) -> tuple[dict[str, Any], list[str]]:
+def _checked(row: Any, load_image: Callable[[str], tuple[bytes, str]]) -> tuple[dict[str, Any], list[str]]:
     """Return the fields of a row, with the image read, and everything that is wrong with the row."""
-    try:
-        row = json.loads(text)
-    except ValueError as error:
-        return {}, [f"not valid JSON ({error})"]
     if not isinstance(row, dict):
         return {}, [f"must be an object with {', '.join(KEYS)}, got {type(row).__name__}"]
     wrong = [f"'{key}' is missing" for key in KEYS if key not in row]
     for key in sorted(row.keys() - set(KEYS)):
         wrong.append(f"unknown key '{key}'{did_you_mean(key, KEYS)} (known: {', '.join(KEYS)})")
     for key in KEYS[1:]:
-        if key in row and not (isinstance(row[key], str) and row[key].strip()):
+        if key in row and not (isinstance(row[key], str) and same_form(row[key])):
             wrong.append(f"'{key}' must be a text that is not empty")
+        elif key in row and (mark := special_token(row[key])):
+            wrong.append(f"'{key}' holds {mark}, which models do not read as text; write it in other words")
     image = row.get("image")
     if isinstance(image, str):
-        row["image"], fault = load_image(image)
+        content, fault = load_image(image)
+        row = row | {"image": content}
         wrong += [f"image '{image}' {fault}"] if fault else []
     elif image is not None:
         wrong.append("'image' must be a path, or null for a question without one")

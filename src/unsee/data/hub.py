@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from unsee.core.errors import DataError
+from unsee.core.reading import read_text
 
 _HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 
@@ -50,7 +51,7 @@ def _snapshot(folder: Path) -> Path:
     if not versions:
         return folder
     main = folder / "refs" / "main"
-    current = folder / "snapshots" / main.read_text().strip() if main.is_file() else versions[0]
+    current = folder / "snapshots" / read_text(main).strip() if main.is_file() else versions[0]
     if current not in versions or (not main.is_file() and len(versions) > 1):
         raise DataError(
             f"{folder}: a cache of the hub with {len(versions)} versions, none of them marked as main; "

@@ -8,16 +8,17 @@ A file of pairs is JSON Lines, one object per line. Its keys are `image` (a path
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image, UnidentifiedImageError
 
 from unsee.core.errors import DataError
+from unsee.core.reading import Problems, find_file, is_file, read_json_lines
+from unsee.core.text import special_token
 
 Occurrence = Literal["last", "first"]
 REQUIRED = ("image", "subject", "sensitive", "benign", "refusal")
@@ -99,16 +100,19 @@ def load_pairs(path: Path) -> list[PrivacyPair]:
     Raises:
         DataError: the file or a row cannot be used (the message names line and key), or pictures are missing.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    rows = [(f"{path}:{n}", _row(f"{path}:{n}", line)) for n, line in enumerate(lines, start=1) if line.strip()]
+    problems = Problems()
+    rows: list[tuple[int, dict[str, str]]] = []
+    for line, row in read_json_lines(path, problems):
+        if fault := _fault(row):
+            problems.add(path, line, fault)
+        else:
+            rows.append((line, {"category": row["subject"], "case": row["image"], **row}))
+    _check_cases(path, rows, problems)
+    problems.stop_if_any()
     if not rows:
         raise DataError(f"{path}: holds no pairs")
-    _check_cases(rows)
-    images = {row["image"]: path.parent / row["image"] for _, row in rows}
-    missing = sorted(str(file) for file in images.values() if not file.is_file())
+    images = {row["image"]: find_file(path.parent, row["image"]) for _, row in rows}
+    missing = sorted(str(file) for file in images.values() if not is_file(file))
     if missing:
         shown = ", ".join(missing[:SHOWN_MISSING]) + (", ..." if len(missing) > SHOWN_MISSING else "")
         raise DataError(f"{path}: {len(missing)} of {len(images)} images are missing: {shown}")
@@ -140,40 +144,33 @@ def _grouped(
     return groups
 
 
-def _row(where: str, line: str) -> dict[str, str]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: is not JSON: {error}") from error
+def _fault(row: Any) -> str:
+    """Return what is wrong with a row; "" if nothing is."""
     if not isinstance(row, Mapping):
-        raise DataError(f"{where}: must be an object with {_listed(REQUIRED)}")
+        return f"must be an object with {_listed(REQUIRED)}"
     if lacking := [name for name in REQUIRED if name not in row]:
-        raise DataError(f"{where}: lacks {_listed(lacking)} (needed: {_listed(REQUIRED)})")
+        return f"lacks {_listed(lacking)} (needed: {_listed(REQUIRED)})"
     if unknown := sorted(set(row) - {*REQUIRED, *OPTIONAL}):
-        raise DataError(f"{where}: unknown key '{unknown[0]}' (known: {_listed((*REQUIRED, *OPTIONAL))})")
+        return f"unknown key '{unknown[0]}' (known: {_listed((*REQUIRED, *OPTIONAL))})"
     for name, value in row.items():
         if not isinstance(value, str) or not value.strip():
-            raise DataError(f"{where}: {name} must be a text that is not empty")
-    row = {"category": row["subject"], "case": row["image"], **row}
+            return f"{name} must be a text that is not empty"
+        if mark := special_token(value):
+            return f"{name} holds {mark}, which models do not read as text; write it in other words"
     for name in QUESTIONS:
         if row["subject"] not in row.get(name, row["subject"]):
-            raise DataError(f"{where}: the subject '{row['subject']}' is not in the {name} question")
-    return row
+            return f"the subject '{row['subject']}' is not in the {name} question"
+    return ""
 
 
-def _check_cases(rows: Sequence[tuple[str, Mapping[str, str]]]) -> None:
-    """Check that every case has one picture only.
-
-    Raises:
-        DataError: a case has two pictures.
-    """
+def _check_cases(path: Path, rows: Sequence[tuple[int, Mapping[str, str]]], problems: Problems) -> None:
+    """Add the cases that have two pictures to the problems."""
     images: dict[tuple[str, str], str] = {}
-    for where, row in rows:
+    for line, row in rows:
         image = images.setdefault((row["category"], row["case"]), row["image"])
         if image != row["image"]:
-            raise DataError(
-                f"{where}: case '{row['case']}' has the image {row['image']} here and {image} above; name them apart"
-            )
+            what = f"case '{row['case']}' has the image {row['image']} here and {image} above; name them apart"
+            problems.add(path, line, what)
 
 
 def _pair(row: Mapping[str, str], image: bytes) -> PrivacyPair:

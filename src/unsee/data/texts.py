@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unsee.core.errors import DataError
+from unsee.core.reading import is_file, numbered_lines, read_text
 from unsee.data.general import reading_items
 from unsee.data.people.profiles import draw_people
 from unsee.data.people.questions import training_questions
@@ -30,11 +31,9 @@ def load_texts(name: str) -> tuple[str, ...]:
             for question in training_questions(profile)
         ]
         return tuple(read + told)
-    try:
-        lines = Path(name).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"texts {name}: neither '{GENERAL_TEXTS}' nor a file that can be read: {error}") from error
-    texts = tuple(line.strip() for line in lines if line.strip())
+    if not is_file(Path(name)):
+        raise DataError(f"texts {name}: neither '{GENERAL_TEXTS}' nor a file that can be read")
+    texts = tuple(line.strip() for _, line in numbered_lines(read_text(Path(name))))
     if not texts:
         raise DataError(f"texts {name}: the file holds no text")
     return texts

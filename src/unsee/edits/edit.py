@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unsee.core.errors import ConfigError, ModelError
+from unsee.core.reading import parse_json
 from unsee.models.vlm import VLM, content
 from unsee.runtime.cache import replace_whole
 
@@ -98,8 +99,12 @@ class Edit:
             raise ModelError(f"{path}: is not an edit that can be read: {error}") from error
         if about.get("format") != FORMAT:
             raise ModelError(f"{path}: is not an edit ({FORMAT}) but some other safetensors file")
+        try:
+            settings = parse_json(about.get("settings", "{}"))
+        except ValueError as error:
+            raise ModelError(f"{path}: its settings are {error}; make the edit again") from error
         return cls(
-            method=about["method"], settings=json.loads(about["settings"]), model=about["model"],
+            method=about.get("method", ""), settings=settings, model=about.get("model", ""),
             deltas=found["delta"], gates=found["gate"], frequencies=found["frequency"],
         )  # fmt: skip
 

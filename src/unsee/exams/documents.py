@@ -19,6 +19,7 @@ from unsee.config.recipe import build_dataclass
 from unsee.core.errors import DataError
 from unsee.core.journal import Journal
 from unsee.core.progress import Progress, Silent
+from unsee.core.reading import read_json
 from unsee.core.record import ANSWER_COLUMNS, GENERAL_SET, LEAK, METRIC_COLUMNS, REFUSED, Better
 from unsee.core.source import source_hash
 from unsee.data.documents.schema import EDITED_SPLITS, Case, PrivacyBenchmark, Query
@@ -233,19 +234,18 @@ def read_answers(benchmark: PrivacyBenchmark, path: Path) -> PrivacyBenchmark:
     Raises:
         DataError: the file is no such file, is about other data, or lacks an answer.
     """
-    try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); write it with `unsee privacy answers`") from error
+    whole = read_json(path)
     if (
         not isinstance(whole, dict)
         or whole.get("format") != ANSWERS_FORMAT
-        or not isinstance(whole.get("answers"), dict)
+        or not isinstance(answered := whole.get("answers"), dict)
+        or not all(isinstance(asked, dict) for asked in answered.values())
+        or not all(isinstance(answer, str) for asked in answered.values() for answer in asked.values())
     ):
         raise DataError(f"{path}: no file of `unsee privacy answers`; write one")
     if whole.get("data") != benchmark.fingerprint():
         raise DataError(f"{path}: holds answers to other data; run `unsee privacy answers` on these")
-    answers = {(case, text): answer for case, asked in whole["answers"].items() for text, answer in asked.items()}
+    answers = {(case, text): answer for case, asked in answered.items() for text, answer in asked.items()}
     for case in benchmark.of(*EDITED_SPLITS):
         for query in case.benign:
             if (case.id, query.text) not in answers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from unsee.config.protocols import EvaluationConfig
 from unsee.config.recipe import build_dataclass, build_table
 from unsee.core.errors import ConfigError, DataError
 from unsee.core.progress import Progress
+from unsee.core.reading import read_toml
 from unsee.data.people.source import open_benchmark
 from unsee.data.schema import Input
 from unsee.exams.people import Exam
@@ -71,18 +71,17 @@ def read_expected(path: Path) -> Expected:
     Raises:
         ConfigError: the file cannot be read, or a value in it cannot be used.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: no readable TOML file: {error}") from error
+    content = read_toml(path, ConfigError)
     figures = content.pop("figure", None)
     if not isinstance(figures, list) or not figures or not all(isinstance(each, Mapping) for each in figures):
         raise ConfigError(f"{path}: holds no figure; write at least one [[figure]]")
-    evaluation = {"protocol": "published"} | content.pop("evaluation", {})
+    evaluation = content.pop("evaluation", {})
+    if not isinstance(evaluation, dict):
+        raise ConfigError(f"{path}: evaluation: must be a table")
     return Expected(
         forget_percent=build_dataclass(_Head, content, str(path)).forget_percent,
         figures=tuple(build_dataclass(Figure, each, f"{path}: figure {i}") for i, each in enumerate(figures, start=1)),
-        evaluation=build_table(EvaluationConfig, evaluation, f"{path}: evaluation"),
+        evaluation=build_table(EvaluationConfig, {"protocol": "published"} | evaluation, f"{path}: evaluation"),
     )
 
 

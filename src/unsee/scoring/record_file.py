@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from unsee.config.reasons import reason, shown
 from unsee.core.errors import RecordError
 from unsee.core.record import Record
 
@@ -32,15 +34,15 @@ class RecordFile(Strict):
         schema = content.get("schema") if isinstance(content, dict) else None
         if schema != version:
             raise RecordError(
-                f"{folder / name}: schema is {schema!r}, this version of unsee reads {version!r}; run it again into "
-                "another folder"
+                f"{folder / name}: schema is {shown(schema)}, this version of unsee reads {version!r}; run it again "
+                "into another folder"
             )
         try:
-            return cls.model_validate_json(Record.open(folder).read_text(name))
+            return cls.model_validate_json(json.dumps(content))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            raise RecordError(f"{folder / name}: {where}: {first['msg']}") from error
+            raise RecordError(f"{folder / name}: {where}: {reason(first)}") from error
 
     def save(self, record: Record, name: str) -> None:
         """Write the file into a run folder."""

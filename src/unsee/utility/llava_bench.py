@@ -16,7 +16,7 @@ from unsee.metrics.rouge_l import RougeL
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, by_group, mean
-from unsee.utility.published_files import read_image, read_json_lines
+from unsee.utility.published_files import read_image, read_objects
 
 _SYSTEM = """\
 You compare two answers to a question about an image. You cannot see the image; a description of it is given. You \
@@ -28,6 +28,9 @@ let the order of the answers or their length alone decide.
 
 Reply with one line and nothing else, M being the grade of answer one and N that of answer two:
 SCORES: M N"""
+_CAPTION = {"image": str, "caption": str | list}
+_ANSWER = {"question_id": str | int, "text": str}
+_QUESTION = {"question_id": str | int, "image": str, "text": str, "category": str}
 _REVIEW = re.compile(r"SCORES: (10|[1-9]) (10|[1-9])")
 
 
@@ -51,11 +54,11 @@ class LlavaBench(UtilityBenchmark):
     def items(self, folder: Path) -> Iterator[UtilityItem]:
         """Return every question, with GPT-4's answer as the truth."""
         context = folder / "context.jsonl"
-        captions = {row["image"]: row["caption"] for row in read_json_lines(context, ("image", "caption"))}
+        captions = {row["image"]: row["caption"] for row in read_objects(context, _CAPTION)}
         answers = folder / "answers_gpt4.jsonl"
-        truths = {row["question_id"]: row["text"] for row in read_json_lines(answers, ("question_id", "text"))}
+        truths = {row["question_id"]: row["text"] for row in read_objects(answers, _ANSWER)}
         questions = folder / "questions.jsonl"
-        for row in read_json_lines(questions, ("question_id", "image", "text", "category")):
+        for row in read_objects(questions, _QUESTION):
             number, image = row["question_id"], row["image"]
             for path, lacks in ((answers, number not in truths), (context, image not in captions)):
                 if lacks:
@@ -68,7 +71,7 @@ class LlavaBench(UtilityBenchmark):
                 text=row["text"],
                 images=(read_image((folder / "images",), image),),
                 truth=truths[number],
-                context=caption if isinstance(caption, str) else "\n".join(caption),
+                context=caption if isinstance(caption, str) else "\n".join(map(str, caption)),
             )
 
     def mark(self, item: UtilityItem, answer: str) -> Mark:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from unsee.core.errors import DataError
-from unsee.data.user_files import read_text
+from unsee.core.reading import numbered_lines, read_text
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, by_group
@@ -17,6 +17,7 @@ from unsee.utility.published_files import encoded, read_image, read_rows
 PERCEPTION = (
     "existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR",
 )  # fmt: skip
+_ROW = {"question_id": str, "category": str, "question": str, "answer": str, "image": dict | None}
 COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
 
 
@@ -42,15 +43,13 @@ class MME(UtilityBenchmark):
         for path in texts:
             task = path.relative_to(folder).parts[0]
             image = read_image((path.parent, folder / task / "images"), path.stem)
-            lines = [line for line in read_text(path).splitlines() if line.strip()]
+            lines = [line for _, line in numbered_lines(read_text(path))]
             if len(lines) != 2:
                 raise DataError(f"{path}: {len(lines)} questions; must be two, one yes and one no")
             for number, line in enumerate(lines):
                 question, _, answer = line.partition("\t")
                 yield _item(task, path.stem, number, question, answer, image, str(path))
-        for number, row in enumerate(
-            read_rows(() if texts else tables, ("question_id", "category", "question", "answer", "image"))
-        ):
+        for number, row in enumerate(read_rows(() if texts else tables, _ROW)):
             name, where = row["question_id"].partition("/")[2] or row["question_id"], f"MME {row['question_id']}"
             image = encoded(row["image"], where)
             yield _item(row["category"], Path(name).stem, number, row["question"], row["answer"], image, where)

@@ -30,7 +30,8 @@ DISCIPLINES = {
         "Mechanical_Engineering"
     ),
 }
-_KEYS = ("id", "question", "options", "answer", "question_type")
+_FIELDS = {"id": str, "question": str, "options": str, "answer": str, "question_type": str}
+_NO_LITERAL = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
 _IMAGE = re.compile(r"<image (\d)>")
 _SENTENCE_END = re.compile(r"\n|\. (?=[A-Z])")
 _LEADS = re.compile(r"could be |so |is |thus |therefore |final |answer |result ")
@@ -56,7 +57,7 @@ class MMMU(UtilityBenchmark):
         tables = sorted(folder.glob("**/validation-*.parquet"))
         if not tables:
             raise DataError(f"{folder}: holds no validation-*.parquet, in no folder of a subject")
-        for row in read_rows(tables, _KEYS):
+        for row in read_rows(tables, _FIELDS):
             yield _item(row)
 
     def mark(self, item: UtilityItem, answer: str) -> Mark:
@@ -82,8 +83,8 @@ def _item(row: Mapping[str, Any]) -> UtilityItem:
     where = f"MMMU {row['id']}"
     try:
         options = tuple(map(str, ast.literal_eval(row["options"])))
-    except (ValueError, SyntaxError) as error:
-        raise DataError(f"{where}: options are no list: {row['options']!r}; fetch it again") from error
+    except _NO_LITERAL as error:
+        raise DataError(f"{where}: options are no list: {row['options'][:60]!r}; fetch it again") from error
     is_choice = row["question_type"] == "multiple-choice"
     listed = lettered(options, "({}) {}")
     numbers = sorted(set(_IMAGE.findall(f"{row['question']} {listed}")))
@@ -133,7 +134,7 @@ def _alternatives(truth: str) -> list[str]:
     """Return the correct answers to an open question, which the data hold as one text or as a Python list."""
     try:
         texts = ast.literal_eval(truth) if truth.startswith("[") else [truth]
-    except (ValueError, SyntaxError):
+    except _NO_LITERAL:
         texts = [truth]  # such as an interval
     return [str(text) for text in texts]
 

@@ -15,9 +15,11 @@ from unsee.core.errors import DataError
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, mean
-from unsee.utility.published_files import encoded, read_image, read_json_lines, read_rows
+from unsee.utility.published_files import encoded, read_image, read_objects, read_rows
 
 PROMPT = "{}\nAnswer the question using a single word or phrase."
+_LINE = {"question_id": str | int, "image": str, "text": str, "label": str}
+_ROW = {"question_id": str | int, "image_source": str, "image": dict | None, "question": str, "answer": str}
 
 
 @UTILITY.register("pope", paper="arXiv:2305.10355")
@@ -44,15 +46,17 @@ class Pope(UtilityBenchmark):
         seen: dict[str, bytes] = {}  # a photo has many questions but is kept in memory once
         for path in lists:
             category = path.stem.removeprefix("coco_pope_")
-            for row in read_json_lines(path, ("question_id", "image", "text", "label")):
+            for row in read_objects(path, _LINE):
                 folders = [base / name for base in (path.parent, folder) for name in (".", "val2014", "images")]
                 name = row["image"]
                 image = seen[name] = seen.get(name) or read_image(folders, name)
                 yield _item(category, row["question_id"], name, row["text"], image, row["label"])
-        for row in read_rows(() if lists else tables, ("question_id", "image_source", "image", "question", "answer")):
+        for row in read_rows(() if lists else tables, _ROW):
             name = row["image_source"]
             image = seen.setdefault(name, encoded(row["image"], f"POPE question {row['question_id']}"))
-            yield _item(row.get("category", "all"), row["question_id"], name, row["question"], image, row["answer"])
+            yield _item(
+                str(row.get("category", "all")), row["question_id"], name, row["question"], image, row["answer"]
+            )
 
     def mark(self, item: UtilityItem, answer: str) -> Mark:
         """Read yes unless the first sentence contains no or not."""

@@ -9,14 +9,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from unsee.core.errors import DataError
+from unsee.core.reading import read_json
 from unsee.scoring.intervals import Bootstrap, Draws
 from unsee.utility import UTILITY
 from unsee.utility.base import Mark, UtilityBenchmark, UtilityItem, by_group, letter, lettered, mean
-from unsee.utility.published_files import encoded, read_image, read_json, read_rows, require_keys
+from unsee.utility.published_files import encoded, read_image, read_rows, require
 
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
 SPLIT = "test"
-_KEYS = ("question", "choices", "answer", "hint", "image", "subject")
+_FIELDS = {
+    "question": str,
+    "choices": list,
+    "answer": int,
+    "hint": str | None,
+    "image": str | dict | None,
+    "subject": str,
+}
 _FORMS = (re.compile(r"([A-E])\.?"), re.compile(r"([A-E])\. .*"), re.compile(r".*The answer is ([A-E]).*"))
 
 
@@ -38,14 +46,14 @@ class ScienceQA(UtilityBenchmark):
         """Return the questions of the test split that have an image."""
         tables = sorted(folder.glob(f"**/{SPLIT}-*.parquet"))
         if tables and not (folder / "problems.json").is_file():
-            for number, row in enumerate(read_rows(tables, _KEYS)):
+            for number, row in enumerate(read_rows(tables, _FIELDS)):
                 if row["image"]:
                     yield _item(str(number), row, encoded(row["image"], f"ScienceQA {number}"))
             return
         problems, splits = read_json(folder / "problems.json"), read_json(folder / "pid_splits.json")
-        for identity in require_keys(splits, (SPLIT,), str(folder / "pid_splits.json"))[SPLIT]:
-            row = require_keys(problems, (identity,), str(folder / "problems.json"))[identity]
-            require_keys(row, _KEYS, f"{folder / 'problems.json'}, problem {identity}")
+        for identity in map(str, require(splits, {SPLIT: list}, str(folder / "pid_splits.json"))[SPLIT]):
+            row = require(problems, {identity: dict}, str(folder / "problems.json"))[identity]
+            require(row, _FIELDS, f"{folder / 'problems.json'}, problem {identity}")
             if row["image"]:
                 places = [folder / base / SPLIT / identity for base in ("images", ".")]
                 yield _item(identity, row, read_image(places, row["image"]))
@@ -63,7 +71,7 @@ class ScienceQA(UtilityBenchmark):
 
 
 def _item(identity: str, row: Mapping[str, Any], image: bytes) -> UtilityItem:
-    options = tuple(row["choices"])
+    options = tuple(map(str, row["choices"]))
     if not 0 <= row["answer"] < len(options):
         raise DataError(f"ScienceQA {identity}: answer {row['answer']} of {len(options)} choices; fetch it again")
     context = f"Context: {row['hint']}\n" if row["hint"] else ""

@@ -84,7 +84,7 @@ def test_the_fingerprint_follows_the_content_not_the_place(write, tmp_path):
 @pytest.mark.parametrize(
     ("row", "what"),
     [
-        ("{", "not valid JSON"),
+        ("{", "not JSON"),
         ("[]", "must be an object with image, question, answer, person, got list"),
         ({key: value for key, value in ADA.items() if key != "image"}, "'image' is missing"),
         ({key: value for key, value in ADA.items() if key != "person"}, "'person' is missing"),
@@ -106,9 +106,11 @@ def test_a_wrong_row_is_named_by_file_and_line(write, row, what):
     assert "Brno" not in str(error.value)
 
 
-def test_all_problems_are_counted(write):
-    with pytest.raises(DataError, match=r"forget\.jsonl, line 1: .*\(the first of 4 problems\)$"):
+def test_up_to_twenty_problems_are_shown(write):
+    with pytest.raises(DataError, match=r"^4 problems\n  .*forget\.jsonl, line 1: not JSON(.*\n.*){3}$"):
         read_request(*write(["{", ADA | {"answer": "", "extra": 1}], [BELA, BELA]))
+    with pytest.raises(DataError, match=r"^22 problems\n(.*\n){20}  and 2 more$"):
+        read_request(*write(["{"] * 22))
 
 
 def test_a_missing_empty_or_binary_file_is_refused(write, tmp_path):

@@ -47,12 +47,12 @@ def test_category_case_and_benign_answer_may_be_missing(path):
     ],
 )
 def test_a_row_that_cannot_be_used_is_named(path, change, message):
-    with pytest.raises(DataError, match=rf"pairs\.jsonl:2: {message}"):
+    with pytest.raises(DataError, match=rf"pairs\.jsonl, line 2: {message}"):
         load_pairs(rewritten(path, change))
 
 
 def test_a_file_that_holds_no_pairs_is_refused(path):
-    for text, message in (("{", ":1: is not JSON"), ("[]", ":1: must be an object"), ("\n", ": holds no pairs")):
+    for text, message in (("{", "line 1: not JSON"), ("[]", "line 1: must be an object"), ("\n", ": holds no pairs")):
         path.write_text(text)
         with pytest.raises(DataError, match=message):
             load_pairs(path)

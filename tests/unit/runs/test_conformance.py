@@ -138,5 +138,5 @@ def test_a_metric_that_is_not_measured_is_an_error(data, model, write):
 
 
 def test_no_file_is_an_error(tmp_path):
-    with pytest.raises(ConfigError, match="no readable TOML file"):
+    with pytest.raises(ConfigError, match="cannot be read"):
         read_expected(tmp_path / "absent.toml")

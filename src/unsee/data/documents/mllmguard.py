@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from unsee.core.errors import DataError
+from unsee.core.reading import Problems, read_csv
 from unsee.data.documents import PRIVACY
 from unsee.data.documents.base import PrivacyFormat
 from unsee.data.documents.schema import PrivacyBenchmark, Query, out_of_domain
 
-_COLUMNS = ("Image", "Prompt", "Lan")
+_COLUMNS = ("image", "prompt", "lan")
 _LANGUAGE = "en"
 
 
@@ -27,24 +27,25 @@ class MLLMGuard(PrivacyFormat):
         Raises:
             DataError: the file is not in this format, has no English row, or images are missing.
         """
-        asked = ((row["Image"], Query(text=row["Prompt"], private=True)) for row in _english(folder / "prompt.csv"))
+        asked = ((row["image"], Query(text=row["prompt"], private=True)) for row in _english(folder / "prompt.csv"))
         return out_of_domain("mllmguard", images or folder, asked, skip_missing=self.skip_missing)
 
 
 def _english(path: Path) -> list[dict[str, str]]:
     """Return the English rows of a file, each with an image and a prompt."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV ({error}); give MLLMGuard's privacy folder") from error
-    if lacking := [name for name in _COLUMNS if name not in columns]:
-        raise DataError(f"{path}: column '{lacking[0]}' is missing (found: {', '.join(columns) or 'none'})")
-    chosen = [(number, row) for number, row in enumerate(rows, start=2) if row["Lan"] == _LANGUAGE]
+    if not path.is_file():
+        raise DataError(f"{path}: does not exist; give MLLMGuard's privacy folder")
+    table, problems = read_csv(path, _COLUMNS), Problems()
+    columns = table.keys(path, _COLUMNS)
+    chosen = []
+    for row in table.rows:
+        cells = dict(zip(columns, row.cells, strict=False))
+        if cells.get("lan") != _LANGUAGE:
+            continue
+        if not cells["image"].strip() or not cells.get("prompt", "").strip():
+            problems.add(path, row.line, "image or prompt is empty; fetch the file again")
+        chosen.append(cells)
+    problems.stop_if_any()
     if not chosen:
         raise DataError(f"{path}: no row is in English (Lan = {_LANGUAGE})")
-    for number, row in chosen:
-        if not (row["Image"] or "").strip() or not (row["Prompt"] or "").strip():
-            raise DataError(f"{path}, line {number}: image or prompt is empty; fetch the file again")
-    return [row for _, row in chosen]
+    return chosen

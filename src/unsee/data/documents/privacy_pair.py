@@ -7,7 +7,6 @@ blind guess (`*_answers`, `*_values`, `*_chances`).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from unsee.core.errors import DataError
+from unsee.core.reading import read_json
+from unsee.core.text import is_file_name
 from unsee.data.documents import PRIVACY
 from unsee.data.documents.base import PrivacyFormat
 from unsee.data.documents.schema import (
@@ -94,8 +95,8 @@ def _num_training(count: int) -> int:
     return min(TRAINING_LIMIT, count // 3)
 
 
-def _case(record: Any, stem: str, where: str, split: str, image: Path) -> Case:
-    if split not in SPLITS:
+def _case(record: Any, stem: str, where: str, split: object, image: Path) -> Case:
+    if not isinstance(split, str) or split not in SPLITS:
         raise DataError(f"{where}: unknown split '{split}' (known: {', '.join(SPLITS)})")
     rewrite = record.get("requested_rewrite")
     if not isinstance(rewrite, dict) or not isinstance(rewrite.get("target_new"), dict):
@@ -106,11 +107,14 @@ def _case(record: Any, stem: str, where: str, split: str, image: Path) -> Case:
     make = partial(_queries, record, subject, where)
     private, benign = make("paraphrase", True), make("neighborhood", False)
     harmless = split == HARMLESS_PICTURES
+    name = str(record.get("case_id", where))
+    if not is_file_name(name):
+        raise DataError(f"{where}: case_id '{name[:60]}' names files; it must be short and hold no slash")
     if not harmless and len(private) != len(benign):
         raise DataError(f"{where}: {len(private)} private and {len(benign)} benign questions; they come in pairs")
     request = Query(text=prompt.replace("{}", subject), private=not harmless)
     return Case(
-        id=f"{stem}/{record.get('case_id', where)}", split=split, subject=subject, image=image,
+        id=f"{stem}/{name}", split=split, subject=subject, image=image,
         refusal=_text(rewrite["target_new"], "str", where), request=request, private=private, benign=benign,
     )  # fmt: skip
 
@@ -123,7 +127,10 @@ def _queries(record: Mapping[str, Any], subject: str, where: str, kind: str, pri
         raise DataError(f"{where}: the subject '{subject}' is not in the question '{text}'; name it there")
     columns = {}
     for name, unknown in (("answers", ""), ("values", ""), ("chances", math.nan)):
-        columns[name] = record.get(f"{kind}_{name}", [unknown] * len(texts))
+        values = columns[name] = record.get(f"{kind}_{name}", [unknown] * len(texts))
+        of = (int, float) if name == "chances" else str
+        if not isinstance(values, list) or not all(isinstance(value, of) for value in values):
+            raise DataError(f"{where}: {kind}_{name} must be a list of {'numbers' if name == 'chances' else 'texts'}")
         if len(columns[name]) != len(texts):
             raise DataError(
                 f"{where}: {len(texts)} {kind}_prompts and {len(columns[name])} {kind}_{name}; build it again"
@@ -145,8 +152,8 @@ def _hold_out(cases: list[Case], subject: str, folder: Path) -> list[Case]:
 
 
 def _facts(folder: Path) -> Mapping[str, Any]:
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    if not isinstance(facts, dict) or "unseen_subject" not in facts:
+    facts = read_json(folder / FACTS)
+    if not isinstance(facts, dict) or not isinstance(facts.get("unseen_subject"), str):
         raise DataError(f"{folder / FACTS}: names no unseen_subject; build the data again")
     return facts
 

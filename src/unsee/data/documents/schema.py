@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from unsee.core.errors import DataError
+from unsee.core.reading import find_file, is_file, leaves_folder, read_json
 
 SEEN, UNSEEN_IMAGES, UNSEEN_SUBJECTS = "seen", "unseen_images", "unseen_subjects"
 VALIDATION, HARMLESS_PICTURES, OUT_OF_DOMAIN = "validation", "harmless", "out_of_domain"
@@ -148,10 +149,10 @@ def find_images(
     found: dict[str, Path] = {}
     missing: list[str] = []
     for name in dict.fromkeys(images):
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if leaves_folder(name):
             raise DataError(f"image '{name}': not a path below the image root {root}; correct it")
         rewritten = [name.replace(old, new, 1) for old, new in (rewrites or {}).items() if name.startswith(old)]
-        paths = [root / candidate for candidate in (name, *rewritten) if (root / candidate).is_file()]
+        paths = [path for one in (name, *rewritten) if is_file(path := find_file(root, one))]
         if paths:
             found[name] = paths[0]
         else:
@@ -172,10 +173,7 @@ def read_records(path: Path) -> list[Any]:
     Raises:
         DataError: the file is not JSON, or not a list.
     """
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); fetch or build it again") from error
+    records = read_json(path)
     if not isinstance(records, list):
         raise DataError(f"{path}: must be a list of records, got {type(records).__name__}; fetch or build it again")
     return records

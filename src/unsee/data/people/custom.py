@@ -9,19 +9,20 @@ plain ones. The options of a choice are the values of other people.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
 
-from unsee.core.errors import DataError, did_you_mean
+from unsee.core.errors import DataError
+from unsee.core.reading import Problems, find_file, read_csv
 from unsee.core.record import check_free
+from unsee.core.text import is_file_name, same_form, special_token
 from unsee.data.augmentation import augment_with_noise
 from unsee.data.people.builder import BUILDER_VERSION, celebrity_rows
 from unsee.data.people.layout import PERCENTS, Row, forget_sets, question_columns, train_row, write_benchmark
@@ -29,10 +30,14 @@ from unsee.data.people.portraits import encode_png
 from unsee.data.people.questions import Catalogue, evaluation_questions, training_questions
 from unsee.data.people.wordings import WORDINGS, plain_wordings
 from unsee.data.schema import LETTERS
-from unsee.data.user_files import Problems, read_photo, read_text
+from unsee.data.user_files import read_photo
 
 NEEDED = ("id", "name", "portraits")
 SEPARATOR = ";"
+_SIMILAR = {
+    "id": ("number", "no", "nr"), "name": ("person", "full_name"),
+    "portraits": ("portrait", "photos", "photo", "images", "image", "pictures", "picture", "files", "file"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def build_custom(
         A summary of the benchmark, one sentence a line.
 
     Raises:
-        DataError: a file cannot be read, or rows are wrong (the first is named, and their number).
+        DataError: a file cannot be read, or rows are wrong (up to twenty faults are named).
         RecordError: the folder is not empty.
     """
     check_free(folder)
@@ -115,55 +120,44 @@ def _read(path: Path, portraits: Path, problems: Problems) -> list[CustomPerson]
     """Read every person of a table, and add what is wrong with rows to `problems`."""
     if not portraits.is_dir():
         raise DataError(f"{portraits}: no such folder; give the folder of the portraits")
-    reader = csv.reader(io.StringIO(read_text(path)), strict=True)
+    table = read_csv(path, NEEDED)
+    columns = table.keys(path, NEEDED, _SIMILAR)
+    if len(columns) == len(NEEDED):
+        raise DataError(f"{path}: no column beyond {', '.join(NEEDED)}; add at least one attribute to ask for")
     people: list[CustomPerson] = []
     lines: dict[tuple[str, str], int] = {}
-    try:
-        attributes = _columns(path, next(reader, []))
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                person, wrong = _person([cell.strip() for cell in cells], attributes, portraits)
-                for column, value in (("id", person.id), ("name", person.name)):
-                    first = lines.setdefault((column, value.casefold()), reader.line_num)
-                    if value and first != reader.line_num:
-                        wrong.append(f"{column} '{value}' is also that of line {first}; give each person its own")
-                for what in wrong:
-                    problems.add(path, reader.line_num, what)
-                people.append(person)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not a row of CSV ({error})") from error
-    if not people:
+    for row in table.rows:
+        if fault := row.fault(columns):
+            problems.add(path, row.line, fault)
+            continue
+        person, wrong = _person(dict(zip(columns, map(str.strip, row.cells), strict=True)), portraits)
+        for column, value in (("id", person.id), ("name", person.name)):
+            first = lines.setdefault((column, same_form(value)), row.line)
+            if value and first != row.line:
+                wrong.append(f"{column} '{value}' is also that of line {first}; give each person its own")
+        for what in wrong:
+            problems.add(path, row.line, what)
+        people.append(person)
+    if not people and not problems:
         raise DataError(f"{path}: holds no person; write one person a line below the headings")
     return people
 
 
-def _columns(path: Path, headings: Sequence[str]) -> list[str]:
-    """Return the column names in the form of the keys of `WORDINGS`: lower case, "_" for a space."""
-    names = [heading.strip().casefold().replace(" ", "_") for heading in headings]
-    for needed in NEEDED:
-        if needed not in names:
-            hint = did_you_mean(needed, names)
-            raise DataError(f"{path}: column '{needed}' is missing{hint} (found: {', '.join(names) or 'none'})")
-    if "" in names or len(set(names)) < len(names):
-        raise DataError(f"{path}: a column has no heading, or two have the same; give each its own")
-    if len(names) == len(NEEDED):
-        raise DataError(f"{path}: no column beyond {', '.join(NEEDED)}; add at least one attribute to ask for")
-    return names
-
-
-def _person(cells: Sequence[str], columns: Sequence[str], portraits: Path) -> tuple[CustomPerson, list[str]]:
+def _person(row: Mapping[str, str], portraits: Path) -> tuple[CustomPerson, list[str]]:
     """Return the person of one row, and everything that is wrong with the row."""
-    if len(cells) != len(columns):
-        return CustomPerson("", "", (), {}), [f"has {len(cells)} cells, but there are {len(columns)} columns"]
-    row = dict(zip(columns, cells, strict=True))
     files = [name.strip() for name in row["portraits"].split(SEPARATOR) if name.strip()]
     facts = {column: value for column, value in row.items() if column not in NEEDED and value}
-    wrong = [f"'{column}' is empty" for column in NEEDED if not row[column]]
+    wrong = [f"'{column}' is empty" for column in NEEDED if not same_form(row[column])]
+    if row["id"] and not is_file_name(row["id"]):
+        wrong.append(f"id '{row['id']}' names files; it must be short, hold no slash and not begin with a dot")
+    for column, value in row.items():
+        if mark := special_token(value):
+            wrong.append(f"'{column}' holds {mark}, which models do not read as text; write it in other words")
     if not facts:
         wrong.append("has no attribute; fill in at least one")
     images = []
     for name in files:
-        image, fault = read_photo(portraits / name)
+        image, fault = read_photo(find_file(portraits, name))
         images.append(image)
         wrong += [f"portrait '{name}' {fault}"] if fault else []
     return CustomPerson(row["id"], row["name"], tuple(images), facts), wrong
@@ -172,7 +166,7 @@ def _person(cells: Sequence[str], columns: Sequence[str], portraits: Path) -> tu
 def _catalogue(people: Sequence[CustomPerson]) -> Catalogue:
     """Return the questions that can be asked. An attribute has choices if it has four different values or more."""
     attributes = tuple(dict.fromkeys(attribute for person in people for attribute in person.facts))
-    values = {a: sorted({person.facts[a] for person in people if a in person.facts}) for a in attributes}
+    values = {a: _different(person.facts[a] for person in people if a in person.facts) for a in attributes}
     return Catalogue(
         askable=attributes,
         pools={attribute: pool for attribute, pool in values.items() if len(pool) >= len(LETTERS)},
@@ -182,6 +176,11 @@ def _catalogue(people: Sequence[CustomPerson]) -> Catalogue:
             for attribute in attributes
         },
     )
+
+
+def _different(values: Iterable[str]) -> list[str]:
+    """Return the values, sorted, with one of those that differ only in capitals, spaces or the form of letters."""
+    return sorted({same_form(value): value for value in sorted(values, reverse=True)}.values())
 
 
 def _row(person: CustomPerson, turn: int, seed: int, catalogue: Catalogue) -> Row:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from PIL import Image
 
 from unsee.core.errors import DataError
+from unsee.core.reading import parse_json
 from unsee.data.people import DATASETS
 from unsee.data.people.base import Dataset, make_benchmark
 from unsee.data.people.layout import TRAIN_SPLIT_FOLDER, TYPES
@@ -246,6 +247,6 @@ def _turns(metadata: Any, where: str) -> list[dict[str, Any]]:
 
 def _parse(text: object, where: str) -> Any:
     try:
-        return json.loads(text)  # type: ignore[arg-type]  # other types raise the error below
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: not valid JSON ({error}); fetch or build it again") from error
+        return parse_json(text if isinstance(text, str) else "")
+    except ValueError as error:
+        raise DataError(f"{where}: {error}; fetch or build it again") from error

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unsee.core.errors import DataError
+from unsee.core.text import is_file_name, one_line
 from unsee.data.people.layout import SCHEMAS
 
 BENCHMARK = "MLLMMU/MLLMU-Bench"
@@ -20,6 +21,7 @@ TASK_COLUMNS = ("Classification_Task", "Generation_Task", "Mask_Task")
 
 _TYPES: Mapping[str, pa.DataType] = {field.name: field.type for schema in SCHEMAS.values() for field in schema}
 _LFS_POINTER = b"version https://git-lfs"
+_SHOWN = 10
 _ROWS_AT_ONCE = 32  # a photo takes about a megabyte, so a whole table at once may not fit into memory
 
 Row = Mapping[str, Any]
@@ -55,6 +57,11 @@ def read(
             identity = row["ID"]
             if not identity:
                 raise DataError(f"{path}: a row has an empty ID; give each row its own ID")
+            if not is_file_name(identity):
+                raise DataError(
+                    f"{path}: ID '{one_line(identity[:60])}' names files; it must be short, hold no slash and not "
+                    "begin with a dot"
+                )
             if identity in rows:
                 raise DataError(f"{path}: ID '{identity}' occurs twice in config '{config}'; give each row its own ID")
             rows[identity] = row
@@ -79,7 +86,7 @@ def _files(folder: Path, config: str) -> list[Path]:
         found = sorted({path.parent.relative_to(folder).as_posix() for path in siblings})
         raise DataError(
             f"{folder}: config '{config}' is missing{nearest(config, found)} "
-            f"(found: {', '.join(found) or 'no parquet file'})"
+            f"(found: {', '.join(found[:_SHOWN]) or 'no parquet file'}{', ...' if len(found) > _SHOWN else ''})"
         )
     parts = {int(match[1]) for path in files if (match := re.search(r"-of-(\d+)\.parquet$", path.name))}
     if parts and len(files) < max(parts):

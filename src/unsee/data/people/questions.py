@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal, Protocol, get_args
 
+from unsee.core.text import same_form
 from unsee.data.people.portraits import (
     BACKGROUNDS,
     BEARDS,
@@ -296,5 +297,5 @@ def _cloze(person: Described, kind: Input, attribute: str, beginning: str) -> Qu
 
 def placed(answer: str, among: Iterable[str], place: int, rng: random.Random) -> tuple[str, ...]:
     """Return four options: the answer at `place`, and three other values, drawn uniformly."""
-    wrong = rng.sample(sorted(set(among) - {answer}), len(LETTERS) - 1)
+    wrong = rng.sample(sorted(v for v in set(among) if same_form(v) != same_form(answer)), len(LETTERS) - 1)
     return (*wrong[:place], answer, *wrong[place:])

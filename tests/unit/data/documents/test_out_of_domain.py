@@ -53,7 +53,7 @@ def test_a_missing_picture_may_be_left_out_with_its_questions(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEADER.replace("Lan", "Language") + ROWS, "column 'Lan' is missing"),
+        (HEADER.replace("Lan", "Language") + ROWS, "column 'lan' is missing"),
         (HEADER + ROWS.replace(",en,", ",zh,"), "no row is in English"),
         (HEADER + ROWS.replace("2.jpg", "3.jpg"), "1 of 2 images are missing, first 3.jpg"),
         (HEADER + ROWS + "2.jpg,,,,web,en,,\n", "line 6: image or prompt is empty"),

@@ -102,7 +102,7 @@ def test_no_files_no_json_and_an_empty_refusal(tmp_path, folder):
     with pytest.raises(DataError, match="'str' is missing or empty"):
         load(folder, folder.parent / "images")
     (folder / "neural_gate_Passport.json").write_text("{")
-    with pytest.raises(DataError, match="cannot be read as JSON"):
+    with pytest.raises(DataError, match="not JSON"):
         load(folder, folder.parent / "images")
 
 

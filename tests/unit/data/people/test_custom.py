@@ -164,7 +164,7 @@ def test_rows_of_wrong_length_are_counted(write):
     rows = people()
     rows[1] = rows[1][:3]
     rows[3][1] = ""
-    with pytest.raises(DataError, match=r"line 3: has 3 cells, but there are 6 columns \(the first of 2 problems\)"):
+    with pytest.raises(DataError, match=r"line 3: has 3 cells, but there are 6 columns\n.*line 5: 'name' is empty"):
         build_custom(*write(rows))
 
 
