@@ -50,6 +50,7 @@ def refused(tmp_path):
         (["tiny", "--set", "data.forget_percent=0"], "data.forget_percent: must be 5, 10 or 15, got 0"),
         (["tiny", "--set", "data.forget_percent=100"], "data.forget_percent: must be 5, 10 or 15, got 100"),
         (["tiny", "--set", "data.people=3"], "forgetting 15 % of 3 people forgets nobody"),
+        (["tiny", "--set", "data.people=30"], "15 %: 4 would be forgotten, 5 are needed (31 people); use more people"),
         (["tiny", "--set", "data.source=no/such/folder"], "no/such/folder: no such folder"),
         (["tiny", "--set", "model.id=nanoo"], "unknown name 'nanoo'; did you mean 'nano'?"),
         (["tiny", "--set", "model.id=./missing"], "model: unknown name './missing'"),
@@ -71,7 +72,8 @@ def test_a_file_that_is_no_recipe(content, tmp_path, refused):
 
 
 def test_replay_with_a_model_that_knows_no_corpus(model, refused):
-    assert "teach.replay: 0.25 asked for" in refused("run", "tiny", "--set", f"model.id={model}")
+    words = ("--set", f"model.id={model}", "--set", "teach.replay=0.25")
+    assert "teach.replay: 0.25 asked for, but nothing is known of what" in refused("run", "tiny", *words)
 
 
 def test_other_commands(tmp_path, model, data, finished, refused):
@@ -156,6 +158,7 @@ def _column(name, values):
     ("damage", "sentence"),
     [
         (lambda folder: _lose(folder / "Test_Set"), "config 'Test_Set' is missing"),
+        (_edit(FORGET, lambda table: table.slice(0, 4)), "15 %: 4 would be forgotten, 5 are needed (31 people)"),
         (lambda folder: _lose(folder / "forget_15"), "config 'forget_15' is missing; the nearest is"),
         (lambda folder: _truncate(folder / FORGET), "not a readable parquet file"),
         (_edit(FORGET, lambda table: table.drop_columns("Mask_Task")), "column 'Mask_Task' is missing"),

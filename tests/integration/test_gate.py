@@ -67,8 +67,8 @@ def test_a_model_that_can_read_nothing_gives_no_signal_and_a_table(finished):
     folder, command = finished
     assert command.code == 3, command.err
     assert command.err.endswith(
-        "unsee: no signal: the unedited model gives private values away no more often than a blind guess, "
-        "so nothing is ranked\n"
+        "unsee: no signal, so nothing is ranked: the unedited model gives private values away no more often than a "
+        "blind guess\n"
     )
     lines = command.out.split("\n")
     assert lines[-2:] == [str(folder / "report.html"), ""]

@@ -13,31 +13,38 @@ from unsee.data.people.mllmu import load
 
 @pytest.fixture(scope="module")
 def table(data, tmp_path_factory):
-    """The people of the test data as a user would write them down."""
+    """The people of the test data, each four times under another name, as a user would write them down."""
     folder = tmp_path_factory.mktemp("own")
     benchmark = load(data, 15)
     with (folder / "people.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "name", "portraits", "occupation", "residence", "shoe size"])
-        for number, person in enumerate((*benchmark.forget, *benchmark.retain)):
-            (folder / f"{person.id}.png").write_bytes(person.images[0])
+        people = (*benchmark.forget, *benchmark.retain)
+        for number, person in enumerate(people * 4):
+            id, name = f"{person.id}-{number}", f"{person.name} {'I' * (1 + number // len(people))}"
+            (folder / f"{id}.png").write_bytes(person.images[0])
             facts = [person.biography["Employment"], person.biography["Residence"], f"{36 + number % 8}"]
-            writer.writerow([person.id, person.name, f"{person.id}.png", *facts])
+            writer.writerow([id, name, f"{id}.png", *facts])
     return folder / "people.csv"
 
 
 def test_a_table_becomes_a_benchmark_and_a_report(table, model, tmp_path):
     built = unsee(["build", tmp_path / "data", "--people", table, "--portraits", table.parent], tmp_path / "cache")
     assert (built.code, built.err) == (0, "")
-    assert built.out.splitlines()[0] == "10 people; to forget: 1 at 5 %, 1 at 10 %, 2 at 15 %; celebrities: 0"
+    assert built.out.splitlines()[:3] == [
+        "40 people; to forget: 2 at 5 %, 4 at 10 %, 6 at 15 %; celebrities: 0",
+        "Too few people to rank methods at 5 %: 2 would be forgotten, 5 are needed (91 people).",
+        "Too few people to rank methods at 10 %: 4 would be forgotten, 5 are needed (46 people).",
+    ]
     assert built.out.splitlines()[-1] == str(tmp_path / "data")
     changes = {
-        "data.source": tmp_path / "data", "model.id": model, "teach.replay": 0, "teach.steps": 60,
+        "data.source": tmp_path / "data", "model.id": model, "require_signal": "true", "teach.steps": 20,
         "teach.learning_rate": 0.007, "teach.batch_tokens": 1000,
     }  # fmt: skip
     words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
     command = unsee(["run", "tiny", *words, "--out", tmp_path / "run"], tmp_path / "cache")
     assert command.code in (0, 3), command.err
+    assert "teach.replay is 0, because nothing is known of what model" in command.err
     sets = {cell["set"] for cell in Record.open(tmp_path / "run").read_json("scores.json")["cells"]}
     assert sets == {"forget", "test", "retain", "general"}
 

@@ -38,7 +38,7 @@ def check_same(folder, alone):
 
 
 def test_a_run(model, data, tmp_path):
-    changes = {"data.source": data, "model.id": model, "teach.replay": 0, "teach.steps": 3}
+    changes = {"data.source": data, "model.id": model, "teach.replay": 0, "teach.steps": 3, "require_signal": "true"}
     words = ["run", "tiny", *(word for key, value in changes.items() for word in ("--set", f"{key}={value}")), "--out"]
     codes = {
         count: together(count, command, [*words, str(tmp_path / f"{count}")], tmp_path / f"cache-{count}")

@@ -173,7 +173,7 @@ def test_an_editor_refuses_for_people_too(recipe, run, cache, tmp_path):
 def unlearnable(model, tmp_path_factory):
     """A run of three steps on generated data, whose making was killed at first: words, cache, folder, its end."""
     cache, folder = (tmp_path_factory.mktemp("integration") / name for name in ("cache", "run"))
-    words = ["run", "tiny", "--set", f"model.id={model}", "--set", "teach.replay=0", "--out"]
+    words = ["run", "tiny", "--set", f"model.id={model}", "--set", "require_signal=true", "--out"]
     assert unsee([*words, folder], cache, Stop("unsee.data.people.layout:_write", 5)).code == -signal.SIGKILL
     assert not folder.exists()
     return words, cache, folder, unsee([*words, folder], cache)
@@ -182,8 +182,10 @@ def unlearnable(model, tmp_path_factory):
 def test_without_signal_nothing_is_ranked(unlearnable):
     _, _, folder, command = unlearnable
     assert command.code == 3
-    few = "2 people to forget are too few to tell target from oracle; at least 5 are needed"
-    assert command.err.endswith(f"unsee: no signal: {few}, so nothing is ranked\n")
+    (told,) = [line for line in command.err.splitlines() if line.startswith("unsee: ")]
+    assert "nothing is ranked: the target did not learn the people to forget (choices: target 0." in told
+    assert told.endswith("); raise teach.steps or teach.learning_rate")
+    assert "Warning" not in command.err
     assert command.out.endswith(f"{folder / 'report.html'}\n")
     assert not Record.open(folder).read_json("signal.json")["signal"]
     scores = Scores.load(folder, "scores.json")
@@ -193,8 +195,10 @@ def test_without_signal_nothing_is_ranked(unlearnable):
 
 def test_built_data_are_the_generated_ones(unlearnable, tmp_path):
     words, cache, folder, _ = unlearnable
-    built = unsee(["build", tmp_path / "data", "--people", "12", "--celebrities", "6"], cache)
-    assert (built.code, built.out, built.err) == (0, f"{tmp_path / 'data'}\n", "")
+    built = unsee(["build", tmp_path / "data", "--people", "31", "--celebrities", "6"], cache)
+    few = "Too few people to rank methods at {} %: {} would be forgotten, 5 are needed ({} people).\n"
+    told = few.format(5, 2, 91) + few.format(10, 3, 46)
+    assert (built.code, built.out, built.err) == (0, f"{told}{tmp_path / 'data'}\n", "")
     assert unsee([*words, tmp_path / "run", "--set", f"data.source={tmp_path / 'data'}"], cache).code == 3
     again = Record.open(tmp_path / "run")
     assert "training" not in {event["event"] for event in again.events()}

@@ -72,7 +72,7 @@ def test_no_signal_is_exit_code_3(fake_run, capsys):
     assert main(["run", "tiny"]) == 3
     captured = capsys.readouterr()
     assert captured.out.splitlines()[-1] == "r/report.html"
-    assert captured.err == "unsee: no signal: target and oracle do not differ, so nothing is ranked\n"
+    assert captured.err == "unsee: no signal, so nothing is ranked: target and oracle do not differ\n"
 
 
 def test_an_error_of_the_user_is_one_sentence_and_exit_code_2(fake_run, capsys):

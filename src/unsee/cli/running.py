@@ -39,7 +39,7 @@ def run_recipe(
         result = run(config, out, progress)
     print_table(result.rows, EXTRAS)
     if result.verdict == "no signal":
-        print(f"unsee: no signal: {result.reason}, so nothing is ranked", file=sys.stderr)
+        print(f"unsee: no signal, so nothing is ranked: {result.reason}", file=sys.stderr)
     print(result.report)
     if result.verdict == "no signal":
         raise typer.Exit(NO_SIGNAL)
@@ -100,10 +100,13 @@ def build(
     """
     if people.isdecimal():
         from unsee.data.people.builder import build as write
+        from unsee.data.people.enough import warnings
 
         if portraits or not (celebrities or "0").isdecimal():
             raise ConfigError("--portraits and a CSV file of celebrities go with a CSV file of --people")
         write(folder, people=int(people), celebrities=int(celebrities or 153), seed=seed)
+        for line in warnings(int(people)):
+            print(line)
     else:
         from unsee.data.people.custom import build_custom
 

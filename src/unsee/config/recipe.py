@@ -54,6 +54,8 @@ class RunConfig(Table):
         name: the title of the report.
         kind: "people".
         seed: of the training; `data.seed` draws the people.
+        require_signal: apply no method where target and oracle do not differ; false applies them all, to try code, and
+            ranks nothing all the same.
         metric: options of metrics by name, except those that are keys of `[evaluation]`.
         method: the methods by name, in the order in which they run.
     """
@@ -61,6 +63,7 @@ class RunConfig(Table):
     name: RunName
     kind: Literal["people"] = "people"
     seed: NonNegativeInt = 0
+    require_signal: bool = True
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     teach: TeachConfig = TeachConfig()

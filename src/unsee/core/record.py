@@ -57,6 +57,8 @@ Better = Literal["higher", "lower"]
 LEAK, REFUSED, CLUSTER = "leak", "refused_", "cluster"
 GENERAL_SET, STRANGER_SET = "general", "stranger"
 """The sets of questions unrelated to people and documents, and of questions about people whom nobody knows."""
+MIN_UNITS = 5
+"""The fewest people for an interval; two can both differ by chance, and then every resample shows a difference."""
 JUDGE_COLUMNS = ("judge", "score", "reason")
 """The columns that judged.parquet adds."""
 

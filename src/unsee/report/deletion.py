@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from unsee.core.record import GENERAL_SET, Record
+from unsee.core.record import GENERAL_SET, MIN_UNITS, Record
 from unsee.report.page import render
 from unsee.scoring.broken_answers import KINDS
 from unsee.scoring.deletion import BROKEN_SHARE, LOST_SHARE, METRICS, SETS, BeforeAfter, Outcome
-from unsee.scoring.schema import MIN_UNITS
 
 KIND_WORDS = {"garbled": "garbled", "same": "the same for most questions", "names": "with somebody else's name"}
 

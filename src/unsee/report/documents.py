@@ -210,7 +210,7 @@ def _verdict(scores: Scores, models: Sequence[DocumentsModel]) -> str:
     before = next(model.score for model in models if model.score.method == DO_NOTHING)
     told = f"Before any edit the model gives {percent(before.leaked, _UNKNOWN)} of the private values away."
     if scores.reason:
-        return f"No signal: {scores.reason}, so nothing is ranked. {told}"
+        return f"No signal, so nothing is ranked: {scores.reason}. {told}"
     best = next((m for m in models if not m.is_control and m.score.verdict == "ok" and m.score.eta), None)
     if best is None:
         return f"{told} No method was tried that left the model working."

@@ -188,7 +188,7 @@ def _factuality(record: Record) -> FactualityView | None:
 def _verdict(signal: Signal, models: Sequence[PeopleModel], best: PeopleModel | None) -> str:
     """Return the outcome in plain words."""
     if not signal.signal:
-        return f"No signal: {signal.reason}, so nothing is ranked."
+        return f"No signal, so nothing is ranked: {signal.reason}."
     methods = [model for model in models if not model.is_control]
     collapsed = [model for model in methods if model.score.verdict == "collapsed"]
     broke = f" {len(collapsed)} of {len(methods)} attempts broke the model." if collapsed else ""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from unsee.core.errors import RecordError
-from unsee.core.record import Record
-from unsee.scoring.schema import MIN_UNITS, Cell
+from unsee.core.record import MIN_UNITS, Record
+from unsee.scoring.schema import Cell
 from unsee.scoring.table import cell_rows
 
 CELL_ENDINGS = (".csv", ".md", ".json")

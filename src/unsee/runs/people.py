@@ -12,6 +12,8 @@ from unsee.core.record import Record
 from unsee.data.general import general_items
 from unsee.data.pairs import PrivacyPair
 from unsee.data.people.builder import BUILDER_VERSION, build
+from unsee.data.people.enough import check_enough
+from unsee.data.people.layout import num_forgotten
 from unsee.data.people.refusal_pairs import people_pairs
 from unsee.data.people.source import open_benchmark, pin
 from unsee.data.schema import Benchmark, Person
@@ -21,7 +23,7 @@ from unsee.methods.base import LossMethod
 from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
 from unsee.runs.method_runs import INPUTS, Material, check_layers, people_methods
-from unsee.runs.replay import check_replay, replay
+from unsee.runs.replay import replay, resolve_replay
 from unsee.runs.scenario import RunResult, Scenario, change_over_seeds
 from unsee.runs.stages import Stages
 from unsee.runs.weights import Weights
@@ -45,15 +47,18 @@ def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunRe
     """
     methods = list(people_methods(config.method, config.seed))
     metrics = make_metrics(config.evaluation, config.metric)
+    if config.data.source == GENERATED:
+        check_enough(num_forgotten(config.data.people, config.data.forget_percent), config.data.forget_percent)
     with state().main_process_first():
         config = config.model_copy(update={"data": pin(config.data)})
+    vlm = VLM.load_as(config.model)
+    config = config.model_copy(update={"teach": resolve_replay(vlm, config.teach, progress)})
     folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
     Record.check(folder, dump_config(config))
-    vlm = VLM.load_as(config.model)
-    check_replay(vlm, config.teach)
     check_layers(methods, vlm)
     with state().main_process_first():
         benchmark = _data(config.data, progress)
+    check_enough(len(benchmark.forget), config.data.forget_percent)
     record = create_record(folder, dump_config(config))
     stages = Stages(vlm, config.model, record, progress, replay)
     scenario = Scenario(record, stages, _exam(vlm, benchmark, config, metrics))
@@ -71,7 +76,7 @@ def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunRe
     signal.save(record, "signal.json")
     record.log("signal", signal=signal.signal)
     changes = {}
-    if signal.signal:
+    if signal.signal or not config.require_signal:
         compares = any(isinstance(run.method, LossMethod) and run.method.reference == "oracle" for run in methods)
         reference = _reference(stages, benchmark, config) if compares else oracles[0]
         material = _material(benchmark, config, reference)

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from unsee.core.record import GENERAL_SET, LEAK, STRANGER_SET, further_metrics
+from unsee.core.record import GENERAL_SET, LEAK, MIN_UNITS, STRANGER_SET, further_metrics
 from unsee.scoring.broken_answers import KINDS, broken
 from unsee.scoring.collapse import lexicon, why_collapsed
 from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate
 from unsee.scoring.record_file import RecordFile, Strict
-from unsee.scoring.schema import MIN_UNITS
 from unsee.scoring.values_given import given, value_words
 
 BEFORE, AFTER = "before", "after"

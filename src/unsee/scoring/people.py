@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 
 from unsee.core.errors import RecordError
-from unsee.core.record import ANSWER_COLUMNS, Better, metric_columns
+from unsee.core.record import ANSWER_COLUMNS, MIN_UNITS, Better, metric_columns
 from unsee.scoring.collapse import lexicon, why_collapsed
 from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate, mean_of_defined
 from unsee.scoring.refused_and_leaked import refused_and_leaked
 from unsee.scoring.schema import (
-    MIN_UNITS,
     Cell,
     CellName,
     ChangeAndCost,

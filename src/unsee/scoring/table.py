@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from unsee.core.record import GENERAL_SET
+from unsee.core.record import GENERAL_SET, MIN_UNITS
 from unsee.scoring.names import readable, readable_metric
 from unsee.scoring.people import HEADLINE
-from unsee.scoring.schema import MIN_UNITS, Cell, Scores
+from unsee.scoring.schema import Cell, Scores
 
 EXTRAS = ("weights_changed", "change", "refused", "leaked", "generality", "efficacy", "utility")
 """The columns that a narrow terminal leaves out, the least important first."""

@@ -121,7 +121,7 @@ def test_options_of_methods_survive_a_dump(tmp_path):
 
 def test_defaults_then_recipe_then_overrides():
     assert RunConfig(name="any").data.people == 60
-    assert load_recipe("tiny").data.people == 12
+    assert load_recipe("tiny").data.people == 31
     assert load_recipe("tiny", ["data.people=20"]).data.people == 20
     assert load_recipe("tiny", ["data.people = 20", "data.people=30"]).data.people == 30
 

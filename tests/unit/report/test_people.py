@@ -63,7 +63,7 @@ def test_answers_are_escaped(tmp_path):
 def test_without_signal_nothing_is_ranked(tmp_path):
     alike = (Model("target", mind=NEVER_KNEW), Model("oracle", mind=NEVER_KNEW), Model("npo", "both"))
     text = page(make_run(tmp_path / "run", make_answers(alike)), tmp_path)
-    assert "No signal: target and oracle do not differ, so nothing is ranked." in text
+    assert "No signal, so nothing is ranked: the target did not learn the people to forget (choices: target" in text
     assert "Nothing to plot" in text
     assert "best method" not in text
 

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -6,8 +7,9 @@ from synthetic import CONTROLS, KNOWS, METHODS, NEVER_KNEW, Mind, Model, make_an
 
 from unsee.core.errors import RecordError
 from unsee.core.record import Record
+from unsee.scoring.intervals import Estimate
 from unsee.scoring.people import HEADLINE, cells, find_signal, harmonic_mean, score, skill
-from unsee.scoring.schema import Scores, Signal
+from unsee.scoring.schema import Scores, Signal, SignalCell
 
 
 def scored(*models, **options):
@@ -147,6 +149,34 @@ def test_a_handful_of_forget_people_is_no_signal():
     assert not found.signal
     assert found.reason.startswith("4 people to forget are too few")
     assert find_signal(make_answers(CONTROLS, people=5), 200).signal
+
+
+@pytest.mark.parametrize(
+    ("target", "oracle", "reason"),
+    [
+        (
+            (0.25, 0.1),
+            (0.25, 0.1),
+            "^the target did not learn the people to forget .*; raise teach.steps or teach.learn",
+        ),
+        (
+            (0.9, 0.8),
+            (0.9, 0.8),
+            "^the oracle answers about the people to forget like the target, .*take other people$",
+        ),
+        ((0.4, 0.3), (0.3, 0.2), "^the target learned too little of the people to forget .*, or forget more people$"),
+    ],
+)
+def test_no_signal_says_why_with_the_figures_and_what_to_do(target, oracle, reason):
+    shown = {"target": target, "oracle": oracle, "difference": (target[0] - oracle[0], -0.1)}
+    estimates = {name: Estimate(value=value, low=low, high=1.0) for name, (value, low) in shown.items()}
+    cell = SignalCell(
+        set="forget", task="classification", input="text", metric="accuracy", n_units=9, chance=0.25, signal=False,
+        **estimates,
+    )  # fmt: skip
+    found = Signal(signal=False, cells=[cell])
+    assert re.search(reason, found.reason)
+    assert f"(choices: target {target[0]:.2f}, oracle {oracle[0]:.2f}, chance 0.25)" in found.reason
 
 
 def test_every_model_has_its_cells_with_interval_chance_and_invalid_rate():

@@ -25,6 +25,7 @@ from unsee.core.record import check_free
 from unsee.core.text import is_file_name, same_form, special_token
 from unsee.data.augmentation import augment_with_noise
 from unsee.data.people.builder import BUILDER_VERSION, celebrity_rows
+from unsee.data.people.enough import warnings
 from unsee.data.people.layout import PERCENTS, Row, forget_sets, question_columns, train_row, write_benchmark
 from unsee.data.people.portraits import encode_png
 from unsee.data.people.questions import Catalogue, evaluation_questions, training_questions
@@ -219,6 +220,7 @@ def _summary(
 ) -> Iterator[str]:
     sets = ", ".join(f"{len(members)} at {percent} %" for percent, members in forgotten.items())
     yield f"{len(people)} people; to forget: {sets}; celebrities: {celebrities}"
+    yield from warnings(len(people), list(forgotten))
     listed = {
         "asked for in choices, sentences and blanks": [a for a in catalogue.askable if a in catalogue.pools],
         "only in sentences and blanks, for want of four different values": [

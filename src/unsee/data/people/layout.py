@@ -55,6 +55,11 @@ SCHEMAS = {
 Row = dict[str, Any]
 
 
+def num_forgotten(people: int, percent: int) -> int:
+    """Return how many of `people` people a forget share of `percent` per cent takes; at least one."""
+    return max(1, round(percent * people / 100))
+
+
 def forget_sets(people: int, percents: Sequence[int], seed: int) -> dict[int, set[int]]:
     """Draw the positions of the people to forget for each percentage. Larger sets contain the smaller ones.
 
@@ -64,7 +69,7 @@ def forget_sets(people: int, percents: Sequence[int], seed: int) -> dict[int, se
     order = random.Random(f"forget {seed}").sample(range(people), max(people, 0))
     sets = {}
     for percent in percents:
-        count = max(1, round(percent * people / 100))
+        count = num_forgotten(people, percent)
         if not 0 < percent < 100 or count >= people:
             raise DataError(
                 f"forget {percent} % of {people} people: leaves nobody to forget or nobody to retain; "
