@@ -52,6 +52,8 @@ swapped: the questions and answers of the forget side about somebody else to kee
     that person's name in question and answer; answer i belongs to answer i of the forget side.
 """
 Order = Literal["joint", "alternating"]
+Asked = tuple[Side, Input]
+"""The questions of a side that are asked with the image, or as text."""
 Model = Callable[[Batch], Scored]
 Guard = Callable[[str], str | None]
 Batches = Callable[[Side, Input], Iterator[Batch]]
@@ -173,13 +175,24 @@ class GradientMethod(LossMethod):
     def term(self, name: str, model: Model, reference: Model, batch: StepBatch) -> Loss:
         """Return one of the losses of a step; pure."""
 
+    @property
+    def fisher(self) -> tuple[Asked, ...]:
+        """Questions whose Fisher information is computed before the first step, as far as the data hold them.
+
+        It is the square of a batch's gradient of the cross-entropy, a mean over one pass.
+        """
+        return ()
+
     @abstractmethod
-    def combine(self, gradients: Mapping[str, Sequence[Tensor]]) -> Sequence[Tensor]:
+    def combine(
+        self, gradients: Mapping[str, Sequence[Tensor]], fisher: Mapping[Asked, Sequence[Tensor]]
+    ) -> Sequence[Tensor]:
         """Return the gradient to step along, one tensor for each trained parameter.
 
         Args:
             gradients: for each term its gradients, one tensor for each trained parameter, in one order. They are those
                 of the whole batch, however many processes share it. Clipping comes after.
+            fisher: the Fisher information that the method asks for, in the same order.
         """
 
     def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
@@ -189,16 +202,41 @@ class GradientMethod(LossMethod):
         return Loss(torch.stack([loss.total for loss in losses]).sum(), parts)
 
 
+@dataclass(frozen=True)
+class Training:
+    """One of several trainings that all start from the target.
+
+    Attributes:
+        sides: the sides of its steps; the first decides how many steps an epoch has.
+        inputs: ask the people on both sides with the image, as text, or both; () for as the recipe says. Ways in which
+            the run does not unlearn are left out, and the training with them if there is no other.
+    """
+
+    sides: tuple[Side, ...]
+    inputs: tuple[Input, ...] = ()
+
+
+Change = Mapping[str, Tensor]
+"""Trained minus target, float32, by the name of the module (its weight) or of the parameter."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArithmeticMethod(LossMethod):
     """A loss method whose result is computed from the change that training made; the result is an edit."""
 
+    @property
+    def trainings(self) -> Mapping[str, Training]:
+        """The trainings by name, all with this loss; by default one, with the sides of the method."""
+        return {"": Training(self.sides)}
+
     @abstractmethod
-    def after_training(self, change: Mapping[str, Tensor]) -> Deltas:
+    def after_training(self, changes: Mapping[str, Change], vlm: VLM, batches: Batches) -> Deltas:
         """Compute what to add to the target's weights.
 
         Args:
-            change: trained minus target, float32, by the name of the module (its weight) or of the parameter.
+            changes: the change that each training made, by its name.
+            vlm: the target; it must be left as it is.
+            batches: questions of each side, for statistics.
         """
 
 

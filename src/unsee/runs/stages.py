@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -32,18 +32,20 @@ from unsee.data.pairs import PrivacyPair
 from unsee.data.schema import Input, Person
 from unsee.edits.edit import Edit
 from unsee.edits.pair_rows import ANSWER_TOKENS, answered
-from unsee.forward.trees import Batch
 from unsee.forward.vision_cache import cached_vision
 from unsee.methods import METHODS
 from unsee.methods.base import (
     ArithmeticMethod,
+    Asked,
+    Batches,
     EditMethod,
+    GradientMethod,
     Loss,
     LossMethod,
     Method,
-    Side,
     StatisticsMethod,
     StepBatch,
+    Training,
     Work,
     edit_of,
 )
@@ -56,7 +58,7 @@ from unsee.runtime.cache import cache_folder, key_of, write_whole
 from unsee.runtime.cost import Cost, measured
 from unsee.runtime.distributed import state
 from unsee.training.batches import MakeRows, Plan
-from unsee.training.lessons import FineTuning, Lessons
+from unsee.training.lessons import FineTuning, Lessons, training_text
 from unsee.training.train import Reference, Scorer, train
 
 log = logging.getLogger(__name__)
@@ -167,16 +169,27 @@ class Stages:
             _method_code(run.method),
         )  # fmt: skip
 
-        def plan() -> Plan:
-            streams = side_streams(
-                self.vlm, method.sides, material, INPUTS[modality], draws, whole_sides=method.whole_sides
-            )
-            return Plan(streams, method, config.protocol, config.adamw)
+        def train(training: Training, inputs: Sequence[Input], name: str = "") -> Weights:
+            own = Weights(key_of(key, name), key_of(draws, name)) if name else Weights(key, draws)
 
-        trained = self._train(run.label, Weights(key, draws), target, method, plan, run.seed, reference)
+            def plan() -> Plan:
+                streams = side_streams(
+                    self.vlm, training.sides, material, inputs, own.draws,
+                    retain_inputs=training.inputs or None, whole_sides=method.whole_sides,
+                )  # fmt: skip
+                return Plan(streams, method, config.protocol, config.adamw)
+
+            label = f"{run.label}-{name}" if name else run.label
+            fisher = self._fisher(method, material, draws) if isinstance(method, GradientMethod) else {}
+            return self._train(label, own, target, method, plan, run.seed, reference, fisher)
+
         if not isinstance(method, ArithmeticMethod):
-            return trained
-        return self._computed(run, method, target, trained)
+            return train(Training(method.sides), INPUTS[modality])
+        trained = {}
+        for name, training in method.trainings.items():
+            if inputs := [kind for kind in INPUTS[modality] if kind in (training.inputs or INPUTS[modality])]:
+                trained[name] = train(training, inputs, name)
+        return self._computed(run, method, target, Weights(key, draws), trained, material)
 
     def edit(self, run: MethodRun, method: EditMethod, target: Weights, pairs: Sequence[PrivacyPair]) -> Weights:
         """Edit the target; benign questions without a known answer get the target's own answer."""
@@ -191,12 +204,8 @@ class Stages:
     def measure(self, run: MethodRun, method: StatisticsMethod, target: Weights, material: Material) -> Weights:
         """Edit the target from statistics on forget and retain questions, without training."""
 
-        def batches(side: Side, kind: Input) -> Iterator[Batch]:
-            (stream,) = side_streams(self.vlm, (side,), material, (kind,), draws, retain_inputs=(kind,))
-            return (step.of(side).to(self.vlm.device) for step in stream.epoch(0))
-
         def compute(vlm: VLM, work: Work) -> Edit:
-            return edit_of(method, vlm, method.compute(vlm, batches, work), work.seed)
+            return edit_of(method, vlm, method.compute(vlm, self._batches(material, draws), work), work.seed)
 
         batches_of = material.unlearn.model_dump(exclude=set(material.unlearn.undrawn))
         settings = [type(method).__name__, asdict(method), batches_of, run.seed]
@@ -270,15 +279,48 @@ class Stages:
             self._record.log("gate", model=run.label, gate=gate, open_share=share)
         return Weights(key, draws, target.files, path)
 
-    def _computed(self, run: MethodRun, method: ArithmeticMethod, target: Weights, trained: Weights) -> Weights:
-        """Return the target with the edit that a method computes from the weight change of its training."""
-        path = self._cache / "edits" / f"{trained.key}.safetensors"
+    def _computed(
+        self,
+        run: MethodRun,
+        method: ArithmeticMethod,
+        target: Weights,
+        made: Weights,
+        trained: Mapping[str, Weights],
+        material: Material,
+    ) -> Weights:
+        """Return the target with the edit that a method computes from the weight changes of its trainings."""
+        path = self._cache / "edits" / f"{made.key}.safetensors"
         if not self._cached(run.label, path):
             with self._loaded.merged(target) as vlm, measured(vlm.device) as cost:
-                deltas = method.after_training(dict(self._moved(vlm, trained)))
+                changes = {name: dict(self._moved(vlm, weights)) for name, weights in trained.items()}
+                deltas = method.after_training(changes, vlm, self._batches(material, made.draws))
                 edit = edit_of(method, vlm, deltas, run.seed)
             self._keep("edited", run.label, path, edit.save, cost)
-        return Weights(key_of(trained.key, "computed"), trained.draws, target.files, path)
+        return Weights(key_of(made.key, "computed"), made.draws, target.files, path)
+
+    def _batches(self, material: Material, draws: str) -> Batches:
+        """Return a function to one pass over the questions of a side that are asked in one way."""
+        return lambda side, kind: (
+            step.of(side).to(self.vlm.device) for step in self._one_pass((side, kind), material, draws)
+        )
+
+    def _fisher(self, method: GradientMethod, material: Material, draws: str) -> dict[Asked, Iterator[StepBatch]]:
+        """Return one pass over the questions whose Fisher information a method asks for, as far as there are some."""
+        kinds = {
+            side: {question.input for person in people for question in training_text(person)}
+            for side, people in (("retain", material.retain), ("forget", material.forget))
+        }
+        return {
+            asked: self._one_pass(asked, material, draws)
+            for asked in method.fisher
+            if asked[1] in kinds["retain" if asked[0] == "retain" else "forget"]
+        }
+
+    def _one_pass(self, asked: Asked, material: Material, draws: str) -> Iterator[StepBatch]:
+        """Yield the batches of one pass over the questions of a side that are asked in one way."""
+        side, kind = asked
+        (stream,) = side_streams(self.vlm, (side,), material, (kind,), draws, retain_inputs=(kind,))
+        yield from stream.epoch(0)
 
     def _train(
         self,
@@ -289,6 +331,7 @@ class Stages:
         make_plan: Callable[[], Plan],
         seed: int,
         compared: Weights | None = None,
+        fisher: Mapping[Asked, Iterable[StepBatch]] | None = None,
     ) -> Weights:
         """Train, and return the new weights with their files; `made` holds their keys."""
         path = self._cache / "weights" / f"{made.key}.safetensors"
@@ -311,7 +354,7 @@ class Stages:
         checkpoint = path.with_name(f"{made.key}.checkpoint.safetensors")
         with measured(self.vlm.device) as cost:
             train(
-                self.vlm, method, steps, schedule, trainable, reference=reference,
+                self.vlm, method, steps, schedule, trainable, reference=reference, fisher=fisher,
                 name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,
             )  # fmt: skip
         tensors = self.vlm.trained()

@@ -11,7 +11,7 @@ import itertools
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +27,9 @@ from unsee.core.errors import ModelError
 from unsee.core.progress import Progress, Silent
 from unsee.edits.partial_forward import decoder_layers, parse_layers
 from unsee.forward.hooks import capture
-from unsee.forward.losses import Scored
+from unsee.forward.losses import Scored, cross_entropy
 from unsee.forward.trees import Batch
-from unsee.methods.base import GradientMethod, Loss, LossMethod, Model, Side, StepBatch
+from unsee.methods.base import Asked, GradientMethod, Loss, LossMethod, Model, Side, StepBatch
 from unsee.models.vlm import VLM
 from unsee.runtime.cache import replace_whole
 from unsee.runtime.distributed import entire, gathered, placed_like, state
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 States = tuple[Tensor, dict[int, Tensor]]
 """The last hidden states at the positions to score (U, D), and decoder layers' outputs there."""
+LIKELIHOOD = "likelihood"
+"""The term of a step with one side that is its cross-entropy, whatever the method."""
 STATE = ("parameter", "step", "exp_avg", "exp_avg_sq")  # the tensors of each parameter in a checkpoint
 
 
@@ -130,12 +132,15 @@ class Step(nn.Module):
         self._reference = reference
 
     def forward(self, batch: StepBatch, term: str = "") -> tuple[Tensor, Mapping[str, float]]:
-        """Return the loss of the global batch and its parts, or one term of a `GradientMethod`."""
+        """Return the loss of the global batch and its parts, one term of a `GradientMethod`, or the `LIKELIHOOD`."""
 
         def model(side: Batch) -> Scored:
             return whole(self.scorer(side))
 
-        if term and isinstance(self._method, GradientMethod):
+        if term == LIKELIHOOD:
+            (side,) = batch.sides.values()
+            loss = Loss(cross_entropy(model(side)))
+        elif term and isinstance(self._method, GradientMethod):
             loss = self._method.term(term, model, self._reference, batch)
         else:
             loss = self._method.loss(model, self._reference, batch)
@@ -206,6 +211,7 @@ def train(
     name: str,
     seed: int = 0,
     reference: Reference | None = None,
+    fisher: Mapping[Asked, Iterable[StepBatch]] | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     on_step: Callable[[int, Loss, float], None] | None = None,
@@ -221,6 +227,7 @@ def train(
         name: for messages and progress.
         seed: of random numbers drawn in a step, such as dropout.
         reference: the reference model, to which these steps were announced; by default the model before training.
+        fisher: one pass over the questions whose Fisher information a `GradientMethod` asks for.
         checkpoint: file for the state every `schedule.checkpoint_every` steps; removed at the end.
         progress: where long work is shown.
         on_step: called with step, loss and learning rate after every step.
@@ -239,6 +246,7 @@ def train(
     optimiser = torch.optim.AdamW(trainable, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
     take_step, optimiser = accelerator.prepare(Step(vlm, method, reference), optimiser)
     trainable = optimiser.param_groups[0]["params"]  # FSDP replaces the parameters
+    information = {asked: _fisher(accelerator, take_step, some, trainable) for asked, some in (fisher or {}).items()}
     done = _resume(checkpoint, trainable, optimiser) if checkpoint else 0
     remaining = itertools.islice(announced, done, None)
     watched: list[tuple[nn.Parameter, Tensor]] = []
@@ -248,7 +256,7 @@ def train(
         for step, batch in enumerate(remaining, start=done):
             torch.manual_seed((seed * 1_000_003 + step) * processes.num_processes + processes.process_index)
             optimiser.param_groups[0].update(lr=schedule.rate(step), eps=schedule.epsilon(step))
-            loss = _differentiate(accelerator, take_step, method, batch, trainable)
+            loss = _differentiate(accelerator, take_step, method, batch, trainable, information)
             norm = math.nan
             if math.isfinite(loss.total.item()):
                 norm = float(entire(accelerator.clip_grad_norm_(trainable, schedule.clip_norm)))
@@ -278,6 +286,7 @@ def _differentiate(
     method: LossMethod,
     batch: StepBatch,
     trainable: Sequence[nn.Parameter],
+    fisher: Mapping[Asked, Sequence[Tensor]],
 ) -> Loss:
     """Compute the gradient of a step (none if the loss is not finite), and return the loss."""
     if not isinstance(method, GradientMethod):
@@ -288,13 +297,36 @@ def _differentiate(
     for term in method.terms:
         losses.append(Loss(*take_step(batch, term)))
         _backward(accelerator, losses[-1])
-        gradients[term] = [torch.zeros_like(p) if p.grad is None else p.grad for p in trainable]
-        for parameter in trainable:
-            parameter.grad = None
-    for parameter, gradient in zip(trainable, method.combine(gradients), strict=True):
+        gradients[term] = _taken(trainable)
+    for parameter, gradient in zip(trainable, method.combine(gradients, fisher), strict=True):
         parameter.grad = gradient
     parts = {name: value for loss in losses for name, value in loss.parts.items()}
     return Loss(torch.stack([loss.total.detach() for loss in losses]).sum(), parts)
+
+
+def _taken(trainable: Sequence[nn.Parameter]) -> list[Tensor]:
+    """Return the gradients of all parameters (0 where one has none), and take them from the parameters."""
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trainable]
+    for parameter in trainable:
+        parameter.grad = None
+    return gradients
+
+
+def _fisher(
+    accelerator: Accelerator,
+    take_step: Callable[..., tuple[Tensor, Mapping[str, float]]],
+    steps: Iterable[StepBatch],
+    trainable: Sequence[nn.Parameter],
+) -> list[Tensor]:
+    """Return the mean over batches of the squared gradient of the cross-entropy."""
+    sums = [torch.zeros_like(parameter) for parameter in trainable]
+    count = 0
+    for batch in steps:
+        _backward(accelerator, Loss(*take_step(batch.to(accelerator.device), LIKELIHOOD)))
+        for total, gradient in zip(sums, _taken(trainable), strict=True):
+            total += gradient.square()
+        count += 1
+    return [total / max(1, count) for total in sums]
 
 
 def _learning(trainable: Sequence[nn.Parameter]) -> list[nn.Parameter]:

@@ -10,7 +10,7 @@ from unsee.config.recipe import build_dataclass
 from unsee.core.errors import ConfigError, ModelError
 from unsee.forward.losses import Scored, cross_entropy, kl_divergence
 from unsee.methods import METHODS
-from unsee.methods.base import StepBatch
+from unsee.methods.base import LossMethod, StepBatch
 
 SIDES = ("forget", "retain", "refusal")
 
@@ -180,10 +180,7 @@ def test_dpo_with_refusals_that_stay_is_npo(model):
     assert loss("dpo", model, other, beta=0.4) == pytest.approx(loss("npo", model, other, beta=0.4))
 
 
-TRAINED = [
-    "gradient_ascent", "gradient_difference", "kl_minimisation", "npo", "simnpo", "undial", "wga", "satimp", "idk",
-    "dpo",
-]  # fmt: skip
+TRAINED = [name for name in METHODS.names() if issubclass(METHODS.get(name), LossMethod)]
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -20,7 +20,8 @@ from unsee.edits.partial_forward import down_name
 from unsee.forward.hooks import capture
 from unsee.forward.losses import cross_entropy, shared_tokens
 from unsee.methods import METHODS
-from unsee.methods.base import ArithmeticMethod, Deltas, Loss, LossMethod, StatisticsMethod, StepBatch
+from unsee.methods.base import Deltas, Loss, LossMethod, StatisticsMethod, StepBatch
+from unsee.methods.smfa import agreeing
 from unsee.runs.method_runs import Material, MethodRun
 from unsee.runs.stages import Stages
 from unsee.training.train import Reference, Scorer
@@ -218,32 +219,16 @@ def test_an_examination_reads_features_that_a_model_with_another_decoder_cached(
     assert not answers[0].equals(answers[1])
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskVector(ArithmeticMethod):
-    """Fine-tune on the forget side and go the opposite way."""
-
-    learning_rate: float = 1e-2
-    steps: int = 2
-    scale: float = 1.0
-    sides: tuple[str, ...] = ("forget",)
-
-    def loss(self, model, reference, batch):
-        loss = cross_entropy(model(batch.forget))
-        return Loss(loss, {"forget": loss.item()})
-
-    def after_training(self, change):
-        return Deltas(deltas={name: -self.scale * delta for name, delta in change.items()}, settings={"sign": -1})
-
-
 def test_a_method_computes_with_what_its_training_changed_and_is_undone(stages, monkeypatch):
     changes = []
-    plain = TaskVector.after_training
+    task_vector = METHODS.get("task_vector")
+    plain = task_vector.after_training
     monkeypatch.setattr(
-        TaskVector, "after_training", lambda self, change: changes.append(change) or plain(self, change)
+        task_vector, "after_training", lambda self, made, *rest: changes.append(made[""]) or plain(self, made, *rest)
     )
     target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
     start = whole(stages, target)
-    back = unlearn(stages, target, TaskVector(scale=2.0))
+    back = unlearn(stages, target, task_vector(learning_rate=1e-2, steps=2, strength=2.0))
     ends = whole(stages, back)
     (change,) = changes
     for name, before in start.items():
@@ -252,8 +237,48 @@ def test_a_method_computes_with_what_its_training_changed_and_is_undone(stages, 
     assert sum(int(added.count_nonzero()) for added in change.values()) > 100
     assert all(torch.equal(after, start[name]) for name, after in whole(stages, target).items())
     kept = Edit.load(back.edit)
-    assert (kept.settings["scale"], kept.settings["sign"]) == (2.0, -1)
+    assert (kept.method, kept.settings["strength"]) == ("task_vector", 2.0)
     assert stages.change(target, back).relative > 0
+
+
+@pytest.mark.parametrize("modality", ["image", "text", "both"])
+def test_a_method_of_several_trainings_starts_each_from_the_target_and_asks_what_the_run_unlearns_from(
+    stages, monkeypatch, modality
+):
+    seen = {}
+    smfa = METHODS.get("smfa")
+    plain = smfa.after_training
+
+    def watched(self, changes, vlm, batches):
+        seen.update(changes)
+        return plain(self, changes, vlm, batches)
+
+    monkeypatch.setattr(smfa, "after_training", watched)
+    start = whole(stages, stages.base)
+    end = whole(stages, unlearn(stages, stages.base, smfa(learning_rate=1e-2, steps=2), modality))
+    refusing = ["image", "text"] if modality == "both" else [modality]
+    assert set(seen) == {*refusing, "retain"}
+    events = [event for event in stages._record.events() if event["event"] == "step"]
+    assert {event["model"] for event in events} == {f"method-{modality}-{name}" for name in seen}
+    assert all(("refusal" in event) == (not event["model"].endswith("retain")) for event in events)
+    for name, keep in seen["retain"].items():
+        strengths = {"image": 5.0, "text": 10.0}
+        cut = [agreeing(seen[one][name], keep, strengths[one]) for one in refusing]
+        key = name if name in start else f"{name}.weight"
+        torch.testing.assert_close(end[key], start[key] + sum(cut) / len(cut), rtol=1e-4, atol=1e-6)
+
+
+def test_fisher_information_is_asked_of_the_questions_that_there_are(stages, monkeypatch):
+    asked = []
+    mmunlearner = METHODS.get("mmunlearner")
+    plain = mmunlearner.combine
+    monkeypatch.setattr(
+        mmunlearner, "combine", lambda self, found, fisher: asked.append(fisher) or plain(self, found, fisher)
+    )
+    unlearn(stages, stages.base, mmunlearner(steps=1, learning_rate=1e-2), "image")
+    (fisher,) = asked
+    assert set(fisher) == {(side, kind) for side in ("forget", "retain") for kind in ("image", "text")}
+    assert all(any(of.any() for of in each) for each in fisher.values())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -295,7 +295,7 @@ class Apart(GradientMethod):
         loss = cross_entropy(model(batch.of(name))) * (-1 if name == "forget" else 1)
         return Loss(loss, {name: loss.item()})
 
-    def combine(self, gradients):
+    def combine(self, gradients, fisher):
         forget, retain = gradients["forget"], gradients["retain"]
         if self.project:
             dot = sum((f * r).sum() for f, r in zip(forget, retain, strict=True))
