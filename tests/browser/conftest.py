@@ -24,3 +24,22 @@ def browser():
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
+
+
+_CUT = """main => [...document.querySelectorAll(".methods tbody tr")].flatMap(row =>
+  [row.querySelector("th"), row.querySelector(main), row.querySelector(".tag")].filter(part => {
+    const box = part.getBoundingClientRect();
+    return box.left < 0 || box.right > innerWidth || box.height < 10 || part.scrollWidth > part.clientWidth + 1;
+  }).map(part => part.textContent.trim())).concat(
+  [...document.querySelectorAll(".methods")].filter(box => box.scrollWidth > box.clientWidth).map(() => "scrolls"))"""
+
+
+@pytest.fixture(scope="session")
+def cut():
+    """Says which names, main numbers and verdicts of the table of methods cannot be seen whole at some width."""
+
+    def find(page, width, main):
+        page.set_viewport_size({"width": width, "height": 844})
+        return page.evaluate(_CUT, main)
+
+    return find

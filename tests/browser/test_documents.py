@@ -39,6 +39,17 @@ def test_nothing_sticks_out_of_the_page(page):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_method_eta_and_verdict_are_always_seen_in_print_too(browser, report, cut):
+    page = browser.new_page()
+    page.goto(report.as_uri())
+    assert [cut(page, width, "td:nth-of-type(1)") for width in (390, 800, 1090, 1280)] == [[]] * 4
+    page.emulate_media(media="print")
+    assert cut(page, 703, "td:nth-of-type(1)") == []
+    heights = "all => all.map(one => one.lastElementChild.getBoundingClientRect().height)"
+    assert min(page.locator("details:not([open])").evaluate_all(heights)) > 20
+    page.close()
+
+
 def test_the_table_sorts(page):
     def column(number):
         return page.locator(f".sortable tbody tr > :nth-child({number})").all_inner_texts()

@@ -1,6 +1,7 @@
 """The report as a reader meets it, in a real Chromium."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def page(request, browser, report):
     context.close()
 
 
+@pytest.fixture
+def plain(browser, report):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(report.as_uri())
+    yield page
+    page.close()
+
+
 def column(page, number):
     return page.locator(f".sortable tbody tr > :nth-child({number})").all_inner_texts()
 
@@ -55,6 +64,40 @@ def test_nothing_sticks_out_of_the_page(page):
         box = region.bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= page.viewport_size["width"]
+
+
+def test_method_score_and_verdict_are_always_seen(plain, cut):
+    widths = (360, 390, 600, 800, 1000, 1090, 1280, 1920)
+    assert {width: cut(plain, width, ".score") for width in widths} == {width: [] for width in widths}
+    assert plain.locator(".methods .reason").first.is_visible()
+
+
+def test_a_pressed_mark_says_its_name_and_numbers(plain):
+    shown = plain.locator(".pressed")
+    assert shown.inner_text() == "Press a mark for its name and numbers."
+    mark = plain.locator(".plot:visible .point", has=plain.locator("title", has_text="NPO · both:")).locator(".marker")
+    mark.scroll_into_view_if_needed()
+    box = mark.bounding_box()
+    plain.mouse.click(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2 + 3)
+    assert "NPO · both: efficacy 0." in shown.inner_text()
+    assert plain.locator(".plot:visible .point.chosen").count() == shown.locator("span").count() >= 1
+
+
+def test_print_holds_every_verdict_every_cell_and_the_colours(plain, cut):
+    plain.emulate_media(media="print")
+    assert cut(plain, 703, ".score") == []  # an A4 sheet between its margins
+    closed = plain.locator("details:not([open])")
+    heights = closed.evaluate_all("all => all.map(one => one.lastElementChild.getBoundingClientRect().height)")
+    assert len(heights) >= 18 and min(heights) > 20
+    styles = "all => all.map(one => getComputedStyle(one).printColorAdjust)"
+    assert set(plain.locator(".dot, .bar, .dumbbell, .tag").evaluate_all(styles)) == {"exact"}
+    overflowing = "all => all.filter(box => box.scrollWidth > box.clientWidth).map(box => box.ariaLabel)"
+    assert plain.locator(".scroll").evaluate_all(overflowing) == []
+
+
+def test_intervals_are_written_with_to(plain):
+    text = plain.locator("main").inner_text()
+    assert " to -0." in text and not re.search(r"\d\N{EN DASH}-?\d", text)
 
 
 def test_the_table_sorts_by_click(page):

@@ -191,7 +191,7 @@ def _verdict(signal: Signal, models: Sequence[PeopleModel], best: PeopleModel | 
         return f"No signal, so nothing is ranked: {signal.reason}."
     methods = [model for model in models if not model.is_control]
     collapsed = [model for model in methods if model.score.verdict == "collapsed"]
-    broke = f" {len(collapsed)} of {len(methods)} attempts broke the model." if collapsed else ""
+    broke = f" {len(collapsed)} of {len(methods)} attempts broke the model: {_named(collapsed)}." if collapsed else ""
     if best is None:
         return f"No method made the model forget and kept it working.{broke}"
     score = best.score
@@ -204,6 +204,14 @@ def _verdict(signal: Signal, models: Sequence[PeopleModel], best: PeopleModel | 
         f"to a model that never saw the people ({percent(score.generality)} in other photos and words) and kept "
         f"{percent(score.utility)} of what else the model knew. Score {total}{beside}.{broke}"
     )
+
+
+def _named(models: Sequence[PeopleModel]) -> str:
+    """Return the names of models, each method once with what it unlearned from."""
+    sources: dict[str, list[str]] = {}
+    for model in models:
+        sources.setdefault(model.name, []).append(model.score.modality)
+    return ", ".join(f"{name} ({', '.join(found)})" if any(found) else name for name, found in sources.items())
 
 
 def _task_cells(scores: Scores, method: MethodScore) -> list[TaskCells]:

@@ -1,4 +1,19 @@
 "use strict";
+// Names the marks nearest to where a plot is pressed, for screens without a pointer that hovers.
+for (const plot of document.querySelectorAll(".plot")) {
+  const points = [...plot.querySelectorAll(".point")];
+  const shown = plot.closest("figure").querySelector(".pressed");
+  plot.addEventListener("click", (event) => {
+    const distances = points.map((point) => {
+      const box = point.querySelector(".marker").getBoundingClientRect();
+      return Math.hypot(box.x + box.width / 2 - event.clientX, box.y + box.height / 2 - event.clientY);
+    });
+    const near = Math.min(...distances) + 4;
+    const chosen = points.filter((_, number) => distances[number] <= near);
+    points.forEach((point) => point.classList.toggle("chosen", chosen.includes(point)));
+    shown.replaceChildren(...chosen.map((point) => Object.assign(document.createElement("span"), { textContent: point.querySelector("title").textContent })));
+  });
+}
 // Sorts a table by the column whose heading is pressed; numbers by data-value, the rest as text.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];

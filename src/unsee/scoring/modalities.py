@@ -6,7 +6,6 @@ images at classification with images. Here both start from the same target, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,19 +37,17 @@ class Modalities(NamedTuple):
     contrasts: list[Contrast]
 
     def sentence(self) -> str:
-        """Return sentences that name the cells in which one of the two forgets more."""
-        better: dict[str, list[str]] = {"image": [], "text": [], "": []}
-        for contrast in self.contrasts:
-            mean, cell = contrast.differences[ALL], contrast.cell
-            source = "image" if mean.low > 0 else "text" if mean.high < 0 else ""
-            better[source].append(f"{cell.task} by {cell.input} ({cell.set})")
-        sentences = [
-            f"Unlearning from {source} questions forgets more in {_listed(cells)}."
-            for source, cells in better.items()
-            if source and cells
-        ]
-        if undecided := better[""]:
-            sentences.append(f"Neither is shown to forget more in {_listed(undecided)}.")
+        """Return one sentence for each input: in how many cells which of the two forgets more."""
+        sentences = []
+        for kind, how in (("image", "Asked with the image"), ("text", "Asked in text")):
+            means = [contrast.differences[ALL] for contrast in self.contrasts if contrast.cell.input == kind]
+            image, text = sum(mean.low > 0 for mean in means), sum(mean.high < 0 for mean in means)
+            if means:
+                unclear = f", and {len(means) - image - text} may be chance" if image + text < len(means) else ""
+                sentences.append(
+                    f"{how}, image questions forget more in {image} of {len(means)} cells and text questions in "
+                    f"{text}{unclear}."
+                )
         return " ".join(sentences)
 
 
@@ -84,7 +81,3 @@ def compare(answers: pd.DataFrame, signal: Signal, num_resamples: int = 1000, se
         estimates = {name: estimate(difference) for name, difference in gaps.items()}
         contrasts.append(Contrast(cell, {name: known for name, known in estimates.items() if known}))
     return Modalities(methods, contrasts)
-
-
-def _listed(cells: Sequence[str]) -> str:
-    return cells[0] if len(cells) == 1 else f"{', '.join(cells[:-1])} and {cells[-1]}"

@@ -1,3 +1,4 @@
+import random
 from itertools import combinations
 
 import pytest
@@ -26,6 +27,29 @@ def test_crowded_labels_stay_apart_and_inside(size):
         assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
     for left, top, right, bottom in boxes:
         assert left >= 0 and top >= 0 and right <= size[0] and bottom <= size[1]
+
+
+def distance(box, x, y):
+    return max(box[0] - x, x - box[2], 0) + max(box[1] - y, y - box[3], 0)
+
+
+@pytest.mark.parametrize("size", [(860, 500), (360, 400)])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_label_is_beside_its_own_mark_or_a_line_leads_to_it(size, seed):
+    draw = random.Random(seed).uniform
+    drawn = plot([dot(f"method {n} · both", draw(0.2, 0.7), draw(0.6, 1.0)) for n in range(13)], *size)
+    labelled = [mark for mark in drawn.marks if mark.label]
+    assert len(labelled) >= 4
+    for mark in labelled:
+        name = mark.label.text.split(", ")[0]
+        others = [other for other in drawn.marks if other.dot.label not in mark.label.text]
+        nearest = min(distance(box(mark.label), other.x, other.y) for other in others)
+        assert mark.label.leader or distance(box(mark.label), mark.x, mark.y) < nearest, name
+        for one in (one for one in labelled if one is not mark and mark.label.leader):
+            for step in range(11):
+                ends = zip((mark.x, mark.y), mark.label.leader, strict=True)
+                x, y = (start + (end - start) * step / 10 for start, end in ends)
+                assert distance(box(one.label), x, y) > 0, f"the line to {name} crosses {one.label.text}"
 
 
 def test_markers_that_cover_each_other_one_over_the_next_share_a_label():

@@ -33,7 +33,7 @@ def test_the_verdict_names_the_best_method_and_what_it_cost(run, tmp_path):
     verdict = re.search(r'class="verdict">(.*?)</p>', page(run, tmp_path)).group(1)
     assert verdict.startswith("NPO, unlearning from image and text questions, forgot best")
     assert "a second retrained model scores 0.9" in verdict
-    assert "1 of 3 attempts broke the model" in verdict
+    assert "1 of 3 attempts broke the model: gradient ascent (image)." in verdict
 
 
 def test_a_redacted_page_holds_no_name_answer_or_portrait(run, tmp_path):

@@ -23,7 +23,10 @@ def test_what_image_questions_forget_is_above_zero_and_what_text_questions_forge
     assert by_cell[BY_IMAGE][ALL].value == pytest.approx(
         sum(by_cell[BY_IMAGE][method].value for method in found.methods) / 4
     )
-    assert "image questions forgets more in classification by image (forget)" in found.sentence()
+    sentence = found.sentence()
+    assert sentence.startswith("Asked with the image, image questions forget more in 6 of 6 cells")
+    assert "Asked in text, image questions forget more in 0 of 6 cells and text questions in 6." in sentence
+    assert len(sentence) < 200
 
 
 def test_equal_models_do_not_differ():
@@ -32,7 +35,7 @@ def test_equal_models_do_not_differ():
     answers = pd.concat([answers, again], ignore_index=True)
     found = compare(answers, find_signal(answers))
     assert {contrast.differences[ALL] for contrast in found.contrasts} == {Estimate(value=0.0, low=0.0, high=0.0)}
-    assert found.sentence().startswith("Neither is shown to forget more in")
+    assert "forget more in 0 of 6 cells and text questions in 0, and 6 may be chance." in found.sentence()
 
 
 def test_without_both_kinds_there_is_nothing_to_compare():
