@@ -90,7 +90,7 @@ def judge(
     price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million received tokens.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Maximum number of requests at once.")] = None,
     requests_per_minute: Annotated[float | None, typer.Option(help="Maximum number of new requests a minute.")] = None,
-    timeout_seconds: Annotated[float | None, typer.Option(help="Give up a request after this silence.")] = None,
+    timeout_seconds: Annotated[float | None, typer.Option(help="Give up a request after this time.")] = None,
     body: Annotated[
         str | None, typer.Option(metavar="JSON", help="Merge this object into every request; null removes a key.")
     ] = None,
@@ -125,8 +125,13 @@ def judge(
         factuality = judge_run(docket, judging, progress)
     print_table(rows(factuality))
     if factuality.invalid:
-        print(f"unsee: {factuality.invalid} of {factuality.cases} answers got no score", file=sys.stderr)
+        _say_unread(factuality.invalid, factuality.cases)
     print(run / "report.html")
+
+
+def _say_unread(unread: int, answers: int) -> None:
+    again = "run the same command again to ask for them"
+    print(f"unsee: {unread} of {answers} answers got no score; {again}", file=sys.stderr)
 
 
 def _json_object(text: str | None) -> dict[str, object] | None:
@@ -182,4 +187,6 @@ def utility(
     if out and is_main_process():
         scored.save(out)
     print_table(scored.rows)
+    if grades and None in grades:
+        _say_unread(grades.count(None), len(grades))
     print(f"{scored.result.n_items} questions, {scored.result.invalid:.1%} of the answers not in the form asked for")

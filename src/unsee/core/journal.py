@@ -61,8 +61,12 @@ class Journal:
     def __getitem__(self, key: str) -> Any:
         return self._replies[key]
 
+    def get(self, key: str) -> Any:
+        """Return a reply; None if there is none."""
+        return self._replies.get(key)
+
     def add(self, key: str, reply: object) -> None:
-        """Add one reply. A judge's reply is None if it was not in the requested form.
+        """Add one reply.
 
         Raises:
             RecordError: the file cannot be written.

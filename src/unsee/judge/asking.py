@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,13 +15,15 @@ from urllib.parse import urlsplit
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from unsee.core.errors import UnseeError
+from unsee.core.errors import JudgeError, UnseeError
 from unsee.core.journal import Journal
 from unsee.core.progress import Progress
 from unsee.judge.base import Costs
-from unsee.judge.endpoint import Endpoint, Pacer, Stopped
+from unsee.judge.endpoint import Endpoint, Pacer, Reply, Stopped
 
 MAX_REPLY_TOKENS = 16
+UNREAD_REPLIES = 5
+"""If so many of the first replies cannot be read and none can, the rest is not asked for."""
 _BYTES_PER_TOKEN = 4  # of English text; the estimate says "about"
 
 Chat = list[dict[str, str]]
@@ -41,7 +43,7 @@ class Asking:
         key: by default `OPENAI_API_KEY`; "" if the endpoint needs none.
         concurrency: the largest number of requests at once.
         requests_per_minute: the largest number of requests started, retries included.
-        timeout_seconds: for connecting and for each silence of the server.
+        timeout_seconds: for one reply, from connecting to its last byte.
         attempts: tries of one request.
         backoff_seconds: the wait before the second attempt; it doubles with each.
         price_in: per million tokens sent.
@@ -78,9 +80,9 @@ class Asking:
 
     def price_of(self, chats: Mapping[str, Chat], journal: Journal, content: str) -> Costs:
         """Return the costs of the chats that the journal does not hold; `content` says in words what they send."""
-        waiting = [chat for key, chat in chats.items() if key not in journal]
+        waiting = [chat for key, chat in chats.items() if journal.get(key) is None]
         sent = sum(len(json.dumps(self._request(chat)).encode()) for chat in waiting)
-        tokens_in, tokens_out = -(-sent // _BYTES_PER_TOKEN), MAX_REPLY_TOKENS * len(waiting)
+        tokens_in, tokens_out = -(-sent // _BYTES_PER_TOKEN), self._most_tokens * len(waiting)
         price = None
         if self.price_in is not None and self.price_out is not None:
             price = (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6
@@ -92,31 +94,42 @@ class Asking:
     ) -> None:
         """Ask the chats that the journal does not hold, and add each reply to it.
 
-        After an error or an interrupt the replies to requests already sent are still added: they are paid for.
+        After an error or an interrupt the replies to requests already sent are still added: they are paid for. A reply
+        that cannot be read is not added, so that it is asked for again the next time.
 
         Args:
             chats: by their keys.
-            read: turns a reply into JSON for the journal; None if the reply has another form.
+            read: turns the text of a reply into JSON for the journal; None if it cannot be read.
             journal: the journal.
             progress: where to show it.
 
         Raises:
-            JudgeError: the endpoint refuses or cannot be reached.
+            JudgeError: the endpoint refuses or cannot be reached, or none of its first replies can be read.
         """
         stop = threading.Event()
         endpoint = Endpoint(
             self.base_url, self.key, Pacer(60 / self.requests_per_minute, stop),
             timeout_seconds=self.timeout_seconds, attempts=self.attempts, backoff_seconds=self.backoff_seconds,
         )  # fmt: skip
+        waiting = [key for key in chats if journal.get(key) is None]
+        is_read = len(waiting) < len(chats)
+        unread: list[Reply] = []
 
         def put(key: str) -> None:
+            nonlocal is_read
             try:
-                journal.add(key, read(endpoint.complete(self._request(chats[key]))))
+                reply = endpoint.complete(self._request(chats[key]))
+                if (value := read(reply.text)) is not None:
+                    is_read = True
+                    journal.add(key, value)
+                    return
+                unread.append(reply)
+                if not is_read and len(unread) >= min(UNREAD_REPLIES, len(waiting)):
+                    raise self._is_unread(unread)
             except UnseeError:
                 stop.set()
                 raise
 
-        waiting = [key for key in chats if key not in journal]
         with progress.task("judge", len(waiting)) as advance, ThreadPoolExecutor(self.concurrency) as pool:
             try:
                 for done in as_completed([pool.submit(put, key) for key in waiting]):
@@ -127,6 +140,25 @@ class Asking:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
+
+    def _is_unread(self, replies: Sequence[Reply]) -> JudgeError:
+        """Return the error that none of the first replies can be read, with what came back."""
+        advice = "try another model"
+        if any(reply.cut for reply in replies):
+            advice = (
+                f"it was cut off after at most {self._most_tokens} tokens; if the model thinks first, give it room, "
+                """such as --body '{"max_tokens": 4096}'"""
+            )
+        return JudgeError(
+            f"{self.model}: none of the first {len(replies)} replies can be read, such as {replies[0].excerpt}; "
+            f"{advice}; an earlier judgement stays"
+        )
+
+    @property
+    def _most_tokens(self) -> int:
+        """The largest number of tokens in one reply; that of the default if `body` gives no limit."""
+        limits = [self.body.get(name) for name in ("max_completion_tokens", "max_tokens")]
+        return next((limit for limit in limits if isinstance(limit, int)), MAX_REPLY_TOKENS)
 
     def _request(self, chat: Chat) -> dict[str, Any]:
         request = {"model": self.model, "messages": chat, "temperature": 0, "max_tokens": MAX_REPLY_TOKENS}

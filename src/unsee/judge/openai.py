@@ -31,14 +31,14 @@ class OpenAI(Asking, Judge):
         return self.price_of(self._chats(docket), _journal(docket), SENT)
 
     def judge(self, docket: Docket, progress: Progress) -> Sequence[Verdict]:
-        """Return one verdict per case; cases in the journal are not asked again.
+        """Return one verdict per case; only those without a score in the journal are asked for.
 
         Raises:
             JudgeError: the endpoint refuses or cannot be reached.
         """
         journal = _journal(docket)
         self.ask(self._chats(docket), read_reply, journal, progress)
-        scores = [journal[self._key(case)] for case in docket.cases]
+        scores = [journal.get(self._key(case)) for case in docket.cases]
         return [Verdict(score, "" if score else "reply without a score") for score in scores]
 
     def _chats(self, docket: Docket) -> dict[str, Chat]:

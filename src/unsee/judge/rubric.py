@@ -1,7 +1,7 @@
 """The chat with a judging model, and the reading of its reply.
 
 The scale and its criteria are those published with MLLMU-Bench, in words of our own.
-Deviations: the reply is one number in a fixed form, not a text to search; question, reference and answer are passed as
+Deviations: the reply is asked to be one number and nothing else; question, reference and answer are passed as
 data; the ID of the image, which the judge never sees, is left out.
 
 Source: arXiv:2410.22108, factuality score.
@@ -10,9 +10,9 @@ Source: arXiv:2410.22108, factuality score.
 from __future__ import annotations
 
 import json
-import re
 
 from unsee.judge.base import Case
+from unsee.judge.reading import read_grades
 
 RUBRIC = "unsee-rubric/1"
 """Raise the number with every change of the wording: verdicts of different rubrics are never mixed."""
@@ -32,7 +32,6 @@ Take off a point where the answer adds claims that nobody asked for and the refe
 
 Reply with one line and nothing else, N being a whole number:
 SCORE: N"""
-_REPLY = re.compile(r"SCORE: (10|[1-9])")
 
 
 def messages(case: Case) -> list[dict[str, str]]:
@@ -45,6 +44,6 @@ def messages(case: Case) -> list[dict[str, str]]:
 
 
 def read_reply(reply: str) -> int | None:
-    """Return the score, or None if the reply has another form."""
-    score = _REPLY.fullmatch(reply.strip())
-    return int(score[1]) if score else None
+    """Return the score, or None if the reply states none."""
+    grades = read_grades(reply, "score")
+    return grades[0] if grades else None

@@ -151,13 +151,13 @@ class Review:
         return self._asking.price_of(self._chats, self._journal, SENT)
 
     def grades(self, progress: Progress) -> list[tuple[int, int] | None]:
-        """Return the grades of reference and answer for each question; None if the reply has another form.
+        """Return the grades of reference and answer for each question; None if the reply states none.
 
         Raises:
             JudgeError: the endpoint refuses or cannot be reached.
         """
         self._asking.ask(self._chats, self._benchmark.read_review, self._journal, progress)
-        replies = [self._journal[key] for key in self._keys]
+        replies = [self._journal.get(key) for key in self._keys]
         return [None if reply is None else (reply[0], reply[1]) for reply in replies]
 
 

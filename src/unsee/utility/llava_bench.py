@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import ClassVar
 
 from unsee.core.errors import DataError
 from unsee.data.schema import Question
+from unsee.judge.reading import read_grades
 from unsee.metrics.base import AnsweredQuestion
 from unsee.metrics.rouge_l import RougeL
 from unsee.scoring.intervals import Bootstrap, Draws
@@ -31,7 +31,6 @@ SCORES: M N"""
 _CAPTION = {"image": str, "caption": str | list}
 _ANSWER = {"question_id": str | int, "text": str}
 _QUESTION = {"question_id": str | int, "image": str, "text": str, "category": str}
-_REVIEW = re.compile(r"SCORES: (10|[1-9]) (10|[1-9])")
 
 
 @UTILITY.register("llava_bench", paper="arXiv:2304.08485")
@@ -105,6 +104,6 @@ class LlavaBench(UtilityBenchmark):
         ]
 
     def read_review(self, reply: str) -> tuple[int, int] | None:
-        """Return the grades of the reference and of the answer; None if the reply has another form."""
-        grades = _REVIEW.fullmatch(reply.strip())
-        return (int(grades[1]), int(grades[2])) if grades else None
+        """Return the grades of the reference and of the answer; None if the reply does not state them."""
+        grades = read_grades(reply, "score", count=2)
+        return (grades[0], grades[1]) if grades else None

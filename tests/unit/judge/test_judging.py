@@ -110,20 +110,34 @@ def test_a_dry_run_says_what_it_would_cost(run, server, capsys):
     assert server.requests == []
 
 
-def test_with_consent_it_asks_reports_the_invalid_and_the_next_time_asks_nothing(run, server, capsys, monkeypatch):
+def test_with_consent_it_asks_says_what_is_open_and_the_next_time_asks_for_that_alone(run, server, capsys, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    server.reply = lambda number, material: "no idea" if number == 1 else "SCORE: 8"
-    assert asking(run, server, "--yes") == 0
+    server.reply = lambda number, material: "no idea" if number == 2 else "SCORE: 8"
+    assert asking(run, server, "--yes", "--concurrency", "1") == 0
     first = capsys.readouterr()
-    assert "1 of" in first.err
+    assert "1 of" in first.err and "got no score; run the same command again to ask for them" in first.err
     assert "8.00" in first.out
     count = len(server.requests)
+    assert asking(run, server, "--yes") == 0
+    assert len(server.requests) == count + 1
+    assert "1 requests" in capsys.readouterr().err
     assert asking(run, server) == 0
     assert "nothing is sent" in capsys.readouterr().err
-    assert len(server.requests) == count
     for path in run.rglob("*"):
         assert path.is_dir() or b"sk-secret" not in path.read_bytes()
     assert Record.open(run).events()[-1]["judge"] == "m, unsee-rubric/1"
+
+
+def test_an_earlier_judgement_stays_when_no_reply_can_be_read(run, server, capsys):
+    assert main(["judge", str(run)]) == 0
+    before = {name: (run / name).read_bytes() for name in ("judge.json", "judged.parquet", "report.html")}
+    server.reply = lambda number, material: "no idea"
+    capsys.readouterr()
+    assert asking(run, server, "--yes") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "m: none of the first 5 replies can be read, such as 'no idea'; try another model" in captured.err
+    assert {name: (run / name).read_bytes() for name in before} == before
 
 
 @pytest.mark.parametrize(

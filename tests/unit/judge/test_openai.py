@@ -7,6 +7,8 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -16,10 +18,12 @@ from unsee.config.recipe import build_dataclass
 from unsee.core.errors import ConfigError, JudgeError
 from unsee.core.journal import Journal
 from unsee.core.progress import Silent
+from unsee.judge.asking import UNREAD_REPLIES
 from unsee.judge.base import Case, Costs
+from unsee.judge.endpoint import LARGEST_REPLY_BYTES
 from unsee.judge.judging import open_docket
 from unsee.judge.openai import JOURNAL, OpenAI
-from unsee.judge.rubric import messages, read_reply
+from unsee.judge.rubric import messages
 
 pytestmark = pytest.mark.slow
 
@@ -55,33 +59,80 @@ def test_without_a_key_none_is_sent_and_the_body_can_be_changed(server, docket):
     assert body["max_completion_tokens"] == 9
 
 
-def test_a_reply_in_another_form_is_counted_as_invalid_and_not_asked_again(server, docket):
-    server.reply = lambda number, material: "I would say 7 of 10." if number == 1 else "SCORE: 3"
-    for _ in range(2):
-        scores = [verdict.score for verdict in ask(make(server, concurrency=1), docket)]
-        assert scores.count(None) == 1
-        assert scores.count(3) == len(scores) - 1
-    assert len(server.requests) == len(docket.cases)
+def completion(content, **choice):
+    message = {"role": "assistant", "content": content, "reasoning_content": "SCORE: 1"}
+    return 200, {}, json.dumps({"choices": [{"message": message, **choice}]})
+
+
+def test_a_reply_that_cannot_be_read_is_asked_for_again_the_next_time(server, docket):
+    server.reply = lambda number, material: "I cannot tell." if number == 2 else "SCORE: 3"
+    scores = [verdict.score for verdict in ask(make(server, concurrency=1), docket)]
+    assert scores.count(None) == 1
+    assert scores.count(3) == len(scores) - 1
+    assert make(server).costs(docket).calls == 1
+    assert {verdict.score for verdict in ask(make(server), docket)} == {3}
+    assert len(server.requests) == len(docket.cases) + 1
+    assert max(server.asked.values()) == 2
+
+
+def test_unread_replies_in_a_journal_of_an_earlier_version_are_asked_for_again(server, docket):
+    judge = make(server)
+    journal = Journal(docket.record.folder / JOURNAL)
+    for key in judge._chats(docket):
+        journal.add(key, None)
+    assert judge.costs(docket).calls == len(docket.cases)
+    assert {verdict.score for verdict in ask(judge, docket)} == {7}
 
 
 @pytest.mark.parametrize(
-    ("reply", "score"),
+    "content",
     [
-        ("SCORE: 7", 7),
-        ("SCORE: 10\n", 10),
-        ("SCORE: 1", 1),
-        ("SCORE: 0", None),
-        ("SCORE: 11", None),
-        ("SCORE: 7.5", None),
-        ("SCORE: 7/10", None),
-        ("score 7", None),
-        ("SCORE: 7 because it is close", None),
-        ("SCORE: 7\nSCORE: 8", None),
-        ("", None),
+        [{"type": "text", "text": "SCORE: 7"}],
+        [
+            {"type": "thinking", "thinking": "SCORE: 3"},
+            {"type": "text", "text": "SCORE"},
+            {"type": "text", "text": ": 7"},
+        ],
+        ["SCORE: ", "7"],
+        {"type": "text", "text": "SCORE: 7"},
+        "<think>SCORE: 3</think>\n\n**Score: 7/10**",
     ],
 )
-def test_replies_are_read_strictly(reply, score):
-    assert read_reply(reply) == score
+def test_replies_in_parts_are_read(server, docket, content):
+    server.reply = lambda number, material: completion(content)
+    assert {verdict.score for verdict in ask(make(server), docket)} == {7}
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (completion(None, finish_reason="length"), "such as an empty one; it was cut off after at most 16 tokens"),
+        (completion("<think>\nThe city", finish_reason="length"), "such as '<think> The city'; it was cut off after"),
+        (completion("Score: 3/5"), "such as 'Score: 3/5'; try another model"),
+        (completion([{"type": "image"}, 3, None]), "such as an empty one; try another model"),
+        (completion("no idea " * 99), r"such as 'no idea .*\.\.\.'; try another model"),
+    ],
+)
+def test_it_stops_when_the_first_replies_cannot_be_read(server, docket, reply, said):
+    assert len(docket.cases) > 2 * UNREAD_REPLIES
+    server.reply = lambda number, material: reply
+    with pytest.raises(JudgeError, match=f"none of the first {UNREAD_REPLIES} replies can be read, {said}") as caught:
+        ask(make(server, concurrency=2), docket)
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
+    assert len(server.requests) <= UNREAD_REPLIES + 1
+    server.reply = lambda number, material: "SCORE: 7"
+    assert {verdict.score for verdict in ask(make(server), docket)} == {7}
+
+
+def test_few_cases_of_which_none_can_be_read_are_no_judgement(server, docket):
+    few = replace(docket, cases=docket.cases[:2])
+    server.reply = lambda number, material: "no idea"
+    with pytest.raises(JudgeError, match="none of the first 2 replies can be read"):
+        ask(make(server), few)
+    server.reply = lambda number, material: "SCORE: 3" if number == 3 else "no idea"
+    assert sorted(verdict.score or 0 for verdict in ask(make(server, concurrency=1), few)) == [0, 3]
+    assert sorted(verdict.score or 0 for verdict in ask(make(server), few)) == [0, 3]  # what is known is a judgement
 
 
 def test_the_material_is_data_whatever_it_says():
@@ -89,6 +140,12 @@ def test_the_material_is_data_whatever_it_says():
     system, user = messages(case)
     assert json.loads(user["content"]) == {"question": case.question, "reference": case.truth, "answer": case.answer}
     assert case.answer not in system["content"]
+
+
+BAD_DATES = [
+    "nan", "soon", "-5", "Fri, 99 Foo 2026 99:99:99 GMT", "Mon, 01 Jan 0001 00:00:00 +1400", "0, 0 0 0", "(", "",
+    "Fri, 31 Dec 9999 23:59:59 -9999", "1" * 400,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -99,8 +156,12 @@ def test_the_material_is_data_whatever_it_says():
         (503, {"Retry-After": format_datetime(datetime.now(UTC) - timedelta(days=1))}, ""),
         (200, {}, "<html>"),
         (200, {}, '{"choices": []}'),
+        (200, {}, '{"choices": [{"message": "SCORE: 7"}]}'),
+        (200, {}, '{"error": {"message": "overloaded"}}'),
+        (200, {}, "[" * 100_000),
+        (200, {}, f'{{"choices": [{{"message": {{"content": "SCORE: 7{" " * LARGEST_REPLY_BYTES}"}}}}]}}'),
+        *((429, {"Retry-After": after}, "") for after in BAD_DATES),
     ],
-    ids=["429", "500", "503", "no-json", "no-choice"],
 )
 def test_temporary_failures_are_retried(server, docket, failure):
     server.reply = lambda number, material: failure if number <= 2 else "SCORE: 9"
@@ -129,6 +190,29 @@ def test_a_slow_answer_times_out_and_is_asked_again(server, docket):
     server.reply = reply
     assert {verdict.score for verdict in ask(make(server, timeout_seconds=1.5), docket)} == {9}
     assert len(server.requests) == len(docket.cases) + 1
+
+
+@pytest.mark.parametrize("where", ["status", "headers", "body"])
+def test_a_reply_that_drips_is_given_up_in_time(docket, where):
+    """Each byte comes before the socket's timeout; the whole reply would take minutes."""
+    begun = {"status": b"", "headers": b"HTTP/1.1 200 OK\r\nX-Slow: ", "body": b"HTTP/1.1 200 OK\r\n\r\n{"}[where]
+    done = threading.Event()
+
+    def drip(connection):
+        with suppress(OSError), connection:
+            connection.recv(65536)
+            connection.sendall(begun)
+            while not done.wait(0.05):
+                connection.sendall(b"H")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=lambda: drip(listening.accept()[0])).start()
+        judge = make(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", timeout_seconds=0.4, attempts=1)
+        started = time.monotonic()
+        with pytest.raises(JudgeError, match=r"in 1 attempts, the last: no whole reply in 0\.4 s"):
+            ask(judge, replace(docket, cases=docket.cases[:1]))
+        assert time.monotonic() - started < 2
+        done.set()
 
 
 def test_requests_are_paced(server, docket):
@@ -227,12 +311,13 @@ def test_after_a_kill_it_goes_on_at_the_next_case(server, docket):
 
 
 def test_costs_are_known_before_anything_is_asked(server, docket):
-    judge = make(server, price_in=2.0, price_out=10.0)
+    judge = make(server, price_in=2.0, price_out=10.0, body={"max_tokens": 100})
     costs = judge.costs(docket)
     assert costs.calls == len(docket.cases)
     assert costs.known == 0
     assert costs.receiver == f"127.0.0.1:{server.server_port}"
     assert costs.price == pytest.approx((2 * costs.tokens_in + 10 * costs.tokens_out) / 1e6)
+    assert costs.tokens_out == 100 * costs.calls
     assert server.requests == []
     ask(judge, docket)
     sent = sum(len(json.dumps(body)) for _, body, _ in server.requests)

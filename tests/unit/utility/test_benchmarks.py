@@ -265,9 +265,9 @@ def test_llava_bench_numbers(folders):
 
 @pytest.mark.parametrize(
     ("reply", "grades"),
-    [("SCORES: 8 10", (8, 10)), ("8 10", None), ("SCORES: 8, 10", None), ("SCORES: 0 5", None), ("", None)],
+    [("SCORES: 8 10", (8, 10)), ("<think>1 2</think>**SCORES: 8, 10**", (8, 10)), ("SCORES: 0 5", None), ("", None)],
 )
-def test_llava_bench_reviews_are_read_strictly(reply, grades):
+def test_llava_bench_reviews_are_read_as_a_judges_are(reply, grades):
     assert UTILITY.get("llava_bench")().read_review(reply) == grades
 
 

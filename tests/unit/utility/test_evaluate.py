@@ -102,7 +102,7 @@ def test_a_review_asks_once_and_gives_the_relative_score(folders, model, tmp_pat
     monkeypatch.setenv("UNSEE_JUDGE_MODEL", "reviewer")
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
-    server.reply = lambda number, material: "SCORES: 10 5"
+    server.reply = lambda number, material: "SCORES: 10 5" if number != 2 else "Both are good."
     command = ["utility", model, "--benchmark", "llava_bench", "--data", str(folders["llava_bench"]), "--review"]
     assert main(command) == 2
     assert "give --out" in capsys.readouterr().err
@@ -110,11 +110,12 @@ def test_a_review_asks_once_and_gives_the_relative_score(folders, model, tmp_pat
     assert main(command) == 2
     assert "descriptions of images, reference answers" in capsys.readouterr().err
     assert server.requests == []
-    assert main([*command, "--yes"]) == 0
-    assert "50.00 [50.00, 50.00]" in capsys.readouterr().out
-    assert len(server.requests) == 3
-    assert main(command) == 0
-    assert len(server.requests) == 3
+    for asked, said in ((3, "unsee: 1 of 3 answers got no score; run the same command again"), (4, ""), (4, "")):
+        assert main([*command, "--yes"]) == 0
+        captured = capsys.readouterr()
+        assert "50.00 [50.00, 50.00]" in captured.out
+        assert said in captured.err and ("got no score" in captured.err) == bool(said)
+        assert len(server.requests) == asked
     assert main([*command[:3], "pope", *command[4:]]) == 2
     assert "--review: pope has a metric of its own" in capsys.readouterr().err
 
