@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from unsee.data.people.portraits import draw_portrait, draw_scene, encode_png
+from unsee.data.images import encode_png
+from unsee.data.people.portraits import draw_portrait, draw_scene
 from unsee.data.people.profiles import celebrities
 from unsee.data.people.questions import SHORT
 from unsee.models import shipped

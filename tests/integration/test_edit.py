@@ -114,7 +114,7 @@ def test_an_error_is_one_line_and_nothing_is_written(capsys, model, pairs, tmp_p
 def test_bad_pairs_are_an_error(capsys, model, pairs, tmp_path):
     for change, message in (
         ({"subject": "Passport"}, "pairs.jsonl, line 1: the subject 'Passport' is not in the sensitive question"),
-        ({"image": "nowhere.png"}, "1 of 1 images are missing"),
+        ({"image": "nowhere.png"}, "image 'nowhere.png' does not exist in"),
     ):
         own = tmp_path / "pairs.jsonl"
         rewrite(own, **change)

@@ -12,16 +12,16 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from unsee.core.errors import DataError, did_you_mean
 from unsee.core.reading import Problems, find_file, read_records
 from unsee.core.text import same_form, special_token
+from unsee.data.images import fault
 from unsee.data.people.questions import name_twin
 from unsee.data.schema import Input, Person, Question
-from unsee.data.user_files import read_photo
 
 KEYS = ("image", "question", "answer", "person")
 _SIMILAR = {
@@ -129,7 +129,7 @@ def _read(path: Path, problems: Problems) -> list[_Row]:
     records = read_records(path, KEYS, problems, _SIMILAR)
     if not records and not problems:
         raise DataError(f"{path}: holds no row; write one object with {', '.join(KEYS)} a line")
-    load_image = cache(lambda name: read_photo(find_file(path.parent, name)))
+    load_image = cache(partial(_photo, path.parent))
     rows: list[_Row] = []
     first_lines: dict[tuple[str, ...], int] = {}
     for line, record in records:
@@ -158,12 +158,19 @@ def _checked(row: Any, load_image: Callable[[str], tuple[bytes, str]]) -> tuple[
             wrong.append(f"'{key}' holds {mark}, which models do not read as text; write it in other words")
     image = row.get("image")
     if isinstance(image, str):
-        content, fault = load_image(image)
+        content, what = load_image(image)
         row = row | {"image": content}
-        wrong += [f"image '{image}' {fault}"] if fault else []
+        wrong += [what] if what else []
     elif image is not None:
         wrong.append("'image' must be a path, or null for a question without one")
     return row, wrong
+
+
+def _photo(folder: Path, name: str) -> tuple[bytes, str]:
+    """Return the content of an image file, and what is wrong with it ("" if nothing)."""
+    path = find_file(folder, name)
+    wrong = fault(path, f"image '{name}'")
+    return (b"" if wrong else path.read_bytes()), wrong
 
 
 def _facts(rows: Sequence[_Row], numbers: Mapping[str, int]) -> Iterator[Fact]:

@@ -10,7 +10,8 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from unsee.data.people.portraits import Sex, draw_look, draw_portrait, draw_scene, encode_png
+from unsee.data.images import encode_png
+from unsee.data.people.portraits import Sex, draw_look, draw_portrait, draw_scene
 from unsee.data.people.profiles import evenly
 from unsee.data.people.questions import appearance, placed
 from unsee.data.schema import LETTERS

@@ -7,24 +7,23 @@ A file of pairs is JSON Lines, one object per line. Its keys are `image` (a path
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from unsee.core.errors import DataError
-from unsee.core.reading import Problems, find_file, is_file, read_json_lines
+from unsee.core.reading import Problems, find_file, read_json_lines
 from unsee.core.text import special_token
+from unsee.data.images import decode, fault
 
 Occurrence = Literal["last", "first"]
 REQUIRED = ("image", "subject", "sensitive", "benign", "refusal")
 OPTIONAL = ("benign_answer", "request", "category", "case")
 QUESTIONS = ("sensitive", "benign", "request")
-SHOWN_MISSING = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ class PrivacyPair:
 
     def picture(self) -> Image.Image | None:
         """Decode the picture to RGB; return None if there is none."""
-        return None if self.image is None else Image.open(io.BytesIO(self.image)).convert("RGB")
+        return None if self.image is None else decode(self.image, f"the picture of case {self.case}")
 
     def subject_start(self, question: str, occurrence: Occurrence = "last") -> int:
         """Return the position in a question at which the subject begins.
@@ -95,28 +94,28 @@ class PrivacyPair:
 
 
 def load_pairs(path: Path) -> list[PrivacyPair]:
-    """Read a file of pairs. Every row is checked before any picture is read.
+    """Read a file of pairs with its pictures, all of which are decoded to find broken ones.
 
     Raises:
-        DataError: the file or a row cannot be used (the message names line and key), or pictures are missing.
+        DataError: the file, rows or pictures cannot be used (the message names up to twenty lines).
     """
     problems = Problems()
     rows: list[tuple[int, dict[str, str]]] = []
     for line, row in read_json_lines(path, problems):
-        if fault := _fault(row):
-            problems.add(path, line, fault)
+        if what := _fault(row):
+            problems.add(path, line, what)
         else:
             rows.append((line, {"category": row["subject"], "case": row["image"], **row}))
     _check_cases(path, rows, problems)
+    images = {row["image"]: find_file(path.parent, row["image"]) for _, row in rows}
+    lines = {row["image"]: line for line, row in reversed(rows)}
+    for name, file in images.items():
+        if what := fault(file, f"image '{name}'"):
+            problems.add(path, lines[name], what)
     problems.stop_if_any()
     if not rows:
         raise DataError(f"{path}: holds no pairs")
-    images = {row["image"]: find_file(path.parent, row["image"]) for _, row in rows}
-    missing = sorted(str(file) for file in images.values() if not is_file(file))
-    if missing:
-        shown = ", ".join(missing[:SHOWN_MISSING]) + (", ..." if len(missing) > SHOWN_MISSING else "")
-        raise DataError(f"{path}: {len(missing)} of {len(images)} images are missing: {shown}")
-    read = {name: _image(file) for name, file in images.items()}
+    read = {name: file.read_bytes() for name, file in images.items()}
     return [_pair(row, read[row["image"]]) for _, row in rows]
 
 
@@ -185,15 +184,6 @@ def _pair(row: Mapping[str, str], image: bytes) -> PrivacyPair:
         category=row["category"],
         case=row["case"],
     )
-
-
-def _image(file: Path) -> bytes:
-    content = file.read_bytes()
-    try:
-        Image.open(io.BytesIO(content)).verify()
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise DataError(f"{file}: is not a picture that can be read") from error
-    return content
 
 
 def _listed(names: Sequence[str]) -> str:

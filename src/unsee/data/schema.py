@@ -5,12 +5,13 @@ Every dataset in `data/people` is read into these types, whatever its format. No
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from PIL import Image
+
+from unsee.data.images import decode
 
 Task = Literal["train", "classification", "generation", "cloze"]
 Input = Literal["image", "text"]
@@ -57,7 +58,7 @@ class Person:
 
     def image(self, index: int = 0) -> Image.Image:
         """Decode one portrait to RGB; an `index` beyond the last image starts again at the first."""
-        return Image.open(io.BytesIO(self.images[index % len(self.images)])).convert("RGB")
+        return decode(self.images[index % len(self.images)], f"the image of ID '{self.id}'")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,20 +8,19 @@ model would guess a value. Rows to keep are asked as they are written, and by na
 from __future__ import annotations
 
 import hashlib
-import io
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 
 import pandas as pd
-from PIL import Image
 
 from unsee.config.recipe import EvaluationConfig
 from unsee.core.record import STRANGER_SET
 from unsee.data.augmentation import augment_with_noise
 from unsee.data.deletion import Fact, Request
 from unsee.data.general import GeneralItem
-from unsee.data.people.portraits import draw_portrait, draw_scene, encode_png
+from unsee.data.images import decode, encode_png
+from unsee.data.people.portraits import draw_portrait, draw_scene
 from unsee.data.people.profiles import strangers
 from unsee.data.people.questions import name_twin
 from unsee.data.people.rewordings import about, photo_twin, rewordings
@@ -152,7 +151,7 @@ def _reworded(question: str, fact: Fact) -> list[str]:
 
 def _disturbed(photo: bytes, seed: str) -> bytes:
     """Return another crop of the photo in other light, with noise."""
-    image = Image.open(io.BytesIO(photo)).convert("RGB")
+    image = decode(photo, f"the photo of row {seed}")
     return encode_png(augment_with_noise(image, random.Random(f"disturbed {seed}")))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
@@ -90,10 +90,17 @@ class Family:
         """Return the image preprocessed for the model.
 
         Raises:
-            ModelError: decoding the image tokens and encoding them again gives other tokens.
+            ModelError: the processor refuses the image, or decoding the image tokens and encoding them again gives
+                other tokens.
         """
         tokenizer = self.processor.tokenizer
-        made = self.processor(images=[image], text=[self.placeholder], add_special_tokens=False, return_tensors="pt")
+        asked: dict[str, Any] = {"text": [self.placeholder], "add_special_tokens": False, "return_tensors": "pt"}
+        try:
+            made = self.processor(images=[image], **asked)
+        except ValueError as error:
+            raise ModelError(
+                f"an image of {image.width} x {image.height} pixels: the model takes none ({error})"
+            ) from error
         ids, runs = [], []
         for token, run in groupby(made["input_ids"][0].tolist()):
             length = len(list(run))

@@ -5,7 +5,6 @@ The target is the base model itself: it can read the private values in a picture
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from unsee.data.documents.schema import (
 )
 from unsee.data.documents.source import first_pictures, open_documents, with_other_benchmarks
 from unsee.data.general import general_items
+from unsee.data.images import preview
 from unsee.data.pairs import PrivacyPair
 from unsee.data.schema import Benchmark, Person, Question
 from unsee.edits.pair_rows import check_pairs
@@ -156,6 +156,4 @@ def _show_pictures(record: Record, benchmark: PrivacyBenchmark) -> None:
         cases = [case for case in benchmark.cases if case.split == split]
         first = {case.subject: case for case in reversed(cases)}
         for case in list(first.values())[:count]:
-            file = io.BytesIO()
-            case.open().save(file, "PNG")
-            record.write_bytes(f"pictures/{picture_name(case.id)}", file.getvalue())
+            record.write_bytes(f"pictures/{picture_name(case.id)}", preview(case.open()))

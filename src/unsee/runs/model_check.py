@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import resource
 import sys
 import time
@@ -11,11 +10,11 @@ from itertools import repeat
 from typing import TypeVar
 
 import torch
-from PIL import Image
 from torch import nn
 
 from unsee.config.recipe import ModelConfig
 from unsee.data.general import general_items
+from unsee.data.images import decode
 from unsee.forward.generate import Group, generate
 from unsee.forward.losses import cross_entropy
 from unsee.forward.trees import build_tree, collate
@@ -40,7 +39,7 @@ def check(config: ModelConfig) -> Iterator[tuple[str, str]]:
     yield "loaded", f"{vlm.id}: {type(vlm.model).__name__}, family {vlm.model.config.model_type}, {seconds}"
     yield from _parts(vlm)
     _, item = general_items(2, seed=0, image_pixels=PORTRAIT_PIXELS)
-    picture = vlm.picture(Image.open(io.BytesIO(item.image or b"")).convert("RGB"))
+    picture = vlm.picture(decode(item.image or b"", "the portrait"))
     template = vlm.template(with_image=True)
     yield "prompt", repr(template.before + item.question + template.between)
     yield "answer", repr(template.lead + item.answer + template.after)

@@ -10,6 +10,7 @@ from unsee.config.recipe import GENERATED, DataConfig, RunConfig, dump_config
 from unsee.core.progress import Progress
 from unsee.core.record import Record
 from unsee.data.general import general_items
+from unsee.data.images import preview
 from unsee.data.pairs import PrivacyPair
 from unsee.data.people.builder import BUILDER_VERSION, build
 from unsee.data.people.enough import check_enough
@@ -138,4 +139,4 @@ def _exam(vlm: VLM, benchmark: Benchmark, config: RunConfig, metrics: Mapping[st
 def _show_portraits(record: Record, benchmark: Benchmark) -> None:
     """Write a few portraits for the report, of the same people in every run on these data."""
     for person in (*benchmark.forget[:SHOWN_FORGET], *benchmark.retain[:SHOWN_RETAIN]):
-        record.write_bytes(f"portraits/{person.id}.png", person.images[0])
+        record.write_bytes(f"portraits/{person.id}.png", preview(person.image()))

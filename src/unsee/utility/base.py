@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import ClassVar
 import pandas as pd
 from PIL import Image
 
-from unsee.core.errors import DataError
+from unsee.data.images import decode
 from unsee.scoring.intervals import Bootstrap, Draws
 
 
@@ -46,10 +45,7 @@ class UtilityItem:
         Raises:
             DataError: an image cannot be decoded.
         """
-        try:
-            return [Image.open(io.BytesIO(encoded)).convert("RGB") for encoded in self.images]
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{self.id}: its image is broken ({error}); fetch it again") from error
+        return [decode(encoded, f"{self.id}: its image") for encoded in self.images]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from unsee.core.journal import Journal
 from unsee.core.progress import Progress, Silent
 from unsee.core.record import Record
 from unsee.data.hub import find_folder
+from unsee.data.images import check_all
 from unsee.forward.generate import Group, generate
 from unsee.judge.asking import Asking
 from unsee.judge.base import Costs
@@ -194,6 +195,8 @@ def examine(
         raise ConfigError(f"--data: {name} is not on the hub; give the folder of its files")
     folder = find_folder(data or benchmark.hub, benchmark.files, benchmark.hub or "owner/name", "dataset")
     items = limited(benchmark.items(folder), limit, seed)
+    first = {image: item.id for item in reversed(items) for image in item.images}
+    check_all((image, f"{name} {id}: its image") for image, id in first.items())
     vlm = VLM.load(model, processor=processor)
     key = key_of("utility", vlm.fingerprint(), benchmark.max_new_tokens)
     path = cache_folder() / "answers" / f"{key}.journal"

@@ -330,7 +330,7 @@ def test_broken_data_are_named(folders, tmp_path):
     (llava_bench(tmp_path / "wild") / "answers_gpt4.jsonl").write_text("")
     with pytest.raises(DataError, match="nothing for question 0"):
         items("llava_bench", tmp_path / "wild")
-    with pytest.raises(DataError, match="its image is broken"):
+    with pytest.raises(DataError, match="9: its image cannot be read as an image"):
         UtilityItem(id="9", unit="9", group="x", text="?", images=(b"no image",), truth="x").pictures()
 
 

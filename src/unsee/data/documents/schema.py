@@ -14,6 +14,7 @@ from PIL import Image
 
 from unsee.core.errors import DataError
 from unsee.core.reading import find_file, is_file, leaves_folder, read_json
+from unsee.data.images import check_all, decode
 
 SEEN, UNSEEN_IMAGES, UNSEEN_SUBJECTS = "seen", "unseen_images", "unseen_subjects"
 VALIDATION, HARMLESS_PICTURES, OUT_OF_DOMAIN = "validation", "harmless", "out_of_domain"
@@ -79,12 +80,9 @@ class Case:
         """Open the picture as RGB.
 
         Raises:
-            DataError: the file is not a picture.
+            DataError: the file cannot be read as a picture.
         """
-        try:
-            return Image.open(self.image).convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{self.image}: the picture of case {self.id} is broken; replace it") from error
+        return decode(self.image, f"{self.image}: the picture of case {self.id}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +142,8 @@ def find_images(
         skip_missing: leave out the images that are missing, unless all are.
 
     Raises:
-        DataError: images are missing (the first of them and their number are named), or lie outside the root.
+        DataError: images are missing or cannot be used (the first of them and their number are named), or lie outside
+            the root.
     """
     found: dict[str, Path] = {}
     missing: list[str] = []
@@ -164,6 +163,7 @@ def find_images(
             "give the folder that holds them with --images"
             + ("" if skip_missing else ", or leave them out with --skip-missing (privacy.skip_missing in a recipe)")
         )
+    check_all((path, f"image '{path}'") for path in found.values())
     return found
 
 

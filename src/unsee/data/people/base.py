@@ -10,6 +10,8 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from unsee.core.errors import DataError
+from unsee.core.text import is_file_name
 from unsee.data.schema import Benchmark, Person
 
 
@@ -52,11 +54,17 @@ class Dataset(ABC):
 def make_benchmark(
     *, forget: Sequence[Person], test: Sequence[Person], retain: Sequence[Person], celebrity: Sequence[Person]
 ) -> Benchmark:
-    """Return a benchmark whose fingerprint is of its content, so that equal data are equal wherever they lie."""
+    """Return a benchmark whose fingerprint is of its content, so that equal data are equal wherever they lie.
+
+    Raises:
+        DataError: an ID cannot be the name of a file.
+    """
     digest = hashlib.sha256()
     sets = {"forget": tuple(forget), "test": tuple(test), "retain": tuple(retain), "celebrity": tuple(celebrity)}
     for name, people in sets.items():
         for person in people:
+            if not is_file_name(person.id):
+                raise DataError(f"{name}: ID {person.id!r} names files; it must be short and hold no slash")
             images = [hashlib.sha256(image).hexdigest() for image in person.images]
             questions = [astuple(question) for question in person.questions]
             digest.update(json.dumps([name, person.id, person.name, images, questions]).encode())

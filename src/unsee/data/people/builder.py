@@ -10,8 +10,9 @@ from pathlib import Path
 from unsee.core.errors import DataError
 from unsee.core.record import check_free
 from unsee.data.augmentation import augment_with_noise
+from unsee.data.images import encode_png
 from unsee.data.people.layout import PERCENTS, Row, forget_sets, question_columns, train_row, write_benchmark
-from unsee.data.people.portraits import draw_portrait, draw_scene, encode_png
+from unsee.data.people.portraits import draw_portrait, draw_scene
 from unsee.data.people.profiles import Profile, celebrities, draw_people
 from unsee.data.people.questions import Split, appearance_sentence, evaluation_questions, training_questions
 

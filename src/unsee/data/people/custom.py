@@ -9,29 +9,26 @@ plain ones. The options of a choice are the values of other people.
 
 from __future__ import annotations
 
-import io
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-
-from PIL import Image
+from typing import Any
 
 from unsee.core.errors import DataError
 from unsee.core.reading import Problems, find_file, read_csv
 from unsee.core.record import check_free
 from unsee.core.text import is_file_name, same_form, special_token
 from unsee.data.augmentation import augment_with_noise
+from unsee.data.images import decode, encode_png, ending, fault
 from unsee.data.people.builder import BUILDER_VERSION, celebrity_rows
 from unsee.data.people.enough import warnings
 from unsee.data.people.layout import PERCENTS, Row, forget_sets, question_columns, train_row, write_benchmark
-from unsee.data.people.portraits import encode_png
 from unsee.data.people.questions import Catalogue, evaluation_questions, training_questions
 from unsee.data.people.wordings import WORDINGS, plain_wordings
 from unsee.data.schema import LETTERS
-from unsee.data.user_files import read_photo
 
 NEEDED = ("id", "name", "portraits")
 SEPARATOR = ";"
@@ -48,13 +45,13 @@ class CustomPerson:
     Attributes:
         id: the ID in the table.
         name: full name.
-        portraits: encoded image files; the first is for training, the others are for the test set.
+        portraits: image files; the first is for training, the others are for the test set.
         facts: attribute name to value, without empty values.
     """
 
     id: str
     name: str
-    portraits: tuple[bytes, ...]
+    portraits: tuple[Path, ...]
     facts: Mapping[str, str]
 
     @cached_property
@@ -156,12 +153,9 @@ def _person(row: Mapping[str, str], portraits: Path) -> tuple[CustomPerson, list
             wrong.append(f"'{column}' holds {mark}, which models do not read as text; write it in other words")
     if not facts:
         wrong.append("has no attribute; fill in at least one")
-    images = []
-    for name in files:
-        image, fault = read_photo(find_file(portraits, name))
-        images.append(image)
-        wrong += [f"portrait '{name}' {fault}"] if fault else []
-    return CustomPerson(row["id"], row["name"], tuple(images), facts), wrong
+    paths = tuple(find_file(portraits, name) for name in files)
+    wrong += [what for name, path in zip(files, paths, strict=True) if (what := fault(path, f"portrait '{name}'"))]
+    return CustomPerson(row["id"], row["name"], paths, facts), wrong
 
 
 def _catalogue(people: Sequence[CustomPerson]) -> Catalogue:
@@ -186,10 +180,11 @@ def _different(values: Iterable[str]) -> list[str]:
 
 def _row(person: CustomPerson, turn: int, seed: int, catalogue: Catalogue) -> Row:
     lesson = training_questions(person, catalogue)[-1]
+    image = _image(person.portraits[0], person.id)
     return {
-        "image": {"bytes": person.portraits[0], "path": f"{person.id}.png"},
+        "image": image,
         "ID": person.id,
-        "Directory": f"Full_Set/data_original/{person.id}.png",
+        "Directory": f"Full_Set/data_original/{image['path']}",
         "biography": json.dumps({"Name": person.name, **person.facts}),
         "question": lesson.question,
         "answer": lesson.answer,
@@ -199,15 +194,20 @@ def _row(person: CustomPerson, turn: int, seed: int, catalogue: Catalogue) -> Ro
 
 def _test_row(person: CustomPerson, turn: int, seed: int, catalogue: Catalogue) -> Row:
     """Return a test row: the other photos (or a disturbed copy of the only one) and questions in new wordings."""
-    photos = person.portraits[1:] or (_disturbed(person, seed),)
+    images = [_image(photo, f"{person.id}_{index}") for index, photo in enumerate(person.portraits[1:])]
     return _row(person, turn, seed, catalogue) | {
-        "images": [{"bytes": photo, "path": f"{person.id}_{index}.png"} for index, photo in enumerate(photos)],
+        "images": images or [{"bytes": partial(_disturbed, person, seed), "path": f"{person.id}_0.png"}],
         **question_columns(evaluation_questions(person, turn, _rng(seed, person), "test", catalogue)),
     }
 
 
+def _image(photo: Path, name: str) -> dict[str, Any]:
+    """Return a photo for a row: it is read when the row is written, and named in its own format."""
+    return {"bytes": photo.read_bytes, "path": f"{name}.{ending(photo, str(photo))}"}
+
+
 def _disturbed(person: CustomPerson, seed: int) -> bytes:
-    image = Image.open(io.BytesIO(person.portraits[0])).convert("RGB")
+    image = decode(person.portraits[0], f"the portrait of ID '{person.id}'")
     return encode_png(augment_with_noise(image, random.Random(f"disturbed {seed} {person.id}")))
 
 

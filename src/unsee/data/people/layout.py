@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,9 @@ SCHEMAS = {
 }
 
 Row = dict[str, Any]
+"""A row by column. The `bytes` of a picture may be a function that reads them, so that memory holds few pictures."""
+
+_ROW_GROUP_BYTES = 2**25
 
 
 def num_forgotten(people: int, percent: int) -> int:
@@ -164,6 +167,28 @@ def _write(folder: Path, schema: pa.Schema, rows: Sequence[Row], files: int) -> 
     folder.mkdir(parents=True)
     half = -(-len(rows) // files)
     for index in range(files):
-        part = [{name: row[name] for name in schema.names} for row in rows[index * half : (index + 1) * half]]
         path = folder / f"train-{index:05}-of-{files:05}.parquet"
-        pq.write_table(pa.Table.from_pylist(part, schema=schema), path, compression="zstd")
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for group in _row_groups(rows[index * half : (index + 1) * half], schema.names):
+                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+
+
+def _row_groups(rows: Sequence[Row], names: Sequence[str]) -> Iterator[list[Row]]:
+    """Yield some columns of the rows in groups, with about `_ROW_GROUP_BYTES` of pictures read for each."""
+    group: list[Row] = []
+    num_bytes = 0
+    for row in rows:
+        several = "images" in names
+        read = [_read(image) for image in (row["images"] if several else [row["image"]])]
+        num_bytes += sum(len(image["bytes"]) for image in read)
+        group.append({name: row[name] for name in names} | ({"images": read} if several else {"image": read[0]}))
+        if num_bytes >= _ROW_GROUP_BYTES:
+            yield group
+            group, num_bytes = [], 0
+    if group or not rows:
+        yield group
+
+
+def _read(image: Mapping[str, Any]) -> dict[str, Any]:
+    encoded = image["bytes"]
+    return {**image, "bytes": encoded() if callable(encoded) else encoded}

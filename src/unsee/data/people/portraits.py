@@ -6,7 +6,6 @@ A `Look` is the same in every photo of a person (skin, hair, glasses, beard, nos
 
 from __future__ import annotations
 
-import io
 import random
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,8 @@ from typing import Literal
 import python_avatars as pa
 import resvg_py
 from PIL import Image
+
+from unsee.data.images import decode
 
 Sex = Literal["female", "male"]
 
@@ -145,14 +146,8 @@ def draw_portrait(look: Look, scene: Scene, size_pixels: int = 72) -> Image.Imag
         eyebrows=pa.EyebrowType[scene.eyebrows],
     )
     png = resvg_py.svg_to_bytes(svg_string=avatar.render(), width=size_pixels)
-    figure = Image.open(io.BytesIO(png)).convert("RGBA")
-    canvas = Image.new("RGB", (size_pixels, size_pixels), BACKGROUNDS[scene.background])
-    canvas.paste(figure, (0, max(0, size_pixels - figure.height)), figure)
+    background = BACKGROUNDS[scene.background]
+    figure = decode(png, "the drawn figure", background)
+    canvas = Image.new("RGB", (size_pixels, size_pixels), background)
+    canvas.paste(figure, (0, max(0, size_pixels - figure.height)))
     return canvas
-
-
-def encode_png(image: Image.Image) -> bytes:
-    """Return the image as PNG; the same pixels give the same bytes."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()

@@ -129,5 +129,7 @@ def test_one_picture_in_two_splits_is_refused(tmp_path):
 def test_a_broken_picture_is_named(folder):
     case = load(folder, folder.parent / "images").cases[0]
     case.image.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="is broken"):
+    with pytest.raises(DataError, match=f"the picture of case {case.id} cannot be read as an image"):
         case.open()
+    with pytest.raises(DataError, match=f"^image '{case.image}' cannot be read as an image"):
+        load(folder, folder.parent / "images")

@@ -100,7 +100,7 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_arguments, **_options):
         raise OSError("disk full")
 
-    monkeypatch.setattr(pq, "write_table", fail)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", fail)
     with pytest.raises(OSError, match="disk full"):
         build(tmp_path / "data", people=2, celebrities=0, image_pixels=16)
     assert not any(tmp_path.iterdir())
