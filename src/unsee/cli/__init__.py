@@ -7,6 +7,7 @@ interrupted. Heavy libraries are imported inside the commands that need them, so
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -18,6 +19,7 @@ from unsee.cli import asking, editing, models, privacy, running
 from unsee.cli.terminal import is_main_process, silence_other_processes
 from unsee.core.allocator import keep_freed_memory
 from unsee.core.errors import UnseeError
+from unsee.core.text import several_lines
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -40,11 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; those of this process by default.
     """
     keep_freed_memory()
+    for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding shows what it lacks as escapes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with silence_other_processes():
             app(arguments)
     except UnseeError as error:
-        print(f"unsee: {error}", file=sys.stderr)
+        print(f"unsee: {several_lines(str(error))}", file=sys.stderr)
         return USER_ERROR
     except SystemExit as stop:
         if stop.code == INTERRUPTED:

@@ -9,6 +9,7 @@ import typer
 
 from unsee.cli.options import Changes, ModelName, Processor
 from unsee.cli.terminal import hush
+from unsee.core.text import one_line
 
 commands = typer.Typer(name="models", help="Check, merge and convert models.", no_args_is_help=True)
 
@@ -29,7 +30,7 @@ def check_model(
     from unsee.runs.model_check import check
 
     for name, result in check(config):
-        print(f"{name:<16}  {result}", flush=True)
+        print(f"{name:<16}  {one_line(result)}", flush=True)
 
 
 @commands.command("merge")

@@ -12,6 +12,8 @@ from unsee.cli.listing import lines_of
 from unsee.cli.options import Changes, ModelName
 from unsee.cli.terminal import print_table, show_progress
 from unsee.core.errors import ConfigError
+from unsee.core.reading import is_file
+from unsee.core.text import one_line
 
 commands = typer.Typer()
 NO_SIGNAL, NOT_DONE = 3, 4
@@ -98,25 +100,38 @@ def build(
 
     Writes people, portraits, questions and the forget, retain, test and celebrity sets in MLLMU-Bench's layout.
     """
-    if people.isdecimal():
+    asked = _count_or_file("--people", people)
+    known = None if celebrities is None else _count_or_file("--celebrities", celebrities)
+    if isinstance(asked, int):
         from unsee.data.people.builder import build as write
         from unsee.data.people.enough import warnings
 
-        if portraits or not (celebrities or "0").isdecimal():
+        if portraits or isinstance(known, Path):
             raise ConfigError("--portraits and a CSV file of celebrities go with a CSV file of --people")
-        write(folder, people=int(people), celebrities=int(celebrities or 153), seed=seed)
-        for line in warnings(int(people)):
+        write(folder, people=asked, celebrities=153 if known is None else known, seed=seed)
+        for line in warnings(asked):
             print(line)
+    elif not portraits:
+        raise ConfigError(f"--people {people}: needs --portraits, the folder of the photos it names")
     else:
         from unsee.data.people.custom import build_custom
 
-        if not portraits:
-            raise ConfigError(f"--people {people}: needs --portraits, the folder of the photos it names")
-        known = celebrities or "0"
-        figures = int(known) if known.isdecimal() else Path(known)
-        for line in build_custom(folder, Path(people), portraits, figures, seed):
-            print(line)
+        for line in build_custom(folder, asked, portraits, known or 0, seed):
+            print(one_line(line))
     print(folder)
+
+
+def _count_or_file(option: str, text: str) -> int | Path:
+    """Return the number of people that an option asks for, or the file of them.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text.isascii() and text.isdecimal() and len(text) < 7:
+        return int(text)
+    if not is_file(Path(text)):
+        raise ConfigError(f"{option} {text}: neither a number of people nor a CSV file that exists")
+    return Path(text)
 
 
 @commands.command()

@@ -6,7 +6,9 @@ environment variables, so no heavy import is needed to know it.
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from unsee.core.errors import ConfigError
+from unsee.core.text import one_line, several_lines
 from unsee.scoring.names import heading
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from unsee.core.progress import Advance, Progress
     from unsee.judge.base import Costs
 
+_INTERVAL = re.compile(r" \[[-\d., ]+\]$")
 STYLES = {"collapsed": "red", "no signal": "yellow", "fail": "red"}
 
 
@@ -66,7 +70,7 @@ def print_table(rows: Sequence[NamedTuple], extras: Sequence[str] = ()) -> None:
 
     if not rows:
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     fields, left_out = list(rows[0]._fields), []
     table = _table(rows, fields)
     if not console.is_terminal:
@@ -88,20 +92,22 @@ def _width(table: rich.table.Table) -> int:
     """Return the width of a table that nothing limits, characters."""
     from rich.console import Console
 
-    console = Console(width=10_000)
+    console = Console(width=10_000, markup=False, emoji=False)
     return console.measure(table).maximum
 
 
 def _table(rows: Sequence[NamedTuple], fields: Sequence[str], *, intervals: bool = True) -> rich.table.Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in fields:
         table.add_column(heading(name), overflow="fold")
     for row in rows:
-        texts = [str(getattr(row, name)) for name in fields]
-        table.add_row(*(text if intervals else text.partition(" [")[0] for text in texts), style=STYLES.get(texts[-1]))
+        texts = [one_line(str(getattr(row, name))) for name in fields]
+        cells = (text if intervals else _INTERVAL.sub("", text) for text in texts)
+        table.add_row(*map(Text, cells), style=STYLES.get(texts[-1]))
     return table
 
 
@@ -114,7 +120,9 @@ class TerminalProgress:
     @contextmanager
     def task(self, name: str, total: int) -> Iterator[Advance]:
         """Show a bar until the task ends."""
-        bar = self._bars.add_task(name, total=total)
+        from rich.markup import escape
+
+        bar = self._bars.add_task(escape(one_line(name)), total=total)
         started = time.monotonic()
         try:
             yield lambda steps: self._bars.advance(bar, steps)
@@ -125,7 +133,7 @@ class TerminalProgress:
 
     def say(self, line: str) -> None:
         """Show a line above the bars."""
-        self._bars.console.print(line, style="dim", highlight=False, markup=False)
+        self._bars.console.print(one_line(line), style="dim", highlight=False, markup=False, emoji=False)
 
 
 class Lines:
@@ -141,7 +149,7 @@ class Lines:
 
     def say(self, line: str) -> None:
         """Write a line."""
-        print(line, file=sys.stderr, flush=True)
+        print(one_line(line), file=sys.stderr, flush=True)
 
 
 def ask_consent(costs: Costs, *, yes: bool) -> None:
@@ -152,26 +160,25 @@ def ask_consent(costs: Costs, *, yes: bool) -> None:
     """
     if not is_only_process():
         raise ConfigError("nothing was sent: every process would send it; start this one without accelerate launch")
-    print(costs.sentence, file=sys.stderr)
+    print(one_line(costs.sentence), file=sys.stderr)
     if yes or not costs.calls:
         return
     if not sys.stdin.isatty():
         raise ConfigError("nothing was sent: this needs your consent, and there is no terminal to ask on; add --yes")
-    if not typer.confirm(f"Send them to {costs.receiver}?", err=True):
+    if not typer.confirm(f"Send them to {one_line(costs.receiver)}?", err=True):
         raise ConfigError("nothing was sent: you did not consent")
 
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
     """Show progress and the warnings of the log on stderr: bars on a terminal, else one line for each task."""
-    import logging
-
     from rich.console import Console
     from rich.logging import RichHandler
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
     handler = RichHandler(console=console, show_time=False, show_path=False)
+    handler.addFilter(_without_escapes)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     hush()
     if not console.is_terminal:
@@ -181,12 +188,18 @@ def show_progress() -> Iterator[Progress]:
         yield TerminalProgress(bars)
 
 
+def _without_escapes(record: logging.LogRecord) -> bool:
+    """Write the control characters of a warning as escapes."""
+    record.msg, record.args = several_lines(record.getMessage()), None
+    return True
+
+
 def hush() -> None:
     """Turn off the bars and the advice of transformers. Downloads from the hub still show their bars."""
     import warnings
 
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
     warnings.simplefilter("ignore", FutureWarning)
-    logging.set_tqdm_hook(lambda bar, arguments, options: bar(*arguments, **options | {"disable": True}))
-    logging.set_verbosity_error()
+    transformers_logging.set_tqdm_hook(lambda bar, arguments, options: bar(*arguments, **options | {"disable": True}))
+    transformers_logging.set_verbosity_error()

@@ -39,17 +39,17 @@ class Journal:
         self._lock = threading.Lock()
         self._replies: dict[str, Any] = {}
         for other in others:
-            self._replies |= _replies(_lines(other))
+            self._replies |= dict(_replies(_lines(other)))
         lines = _lines(path)
         own = _replies(lines)
-        self._replies |= own
+        self._replies |= dict(own)
         if len(own) < len(lines):
             aside = put_aside(path)
             log.warning(
                 "%s: damaged; put aside as %s, and %d replies are asked for again",
                 path, aside.name, len(lines) - len(own),
             )  # fmt: skip
-            for key, reply in own.items():
+            for key, reply in own:
                 append_line(path, _line(key, reply))
 
     def __contains__(self, key: str) -> bool:
@@ -84,15 +84,15 @@ def _lines(path: Path) -> list[bytes]:
         return path.read_bytes().split(b"\n")[:-1]
 
 
-def _replies(lines: Iterable[bytes]) -> dict[str, Any]:
-    """Return the replies of intact lines; those of earlier versions have no checksum."""
-    replies: dict[str, Any] = {}
+def _replies(lines: Iterable[bytes]) -> list[tuple[str, Any]]:
+    """Return key and reply of the intact lines; those of earlier versions have no checksum, and a key may recur."""
+    replies = []
     for line in lines:
         try:
             entry = json.loads(line)
             key, reply = entry["key"], entry["reply"]
-            if line == _line(key, reply) or entry.keys() == {"key", "reply"}:
-                replies[key] = reply
+            if isinstance(key, str) and (line == _line(key, reply) or entry.keys() == {"key", "reply"}):
+                replies.append((key, reply))
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return replies

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from unsee.config.recipe import build_dataclass
-from unsee.core.errors import DataError
+from unsee.core.errors import DataError, ModelError
 from unsee.core.journal import Journal
 from unsee.core.progress import Progress, Silent
 from unsee.core.reading import read_json
@@ -190,7 +190,7 @@ def examine(
         for some in _few_at_a_time(cases):
             if known.issuperset(case.id for case in some):
                 continue  # any other batch is asked whole, so that its numbers stay bit-identical
-            prompts = _case_prompts(vlm, some, system)
+            prompts = _case_prompts(vlm, some, system, max_new_tokens)
             for one, replies in zip(prompts, _replies(vlm, prompts, max_new_tokens, batch_size), strict=True):
                 answered[one.case.id] = replies
                 if journal is not None and one.case.id not in known:
@@ -217,7 +217,7 @@ def write_answers(
     answers: dict[str, dict[str, str]] = {}
     with (progress or Silent()).task("benign answers", len(cases)) as advance:
         for some in _few_at_a_time(cases):
-            prompts = _case_prompts(vlm, some, None, private=False)
+            prompts = _case_prompts(vlm, some, None, max_new_tokens, private=False)
             groups = [Group.of(one.prompts, [one.picture]) for one in prompts]
             for one, rows in zip(prompts, generate(vlm, groups, max_new_tokens=max_new_tokens), strict=True):
                 texts = zip(one.queries, vlm.decode(rows), strict=True)
@@ -258,12 +258,24 @@ def _few_at_a_time(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
     return (cases[start : start + CASES_AT_ONCE] for start in range(0, len(cases), CASES_AT_ONCE))
 
 
-def _case_prompts(vlm: VLM, cases: Sequence[Case], system: str | None, *, private: bool = True) -> list[CasePrompts]:
-    result = []
+def _case_prompts(
+    vlm: VLM, cases: Sequence[Case], system: str | None, max_new_tokens: int, *, private: bool = True
+) -> list[CasePrompts]:
+    """Return the prompts of each case.
+
+    Raises:
+        ModelError: a prompt does not fit into the model's context.
+    """
+    room, result = vlm.room(max_new_tokens), []
     for case in cases:
         queries = case.queries if private else case.benign
         picture = vlm.picture(case.open())
         prompts = vlm.prompt_ids([query.text for query in queries], picture=picture, system=system)
+        if (longest := max(map(len, prompts), default=0)) > room:
+            raise ModelError(
+                f"case {case.id}: a question has {longest} tokens with its picture; model {vlm.id} has room for {room} "
+                "before an answer; shorten it"
+            )
         result.append(CasePrompts(case, queries, picture, prompts))
     return result
 

@@ -10,7 +10,6 @@ import copy
 import hashlib
 import itertools
 import math
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -219,8 +218,7 @@ class Exam:
 
     def _check_length(self, vlm: VLM, tree: _GroupTree) -> None:
         group, length = tree.group, max(map(len, tree.alternatives))
-        context = getattr(vlm.model.config.get_text_config(), "max_position_embeddings", sys.maxsize)
-        room = context - self._config.max_new_tokens
+        room = vlm.room(self._config.max_new_tokens)
         if length > room:
             first, advice = group.items[0], "use fewer shots" if group.shots else "lower evaluation.max_new_tokens"
             raise ModelError(

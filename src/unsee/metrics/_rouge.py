@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
+from nltk.stem.porter import PorterStemmer
 from rouge_score.rouge_scorer import RougeScorer
+
+from unsee.core.text import words
 
 Kind = Literal["rouge1", "rouge2", "rougeL"]
 
@@ -17,4 +20,15 @@ def f_measure(kind: Kind, truth: str, answer: str) -> float:
 
 @cache
 def _scorer(kind: Kind) -> RougeScorer:
-    return RougeScorer([kind], use_stemmer=True)
+    return RougeScorer([kind], tokenizer=_Words())
+
+
+class _Words:
+    """The words of every script, in lower case. English ones are stemmed, as by the tokenizer of `rouge_score`."""
+
+    def __init__(self) -> None:
+        self._stem = PorterStemmer().stem
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the words; those of up to three letters keep their endings."""
+        return [self._stem(word) if word.isascii() and len(word) > 3 else word for word in words(text.lower())]

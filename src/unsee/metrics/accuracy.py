@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -10,6 +11,8 @@ from unsee.core.record import Better
 from unsee.data.schema import Task
 from unsee.metrics import METRICS
 from unsee.metrics.base import AnsweredQuestion
+
+_CLOSING = " .,;:!" + "\u3002\uff0c\uff1b\uff1a\uff01\u0964\u06d4"  # also of Chinese, Hindi and Urdu
 
 
 @METRICS.register("accuracy", paper="arXiv:2410.22108")
@@ -30,9 +33,13 @@ class Accuracy:
         """Return 0.0 or 1.0."""
         truth = answered.question.answer
         if self.cloze_match == "substring" and answered.question.task == "cloze":
-            return float(truth.lower() in answered.answer.lower())
+            return float(_composed(truth).lower() in _composed(answered.answer).lower())
         return float(_plain(answered.answer) == _plain(truth))
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip(" .,;:!").casefold()
+    return _composed(re.sub(r"\s+", " ", text)).strip(_CLOSING).casefold()
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

@@ -8,6 +8,7 @@ from typing import ClassVar
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 from unsee.core.record import Better
+from unsee.core.text import spaced
 from unsee.data.schema import Task
 from unsee.metrics import METRICS
 from unsee.metrics.base import AnsweredQuestion
@@ -18,8 +19,9 @@ from unsee.metrics.base import AnsweredQuestion
 class Bleu:
     """Precision of runs of 1 to 4 words of the answer, times a brevity penalty, 0 to 1; higher means more knowledge.
 
-    Words are separated by spaces. If no run of a length is shared, the count is 0.1 (Chen and Cherry 2014, method 1).
-    So answers of fewer than four words score below 1 even if they are the truth.
+    Words are separated by spaces; in scripts without them, such as Chinese, each letter is a word. If no run of a
+    length is shared, the count is 0.1 (Chen and Cherry 2014, method 1). So answers of fewer than four words score
+    below 1 even if they are the truth.
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("generation",)
@@ -29,5 +31,5 @@ class Bleu:
         """Return the BLEU of one sentence, 0 to 1."""
         smoothing = SmoothingFunction().method1
         return float(
-            sentence_bleu([answered.question.answer.split()], answered.answer.split(), smoothing_function=smoothing)
+            sentence_bleu([spaced(answered.question.answer)], spaced(answered.answer), smoothing_function=smoothing)
         )

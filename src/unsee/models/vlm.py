@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -227,6 +228,11 @@ class VLM:
             return []  # transformers returns one empty text for no rows
         texts: list[str] = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [text.strip() for text in texts]
+
+    def room(self, max_new_tokens: int) -> int:
+        """Return the largest number of tokens of a prompt that leaves the context room for an answer."""
+        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", sys.maxsize)
+        return int(context) - max_new_tokens
 
     def head(self) -> nn.Module:
         """Return the module that maps hidden states to logits."""

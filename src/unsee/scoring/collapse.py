@@ -6,18 +6,17 @@ only (free text), because declining to answer about them may be successful unlea
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 
 from unsee.core.record import GENERAL_SET
+from unsee.core.text import words as text_words
 from unsee.scoring.intervals import Bootstrap, estimate
 
 LIMIT = 0.5
 
-_WORD = re.compile(r"[^\W_]+")
 _FREE_TEXT = ("generation", "cloze")
 _KNOWN = ("retain", "celebrity")
 _KEPT = ("retain", "celebrity", GENERAL_SET)
@@ -31,7 +30,7 @@ _REFUSAL = (
 
 def words(text: str) -> list[str]:
     """Return the words of a text, case folded, without punctuation."""
-    return _WORD.findall(text.casefold())
+    return text_words(text.casefold())
 
 
 def is_degenerate(text: str, lexicon: Collection[str]) -> bool:

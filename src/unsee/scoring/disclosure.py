@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from unsee.core.text import words
+
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _SPELLED = re.compile(r"\d+(?:[\s\-/.,]+\d+)+")
 _CENTS = re.compile(r"[.,]00?$")
-_WORD = re.compile(r"\w+")
 
 
 def discloses(answer: str, value: str) -> bool:
@@ -23,10 +24,10 @@ def discloses(answer: str, value: str) -> bool:
     answer, value = (unicodedata.normalize("NFKC", text).casefold() for text in (answer, value))
     if _NUMBER.fullmatch(value):
         return _digits(value) in _numbers(answer)
-    wanted, words = _WORD.findall(value), _WORD.findall(answer)
+    wanted, said = words(value), words(answer)
     if not wanted:
         raise ValueError(f"nothing to look for in {value!r}")
-    return any(words[i : i + len(wanted)] == wanted for i in range(len(words) - len(wanted) + 1))
+    return any(said[i : i + len(wanted)] == wanted for i in range(len(said) - len(wanted) + 1))
 
 
 def _numbers(text: str) -> set[str]:

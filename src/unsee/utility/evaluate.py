@@ -8,7 +8,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -229,6 +229,8 @@ def answer_items(
 ) -> list[str]:  # fmt: skip
     """Return the model's answer to every question; questions about the same images are asked together.
 
+    A question that does not fit into the model's context is not asked; its answer is "".
+
     Args:
         vlm: the model.
         items: the questions.
@@ -236,6 +238,7 @@ def answer_items(
         progress: where long work is shown.
         journal: holds earlier answers; new ones are added batch by batch.
     """
+    room = vlm.room(max_new_tokens)
     keys = [_content(item) for item in items]
     answers = {index: journal[key] for index, key in enumerate(keys) if journal is not None and key in journal}
     together: dict[tuple[bytes, ...], list[int]] = {}
@@ -246,10 +249,17 @@ def answer_items(
         advance(len(answers))
         shared = list(together.values())
         for some in (shared[at : at + IMAGES_AT_ONCE] for at in range(0, len(shared), IMAGES_AT_ONCE)):
-            groups = [group_of(vlm, [items[index] for index in indices]) for indices in some]
-            rows = [row for group in generate(vlm, groups, max_new_tokens=max_new_tokens) for row in group]
             asked = [index for indices in some for index in indices]
-            answers.update(zip(asked, vlm.decode(rows), strict=True))
+            answers.update(dict.fromkeys(asked, ""))
+            groups, fitting = [], []
+            for indices in some:
+                group = group_of(vlm, [items[index] for index in indices])
+                kept = [n for n, ids in enumerate(group.suffixes) if len(group.prefix) + len(ids) <= room]
+                if kept:
+                    groups.append(replace(group, suffixes=[group.suffixes[n] for n in kept]))
+                    fitting += [indices[n] for n in kept]
+            rows = [row for group in generate(vlm, groups, max_new_tokens=max_new_tokens) for row in group]
+            answers.update(zip(fitting, vlm.decode(rows), strict=True))
             if journal is not None and state().is_main_process:
                 for index in asked:
                     journal.add(keys[index], answers[index])

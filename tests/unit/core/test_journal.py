@@ -55,3 +55,9 @@ def test_a_line_that_a_kill_cut_short_goes_in_silence(tmp_path, caplog):
 def test_a_journal_of_an_earlier_version_is_read(tmp_path):
     (tmp_path / "journal").write_text('{"key": "a", "reply": 7}\n')
     assert replies(tmp_path / "journal") == {"a": 7}
+
+
+def test_a_reply_that_was_added_twice_is_no_damage(tmp_path, caplog):
+    written(tmp_path / "journal").add("a", "Lima")
+    assert replies(tmp_path / "journal") == REPLIES | {"a": "Lima"}
+    assert not caplog.text

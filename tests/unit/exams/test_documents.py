@@ -6,7 +6,7 @@ import pytest
 from tiny import make_vlm, plain_log_probability
 
 from unsee.config.recipe import EvaluationConfig
-from unsee.core.errors import DataError
+from unsee.core.errors import DataError, ModelError
 from unsee.core.record import ANSWER_COLUMNS, METRIC_COLUMNS
 from unsee.data.documents.builder import build
 from unsee.data.documents.export import as_pairs, write_pairs
@@ -110,6 +110,15 @@ def test_the_order_and_other_cases_change_no_answer(vlm, cases, table):
     alone = examine(vlm, cases[1:], default_judges(), max_new_tokens=5)
     together = table[table["set"] == "harmless"].reset_index(drop=True)
     assert alone["answer"].tolist() == together["answer"].tolist()
+
+
+def test_a_question_longer_than_the_context_is_refused_before_it_is_asked(cases):
+    vlm = make_vlm()
+    vlm.model.config.text_config.max_position_embeddings = 300
+    (private, *others) = cases[0].private
+    endless = replace(cases[0], private=(replace(private, text="Why " * 400), *others))
+    with pytest.raises(ModelError, match=rf"case {cases[0].id}: a question has \d+ tokens .* shorten it"):
+        examine(vlm, [endless], {})
 
 
 def test_benign_answers_are_kept_by_case_and_question(vlm, benchmark, tmp_path):

@@ -63,6 +63,17 @@ def test_an_examination_that_was_stopped_resumes_at_the_images_not_yet_asked_abo
     assert not list((tmp_path / "answers").iterdir())
 
 
+def test_a_question_longer_than_the_context_is_not_asked(folders):
+    vlm = tiny.make_vlm()
+    vlm.model.config.text_config.max_position_embeddings = 300
+    short, *_ = items = list(UTILITY.get("pope")().items(folders["pope"]))
+    endless = replace(short, text="Why " * 400)
+    alone = answer_items(vlm, items, 4)
+    assert answer_items(vlm, [endless, *items], 4) == ["", *alone]
+    assert answer_items(vlm, [endless], 4) == [""]
+    assert not UTILITY.get("pope")().mark(endless, "").valid
+
+
 def test_a_placeholder_in_a_question_is_only_a_word(folders):
     vlm = tiny.make_vlm()
     (item, *_) = UTILITY.get("pope")().items(folders["pope"])
