@@ -19,7 +19,7 @@ from unsee.scoring.names import readable
 from unsee.scoring.people import HEADLINE
 from unsee.scoring.schema import Scores
 
-CONTROLS = ["random_weights", "target", "oracle", "oracle_2", "do_nothing"]
+CONTROLS = ["random_weights", "base", "target", "oracle", "oracle_2", "do_nothing"]
 METHODS = [*CONTROLS, "gradient_difference", "prompting"]
 CELLS = set(
     product(("forget", "test", "retain", "celebrity"), ("classification", "generation", "cloze"), ("image", "text"))
@@ -90,6 +90,7 @@ def test_the_controls_frame_the_scores(run):
     assert scores["oracle"].efficacy.value == scores["oracle"].generality.value == 1
     assert scores["target"].utility.value == 1
     assert (scores["random_weights"].verdict, scores["random_weights"].score.value) == ("collapsed", 0)
+    assert (scores["base"].verdict, scores["base"].score) == ("ok", None)
 
 
 def test_every_answer_is_kept(run):

@@ -143,9 +143,11 @@ class _MethodTable(_OptionsTable):
     Attributes:
         use: the registered method, if the table has another name. So one method can run several times with different
             options.
+        seeds: the method runs once for each; by default with the seed of the recipe.
     """
 
     use: str = ""
+    seeds: Seeds = ()
 
 
 class MethodTable(_MethodTable):
@@ -153,7 +155,7 @@ class MethodTable(_MethodTable):
 
     Attributes:
         modality: the questions to unlearn from: those with the portrait ("image"), with the name ("text"), or "both".
-            The method runs once for each value.
+            The method runs once for each value and seed.
     """
 
     modality: Modalities = ("image", "text", "both")
@@ -163,11 +165,9 @@ class DocumentsMethodTable(_MethodTable):
     """One method of a run about documents.
 
     Attributes:
-        seeds: the method runs once for each; by default with the seed of the recipe.
         given: the largest number of pictures per subject that the method gets; 0 for all.
     """
 
-    seeds: Seeds = ()
     given: NonNegativeInt = 0
 
 

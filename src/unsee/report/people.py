@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
+
 from unsee.config.recipe import command_of, kind_of
 from unsee.core.errors import RecordError
 from unsee.core.record import GENERAL_SET, Record, refuse_request
@@ -15,6 +17,7 @@ from unsee.report.page import Effort, ModelView, capitalised, efforts, render, t
 from unsee.report.shown_people import Shown, shown_people
 from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.scoring.modalities import Modalities, compare
+from unsee.scoring.names import listed, readable
 from unsee.scoring.people import HEADLINE
 from unsee.scoring.schema import Cell, MethodScore, Scores, Signal, is_control
 from unsee.scoring.table import percent, rounded
@@ -23,6 +26,7 @@ SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"
 _SOURCES = {"image": "from image questions", "text": "from text questions", "both": "from image and text questions"}
 _SETS = ("forget", "test", "retain", "celebrity", GENERAL_SET)
 _TASKS = ("classification", "generation", "cloze")
+_GARBLED = 0.02  # of a model that works, one answer in a hundred looks garbled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,20 @@ class PeopleModel(ModelView):
     """One model of a run about people."""
 
     cells: list[TaskCells]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What stands beside the verdict: the sign of collapse, the scores of its trainings, garbled answers."""
+        scores = [rounded(one.score) for one in self.score.trainings if one.score is not None]
+        return [
+            *filter(None, [self.score.reason]),
+            *([f"{len(scores)} trainings: {', '.join(scores)}"] if scores and not self.is_control else []),
+            *([f"{self.score.garbled:.0%} of its free answers are garbled"] if self._garbles else []),
+        ]
+
+    @property
+    def _garbles(self) -> bool:
+        return self.score.garbled is not None and self.score.garbled >= _GARBLED
 
     @property
     def source(self) -> str:
@@ -82,6 +100,7 @@ class PeopleRun:
     models: list[PeopleModel]
     plots: dict[str, Plot]
     modalities: Modalities | None
+    covers: str
     people: list[Shown]
     factuality: FactualityView | None
     efforts: list[Effort]
@@ -148,12 +167,18 @@ def _view(record: Record, redact: bool) -> PeopleRun:
             lambda score: score.efficacy, "efficacy", "utility",
         ),
         modalities=compare(answers, signal),
-        people=[] if redact else shown_people(answers, record.folder / "portraits"),
+        covers=_covers(scores),
+        people=[] if redact else shown_people(_first_seeds(answers), record.folder / "portraits"),
         factuality=_factuality(record),
         efforts=efforts(record.events(), names),
         config=record.read_text("config.toml"),
         looks={model.key: model for model in models},
     )  # fmt: skip
+
+
+def _first_seeds(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers of the first training of each method."""
+    return answers[answers["seed"] == answers.groupby(["method", "modality"])["seed"].transform("first")]
 
 
 def _models(scores: Scores) -> list[PeopleModel]:
@@ -180,9 +205,25 @@ def _factuality(record: Record) -> FactualityView | None:
     found = Factuality.load(record.folder, FACTUALITY_FILE)
     models: dict[tuple[str, str], dict[tuple[str, str], FactualityCell]] = {}
     for cell in found.cells:
-        models.setdefault((cell.method, cell.modality), {})[cell.set, cell.input] = cell
+        models.setdefault((cell.method, cell.modality), {}).setdefault((cell.set, cell.input), cell)
     sets = [name for name in _SETS if any(cell.set == name for cell in found.cells)]
     return FactualityView(judge=found.judge, cases=found.cases, invalid=found.invalid, sets=sets, models=models)
+
+
+def _covers(scores: Scores) -> str:
+    """Return what the intervals cover and what not."""
+    several = [method for method in scores.methods if method.trainings]
+    if not several:
+        return (
+            "Intervals are over people only. Another seed of training or another machine gives other figures, and "
+            "methods close to each other can change places."
+        )
+    names = listed(list(dict.fromkeys(readable(method.method) for method in several)))
+    return (
+        f"Rows with several trainings ({names}) are means over them, with intervals over people and trainings; all "
+        "other intervals are over people only. "
+        "Target and oracle are taught once, and no interval covers what another teaching would change."
+    )
 
 
 def _verdict(signal: Signal, models: Sequence[PeopleModel], best: PeopleModel | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from unsee.scoring.schema import DO_NOTHING
 
 INPUTS: dict[str, tuple[Input, ...]] = {"image": ("image",), "text": ("text",), "both": ("image", "text")}
 _LABEL = re.compile(r"\w[\w-]*")
-_MODELS_OF_A_RUN = re.compile(r"target|oracle(_\d+|_reference)?|random_weights")
+_MODELS_OF_A_RUN = re.compile(r"target|oracle(_\d+|_reference)?|random_weights|base")
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,19 @@ def make_method(label: str, table: MethodTable | DocumentsMethodTable) -> Method
 
 
 def people_methods(tables: Mapping[str, MethodTable], seed: int) -> Iterator[MethodRun]:
-    """Yield the methods of a run about people, one for each modality; the control comes first."""
+    """Yield the methods of a run about people, one for each modality and seed; the control comes first.
+
+    A system prompt draws nothing, so it has one seed.
+    """
     yield control(seed)
     for name, table in tables.items():
         method = make_method(name, table)
-        modalities: tuple[Modality | str, ...] = ("",) if isinstance(method, PromptMethod) else table.modality
-        for modality in modalities if name != DO_NOTHING else ():
-            yield MethodRun(name, modality, seed, method)
+        seeds = table.seeds or (seed,)
+        pairs: Iterator[tuple[Modality | str, int]] = itertools.product(table.modality, seeds)
+        if isinstance(method, PromptMethod):
+            pairs, seeds = iter([("", seeds[0])]), seeds[:1]
+        for modality, own in pairs if name != DO_NOTHING else ():
+            yield MethodRun(name, modality, own, method, numbered=len(seeds) > 1)
 
 
 def documents_methods(tables: Mapping[str, DocumentsMethodTable], seed: int) -> Iterator[MethodRun]:

@@ -25,12 +25,13 @@ from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
 from unsee.runs.method_runs import INPUTS, Material, check_layers, people_methods
 from unsee.runs.replay import replay, resolve_replay
-from unsee.runs.scenario import RunResult, Scenario, change_over_seeds
+from unsee.runs.scenario import Applied, RunResult, Scenario, change_over_seeds
 from unsee.runs.stages import Stages
 from unsee.runs.weights import Weights
 from unsee.runtime.cache import cache_folder, key_of, make_folder
 from unsee.runtime.distributed import create_record, state
 from unsee.scoring.people import find_signal, score
+from unsee.scoring.schema import BASE, RANDOM_WEIGHTS
 
 SHOWN_FORGET, SHOWN_RETAIN = 4, 2
 
@@ -65,7 +66,8 @@ def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunRe
     scenario = Scenario(record, stages, _exam(vlm, benchmark, config, metrics))
     _show_portraits(record, benchmark)
 
-    scenario.examine("random_weights", None, config.seed)
+    scenario.examine(RANDOM_WEIGHTS, None, config.seed)
+    scenario.examine(BASE, stages.base, config.seed)
     everybody = sorted((*benchmark.forget, *benchmark.retain), key=lambda person: person.id)
     target = _teach(scenario, "target", everybody, config, config.seed)
     oracles = [
@@ -76,15 +78,16 @@ def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunRe
     signal = find_signal(scenario.table(), resamples)
     signal.save(record, "signal.json")
     record.log("signal", signal=signal.signal)
-    changes = {}
+    applied: dict[tuple[str, str], list[Applied]] = {}
     if signal.signal or not config.require_signal:
         compares = any(isinstance(run.method, LossMethod) and run.method.reference == "oracle" for run in methods)
         reference = _reference(stages, benchmark, config) if compares else oracles[0]
         material = _material(benchmark, config, reference)
-        applied = scenario.apply_all(methods, target, [material] * len(methods), progress)
-        for run, one in zip(methods, applied, strict=True):
-            if change := change_over_seeds([one]):
-                changes[run.name, run.modality] = change
+        for run, one in zip(
+            methods, scenario.apply_all(methods, target, [material] * len(methods), progress), strict=True
+        ):
+            applied.setdefault((run.name, run.modality), []).append(one)
+    changes = {model: change for model, each in applied.items() if (change := change_over_seeds(each))}
     table = scenario.table()
     record.write_table("answers.parquet", table)
     scores = score(table, resamples, changes=changes, better=scenario.exam.better)

@@ -17,7 +17,7 @@ from unsee.scoring.intervals import Bootstrap, estimate
 
 LIMIT = 0.5
 
-_FREE_TEXT = ("generation", "cloze")
+FREE_TEXT = ("generation", "cloze")
 _KNOWN = ("retain", "celebrity")
 _KEPT = ("retain", "celebrity", GENERAL_SET)
 _REFUSAL = (
@@ -94,7 +94,7 @@ def why_collapsed(model: pd.DataFrame, target: pd.DataFrame, known: frozenset[st
 
 
 def _degenerate_share(model: pd.DataFrame, known: frozenset[str]) -> float:
-    answers = model.loc[model["task"].isin(_FREE_TEXT), "answer"]
+    answers = model.loc[model["task"].isin(FREE_TEXT), "answer"]
     return float(np.mean([is_degenerate(answer, known) for answer in answers])) if len(answers) else 0.0
 
 

@@ -59,6 +59,24 @@ def mean_of_defined(draws: Sequence[Draws]) -> Draws:
         return np.asarray(np.nanmean(np.stack(draws), axis=0), dtype=np.float64)
 
 
+def resampled_mean(draws: Sequence[Draws], label: str) -> Draws:
+    """Return the mean over trainings, or over runs; each resample draws as many of them, with replacement.
+
+    Together with units that are drawn within each training, this is a hierarchical bootstrap.
+
+    Args:
+        draws: the same statistic of each training or run.
+        label: seeds the draws; equal labels and lengths give equal draws, so that differences are paired.
+    """
+    if len(draws) == 1:
+        return draws[0]
+    size = len(draws)
+    rng = np.random.default_rng([size, *label.encode()])
+    drawn_RS = rng.multinomial(size, np.full(size, 1 / size), size=len(draws[0]) - 1)
+    weights_RS = np.vstack([np.ones((1, size)), drawn_RS]) / size
+    return np.asarray((weights_RS * np.stack(draws, axis=1)).sum(axis=1), dtype=np.float64)
+
+
 class Bootstrap:
     """Resamples of the units behind a table of answers.
 

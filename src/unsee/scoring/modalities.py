@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate
+from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate, resampled_mean
 from unsee.scoring.people import headline_draws, skill
 from unsee.scoring.schema import CellName, Signal
 
@@ -64,15 +64,21 @@ def compare(answers: pd.DataFrame, signal: Signal, num_resamples: int = 1000, se
         The contrasts; None if no method did both, or no cell has signal.
     """
     draws = headline_draws(Bootstrap(answers, num_resamples, seed))
-    methods = [method for method, modality in draws if modality == "image" and (method, "text") in draws]
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for method, modality, own in draws:
+        seeds.setdefault((method, modality), []).append(own)
+    methods = [method for method, modality in seeds if modality == "image" and (method, "text") in seeds]
     names = [name for set_name in ("forget", "test") for name in signal.names(set_name)]
     if not methods or not names:
         return None
-    target, oracle = draws["target", ""], draws["oracle", ""]
+    target, oracle = (draws[name, "", seeds[name, ""][0]] for name in ("target", "oracle"))
+
+    def moved(method: str, source: str, cell: CellName) -> Draws:
+        own = [draws[method, source, seed][cell] for seed in seeds[method, source]]
+        return resampled_mean([skill(one, target[cell], oracle[cell]) for one in own], f"{method}-{source}")
 
     def gap(method: str, cell: CellName) -> Draws:
-        image, text = (draws[method, source][cell] for source in ("image", "text"))
-        return skill(image, target[cell], oracle[cell]) - skill(text, target[cell], oracle[cell])
+        return moved(method, "image", cell) - moved(method, "text", cell)
 
     contrasts = []
     for cell in names:

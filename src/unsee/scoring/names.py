@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from unsee.core.registry import Registry
 
@@ -14,7 +14,7 @@ _METRICS = {
     "accuracy": "accuracy", "rouge_l": "ROUGE-L", "eta": "EtA", "rta": "RtA", "over_refusal": "over-refusal",
     "leak_rate": "leak rate", "benign_correct": "benign right", "general": "general",
 }  # fmt: skip
-_OTHERS = {"oracle_2": "second oracle"}
+_OTHERS = {"oracle_2": "second oracle", "base": "base model"}
 _MODEL = re.compile(r"(?P<name>.+?)(?:-(?P<modality>image|text|both))?(?:-(?P<seed>\d+))?")
 
 
@@ -41,3 +41,8 @@ def readable_metric(name: str) -> str:
 def heading(field: str) -> str:
     """Return the heading of a column from the name of its field."""
     return _METRICS.get(field) or field.replace("_", " ")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence: "a, b and c"; "" if there are none."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

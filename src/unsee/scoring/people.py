@@ -1,30 +1,37 @@
 """Signal and scores of a run about people, from its answers; docs/scores.md explains them.
 
 Efficacy and generality measure how far a method moved from the target to the oracle; utility measures how much it kept.
-`scoring.documents` computes the scores of a run about documents.
+A method may be trained with several seeds, and several runs may be scored as one: then every number is a mean, and its
+interval is over runs, trainings and people together. `scoring.documents` computes the scores of a run about documents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from unsee.core.errors import RecordError
 from unsee.core.record import ANSWER_COLUMNS, MIN_UNITS, Better, metric_columns
-from unsee.scoring.collapse import lexicon, why_collapsed
-from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate, mean_of_defined
+from unsee.scoring.broken_answers import is_garbled
+from unsee.scoring.collapse import FREE_TEXT, lexicon, why_collapsed
+from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate, mean_of_defined, resampled_mean
 from unsee.scoring.refused_and_leaked import refused_and_leaked
 from unsee.scoring.schema import (
+    BASE,
     Cell,
     CellName,
     ChangeAndCost,
+    Lost,
     MethodScore,
     MethodVerdict,
     Scores,
     Signal,
     SignalCell,
+    Training,
 )
 
 HEADLINE = {"classification": "accuracy", "generation": "rouge_l", "cloze": "accuracy"}
@@ -34,7 +41,88 @@ _MODEL = ["method", "modality", "seed"]
 _CELL = ["set", "task", "input"]
 
 Model = tuple[str, str]  # method, modality
+Trained = tuple[str, str, int]  # method, modality, seed
 CellDraws = dict[CellName, Draws]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The draws of every number of one training of a method, or of one method.
+
+    Attributes:
+        efficacy: None without a cell with signal; the same holds for `generality` and `score`.
+        reason: the sign of collapse, or None.
+    """
+
+    efficacy: Draws | None
+    generality: Draws | None
+    utility: Draws | None
+    score: Draws | None
+    refused: Draws | None
+    leaked: Draws | None
+    garbled: float
+    verdict: MethodVerdict
+    reason: str | None
+
+
+class ScoredRun:
+    """One run with the draws of all its numbers.
+
+    Args:
+        answers: rows of target, oracle and methods.
+        num_resamples: resamples of the bootstrap over people.
+        seed: of the bootstrap; runs about other people need other seeds, to be drawn independently.
+
+    Attributes:
+        bootstrap: the resamples of people.
+        signal: target against oracle.
+        draws: the headline metric of every cell, by method, modality and seed.
+
+    Raises:
+        RecordError: a column, the target or the oracle is missing, one of these has several seeds, or the questions
+            of a model are not those of the target.
+    """
+
+    def __init__(self, answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> None:
+        _check(answers)
+        self.bootstrap = Bootstrap(answers, num_resamples, seed)
+        self.draws = headline_draws(self.bootstrap)
+        self.signal = _signal([self])
+
+    @cached_property
+    def trainings(self) -> dict[Model, dict[int, Parts]]:
+        """The numbers of each training, by method and modality, then by seed."""
+        answers = self.bootstrap.answers
+        useful, known = _useful(self.of("target"), answers), lexicon(answers)
+        rows = {key: rows for key, rows in answers.groupby(_MODEL, sort=False)}
+        target = next(own for (method, *_), own in rows.items() if method == "target")
+        found: dict[Model, dict[int, Parts]] = {}
+        for (method, modality, seed), own in rows.items():
+            forgot = [self._skill((method, modality, seed), name) for name in FORGETTING_SETS]
+            reason = why_collapsed(own, target, known, self.bootstrap)
+            told = refused_and_leaked(self.bootstrap, own)
+            parts = _parts(method, forgot, self._kept((method, modality, seed), useful), self.signal, reason)
+            garbled = [is_garbled(answer, known) for answer in own.loc[own["task"].isin(FREE_TEXT), "answer"]]
+            found.setdefault((str(method), str(modality)), {})[int(seed)] = Parts(
+                *parts,
+                *told,
+                float(np.mean(garbled)) if garbled else 0.0,
+                *_verdict(method, parts, self.signal, reason),
+            )
+        return found
+
+    def of(self, method: str) -> CellDraws:
+        """Return the draws of a model of which a run has one."""
+        return next(cells for (name, *_), cells in self.draws.items() if name == method)
+
+    def _skill(self, model: Trained, set_name: str) -> Draws | None:
+        own, target, oracle = self.draws[model], self.of("target"), self.of("oracle")
+        return _mean_of_cells([skill(own[c], target[c], oracle[c]) for c in self.signal.names(set_name)])
+
+    def _kept(self, model: Trained, useful: Sequence[CellName]) -> Draws | None:
+        own, target = self.draws[model], self.of("target")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return _mean_of_cells([np.minimum(own[c] / target[c], 1) for c in useful])
 
 
 def find_signal(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> Signal:
@@ -49,8 +137,7 @@ def find_signal(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0)
         RecordError: a column, the target or the oracle is missing.
     """
     _check(answers)
-    pair = answers[answers["method"].isin(["target", "oracle"])]
-    return _signal(headline_draws(Bootstrap(pair, num_resamples, seed)), pair)
+    return ScoredRun(answers[answers["method"].isin(["target", "oracle"])], num_resamples, seed).signal
 
 
 def score(
@@ -67,29 +154,70 @@ def score(
         better: the direction of each metric.
 
     Raises:
-        RecordError: a column, the target or the oracle is missing, a method has answers of two seeds, or its questions
-            are not those of the target.
+        RecordError: the answers cannot be scored; see `ScoredRun`.
     """
-    _check(answers)
-    bootstrap = Bootstrap(answers, num_resamples, seed)
-    draws = headline_draws(bootstrap)
-    signal = _signal(draws, answers)
-    useful = _useful(_of(draws, "target"), answers)
-    known = lexicon(answers)
-    models = {
-        (str(method), str(modality)): rows
-        for (method, modality), rows in bootstrap.answers.groupby(_MODEL[:2], sort=False)
-    }
-    target = next(rows for (method, _), rows in models.items() if method == "target")
+    return score_runs([ScoredRun(answers, num_resamples, seed)], changes, better)
+
+
+def score_runs(
+    runs: Sequence[ScoredRun],
+    changes: Mapping[Model, ChangeAndCost] | None = None,
+    better: Mapping[str, Better] | None = None,
+) -> Scores:
+    """Compute the scores of several runs as one: every number is the mean over the runs that have the model."""
+    signal = _signal(runs)
     methods = []
-    for (method, modality), rows in models.items():
-        parts = _parts(draws, (method, modality), signal, useful)
-        reason = why_collapsed(rows, target, known, bootstrap)
-        told, moved = refused_and_leaked(bootstrap, rows), (changes or {}).get((method, modality))
-        methods.append(_method_score((method, modality), parts, signal.signal, reason, told, moved))
+    for model in dict.fromkeys(model for run in runs for model in run.trainings):
+        pooled = pool(runs, model)
+        trainings = [
+            Training(run=number, seed=seed, verdict=one.verdict, score=_value(one.score))
+            for number, run in enumerate(runs)
+            for seed, one in run.trainings.get(model, {}).items()
+        ]
+        moved = (changes or {}).get(model)
+        methods.append(
+            MethodScore(
+                method=model[0], modality=model[1], efficacy=_estimate(pooled.efficacy),
+                generality=_estimate(pooled.generality), utility=_estimate(pooled.utility),
+                score=_estimate(pooled.score), verdict=pooled.verdict, reason=pooled.reason,
+                refused=_estimate(pooled.refused), leaked=_estimate(pooled.leaked), garbled=pooled.garbled,
+                trainings=trainings if len(trainings) > 1 else [], **(moved._asdict() if moved else {}),
+            )
+        )  # fmt: skip
     return Scores(
-        kind="people", reason=signal.reason, better=dict(better or {}), cells=_cells(bootstrap), methods=methods
-    )
+        kind="people", reason=signal.reason, better=dict(better or {}), cells=_cells([run.bootstrap for run in runs]),
+        methods=methods, lost=_lost(runs),
+    )  # fmt: skip
+
+
+def pool(runs: Sequence[ScoredRun], model: Model) -> Parts:
+    """Return the numbers of one method: the mean over its seeds within each run, then over the runs.
+
+    It has collapsed if more than half of its trainings have; each of these has the score 0.
+    """
+    of_runs = [list(run.trainings[model].values()) for run in runs if model in run.trainings]
+
+    def mean(name: str) -> Draws | None:
+        means = []
+        for trainings in of_runs:
+            draws = [getattr(one, name) for one in trainings]
+            if any(part is None for part in draws):
+                return None
+            means.append(resampled_mean(draws, "-".join(model)))
+        return resampled_mean(means, "runs")
+
+    every = [one for trainings in of_runs for one in trainings]
+    broken = [one for one in every if one.verdict == "collapsed"]
+    verdict: MethodVerdict = "collapsed" if 2 * len(broken) > len(every) else "ok"
+    if any(one.verdict == "no signal" for one in every):
+        verdict = "no signal"
+    reason = next((one.reason for one in (broken or every) if one.reason), None)
+    if reason and len(every) > 1:
+        reason = f"{len(broken)} of {len(every)} trainings collapsed, the first because {reason}"
+    return Parts(
+        mean("efficacy"), mean("generality"), mean("utility"), mean("score"), mean("refused"), mean("leaked"),
+        float(np.mean([one.garbled for one in every])), verdict, reason,
+    )  # fmt: skip
 
 
 def cells(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> list[Cell]:
@@ -99,7 +227,7 @@ def cells(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> li
         RecordError: a column is missing.
     """
     _check_columns(answers)
-    return _cells(Bootstrap(answers, num_resamples, seed))
+    return _cells([Bootstrap(answers, num_resamples, seed)])
 
 
 def skill(method: Draws, target: Draws, oracle: Draws) -> Draws:
@@ -128,39 +256,35 @@ def _check(answers: pd.DataFrame) -> None:
     for needed in ("target", "oracle"):
         if needed not in methods:
             raise RecordError(f"answers: no rows of '{needed}', which every score needs (found: {', '.join(methods)})")
-    models = answers.groupby(_MODEL[:2])
-    seeds = models["seed"].nunique()
-    if (seeds > 1).any():
-        raise RecordError(f"answers: {seeds.idxmax()} has answers of several seeds; a run holds one seed per method")
-    asked = {model: frozenset(items) for model, items in models["item"]}
-    target = next(items for (method, _), items in asked.items() if method == "target")
+        if answers.loc[answers["method"] == needed, "seed"].nunique() > 1:
+            raise RecordError(f"answers: '{needed}' has answers of several seeds; a run holds one")
+    asked = {model: frozenset(items) for model, items in answers.groupby(_MODEL)["item"]}
+    target = next(items for (method, *_), items in asked.items() if method == "target")
     for model, items in asked.items():
         if items != target:
             raise RecordError(f"answers: {model} and the target answered different questions; scores compare the same")
 
 
-def headline_draws(bootstrap: Bootstrap) -> dict[Model, CellDraws]:
-    """Return the draws of the headline metric of every cell, by model (method, modality) and cell."""
+def headline_draws(bootstrap: Bootstrap) -> dict[Trained, CellDraws]:
+    """Return the draws of the headline metric of every cell, by model (method, modality, seed) and cell."""
     answers = bootstrap.answers
     headline = answers["rouge_l"].where(answers["task"] == "generation", answers["accuracy"])
-    draws: dict[Model, CellDraws] = {}
-    for key, values in bootstrap.means(answers.assign(headline=headline), "headline", by=_MODEL[:2] + _CELL).items():
-        method, modality, *cell = map(str, key)
-        draws.setdefault((method, modality), {})[CellName(*cell)] = values
+    draws: dict[Trained, CellDraws] = {}
+    means = bootstrap.means(answers.assign(headline=headline), "headline", by=_MODEL + _CELL)
+    for (method, modality, seed, *cell), values in means.items():
+        draws.setdefault((str(method), str(modality), int(str(seed))), {})[CellName(*map(str, cell))] = values
     return draws
 
 
-def _of(draws: dict[Model, CellDraws], method: str) -> CellDraws:
-    return next(cells for (name, _), cells in draws.items() if name == method)
-
-
-def _signal(draws: dict[Model, CellDraws], answers: pd.DataFrame) -> Signal:
-    target, oracle = _of(draws, "target"), _of(draws, "oracle")
-    num_units = answers.groupby("set")["unit"].nunique()
-    floors = answers.groupby(_CELL)[["chance", "floor"]].mean()
+def _signal(runs: Sequence[ScoredRun]) -> Signal:
+    answers = [run.bootstrap.answers for run in runs]
+    num_units = sum(table.groupby("set")["unit"].nunique() for table in answers)
+    floors = pd.concat(answers).groupby(_CELL)[["chance", "floor"]].mean()
     cells = []
-    for name in sorted(name for name in target if name.set in FORGETTING_SETS):
-        known, retrained, gap = (estimate(d) for d in (target[name], oracle[name], target[name] - oracle[name]))
+    for name in sorted(name for name in runs[0].of("target") if name.set in FORGETTING_SETS):
+        target, oracle = ([run.of(model)[name] for run in runs] for model in ("target", "oracle"))
+        gaps = [one - other for one, other in zip(target, oracle, strict=True)]
+        known, retrained, gap = (_estimate(resampled_mean(draws, "runs")) for draws in (target, oracle, gaps))
         if known is None or retrained is None or gap is None:
             continue
         cells.append(
@@ -179,15 +303,19 @@ def _signal(draws: dict[Model, CellDraws], answers: pd.DataFrame) -> Signal:
     return Signal(signal=any(cell.signal for cell in cells if cell.set == "forget"), cells=cells)
 
 
-def _parts(
-    draws: dict[Model, CellDraws], model: Model, found: Signal, useful: Sequence[CellName]
-) -> list[Draws | None]:
-    """Return efficacy, generality and utility of one model."""
-    own, target, oracle = draws[model], _of(draws, "target"), _of(draws, "oracle")
-    parts = [[skill(own[c], target[c], oracle[c]) for c in found.names(name)] for name in FORGETTING_SETS]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        parts.append([np.minimum(own[c] / target[c], 1) for c in useful])
-    return [_mean_of_cells(cells) for cells in parts]
+def _lost(runs: Sequence[ScoredRun]) -> list[Lost] | None:
+    """Return the cells in which the target is worse than the base model; None if no run asked the base model."""
+    asked = [run for run in runs if any(method == BASE for method, *_ in run.draws)]
+    if not asked:
+        return None
+    lost = []
+    for name in (name for name in asked[0].of(BASE) if name.set not in FORGETTING_SETS):
+        base, target = ([run.of(model)[name] for run in asked] for model in (BASE, "target"))
+        gaps = [one - other for one, other in zip(target, base, strict=True)]
+        before, after, gap = (_estimate(resampled_mean(draws, "runs")) for draws in (base, target, gaps))
+        if before and after and gap and gap.high < 0:
+            lost.append(Lost(**name._asdict(), metric=HEADLINE[name.task], base=before, target=after, difference=gap))
+    return lost
 
 
 def _useful(target: CellDraws, answers: pd.DataFrame) -> list[CellName]:
@@ -203,49 +331,68 @@ def _mean_of_cells(cells: list[Draws]) -> Draws | None:
     return mean_of_defined(cells) if cells else None
 
 
-def _method_score(
-    model: Model, parts: list[Draws | None], signal: bool, reason: str | None,
-    told: tuple[Estimate | None, Estimate | None], moved: ChangeAndCost | None,
-) -> MethodScore:  # fmt: skip
-    efficacy, generality, utility = (None if part is None else estimate(part) for part in parts)
-    defined = [part for part in parts if part is not None]
-    if not signal or len(defined) < len(parts):
-        verdict: MethodVerdict = "no signal"
-        total = None
-    elif reason:
-        verdict, total = "collapsed", Estimate(value=0.0, low=0.0, high=0.0)
-    else:
-        verdict, total = "ok", estimate(harmonic_mean(defined))
-    return MethodScore(
-        method=model[0], modality=model[1], efficacy=efficacy, generality=generality, utility=utility, score=total,
-        verdict=verdict, reason=reason, refused=told[0], leaked=told[1], **(moved._asdict() if moved else {}),
-    )  # fmt: skip
+def _parts(
+    method: str, forgot: Sequence[Draws | None], kept: Draws | None, signal: Signal, reason: str | None
+) -> tuple[Draws | None, Draws | None, Draws | None, Draws | None]:
+    """Return efficacy, generality, utility and score; the base model, which no method starts from, has utility only."""
+    efficacy, generality = (None, None) if method == BASE else forgot
+    if not signal.signal or efficacy is None or generality is None or kept is None:
+        return efficacy, generality, kept, None
+    total = harmonic_mean([efficacy, generality, kept])
+    return efficacy, generality, kept, np.zeros_like(total) if reason else total
 
 
-def _cells(bootstrap: Bootstrap) -> list[Cell]:
-    answers, by = bootstrap.answers, _MODEL + _CELL
-    counts = answers.groupby(by).agg(
-        n_units=("unit", "nunique"), n_items=("item", "size"), chance=("chance", "mean"), floor=("floor", "mean"),
-        valid=("valid", "mean"),
+def _verdict(
+    method: str, parts: Sequence[Draws | None], signal: Signal, reason: str | None
+) -> tuple[MethodVerdict, str | None]:
+    if method == BASE and signal.signal:
+        return "ok", None
+    return "no signal" if parts[-1] is None else "collapsed" if reason else "ok", reason
+
+
+def _estimate(draws: Draws | None) -> Estimate | None:
+    return None if draws is None else estimate(draws)
+
+
+def _value(draws: Draws | None) -> float | None:
+    return None if draws is None else float(draws[0])
+
+
+def _cells(bootstraps: Sequence[Bootstrap]) -> list[Cell]:
+    """Return every metric of every model: the mean over its seeds within each run, then over the runs."""
+    answers, by = pd.concat([bootstrap.answers for bootstrap in bootstraps]), _MODEL + _CELL
+    first = answers.groupby(_MODEL[:2])["seed"].transform("first") == answers["seed"]
+    counts = answers[first | (len(bootstraps) > 1)].groupby(_MODEL[:2] + _CELL).agg(
+        seed=("seed", "first"), n_units=("unit", "nunique"), n_items=("item", "size"), chance=("chance", "mean"),
+        floor=("floor", "mean"),
     )  # fmt: skip
+    valid = answers.groupby(_MODEL[:2] + _CELL)["valid"].mean()
     cells = []
     for metric in metric_columns(answers):
-        for key, draws in bootstrap.means(answers, metric, by).items():
-            if (interval := estimate(draws)) is None:
+        found: dict[tuple[object, ...], list[list[Draws]]] = {}
+        for number, bootstrap in enumerate(bootstraps):
+            for (method, modality, _, *cell), draws in bootstrap.means(bootstrap.answers, metric, by).items():
+                of_runs = found.setdefault((method, modality, *cell), [[] for _ in bootstraps])
+                of_runs[number].append(draws)
+        for key, of_runs in found.items():
+            label = f"{key[0]}-{key[1]}"
+            means = [resampled_mean(seeds, label) for seeds in of_runs if seeds]
+            if (interval := estimate(resampled_mean(means, "runs"))) is None:
                 continue
             count = counts.loc[key]
-            is_headline = metric == HEADLINE[str(key[4])]
+            is_headline = metric == HEADLINE[str(key[3])]
             cells.append(
                 Cell.model_validate(
-                    dict(zip(by, key, strict=True))
+                    dict(zip(_MODEL[:2] + _CELL, key, strict=True))
                     | interval.model_dump()
                     | {
                         "metric": metric,
+                        "seed": int(count["seed"]),
                         "n_units": int(count["n_units"]),
                         "n_items": int(count["n_items"]),
                         "chance": _known(count["chance"]) if is_headline else None,
                         "floor": _known(count["floor"]) if metric == "rouge_l" else None,
-                        "invalid": 1 - float(count["valid"]),
+                        "invalid": 1 - float(valid[key]),
                     }
                 )
             )

@@ -12,12 +12,12 @@ import pandas as pd
 
 from unsee.refusals.base import opens_with_refusal
 from unsee.scoring.disclosure import discloses
-from unsee.scoring.intervals import Bootstrap, Estimate, estimate
+from unsee.scoring.intervals import Bootstrap, Draws
 
 _FREE = ("generation", "cloze")
 
 
-def refused_and_leaked(bootstrap: Bootstrap, rows: pd.DataFrame) -> tuple[Estimate | None, Estimate | None]:
+def refused_and_leaked(bootstrap: Bootstrap, rows: pd.DataFrame) -> tuple[Draws | None, Draws | None]:
     """Return two shares on the forget set: free questions that are refused, and blanks that leak the value.
 
     Args:
@@ -33,6 +33,5 @@ def refused_and_leaked(bootstrap: Bootstrap, rows: pd.DataFrame) -> tuple[Estima
         ],
     )
     return tuple(  # type: ignore[return-value]
-        next((estimate(draws) for draws in bootstrap.means(asked, column, ["set"]).values()), None)
-        for column in ("refused", "leaked")
+        next(iter(bootstrap.means(asked, column, ["set"]).values()), None) for column in ("refused", "leaked")
     )

@@ -8,7 +8,7 @@ from synthetic import CONTROLS, KNOWS, METHODS, NEVER_KNEW, Mind, Model, make_an
 from unsee.core.errors import RecordError
 from unsee.core.record import Record
 from unsee.scoring.intervals import Estimate
-from unsee.scoring.people import HEADLINE, cells, find_signal, harmonic_mean, score, skill
+from unsee.scoring.people import HEADLINE, ScoredRun, cells, find_signal, harmonic_mean, score, score_runs, skill
 from unsee.scoring.schema import Scores, Signal, SignalCell
 
 
@@ -199,12 +199,99 @@ def test_cells_need_no_other_model():
         assert cell.model_dump() == pytest.approx(same.model_dump())
 
 
+def _npo(forget, seed, manner="plain", kept=0.95):
+    return Model("npo", "both", Mind((forget, forget), (forget, forget), kept, manner), seed)
+
+
+def test_several_seeds_are_one_row_whose_numbers_are_means_over_them():
+    one, two = (scored(_npo(share, seed=0))["npo/both"] for share in (0.1, 0.5))
+    both = scored(_npo(0.1, seed=0), _npo(0.5, seed=1))["npo/both"]
+    for part in ("efficacy", "generality", "utility", "score"):
+        mean = (getattr(one, part).value + getattr(two, part).value) / 2
+        assert getattr(both, part).value == pytest.approx(mean, abs=0.03)
+    assert [(training.seed, training.verdict) for training in both.trainings] == [(0, "ok"), (1, "ok")]
+    assert one.trainings == []
+
+
+def test_the_interval_of_several_seeds_is_wider_the_more_they_differ():
+    def width(*shares):
+        row = scored(*(_npo(share, seed) for seed, share in enumerate(shares)))["npo/both"].score
+        return row.high - row.low
+
+    assert width(0.05, 0.6, 0.3) > 1.5 * width(0.3, 0.3, 0.3)
+
+
+@pytest.mark.parametrize(("broken", "verdict"), [(1, "ok"), (2, "collapsed")])
+def test_a_training_that_collapsed_counts_zero_and_most_of_them_decide_the_verdict(broken, verdict):
+    manners = ["silent"] * broken + ["plain"] * (3 - broken)
+    row = scored(*(_npo(0.1, seed, manner) for seed, manner in enumerate(manners)))["npo/both"]
+    assert row.verdict == verdict
+    assert row.reason.startswith(f"{broken} of 3 trainings collapsed, the first because ")
+    assert [training.score == 0 for training in row.trainings] == [manner == "silent" for manner in manners]
+    assert row.score.value == pytest.approx(sum(training.score for training in row.trainings) / 3)
+
+
+def test_runs_on_other_people_are_one_table_with_intervals_over_runs_too():
+    answers = [make_answers((*CONTROLS, _npo(share, seed=0)), seed=draw) for draw, share in enumerate((0.0, 0.4))]
+    answers = [table.assign(unit=f"{draw}/" + table["unit"]) for draw, table in enumerate(answers)]
+    alone = [score(table, 200).methods[-1].score for table in answers]
+    together = score_runs([ScoredRun(table, 200, draw) for draw, table in enumerate(answers)])
+    row = together.methods[-1]
+    assert row.score.value == pytest.approx((alone[0].value + alone[1].value) / 2)
+    assert row.score.low < alone[1].value + 0.02 < alone[0].value - 0.02 < row.score.high
+    assert [(training.run, training.seed) for training in row.trainings] == [(0, 0), (1, 0)]
+    assert {cell.n_units for cell in together.cells if cell.set == "forget"} == {24}
+
+
+def test_the_base_model_is_a_row_without_a_score_that_moves_no_other():
+    before = scored(_npo(0.1, seed=0))
+    after = scored(_npo(0.1, seed=0), Model("base", mind=Mind((0, 0), (0, 0), 0.6)))
+    base = after.pop("base")
+    assert after == before
+    assert (base.efficacy, base.generality, base.score, base.verdict) == (None, None, None, "ok")
+    assert 0.4 < base.utility.value < 0.9
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"), [(1.0, "Teaching cost the target some"), (0.3, "In no cell does the target")]
+)
+def test_what_teaching_destroyed_is_a_sentence(kept, told):
+    target = Model("target", mind=Mind((0.97, 0.97), kept=0.7))
+    models = (target, Model("oracle", mind=NEVER_KNEW), Model("base", mind=Mind((0, 0), (0, 0), kept)))
+    scores = score(make_answers(models), 200)
+    assert scores.cost_of_teaching.startswith(told)
+    assert bool(scores.lost) == (kept == 1.0)
+    for cell in scores.lost:
+        assert cell.set not in ("forget", "test") and cell.difference.high < 0
+        assert f"{cell.set} {cell.task} by {cell.input} {cell.target.value:.2f} (base" in scores.cost_of_teaching
+    assert score(make_answers(CONTROLS), 50).cost_of_teaching == ""
+
+
+def test_garbled_answers_are_counted_though_the_model_has_not_collapsed():
+    answers = make_answers((*CONTROLS, _npo(0.1, seed=0)))
+    mine = answers.index[(answers["method"] == "npo") & (answers["task"] == "cloze")]
+    answers.loc[mine[::2], "answer"] += "77777"
+    found = {method.method: method for method in score(answers, 50).methods}
+    assert found["npo"].verdict == "ok"
+    assert found["npo"].garbled == pytest.approx(0.25, abs=0.02) > found["target"].garbled + 0.2
+
+
 @pytest.mark.slow
 def test_the_file_is_the_contract(tmp_path):
     make_run(tmp_path, make_answers())
     content = json.loads((tmp_path / "scores.json").read_text())
     assert content["schema"] == "unsee.scores/2"
-    assert set(content) == {"schema", "kind", "reason", "better", "cells", "methods", "differences", "agreements"}
+    assert set(content) == {
+        "schema",
+        "kind",
+        "reason",
+        "better",
+        "cells",
+        "methods",
+        "lost",
+        "differences",
+        "agreements",
+    }
     cell = {"method", "modality", "seed", "set", "task", "input", "metric", "value", "low", "high"}
     assert cell | {"n_units", "n_items", "chance"} <= set(content["cells"][0])
     assert {"method", "modality", "efficacy", "generality", "utility", "score", "verdict"} <= set(content["methods"][0])
@@ -245,7 +332,7 @@ def test_scores_survive_the_way_through_parquet(tmp_path):
         (lambda a: a.drop(columns="chance"), "no column chance"),
         (lambda a: a[a["method"] != "oracle"], "no rows of 'oracle'"),
         (lambda a: a.drop(index=a.index[a["method"] == "oracle_2"][0]), "different questions"),
-        (lambda a: a.assign(seed=range(len(a))), "several seeds"),
+        (lambda a: a.assign(seed=range(len(a))), "'target' has answers of several seeds"),
     ],
 )
 def test_incomplete_answers_are_refused(damage, message):
