@@ -175,10 +175,9 @@ def _row(entry: dict[str, Any]) -> TableRow:
 
 
 def _write(folder: Path, results: dict[str, Any]) -> None:
-    from unsee.runtime.cache import replace_whole
+    from unsee.core.files import write
 
-    text = json.dumps(results, indent=1, allow_nan=False) + "\n"
-    replace_whole(folder / "latest.json", lambda part: part.write_text(text))
+    write(folder / "latest.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

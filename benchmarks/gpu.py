@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +24,10 @@ from benchmarks.material import Material, warm_up
 from benchmarks.measure import timed
 from benchmarks.published.unlearning import ALPHA, RANK
 from unsee.cli.terminal import print_table
+from unsee.core.files import write
 from unsee.data.people.builder import build
 from unsee.models.vlm import VLM
 from unsee.nano.language import CHAT_TEMPLATE
-from unsee.runtime.cache import replace_whole
 from unsee.runtime.distributed import state
 
 PERCENT = 15
@@ -207,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 measured.append(row)
                 if options.out:
                     text = page(sys.argv[1:] if arguments is None else arguments, measured, limit)
-                    replace_whole(options.out, partial(Path.write_text, data=text))
+                    write(options.out, text)
             print_table([row for row in measured if row.model == name])
     return 0
 

@@ -45,12 +45,21 @@ class Finished:
 
 
 def unsee(
-    arguments: Sequence[str], cache: Path, stop: Stop | None = None, seconds: float = 600, plugins: Path | None = None
-) -> Finished:
-    """Run one command to its end, with its own cache; `plugins` is a folder, put where PYTHONPATH puts it."""
+    arguments: Sequence[str], cache: Path, stop: Stop | None = None, seconds: float = 600, plugins: Path | None = None,
+    killed_after: float | None = None,
+) -> Finished:  # fmt: skip
+    """Run one command to its end, with its own cache.
+
+    Args:
+        plugins: a folder, put where PYTHONPATH puts it.
+        killed_after: seconds after which it gets SIGKILL, if it has not ended by then.
+    """
     out, err = cache.with_suffix(".out"), cache.with_suffix(".err")
     process = _context.Process(target=_command, args=(list(map(str, arguments)), cache, out, err, stop, plugins))
     process.start()
+    if killed_after is not None:
+        process.join(killed_after)
+        process.kill()
     process.join(seconds)
     if process.is_alive():
         process.kill()

@@ -15,10 +15,11 @@ from typing import Annotated
 import typer
 
 import unsee
-from unsee.cli import asking, editing, models, privacy, running
+from unsee.cli import asking, cache, editing, models, privacy, running
 from unsee.cli.terminal import is_main_process, silence_other_processes
 from unsee.core.allocator import keep_freed_memory
 from unsee.core.errors import UnseeError
+from unsee.core.files import reason
 from unsee.core.text import several_lines
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (running, asking, editing, privacy, models):
+for module in (running, asking, editing, privacy, models, cache):
     app.add_typer(module.commands)
 
 
@@ -50,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app(arguments)
     except UnseeError as error:
         print(f"unsee: {several_lines(str(error))}", file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        if not (why := reason(error)):
+            raise
+        print(f"unsee: {error.filename or 'a file'}: cannot be read or written: {why}", file=sys.stderr)
         return USER_ERROR
     except SystemExit as stop:
         if stop.code == INTERRUPTED:

@@ -176,7 +176,9 @@ def utility(
     if out:
         check_writable(out)
     with show_progress() as progress:
-        answered = examine(model, benchmark, data, limit=limit, seed=seed, progress=progress, processor=processor)
+        answered = examine(
+            model, benchmark, data, limit=limit, seed=seed, progress=progress, processor=processor, out=out
+        )
     grades = None
     if review and out:
         reviewing = Review(answered, asking, out)

@@ -42,9 +42,8 @@ def edit_model(
     with show_progress() as progress:
         from unsee.methods.base import Work
         from unsee.runs.edit import EditJob, edit_rows
-        from unsee.runtime.cache import cache_folder
 
-        work = Work(seed=seed, progress=progress, cache=cache_folder() / "moments")
+        work = Work(seed=seed, progress=progress)
         edit = EditJob(model, data, method, options, frequencies).run(out, work, whole=whole)
     print_table(edit_rows(edit))
     print(out / "edit.safetensors")

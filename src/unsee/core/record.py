@@ -263,26 +263,32 @@ def refuse_request(record: Record) -> None:
         raise RecordError(f"{record.folder}: a deletion request; its page is {record.folder / 'report.html'}")
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, advice: str = "choose another --out") -> None:
     """Check that a folder can be written, before long work; write nothing.
+
+    Args:
+        folder: the folder, which need not exist.
+        advice: what to do if it cannot be written.
 
     Raises:
         RecordError: it is a file, or cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise RecordError(f"{folder}: not a folder; choose another --out")
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    with explained(folder, "created"):
+        if folder.exists() and not folder.is_dir():
+            raise RecordError(f"{folder}: not a folder; {advice}")
+        existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise RecordError(f"{folder}: cannot be created: {existing} is no folder one can write to")
+        raise RecordError(f"{folder}: cannot be created: {existing} is no folder one can write to; {advice}")
 
 
 def check_free(folder: Path) -> None:
-    """Check that a folder is missing or empty.
+    """Check that a folder is missing or empty, and can be written.
 
     Raises:
-        RecordError: it is neither.
+        RecordError: it is not.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    check_writable(folder, "choose another folder")
+    if folder.is_dir() and any(folder.iterdir()):
         raise RecordError(f"{folder}: already exists and is not empty; choose another folder or delete it")
 
 

@@ -20,9 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unsee.core.errors import ConfigError, ModelError
+from unsee.core.files import replacing
 from unsee.core.reading import parse_json
 from unsee.models.vlm import VLM, content
-from unsee.runtime.cache import replace_whole
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +73,17 @@ class Edit:
         return shares
 
     def save(self, path: Path) -> None:
-        """Write the edit as one safetensors file."""
+        """Write the edit as one safetensors file.
+
+        Raises:
+            RecordError: the file cannot be written.
+        """
         tensors = {f"delta/{name}": delta for name, delta in self.deltas.items()}
         tensors |= {f"gate/{key}": gate for key, gate in self.gates.items()}
         tensors |= {f"frequency/{key}": frequency for key, frequency in self.frequencies.items()}
         about = {"format": FORMAT, "method": self.method, "settings": json.dumps(self.settings), "model": self.model}
-        write_tensors(tensors, path, about)
+        with replacing(path) as file:
+            write_tensors(tensors, file, about)
 
     @classmethod
     def load(cls, path: Path) -> Edit:
@@ -110,9 +115,9 @@ class Edit:
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, about: dict[str, str]) -> None:
-    """Write one safetensors file; an interrupted write leaves no file."""
+    """Write one safetensors file."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    replace_whole(path, lambda part: save_file(whole, part, metadata=about))
+    save_file(whole, path, metadata=about)
 
 
 def merge(edits: Sequence[Edit]) -> Edit:

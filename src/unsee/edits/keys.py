@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from unsee.core.errors import DataError
+from unsee.core.files import intact, keep
 from unsee.core.progress import Progress, Silent
 from unsee.edits.edit import write_tensors
 from unsee.edits.pair_rows import PairRows
@@ -24,6 +24,7 @@ from unsee.edits.tune import linear_module, temporary_weights, weights_of
 from unsee.forward.hooks import capture, frozen
 from unsee.forward.trees import Node, Tree, collate, pack_by_length
 from unsee.models.vlm import VLM
+from unsee.runtime.cache import Cache
 
 TEXT_TOKENS = 4096
 """Most tokens of a batch of texts."""
@@ -80,11 +81,11 @@ def refusing_shifts_BD(
     return (units_BD * unit_B1).detach()
 
 
-def second_moment(vlm: VLM, layer: int, texts: Sequence[str], cache: Path | None = None) -> Tensor:
+def second_moment(vlm: VLM, layer: int, texts: Sequence[str], cache: Cache | None = None) -> Tensor:
     """Compute the mean outer product (F, F), float64, of the down projection's inputs over the tokens of texts.
 
     Args:
-        cache: folder where it is kept by model, layer and texts; None keeps nothing.
+        cache: where it is kept by model, layer and texts; None keeps nothing.
 
     Raises:
         DataError: there are no texts.
@@ -92,13 +93,14 @@ def second_moment(vlm: VLM, layer: int, texts: Sequence[str], cache: Path | None
     if not texts:
         raise DataError("a second moment needs at least one text")
     content = hashlib.sha256("\0".join((vlm.fingerprint(), str(layer), *texts)).encode()).hexdigest()[:20]
-    path = cache / f"{content}.safetensors" if cache else None
-    if path and path.is_file():
+    path = cache.path("moments", f"{content}.safetensors") if cache else None
+    if path and intact(path):
         return load_file(path)["moment"].to(vlm.device)
     moment, count = _sum_outer_products(vlm, layer, texts)
     moment /= count
     if path:
-        write_tensors({"moment": moment}, path, {"tokens": str(count), "layer": str(layer)})
+        about = {"tokens": str(count), "layer": str(layer)}
+        keep(path, lambda part: write_tensors({"moment": moment}, part, about))
     return moment
 
 

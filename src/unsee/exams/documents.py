@@ -17,10 +17,11 @@ import pandas as pd
 
 from unsee.config.recipe import build_dataclass
 from unsee.core.errors import DataError, ModelError
+from unsee.core.files import write
 from unsee.core.journal import Journal
 from unsee.core.progress import Progress, Silent
 from unsee.core.reading import read_json
-from unsee.core.record import ANSWER_COLUMNS, GENERAL_SET, LEAK, METRIC_COLUMNS, REFUSED, Better
+from unsee.core.record import ANSWER_COLUMNS, GENERAL_SET, LEAK, METRIC_COLUMNS, REFUSED, Better, check_writable
 from unsee.core.source import source_hash
 from unsee.data.documents.schema import EDITED_SPLITS, Case, PrivacyBenchmark, Query
 from unsee.exams.people import Exam
@@ -212,7 +213,11 @@ def write_answers(
     """Write the model's answers to the benign questions that an edit may use, as JSON: case ID, question, answer.
 
     No private question is asked, and nothing private is written.
+
+    Raises:
+        RecordError: the file cannot be written; before anything is asked where this can be known.
     """
+    check_writable(path.parent)
     cases = benchmark.of(*EDITED_SPLITS)
     answers: dict[str, dict[str, str]] = {}
     with (progress or Silent()).task("benign answers", len(cases)) as advance:
@@ -224,8 +229,7 @@ def write_answers(
                 answers[one.case.id] = {query.text: text for query, text in texts}
             advance(len(prompts))
     whole = {"format": ANSWERS_FORMAT, "model": vlm.id, "data": benchmark.fingerprint(), "answers": answers}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_answers(benchmark: PrivacyBenchmark, path: Path) -> PrivacyBenchmark:

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from unsee.core.errors import RecordError
+from unsee.core.files import intact, keep
 from unsee.models.vlm import VLM, content
-from unsee.runtime.cache import VERSION, cache_folder, replace_whole
+from unsee.runtime.cache import VERSION, Cache
 
 log = logging.getLogger(__name__)
 
@@ -31,36 +32,42 @@ _OUTPUT, _LAYERS = "output", ".hidden_states"
 
 
 @contextmanager
-def cached_vision(vlm: VLM) -> Iterator[None]:
+def cached_vision(vlm: VLM, kept: Cache | None = None) -> Iterator[None]:
     """Read vision features from the cache within the block, and add those that it lacks.
 
     The weights of the vision part must not change within the block. Outputs with a gradient, outputs in training mode
-    and outputs under autocast are computed and not cached. A file that cannot be read or written is a warning.
+    and outputs under autocast are computed and not cached. If a file cannot be written, that is a warning, and no
+    others are.
+
+    Args:
+        vlm: the model.
+        kept: the cache of the command; by default one that belongs to no run.
     """
+    kept = kept or Cache()
     encoder = _frozen_encoder(vlm)
-    encode, folder, digest = encoder.encode, cache_folder() / "features", cache(partial(_digest, vlm, encoder))
+    encode, digest = encoder.encode, cache(partial(_digest, vlm, encoder))
+    writable = True
     unwritten: dict[Path, dict[str, Tensor]] = {}
 
     def write() -> None:
+        nonlocal writable
         while unwritten:
             path, features = unwritten.popitem()
             try:
-                if features:
-                    replace_whole(path, lambda part: save_file(features, part))  # noqa: B023  (called at once)
-            except (OSError, SafetensorError) as error:
-                log.warning("features path=%s unwritable=%s", path, error)
+                if features and writable:
+                    keep(path, partial(save_file, features))
+            except RecordError as error:
+                writable = False
+                log.warning("%s; features are not kept", error)
 
     def cached_encode(*arguments: Any, **named: Any) -> Any:
         write()  # by now the model has read everything it needs from the last output
         training = encoder.module.training or (torch.is_grad_enabled() and encoder.is_trained)
         if training or torch.is_autocast_enabled(vlm.device.type):
             return encode(*arguments, **named)
-        path = folder / f"{_key(digest(), arguments, named)}.safetensors"
-        try:
-            if path.is_file():
-                return _replayed(load_file(path, device=str(vlm.device)))
-        except (OSError, SafetensorError) as error:
-            log.warning("features path=%s unreadable=%s", path, error)
+        path = kept.path("features", f"{_key(digest(), arguments, named)}.safetensors")
+        if intact(path):
+            return _replayed(load_file(path, device=str(vlm.device)))
         return _recorded(encode(*arguments, **named), unwritten.setdefault(path, {}))
 
     with encoder.replaced(cached_encode):

@@ -17,7 +17,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -33,6 +32,7 @@ from unsee.forward.losses import Scored
 from unsee.forward.trees import Batch
 from unsee.methods import METHODS
 from unsee.models.vlm import VLM
+from unsee.runtime.cache import Cache
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
@@ -247,13 +247,13 @@ class Work:
     Attributes:
         seed: of everything that is drawn.
         progress: where long work is shown.
-        cache: folder for what depends on the model alone; None keeps nothing.
+        cache: where to keep what depends on the model alone; None keeps nothing.
         earlier: an edit whose gate frequencies are used again; only for methods that say so.
     """
 
     seed: int = 0
     progress: Progress = field(default_factory=Silent)
-    cache: Path | None = None
+    cache: Cache | None = None
     earlier: Edit | None = None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unsee.config.recipe import ModelConfig
 from unsee.core.errors import ModelError
+from unsee.core.files import replacing
 from unsee.core.record import check_free
 from unsee.models.adapter import below, is_adapter, merge_into
 from unsee.models.vlm import VLM
@@ -22,7 +23,7 @@ def merge(config: ModelConfig, adapters: Sequence[Path], out: Path) -> None:
 
     Raises:
         ModelError: a folder holds no adapter of this model.
-        RecordError: the folder to write is not empty.
+        RecordError: the folder to write is not empty, or cannot be written.
     """
     check_free(out)
     for folder, earlier in zip(adapters, (Path(config.id), *adapters), strict=False):
@@ -34,4 +35,5 @@ def merge(config: ModelConfig, adapters: Sequence[Path], out: Path) -> None:
     vlm = VLM.load_as(config)
     for folder in adapters:
         vlm.model = merge_into(vlm.model, folder)
-    vlm.save(out)
+    with replacing(out) as folder:
+        vlm.save(folder)

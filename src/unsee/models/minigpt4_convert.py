@@ -28,6 +28,7 @@ from transformers import (
 )
 
 from unsee.core.errors import ModelError
+from unsee.core.files import replacing
 from unsee.core.record import check_free
 from unsee.models.minigpt4_model import MiniGPT4Config, MiniGPT4ForConditionalGeneration
 from unsee.models.minigpt4_processor import (
@@ -178,7 +179,7 @@ def convert(
 
     Raises:
         ModelError: a file cannot be read, lacks a tensor, or holds one of another shape; nothing is written.
-        RecordError: the folder to write is not empty.
+        RecordError: the folder to write is not empty, or cannot be written.
     """
     check_free(out)
     published = Checkpoint.read(vit), Checkpoint.read(checkpoint), Checkpoint.read(q_former) if q_former else None
@@ -199,14 +200,16 @@ def convert(
     model.load_state_dict(weights, assign=True)
     model.tie_weights()
     model.generation_config = _endings(tokenizer, chat)
-    model.save_pretrained(out)
     size = config.vision_config.image_size
-    MiniGPT4Processor(
+    processor = MiniGPT4Processor(
         MiniGPT4ImageProcessor(size={"height": size, "width": size}),
         tokenizer,
         num_image_tokens=config.num_image_tokens,
         chat_template=chat.template,
-    ).save_pretrained(out)
+    )
+    with replacing(out) as folder:
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
     log.info("converted folder=%s tensors=%d", out, len(weights))
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from unsee.config.recipe import command_of, kind_of
 from unsee.core.errors import RecordError
+from unsee.core.files import write
 from unsee.core.record import GENERAL_SET, Record, refuse_request
 from unsee.report.documents import render_documents
 from unsee.report.figures import Plot, colours
@@ -143,7 +144,7 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
         runs = [_view(record, redact) for record in records]
         title = ", ".join(dict.fromkeys(run.name for run in runs))
         page = render(f"people.{suffix}", title=title, runs=runs, redact=redact, sets=_SETS)
-    Record(out.parent).write_text(out.name, page)
+    write(out, page)
     return out
 
 

@@ -126,8 +126,9 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     weights = stages.unlearn(MethodRun(name, modality, config.seed, method), method, stages.base, material)
     after = _compared(exam.named(stages.examine(AFTER, weights, exam.after)), AFTER, config)
     if "model" not in record:
+        changed = stages.load(weights)
         with record.replacing("model") as path:
-            stages.load(weights).save(path)
+            changed.save(path)
 
     everything = pd.concat([with_values(before, strangers), with_values(after, strangers)], ignore_index=True)
     record.write_table("answers.parquet", in_order(everything))

@@ -41,7 +41,7 @@ from unsee.report.documents import picture_name
 from unsee.runs.method_runs import Material, MethodRun, check_layers, documents_methods
 from unsee.runs.scenario import Applied, RunResult, Scenario, change_over_seeds
 from unsee.runs.stages import Stages
-from unsee.runtime.cache import key_of
+from unsee.runtime.cache import Cache, key_of
 from unsee.runtime.distributed import create_record, state
 from unsee.scoring.documents import document_scores
 
@@ -63,8 +63,9 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
     metrics = make_metrics(config.evaluation, config.metric)
     folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
     Record.check(folder, dump_config(config))
+    cache = Cache(folder)
     with state().main_process_first():
-        benchmark = open_documents(config.privacy, progress)
+        benchmark = open_documents(config.privacy, cache, progress)
     seen = benchmark.of(SEEN)
     benchmark, edited_on = with_other_benchmarks(
         benchmark, config.privacy.out_of_domain, skip_missing=config.privacy.skip_missing

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from unsee.config.recipe import build_dataclass
 from unsee.core.errors import ConfigError
-from unsee.core.record import check_free
+from unsee.core.files import replacing
+from unsee.core.record import check_free, check_writable
 from unsee.data.pairs import load_pairs
 from unsee.edits.edit import Edit, Editor
 from unsee.edits.pair_rows import ANSWER_TOKENS, answered, check_pairs
@@ -17,6 +18,7 @@ from unsee.forward.vision_cache import cached_vision
 from unsee.methods import METHODS
 from unsee.methods.base import EditMethod, Work
 from unsee.models.vlm import VLM
+from unsee.runtime.cache import Cache
 
 
 class EditRow(NamedTuple):
@@ -55,6 +57,7 @@ class EditJob:
             UnseeError: the options, the pairs, the model, the earlier edit or the folder cannot be used; nothing is
                 written.
         """
+        check_writable(out)
         if whole:
             check_free(out / "model")
         method = self._method()
@@ -62,15 +65,17 @@ class EditJob:
             raise ConfigError(f"frequencies: method {self.method} has no gates to cut from them")
         earlier = Edit.load(self.frequencies) if self.frequencies else None
         pairs = load_pairs(self.data)
+        cache = Cache(out)
         vlm = VLM.load(self.model)
         check_pairs(vlm, pairs)
-        with cached_vision(vlm):
+        with cached_vision(vlm, cache):
             pairs = answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS)
-            edit = method.edit(vlm, pairs, replace(work, earlier=earlier))
+            edit = method.edit(vlm, pairs, replace(work, earlier=earlier, cache=cache))
         edit.save(out / "edit.safetensors")
         if whole:
             Editor(vlm).apply(edit)
-            vlm.save(out / "model")
+            with replacing(out / "model") as folder:
+                vlm.save(folder)
         return edit
 
     def _method(self) -> EditMethod:
@@ -93,7 +98,8 @@ def apply_edits(model: str, paths: list[Path], out: Path) -> list[Edit]:
     editor = Editor(vlm)
     for edit in edits:
         editor.apply(edit)
-    vlm.save(out)
+    with replacing(out) as folder:
+        vlm.save(folder)
     return edits
 
 

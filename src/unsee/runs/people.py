@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from unsee.config.recipe import GENERATED, DataConfig, RunConfig, dump_config
+from unsee.core.files import intact
 from unsee.core.progress import Progress
 from unsee.core.record import Record
 from unsee.data.general import general_items
@@ -28,7 +29,7 @@ from unsee.runs.replay import replay, resolve_replay
 from unsee.runs.scenario import Applied, RunResult, Scenario, change_over_seeds
 from unsee.runs.stages import Stages
 from unsee.runs.weights import Weights
-from unsee.runtime.cache import cache_folder, key_of, make_folder
+from unsee.runtime.cache import Cache, key_of, make_folder
 from unsee.runtime.distributed import create_record, state
 from unsee.scoring.people import find_signal, score
 from unsee.scoring.schema import BASE, RANDOM_WEIGHTS
@@ -57,9 +58,10 @@ def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunRe
     config = config.model_copy(update={"teach": resolve_replay(vlm, config.teach, progress)})
     folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
     Record.check(folder, dump_config(config))
+    cache = Cache(folder)
     check_layers(methods, vlm)
     with state().main_process_first():
-        benchmark = _data(config.data, progress)
+        benchmark = _data(config.data, cache, progress)
     check_enough(len(benchmark.forget), config.data.forget_percent)
     record = create_record(folder, dump_config(config))
     stages = Stages(vlm, config.model, record, progress, replay)
@@ -118,12 +120,13 @@ def _material(benchmark: Benchmark, config: RunConfig, oracle: Weights) -> Mater
     return Material(names, benchmark.forget, benchmark.retain, pairs, config.unlearn, oracle)
 
 
-def _data(config: DataConfig, progress: Progress) -> Benchmark:
+def _data(config: DataConfig, cache: Cache, progress: Progress) -> Benchmark:
     """Return the benchmark; if its people are generated, build it in the cache."""
     if config.source != GENERATED:
         return open_benchmark(config.source, config.forget_percent, config.training_text, config.format)
-    folder = cache_folder() / "data" / key_of("data", BUILDER_VERSION, config.people, config.celebrities, config.seed)
-    if not folder.is_dir():
+    key = key_of("data", BUILDER_VERSION, config.people, config.celebrities, config.seed)
+    folder = cache.path("data", key)
+    if not intact(folder):
         with progress.task("data", 1) as advance:
             make_folder(folder, partial(build, people=config.people, celebrities=config.celebrities, seed=config.seed))
             advance(1)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from unsee.config.recipe import ModelConfig, TeachConfig
 from unsee.core.errors import ConfigError
+from unsee.core.files import discard
 from unsee.core.journal import Journal
 from unsee.core.progress import Progress
 from unsee.core.record import Record
@@ -54,7 +56,7 @@ from unsee.runs.method_runs import INPUTS, Material, MethodRun
 from unsee.runs.streams import DrawTree, make_stream, side_streams, with_replay
 from unsee.runs.weight_change import WeightChange, by_adapter, by_edit, by_weights, change_of
 from unsee.runs.weights import LoadedModel, Weights
-from unsee.runtime.cache import cache_folder, key_of, write_whole
+from unsee.runtime.cache import Cache, key_of
 from unsee.runtime.cost import Cost, measured
 from unsee.runtime.distributed import state
 from unsee.training.batches import MakeRows, Plan
@@ -116,7 +118,7 @@ class Stages:
         self._progress = progress
         self._replay = replay
         self._replayed: DrawTree | None = None
-        self._cache = cache_folder()
+        self._cache = Cache(record.folder)
         self._exported: dict[tuple[Path, ...], str] = {}
 
     def teach(self, name: str, people: Sequence[Person], config: TeachConfig, seed: int) -> Weights:
@@ -216,38 +218,38 @@ class Stages:
     def examine(self, name: str, weights: Weights | None, exam: Examination, system: str | None = None) -> pd.DataFrame:
         """Return a model's answers to an exam; `None` means the base architecture with random weights."""
         key = key_of("answers", weights.key if weights else [self.base.key, "random"], exam.key, system, self._code)
-        path = self._cache / "answers" / f"{key}.parquet"
-        if path.is_file():
+        path = self._cache.path("answers", f"{key}.parquet")
+        earlier = sorted(path.parent.glob(f"{key}.*.journal"))
+        if self._cache.holds(path):
+            _discard(earlier)  # a kill can leave them
             self._say_cached(name, "answers")
             return pd.read_parquet(path)
         vlm = self.vlm.untrained() if weights is None else self.load(weights)
         own = path.with_suffix(f".{state().process_index}.journal")  # each process writes its own answers
-        earlier = sorted(path.parent.glob(f"{key}.*.journal"))
         journal = Journal(own, earlier)
         state().wait_for_everyone()  # no process writes before all have read the journals
         started = time.monotonic()
-        with cached_vision(vlm) if weights else nullcontext():  # random weights are used once
+        with cached_vision(vlm, self._cache) if weights else nullcontext():  # random weights are used once
             answers = exam.examine(vlm, system=system, name=name, progress=self._progress, journal=journal)
         self._record.log("evaluated", model=name, seconds=round(time.monotonic() - started, 2))
-        write_whole(path, lambda part: answers.to_parquet(part, index=False))
-        for journal_path in (own, *earlier):
-            journal_path.unlink(missing_ok=True)
+        self._cache.keep(path, lambda part: answers.to_parquet(part, index=False))
+        _discard([own, *earlier])
         return pd.read_parquet(path)
 
     def change(self, start: Weights, weights: Weights) -> WeightChange:
         """Return the size of the difference between two models."""
-        path = self._cache / "changes" / f"{key_of(start.key, weights.key)}.json"
-        if not path.is_file():
+        path = self._cache.path("changes", f"{key_of(start.key, weights.key)}.json")
+        if not self._cache.holds(path):
             vlm = self.load(start)
             moved = by_edit(weights.edit) if weights.edit else self._moved(vlm, weights)
             change = asdict(change_of(vlm, (delta for _, delta in moved)))
-            write_whole(path, lambda part: part.write_text(json.dumps(change)))
+            self._cache.keep(path, lambda part: part.write_text(json.dumps(change)))
         return WeightChange(**json.loads(path.read_text()))
 
     def cost(self, weights: Weights) -> Cost | None:
-        """Return time and memory of the stage that made the weights, if recorded."""
-        took = (weights.edit or weights.files[-1]).with_suffix(".json")
-        return Cost(**json.loads(took.read_text())) if took.is_file() else None
+        """Return time and memory of the stage that made the weights; None for the base model."""
+        made = weights.edit or (weights.files[-1] if weights.files else None)
+        return Cost(**json.loads(made.with_suffix(".json").read_text())) if made else None
 
     def load(self, weights: Weights) -> VLM:
         """Load weights into the one model in memory, and return it."""
@@ -260,19 +262,20 @@ class Stages:
             self._exported[weights.files] = name
         if name in record:
             return
+        if weights.edit:
+            save = partial(_save_edit, Edit.load(weights.edit))
+        else:
+            save = partial(self.load(weights).save, base=os.path.relpath(below, name) if below else "")
         with record.replacing(name) as folder:
-            if weights.edit:
-                Edit.load(weights.edit).save(folder / "edit.safetensors")
-            else:
-                self.load(weights).save(folder, os.path.relpath(below, name) if below else "")
+            save(folder)
 
     def _edited(self, run: MethodRun, target: Weights, draws: str, compute: Callable[[VLM, Work], Edit]) -> Weights:
         key = key_of(draws, target.key, self._code, _method_code(run.method))
-        path = self._cache / "edits" / f"{key}.safetensors"
+        path = self._cache.path("edits", f"{key}.safetensors")
         if not self._cached(run.label, path):
             with self._loaded.merged(target) as vlm:
-                work = Work(seed=run.seed, progress=self._progress, cache=self._cache / "moments")
-                with measured(vlm.device) as cost, cached_vision(vlm):
+                work = Work(seed=run.seed, progress=self._progress, cache=self._cache)
+                with measured(vlm.device) as cost, cached_vision(vlm, self._cache):
                     edit = compute(vlm, work)
             self._keep("edited", run.label, path, edit.save, cost)
         for gate, share in Edit.load(path).open_shares().items():
@@ -289,7 +292,7 @@ class Stages:
         material: Material,
     ) -> Weights:
         """Return the target with the edit that a method computes from the weight changes of its trainings."""
-        path = self._cache / "edits" / f"{made.key}.safetensors"
+        path = self._cache.path("edits", f"{made.key}.safetensors")
         if not self._cached(run.label, path):
             with self._loaded.merged(target) as vlm, measured(vlm.device) as cost:
                 changes = {name: dict(self._moved(vlm, weights)) for name, weights in trained.items()}
@@ -334,9 +337,11 @@ class Stages:
         fisher: Mapping[Asked, Iterable[StepBatch]] | None = None,
     ) -> Weights:
         """Train, and return the new weights with their files; `made` holds their keys."""
-        path = self._cache / "weights" / f"{made.key}.safetensors"
+        path = self._cache.path("weights", f"{made.key}.safetensors")
+        checkpoint = path.with_name(f"{made.key}.checkpoint.safetensors")
         result = Weights(made.key, made.draws, (*start.files, path))
         if self._cached(name, path):
+            discard(checkpoint)  # a kill can leave it
             return result
         plan = make_plan()
         schedule, steps = plan.schedule, plan.steps
@@ -351,7 +356,6 @@ class Stages:
         def report(step: int, loss: Loss, rate: float) -> None:
             self._record.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
 
-        checkpoint = path.with_name(f"{made.key}.checkpoint.safetensors")
         with measured(self.vlm.device) as cost:
             train(
                 self.vlm, method, steps, schedule, trainable, reference=reference, fisher=fisher,
@@ -359,16 +363,18 @@ class Stages:
             )  # fmt: skip
         tensors = self.vlm.trained()
         self._keep("trained", name, path, lambda part: save_file(tensors, part), cost)
-        checkpoint.unlink(missing_ok=True)
         self._loaded.finish_training(result)
         return result
 
     def _cached(self, name: str, path: Path) -> bool:
-        """Return True if weights are in the cache, and log time and memory of the stage that made them."""
-        if not path.is_file():
-            return False
+        """Return True if weights are in the cache, and log time and memory of the stage that made them.
+
+        If one of the two is damaged, the stage is computed again.
+        """
         took = path.with_suffix(".json")
-        self._record.log("cached", model=name, **(json.loads(took.read_text()) if took.is_file() else {}))
+        if not (self._cache.holds(path) and self._cache.holds(took)):
+            return False
+        self._record.log("cached", model=name, **json.loads(took.read_text()))
         self._say_cached(name, "weights")
         return True
 
@@ -378,8 +384,8 @@ class Stages:
     def _keep(self, event: str, name: str, path: Path, write: Callable[[Path], object], cost: Cost) -> None:
         """Write weights to the cache, with the time and memory they took."""
         self._record.log(event, model=name, **asdict(cost))
-        write_whole(path.with_suffix(".json"), lambda part: part.write_text(json.dumps(asdict(cost))))
-        write_whole(path, write)
+        self._cache.keep(path.with_suffix(".json"), lambda part: part.write_text(json.dumps(asdict(cost))))
+        self._cache.keep(path, write)
 
     def _reference(
         self, weights: Weights, method: LossMethod, steps: Iterator[StepBatch], count: int
@@ -405,6 +411,15 @@ class Stages:
 
     def _trained_part(self) -> dict[str, object]:
         return self.config.model_dump(exclude={"id", "processor", "gradient_checkpointing"})
+
+
+def _save_edit(edit: Edit, folder: Path) -> None:
+    edit.save(folder / "edit.safetensors")
+
+
+def _discard(journals: Iterable[Path]) -> None:
+    for journal in journals:
+        discard(journal)
 
 
 def _method_code(method: Method) -> list[str]:

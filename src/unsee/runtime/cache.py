@@ -1,4 +1,4 @@
-"""The cache folder, its keys, and files and folders that are written whole or not at all."""
+"""The cache folder, its keys, and what belongs to which run. All its files are kept with a checksum (`core.files`)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unsee.core.errors import RecordError
-from unsee.runtime.distributed import state
+from unsee.core.files import intact, keep, sweep
+from unsee.core.journal import Journal
+from unsee.core.record import check_writable
+from unsee.runtime.distributed import decided, state
 
 VERSION = 2  # raise it if the same inputs give other weights or answers; it seeds random draws, so all results change
+KINDS = ("answers", "changes", "data", "documents", "edits", "features", "moments", "weights")
+"""The folders of the cache."""
+OWNERS = "owners"
+"""The folder of the notes: one journal for each run or request, of the names of all that it used."""
 
 
 def cache_folder() -> Path:
@@ -25,28 +32,58 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps([VERSION, *parts], sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
+def notes_of(owner: Path) -> Path:
+    """Return the journal of what belongs to a run or request."""
+    return cache_folder() / OWNERS / f"{key_of(str(owner.absolute()))}.jsonl"
+
+
+class Cache:
+    """The cache as one command uses it. What killed processes left unfinished in it is deleted at once.
+
+    Args:
+        owner: the folder of the run or request that the command is about; None if there is none.
+
+    Raises:
+        RecordError: the cache cannot be written.
+    """
+
+    def __init__(self, owner: Path | None = None) -> None:
+        self.folder = cache_folder()
+        check_writable(self.folder, "set UNSEE_CACHE to another folder for the cache")
+        sweep(*(self.folder / kind for kind in (*KINDS, OWNERS)))
+        self._owner = owner.absolute() if owner else None
+        self._notes = Journal(notes_of(owner)) if owner else None
+
+    def path(self, kind: str, name: str) -> Path:
+        """Return the place of a file or folder, and note that it belongs to the owner.
+
+        Args:
+            kind: one of `KINDS`.
+            name: the file's name; all files with the same text before the first dot belong together.
+
+        Raises:
+            RecordError: the note cannot be written.
+        """
+        entry = f"{kind}/{name.partition('.')[0]}"
+        if self._notes is not None and entry not in self._notes:
+            self._notes.add(entry, str(self._owner))
+        return self.folder / kind / name
+
+    def holds(self, path: Path) -> bool:
+        """Return True, in every process, if the main process finds a file intact; see `core.files.intact`."""
+        return decided(lambda: intact(path))
+
+    def keep(self, path: Path, write: Callable[[Path], object]) -> None:
+        """Write a file in the main process; no process returns before the file is complete."""
+        if state().is_main_process:
+            keep(path, write)
+        state().wait_for_everyone()
+
+
 def make_folder(folder: Path, make: Callable[[Path], object]) -> None:
-    """Run `make(folder)`, which is atomic; if another run created the folder first, keep theirs."""
+    """Keep the folder that `make` writes; if another run made it first, keep theirs."""
     try:
-        make(folder)
-    except (OSError, RecordError):  # raised if the folder already exists
+        keep(folder, make)
+    except RecordError:  # raised if the folder already exists
         if not folder.is_dir():
             raise
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file in the main process; no process returns before the file is complete."""
-    if state().is_main_process:
-        replace_whole(path, write)
-    state().wait_for_everyone()
-
-
-def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file atomically: after an interruption it holds all of the new content or all of the old."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -6,14 +6,14 @@ With one process every function returns its argument.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather, gather_object, pad_across_processes
+from accelerate.utils import broadcast_object_list, gather, gather_object, pad_across_processes
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -51,6 +51,16 @@ def create_record(folder: Path, config: str) -> Record:
     """
     with state().main_process_first():
         return Record.create(folder, config) if state().is_main_process else NullRecord(folder)
+
+
+def decided(decide: Callable[[], Value]) -> Value:
+    """Return the main process's decision in every process; the others do not decide."""
+    here = state()
+    if here.num_processes == 1:
+        return decide()
+    decision: list[Value] = [decide()] if here.is_main_process else [None]  # type: ignore[list-item]
+    broadcast_object_list(decision)
+    return decision[0]
 
 
 def share(work: Sequence[Value]) -> Sequence[Value]:

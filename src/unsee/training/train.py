@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from unsee.config.protocols import AdamW
 from unsee.core.errors import ModelError
+from unsee.core.files import discard, intact, keep
 from unsee.core.progress import Progress, Silent
 from unsee.edits.partial_forward import decoder_layers, parse_layers
 from unsee.forward.hooks import capture
@@ -31,8 +32,7 @@ from unsee.forward.losses import Scored, cross_entropy
 from unsee.forward.trees import Batch
 from unsee.methods.base import Asked, GradientMethod, Loss, LossMethod, Model, Side, StepBatch
 from unsee.models.vlm import VLM
-from unsee.runtime.cache import replace_whole
-from unsee.runtime.distributed import entire, gathered, placed_like, state
+from unsee.runtime.distributed import decided, entire, gathered, placed_like, state
 
 log = logging.getLogger(__name__)
 
@@ -277,7 +277,7 @@ def train(
     if done < schedule.steps and all(torch.equal(entire(parameter), before) for parameter, before in watched):
         raise ModelError(f"{name}: training changed nothing; check the learning rate and the trainable parameters")
     if checkpoint and processes.is_main_process:
-        checkpoint.unlink(missing_ok=True)
+        discard(checkpoint)
 
 
 def _differentiate(
@@ -347,12 +347,12 @@ def _save(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.
         kept = {"parameter": parameter, **optimiser.state.get(parameter, {})}
         tensors |= {f"{key}.{i}": entire(value).to("cpu", copy=True) for key, value in kept.items()}
     if state().is_main_process:
-        replace_whole(path, lambda part: save_file(tensors, part, metadata={"state": json.dumps({"step": step})}))
+        keep(path, lambda part: save_file(tensors, part, metadata={"state": json.dumps({"step": step})}))
     return path
 
 
 def _resume(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer) -> int:
-    if not path.is_file():
+    if not decided(lambda: intact(path)):
         return 0
     with safe_open(path, "pt") as saved:
         step = int(json.loads(saved.metadata()["state"])["step"])

@@ -16,6 +16,7 @@ import pandas as pd
 from pydantic import Field
 
 from unsee.core.errors import ConfigError
+from unsee.core.files import discard
 from unsee.core.journal import Journal
 from unsee.core.progress import Progress, Silent
 from unsee.core.record import Record
@@ -25,7 +26,7 @@ from unsee.forward.generate import Group, generate
 from unsee.judge.asking import Asking
 from unsee.judge.base import Costs
 from unsee.models.vlm import VLM
-from unsee.runtime.cache import cache_folder, key_of
+from unsee.runtime.cache import Cache, key_of
 from unsee.runtime.distributed import state
 from unsee.scoring.intervals import Bootstrap, estimate
 from unsee.scoring.record_file import RecordFile, Strict
@@ -174,7 +175,7 @@ def check_reviewed(name: str, benchmark: UtilityBenchmark) -> None:
 
 def examine(
     model: str, name: str, data: str | None, *, limit: int | None = None, seed: int = 0,
-    progress: Progress | None = None, processor: str = "",
+    progress: Progress | None = None, processor: str = "", out: Path | None = None,
 ) -> AnsweredBenchmark:  # fmt: skip
     """Ask a model the questions of a benchmark; after an interruption, only those without an answer.
 
@@ -186,10 +187,12 @@ def examine(
         seed: of the draw.
         progress: where long work is shown.
         processor: the model whose processor to use, if this one has none.
+        out: the folder that the answers are for.
 
     Raises:
         UnseeError: the model or the data cannot be used.
     """
+    cache = Cache(out)
     benchmark: UtilityBenchmark = UTILITY.get(name)()
     if not (data or benchmark.hub):
         raise ConfigError(f"--data: {name} is not on the hub; give the folder of its files")
@@ -199,12 +202,12 @@ def examine(
     check_all((image, f"{name} {id}: its image") for image, id in first.items())
     vlm = VLM.load(model, processor=processor)
     key = key_of("utility", vlm.fingerprint(), benchmark.max_new_tokens)
-    path = cache_folder() / "answers" / f"{key}.journal"
+    path = cache.path("answers", f"{key}.journal")
     journal = Journal(path)
     state().wait_for_everyone()  # no process writes before all have read the journal
     answers = answer_items(vlm, items, benchmark.max_new_tokens, progress, journal)
     if state().is_main_process:
-        path.unlink(missing_ok=True)
+        discard(path)
     return AnsweredBenchmark(name, benchmark, model, items, answers)
 
 

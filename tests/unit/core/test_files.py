@@ -4,6 +4,7 @@ import stat
 import time
 
 import pytest
+from damage import DAMAGES
 from leftovers import ended_process, files_in, left_by
 from safetensors import SafetensorError
 
@@ -113,21 +114,6 @@ def test_a_name_that_is_too_long_and_a_file_in_the_way_are_one_sentence(tmp_path
         with pytest.raises(RecordError, match=sentence):
             files.append_line(path, b"")
     assert files_in(tmp_path) == {"file"}
-
-
-def truncated(content):
-    return content[: len(content) // 2]
-
-
-def flipped(content):
-    return content[:100] + bytes([content[100] ^ 1]) + content[101:]
-
-
-def emptied(content):
-    return b""
-
-
-DAMAGES = [truncated, flipped, emptied]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -2,6 +2,8 @@ import privacy
 import pytest
 import tiny
 import torch
+from damage import flipped
+from leftovers import files_in
 
 from unsee.core.errors import DataError
 from unsee.edits.keys import (
@@ -20,6 +22,7 @@ from unsee.edits.pair_rows import make_pair_rows, queries
 from unsee.edits.partial_forward import decoder_layers, down_name
 from unsee.edits.tune import linear_module, temporary_weights, weights_of
 from unsee.forward.hooks import capture
+from unsee.runtime.cache import Cache
 from unsee.training.train import Scorer
 
 TEXTS = tuple(tiny.QUESTIONS + tiny.ANSWERS)
@@ -92,7 +95,17 @@ def test_a_ridge_makes_a_moment_invertible():
     assert torch.equal(add_ridge(flat, 0.5).diagonal(), torch.tensor([4.5, 0.5, 0.5, 0.5], dtype=torch.float64))
 
 
-def test_a_second_moment_is_the_mean_outer_product_over_tokens_and_is_cached_by_content(vlm, tmp_path):
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNSEE_CACHE", str(tmp_path))
+    return Cache()
+
+
+def moments(cache):
+    return list((cache.folder / "moments").glob("*.safetensors"))
+
+
+def test_a_second_moment_is_the_mean_outer_product_over_tokens_and_is_cached_by_content(vlm, cache):
     down = linear_module(vlm, down_name(vlm, 0))
     total, count = 0, 0
     with torch.no_grad():
@@ -101,14 +114,15 @@ def test_a_second_moment_is_the_mean_outer_product_over_tokens_and_is_cached_by_
                 vlm.hidden({"input_ids": torch.tensor([vlm.text_ids(text)])})
             total = total + seen.input[0].double().T @ seen.input[0].double()
             count += seen.input.shape[1]
-    moment = second_moment(vlm, 0, TEXTS, tmp_path)
+    moment = second_moment(vlm, 0, TEXTS, cache)
     assert torch.allclose(moment, total / count, atol=1e-6)
-    (kept,) = tmp_path.iterdir()
-    assert kept.suffix == ".safetensors"
-    assert torch.equal(second_moment(vlm, 0, TEXTS, tmp_path), moment)
-    second_moment(vlm, 0, TEXTS[:2], tmp_path)
-    second_moment(vlm, 1, TEXTS, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 3
+    (kept,) = moments(cache)
+    kept.write_bytes(flipped(kept.read_bytes()))
+    assert torch.equal(second_moment(vlm, 0, TEXTS, cache), moment)
+    assert kept.with_name(kept.name + ".damaged").exists()
+    second_moment(vlm, 0, TEXTS[:2], cache)
+    second_moment(vlm, 1, TEXTS, cache)
+    assert len(moments(cache)) == 3
     with pytest.raises(DataError, match="at least one text"):
         second_moment(vlm, 0, ())
 
@@ -155,13 +169,13 @@ def test_spreading_brings_the_last_layer_to_the_wanted_state(vlm, rows):
     assert torch.allclose(moved, subject_states_BD(vlm, rows, 0) + wanted[0].float(), atol=1e-2)
 
 
-def test_a_second_moment_whose_writing_was_interrupted_is_computed_again(vlm, tmp_path, monkeypatch):
+def test_a_second_moment_whose_writing_was_interrupted_is_computed_again(vlm, cache, monkeypatch):
     def stopped(tensors, path, metadata):
         path.write_bytes(b"half of it")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("unsee.edits.edit.save_file", stopped)
-        second_moment(vlm, 0, TEXTS[:1], tmp_path)
-    assert not list(tmp_path.iterdir())
-    assert torch.equal(second_moment(vlm, 0, TEXTS[:1], tmp_path), second_moment(vlm, 0, TEXTS[:1]))
+        second_moment(vlm, 0, TEXTS[:1], cache)
+    assert not files_in(cache.folder / "moments")
+    assert torch.equal(second_moment(vlm, 0, TEXTS[:1], cache), second_moment(vlm, 0, TEXTS[:1]))

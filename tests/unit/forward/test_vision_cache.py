@@ -1,6 +1,7 @@
 import pytest
 import tiny
 import torch
+from damage import DAMAGES
 
 from unsee.forward.losses import cross_entropy
 from unsee.forward.vision_cache import cached_vision
@@ -19,7 +20,7 @@ def scores(vlm, shade=0):
 
 
 def num_files(folder):
-    return len(list(folder.iterdir())) if folder.is_dir() else 0
+    return len(list(folder.glob("*.safetensors")))
 
 
 def within(vlm, name):
@@ -106,14 +107,15 @@ def test_an_edit_of_the_decoder_gets_its_gradient_from_cached_features(folder):
     assert torch.equal(*gradients)
 
 
-def test_a_damaged_file_is_a_warning_and_is_replaced(folder, caplog):
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_named_and_replaced(folder, caplog, damage):
     vlm = tiny.make_vlm()
     first = scores(vlm)
-    (path,) = folder.iterdir()
+    (path,) = folder.glob("*.safetensors")
     whole = path.read_bytes()
-    path.write_bytes(whole[:100])
+    path.write_bytes(damage(whole))
     assert torch.equal(scores(vlm), first)
-    assert str(path) in caplog.text
+    assert f"{path}: damaged" in caplog.text
     assert path.read_bytes() == whole
 
 

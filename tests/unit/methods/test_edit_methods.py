@@ -50,7 +50,7 @@ def make_method(name, folder, **options):
 
 
 def do_edit(vlm, name, folder, pairs=PAIRS, **options):
-    return make_method(name, folder, **options).edit(vlm, pairs, Work(cache=folder / "moments"))
+    return make_method(name, folder, **options).edit(vlm, pairs, Work())
 
 
 def refusal_loss(vlm, pairs=PAIRS, benign_weight=0.0):

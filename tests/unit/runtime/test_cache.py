@@ -1,8 +1,10 @@
+import os
 from functools import partial
-from pathlib import Path
 
 import pytest
+from leftovers import files_in
 
+from unsee.core.errors import RecordError
 from unsee.data.documents.builder import build as build_documents
 from unsee.data.people.builder import build as build_people
 from unsee.runtime.cache import make_folder
@@ -17,22 +19,23 @@ from unsee.runtime.cache import make_folder
 )
 @pytest.mark.parametrize("moment", ["before it looks", "before it moves"])
 def test_a_folder_that_another_run_made_meanwhile_is_kept(tmp_path, monkeypatch, build, moment):
-    folder, move = tmp_path / "made", Path.rename
+    folder, move = tmp_path / "made", os.replace
 
     def theirs():
         folder.mkdir()
         (folder / "whose").write_text("theirs")
 
-    def rename(self, target):
-        theirs()
-        return move(self, target)
+    def replace(source, target):
+        if target == folder:
+            theirs()
+        move(source, target)
 
     if moment == "before it looks":
         theirs()
     else:
-        monkeypatch.setattr(Path, "rename", rename)
+        monkeypatch.setattr(os, "replace", replace)
     make_folder(folder, build)
-    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert files_in(tmp_path) == {"made", "made/whose", "made.sha256"}
     assert [path.name for path in folder.iterdir()] == ["whose"]
 
 
@@ -40,5 +43,5 @@ def test_a_folder_that_nobody_made_is_an_error(tmp_path):
     def make(folder):
         raise OSError("no space left")
 
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(RecordError, match="no space left"):
         make_folder(tmp_path / "made", make)

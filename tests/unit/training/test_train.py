@@ -1,3 +1,4 @@
+import contextlib
 import copy
 import itertools
 import math
@@ -6,6 +7,8 @@ from dataclasses import dataclass
 import pytest
 import tiny
 import torch
+from damage import DAMAGES
+from leftovers import files_in
 
 from unsee.core.errors import ModelError
 from unsee.edits.partial_forward import decoder_layers
@@ -71,6 +74,28 @@ def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, trainable, obje
     assert seen == list(range(4, STEPS))
     assert same(weights(parameters), expected)
     assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_from_a_damaged_checkpoint_it_starts_again_and_ends_with_the_same_weights(tmp_path, caplog, damage):
+    def stop(step, loss, rate):
+        if step == 5:
+            raise KeyboardInterrupt
+
+    ends, checkpoint = [], tmp_path / "state.safetensors"
+    for on_step, spoil in ((stop, True), (None, False), (None, False)):
+        vlm, parameters = prepared("lora")
+        with contextlib.suppress(KeyboardInterrupt):
+            train(
+                vlm, FineTuning(), pairs(vlm), SCHEDULE, parameters, name="spoilt", checkpoint=checkpoint,
+                on_step=on_step,
+            )  # fmt: skip
+            ends.append(weights(parameters))
+        if spoil:
+            checkpoint.write_bytes(damage(checkpoint.read_bytes()))
+    assert same(*ends)
+    assert f"{checkpoint}: damaged" in caplog.text
+    assert files_in(tmp_path) == {"state.safetensors.damaged"}
 
 
 @pytest.mark.parametrize("trainable", ["full", "lora"])

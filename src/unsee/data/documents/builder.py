@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import random
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unsee.core.errors import DataError
+from unsee.core.files import replacing
 from unsee.core.record import check_free
 from unsee.data.documents.invented import (
     CONTENTS,
@@ -66,7 +66,7 @@ def build(folder: Path, images: int = 10, seed: int = 0, unseen_subject: str | N
 
     Raises:
         DataError: a number is out of its range, or the subject is unknown.
-        RecordError: the folder is not empty.
+        RecordError: the folder is not empty, or cannot be written.
     """
     folder = Path(folder)
     check_free(folder)
@@ -77,9 +77,7 @@ def build(folder: Path, images: int = 10, seed: int = 0, unseen_subject: str | N
     if unseen not in SUBJECTS:
         raise DataError(f"build: unseen subject '{unseen}' is none of {', '.join(SUBJECTS)}")
     questions = _draw_questions(rng)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        unfinished = Path(temporary) / folder.name
+    with replacing(folder) as unfinished:
         documents: set[Document] = set()
         for kind, splits in _plan(questions):
             stem = kind.replace(" ", "_")
@@ -95,7 +93,6 @@ def build(folder: Path, images: int = 10, seed: int = 0, unseen_subject: str | N
             (unfinished / f"{stem}.json").write_text(text, encoding="utf-8")
         facts = {"builder_version": BUILDER_VERSION, "seed": seed, "images": images, "unseen_subject": unseen}
         (unfinished / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        unfinished.rename(folder)
 
 
 def _draw_questions(rng: random.Random) -> dict[str, SplitQuestions]:

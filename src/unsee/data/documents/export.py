@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from unsee.core.errors import DataError
+from unsee.core.files import write
 from unsee.data.documents.schema import EDITED_SPLITS, SEEN, Case, PrivacyBenchmark
 from unsee.data.pairs import PrivacyPair
 
@@ -35,12 +36,12 @@ def write_pairs(benchmark: PrivacyBenchmark, path: Path, split: str = SEEN) -> i
 
     Raises:
         DataError: the split is for testing only, or the benchmark has no case of it.
+        RecordError: the file cannot be written.
     """
     if split not in EDITED_SPLITS:
         raise DataError(f"split '{split}': edits must not use it; choose one of {', '.join(EDITED_SPLITS)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(row, ensure_ascii=False) for row in _rows(benchmark, path.parent, split)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write(path, "\n".join(lines) + "\n")
     return len(lines)
 
 

@@ -10,24 +10,25 @@ from pathlib import Path
 
 from unsee.config.recipe import GENERATED, OutOfDomainTable, PrivacyConfig
 from unsee.core.errors import ConfigError
+from unsee.core.files import intact
 from unsee.core.progress import Progress
 from unsee.data.documents import PRIVACY
 from unsee.data.documents.base import PrivacyFormat
 from unsee.data.documents.builder import BUILDER_VERSION, build
 from unsee.data.documents.privacy_pair import load
 from unsee.data.documents.schema import OUT_OF_DOMAIN, SEEN, Case, PrivacyBenchmark
-from unsee.runtime.cache import cache_folder, key_of, make_folder
+from unsee.runtime.cache import Cache, key_of, make_folder
 
 
-def open_documents(config: PrivacyConfig, progress: Progress) -> PrivacyBenchmark:
+def open_documents(config: PrivacyConfig, cache: Cache, progress: Progress) -> PrivacyBenchmark:
     """Return the benchmark; build it, in the cache, where documents are invented."""
     unseen = config.unseen_subject or None
     if config.source != GENERATED:
         reader: PrivacyFormat = PRIVACY.get(config.format)(skip_missing=config.skip_missing)
         folder, images = Path(config.source), Path(config.image_root) if config.image_root else None
         return reader.load_without(unseen, folder, images) if unseen else reader.load(folder, images)
-    folder = cache_folder() / "documents" / key_of("documents", BUILDER_VERSION, config.images, config.seed, unseen)
-    if not folder.is_dir():
+    folder = cache.path("documents", key_of("documents", BUILDER_VERSION, config.images, config.seed, unseen))
+    if not intact(folder):
         with progress.task("documents", 1) as advance:
             make_folder(folder, partial(build, images=config.images, seed=config.seed, unseen_subject=unseen))
             advance(1)

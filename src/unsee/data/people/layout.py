@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unsee.core.errors import DataError
+from unsee.core.files import replacing
 from unsee.core.record import check_free
 from unsee.data.schema import LETTERS, Input, Question
 
@@ -104,7 +104,7 @@ def write_benchmark(
         facts: settings that made the data, for `unsee.json`.
 
     Raises:
-        RecordError: the folder is not empty.
+        RecordError: the folder is not empty, or cannot be written.
     """
     check_free(folder)
     tables = {
@@ -116,13 +116,10 @@ def write_benchmark(
         for name, positions in ((f"forget_{percent}", members), (f"retain_{100 - percent}", retained)):
             tables[name] = ("subset", [full[position] for position in sorted(positions)])
             tables[f"{TRAIN_SPLIT_FOLDER}/{name}"] = ("train", [train[position] for position in sorted(positions)])
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        unfinished = Path(temporary) / folder.name
+    with replacing(folder) as unfinished:
         for name, (schema, rows) in tables.items():
             _write(unfinished / name, SCHEMAS[schema], rows, files=2 if schema == "test" else 1)
         (unfinished / "unsee.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        unfinished.rename(folder)
 
 
 def train_row(row: Row, questions: Iterable[Question]) -> Row:

@@ -101,6 +101,6 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(pq.ParquetWriter, "write_table", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(RecordError, match="disk full"):
         build(tmp_path / "data", people=2, celebrities=0, image_pixels=16)
     assert not any(tmp_path.iterdir())

@@ -1,0 +1,144 @@
+"""A command killed at a random moment and given again ends with the same results, and nothing stray is left.
+
+By default the quick commands are killed once or twice. `UNSEE_KILLS=8` kills every command eight times:
+
+    UNSEE_KILLS=8 python -m pytest tests/integration/test_kills.py -s
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import time
+from pathlib import Path
+
+import benchmark_files
+import pytest
+import tiny
+from integration.command import unsee
+from leftovers import files_in
+
+from unsee.core import files
+from unsee.runtime.cache import KINDS
+
+KILLS = int(os.environ.get("UNSEE_KILLS", 0))
+QUICK = ("build", "privacy build", "judge", "utility")
+COMMANDS = (*QUICK, "run", "gate", "unlearn") if KILLS else QUICK
+TIMED = {"seconds", "peak_bytes"}
+GATE = """
+name = "killed"
+privacy = { images = 1 }
+unlearn = { batch_tokens = 600 }
+evaluation = { general_items = 4, max_new_tokens = 2, bootstrap = 100 }
+
+[method]
+gate = { use = "neural_gate", layers = 0, epochs = 1, vector_steps = 2 }
+npo = { steps = 2 }
+
+[model]
+"""
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """What the commands read: a model, a recipe, a benchmark and the rows of a deletion request."""
+    folder = tmp_path_factory.mktemp("given")
+    model = tiny.save_model(folder / "model")
+    (folder / "gate.toml").write_text(f'{GATE}id = "{model}"\n')
+    benchmark_files.pope(folder / "pope")
+    for shade, name in enumerate(("forget", "retain")):
+        tiny.photo(shade).save(folder / f"{name}.png")
+        rows = [
+            {"image": f"{name}.png", "question": question, "answer": answer, "person": name}
+            for question, answer in tiny.FACTS.items()
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture
+def words(given, request):
+    """The words of a command without its folder."""
+
+    def of(name):
+        match name:
+            case "build":
+                return ["build", "--people", "20", "--celebrities", "2"]
+            case "privacy build":
+                return ["privacy", "build", "--images", "2"]
+            case "judge":
+                return ["judge"]
+            case "utility":
+                return ["utility", given / "model", "--benchmark", "pope", "--data", given / "pope", "--out"]
+            case "gate":
+                return ["run", given / "gate.toml", "--out"]
+            case "unlearn":
+                rows = ["--forget", given / "forget.jsonl", "--retain", given / "retain.jsonl"]
+                few = ["--set", "evaluation.general_items=4", "--set", "method.npo.steps=4"]
+                return ["unlearn", given / "model", *rows, "--method", "npo", *few, "--out"]
+            case "run":
+                return [*request.getfixturevalue("recipe"), "--out"]
+
+    return of
+
+
+def results(place: Path) -> dict[str, str]:
+    """The content of every result by its name; without the time that stages took, and their log."""
+    found = {}
+    for path in sorted(place.glob("out/**/*")):
+        if path.is_file() and path.name not in ("log.jsonl", "report.html", ".lock"):
+            content = path.read_bytes()
+            if path.suffix == ".json":
+                content = repr(_without_times(json.loads(content))).encode()
+            found[os.path.relpath(path, place)] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def _without_times(value):
+    if isinstance(value, dict):
+        return {key: _without_times(part) for key, part in value.items() if key not in TIMED}
+    return [_without_times(part) for part in value] if isinstance(value, list) else value
+
+
+def places(place: Path) -> set[str]:
+    """The names of everything that the command left, in its folder, beside it and in the cache."""
+    names = {name for name in files_in(place) if name not in ("cache.out", "cache.err")}
+    return {name for name in names if not name.startswith("cache/owners")}  # named after the folder
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_at_random_moments_a_command_ends_as_if_it_never_was(name, words, tmp_path, request):
+    start = request.getfixturevalue("finished")[0] if name == "judge" else None
+
+    def new(number) -> tuple[Path, list]:
+        place = tmp_path / str(number)
+        place.mkdir()
+        if start:
+            shutil.copytree(start, place / "out")
+        return place, [*words(name), place / "out"]
+
+    undisturbed, command = new("undisturbed")
+    started = time.monotonic()
+    expected = unsee(command, undisturbed / "cache")
+    seconds = time.monotonic() - started
+    assert expected.code in (0, 3), expected.err
+    moments = random.Random(name)
+    for number in range(KILLS or (2 if "build" in name else 1)):
+        place, command = new(number)
+        moment = moments.uniform(0, seconds)
+        code = unsee(command, place / "cache", killed_after=moment).code
+        left = sorted(places(place) - places(undisturbed))
+        again = unsee(command, place / "cache")
+        print(f"{name}: killed after {moment:.2f} of {seconds:.2f} s (code {code}), left {left or 'nothing'}")
+        if again.code == 2 and "build" in name:  # the folder was whole before the kill
+            assert "already exists and is not empty" in again.err
+        else:
+            assert again.code == expected.code, again.err
+        assert "damaged" not in again.err
+        assert results(place) == results(undisturbed)
+        assert places(place) == places(undisturbed)
+        kept = [path for kind in KINDS for path in (place / "cache" / kind).glob("*") if path.suffix != ".sha256"]
+        assert all(files.intact(path) for path in kept)
