@@ -22,7 +22,7 @@ from unsee.data.schema import Benchmark, Person, Question
 from unsee.exams import people as evaluate
 from unsee.forward import generate
 from unsee.methods import METHODS
-from unsee.methods.base import Side
+from unsee.methods.base import GradientMethod, Side
 from unsee.runtime.distributed import state
 from unsee.training.batches import Plan, Stream
 from unsee.training.lessons import FineTuning
@@ -36,6 +36,9 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "kl of every position": lambda: METHODS.get("kl_minimisation")(reduction="batchmean", positions="all"),
     "npo": METHODS.get("npo"),
     "npo of answers": lambda: METHODS.get("npo")(reduction="answer_mean"),
+    "npo balanced": lambda: METHODS.get("npo")(balance=True),
+    "rmu": lambda: METHODS.get("rmu")(layers="0", coefficient=0.1),
+    "mmunlearner": lambda: METHODS.get("mmunlearner")(threshold=0.01),
     "npo of another model": lambda: METHODS.get("npo")(reduction="batch", reference="oracle"),
 }
 
@@ -122,6 +125,7 @@ def curve(
         other = tiny.make_vlm(seed=1)
         reference = Reference(other, Scorer(other), other=True)
         steps = reference.announced((next(steps) for _ in range(STEPS)), method.reference_sides)
+    fisher = {(stream.sides[0], "image"): stream.epoch(0) for stream in streams if isinstance(method, GradientMethod)}
     parameters = vlm.train_language() if trainable == "full" else vlm.add_lora(4, 8)
     losses: list[dict[str, float]] = []
 
@@ -133,8 +137,8 @@ def curve(
     schedule = Schedule(learning_rate=3e-3, steps=STEPS, checkpoint_every=2)
     with contextlib.suppress(InterruptedError):
         train(
-            vlm, method, steps, schedule, parameters, name=objective, reference=reference, checkpoint=checkpoint,
-            on_step=keep,
+            vlm, method, steps, schedule, parameters, name=objective, reference=reference, fisher=fisher,
+            checkpoint=checkpoint, on_step=keep,
         )  # fmt: skip
     return losses
 

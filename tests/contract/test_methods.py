@@ -35,7 +35,9 @@ from unsee.training.train import Reference, Schedule, Scorer, train
 
 NAMES = METHODS.names()
 BASES = (LossMethod, PromptMethod, EditMethod, GuardMethod, StatisticsMethod)
-LOSSES, PROMPTS, EDITS, GUARDS, _ = ([name for name in NAMES if issubclass(METHODS.get(name), base)] for base in BASES)
+LOSSES, PROMPTS, EDITS, GUARDS, STATISTICS = (
+    [name for name in NAMES if issubclass(METHODS.get(name), base)] for base in BASES
+)
 PEOPLE = ("Anna Berg", "Bo Carlsen")
 
 
@@ -114,7 +116,8 @@ def test_it_has_a_summary_a_paper_and_one_kind(name):
 def test_every_option_has_a_default_and_its_documentation(name):
     cls = METHODS.get(name)
     assert all(field.default is not MISSING for field in fields(cls))
-    assert all(f"    {field.name}: " in cls.__doc__ for field in fields(cls))
+    documented = "".join(one.__doc__ or "" for one in cls.__mro__)
+    assert all(f"    {field.name}: " in documented for field in fields(cls))
     assert build_dataclass(cls, {}, f"method.{name}") == cls()
 
 
@@ -245,6 +248,24 @@ def test_an_edit_depends_on_the_pictures_and_leaves_the_model_unchanged(vlm, tmp
     assert first.method == name
     assert first.deltas.keys() and all(delta.dtype == torch.float32 for delta in first.deltas.values())
     assert first.id != second.id
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_statistics_depend_on_the_pictures_of_both_sides_and_leave_the_model_unchanged(vlm, name):
+    method = METHODS.get(name)()
+    before = vlm.fingerprint()
+
+    def made(**shades):
+        def batches(side, kind):
+            return iter([make_pair(vlm, method.sides, **shades).of(side)])
+
+        return edit_of(method, vlm, method.compute(vlm, batches, Work()), 0)
+
+    first = made()
+    assert vlm.fingerprint() == before == first.model
+    assert first.deltas.keys() and all(delta.dtype == torch.float32 for delta in first.deltas.values())
+    assert made().id == first.id
+    assert len({first.id, *(made(**{side: 9}).id for side in method.sides)}) == 1 + len(method.sides)
 
 
 @pytest.mark.parametrize("name", GUARDS)

@@ -54,7 +54,7 @@ class KLMinimisation(LossMethod):
     positions: Literal["scored", "all"] = "scored"
     schedule: Order = "joint"
 
-    undrawn: ClassVar[frozenset[str]] = frozenset({"positions"})
+    undrawn: ClassVar[frozenset[str]] = LossMethod.undrawn | {"positions"}
 
     @property
     def reference_sides(self) -> tuple[Side, ...]:

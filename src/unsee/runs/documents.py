@@ -100,10 +100,10 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
 
 
 def _check_answers(methods: Sequence[MethodRun], seen: Sequence[Case]) -> None:
-    """Refuse methods that forget true answers if the data hold none.
+    """Refuse methods that forget true answers if the data hold none, and those that need questions without picture.
 
     Raises:
-        DataError: a private question has no true answer.
+        DataError: a private question has no true answer, or a method needs other questions.
     """
     unknown = next((case.id for case in seen for query in case.private if not query.answer), None)
     for run in methods:
@@ -111,6 +111,11 @@ def _check_answers(methods: Sequence[MethodRun], seen: Sequence[Case]) -> None:
             raise DataError(
                 f"method.{run.name}: forgets true answers, and case {unknown} has none to its private questions; "
                 "published data hold none, generated ones do"
+            )
+        if isinstance(run.method, StatisticsMethod) and "text" in run.method.inputs:
+            raise DataError(
+                f"method.{run.name}: compares questions with the picture and as text alone, and documents have none of "
+                "the latter; use it in a run about people"
             )
 
 

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unsee.config.recipe import ModelConfig, TeachConfig
-from unsee.core.errors import ConfigError
+from unsee.core.errors import ConfigError, DataError
 from unsee.core.files import discard
 from unsee.core.journal import Journal
 from unsee.core.progress import Progress
@@ -39,7 +39,6 @@ from unsee.methods import METHODS
 from unsee.methods.base import (
     ArithmeticMethod,
     Asked,
-    Batches,
     EditMethod,
     GradientMethod,
     Loss,
@@ -53,14 +52,22 @@ from unsee.methods.base import (
 )
 from unsee.models.vlm import VLM
 from unsee.runs.method_runs import INPUTS, Material, MethodRun
-from unsee.runs.streams import DrawTree, make_stream, side_streams, with_replay
+from unsee.runs.streams import (
+    DrawTree,
+    batches_of,
+    fisher_questions,
+    make_stream,
+    side_streams,
+    ways_of_asking,
+    with_replay,
+)
 from unsee.runs.weight_change import WeightChange, by_adapter, by_edit, by_weights, change_of
 from unsee.runs.weights import LoadedModel, Weights
 from unsee.runtime.cache import Cache, key_of
 from unsee.runtime.cost import Cost, measured
 from unsee.runtime.distributed import state
 from unsee.training.batches import MakeRows, Plan
-from unsee.training.lessons import FineTuning, Lessons, training_text
+from unsee.training.lessons import FineTuning, Lessons
 from unsee.training.train import Reference, Scorer, train
 
 log = logging.getLogger(__name__)
@@ -182,7 +189,7 @@ class Stages:
                 return Plan(streams, method, config.protocol, config.adamw)
 
             label = f"{run.label}-{name}" if name else run.label
-            fisher = self._fisher(method, material, draws) if isinstance(method, GradientMethod) else {}
+            fisher = fisher_questions(self.vlm, method, material, draws) if isinstance(method, GradientMethod) else {}
             return self._train(label, own, target, method, plan, run.seed, reference, fisher)
 
         if not isinstance(method, ArithmeticMethod):
@@ -204,13 +211,24 @@ class Stages:
         return self._edited(run, target, draws, compute)
 
     def measure(self, run: MethodRun, method: StatisticsMethod, target: Weights, material: Material) -> Weights:
-        """Edit the target from statistics on forget and retain questions, without training."""
+        """Edit the target from statistics on forget and retain questions, without training.
+
+        Raises:
+            DataError: the method compares ways of asking, and a side has no questions that are asked in one of them.
+        """
+        kinds = ways_of_asking(material)
+        for side, kind in itertools.product(method.sides, method.inputs):
+            if kind not in kinds[side]:
+                how = "with the image" if kind == "image" else "as text alone"
+                raise DataError(
+                    f"method.{run.name}: needs questions of the {side} side that are asked {how}; there are none"
+                )
 
         def compute(vlm: VLM, work: Work) -> Edit:
-            return edit_of(method, vlm, method.compute(vlm, self._batches(material, draws), work), work.seed)
+            return edit_of(method, vlm, method.compute(vlm, batches_of(self.vlm, material, draws), work), work.seed)
 
-        batches_of = material.unlearn.model_dump(exclude=set(material.unlearn.undrawn))
-        settings = [type(method).__name__, asdict(method), batches_of, run.seed]
+        step = material.unlearn.model_dump(exclude=set(material.unlearn.undrawn))
+        settings = [type(method).__name__, asdict(method), step, run.seed]
         content = [_content(person) for person in (*material.forget, *material.retain)]
         draws = key_of("measure", target.draws, settings, content)
         return self._edited(run, target, draws, compute)
@@ -296,34 +314,10 @@ class Stages:
         if not self._cached(run.label, path):
             with self._loaded.merged(target) as vlm, measured(vlm.device) as cost:
                 changes = {name: dict(self._moved(vlm, weights)) for name, weights in trained.items()}
-                deltas = method.after_training(changes, vlm, self._batches(material, made.draws))
+                deltas = method.after_training(changes, vlm, batches_of(vlm, material, made.draws))
                 edit = edit_of(method, vlm, deltas, run.seed)
             self._keep("edited", run.label, path, edit.save, cost)
         return Weights(key_of(made.key, "computed"), made.draws, target.files, path)
-
-    def _batches(self, material: Material, draws: str) -> Batches:
-        """Return a function to one pass over the questions of a side that are asked in one way."""
-        return lambda side, kind: (
-            step.of(side).to(self.vlm.device) for step in self._one_pass((side, kind), material, draws)
-        )
-
-    def _fisher(self, method: GradientMethod, material: Material, draws: str) -> dict[Asked, Iterator[StepBatch]]:
-        """Return one pass over the questions whose Fisher information a method asks for, as far as there are some."""
-        kinds = {
-            side: {question.input for person in people for question in training_text(person)}
-            for side, people in (("retain", material.retain), ("forget", material.forget))
-        }
-        return {
-            asked: self._one_pass(asked, material, draws)
-            for asked in method.fisher
-            if asked[1] in kinds["retain" if asked[0] == "retain" else "forget"]
-        }
-
-    def _one_pass(self, asked: Asked, material: Material, draws: str) -> Iterator[StepBatch]:
-        """Yield the batches of one pass over the questions of a side that are asked in one way."""
-        side, kind = asked
-        (stream,) = side_streams(self.vlm, (side,), material, (kind,), draws, retain_inputs=(kind,))
-        yield from stream.epoch(0)
 
     def _train(
         self,

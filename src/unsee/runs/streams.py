@@ -1,19 +1,19 @@
-"""The training data of a stage: one stream for each group of sides, with replay mixed in."""
+"""The data of a stage: one stream for each group of sides, with replay mixed in, and single passes for statistics."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from unsee.config.protocols import TrainingConfig
 from unsee.data.schema import Input
 from unsee.forward.trees import Tree
-from unsee.methods.base import Side
+from unsee.methods.base import Asked, Batches, GradientMethod, Side, StepBatch
 from unsee.models.vlm import VLM
 from unsee.runs.method_runs import INPUTS, Material
 from unsee.training.batches import MakeRows, Row, Stream
-from unsee.training.lessons import Lessons
+from unsee.training.lessons import Lessons, training_text
 
 DrawTree = Callable[[random.Random], Tree]
 
@@ -49,6 +49,36 @@ def side_streams(
         stream = make_stream(vlm, lessons.rows, group, config, f"{seed}-{group[0]}")
         streams.append(replace(stream, whole_sides=tuple(side for side in group if side in whole_sides)))
     return streams
+
+
+def ways_of_asking(material: Material) -> dict[Side, set[Input]]:
+    """Return how the training text of each side is asked."""
+    forget, retain = (
+        {question.input for person in people for question in training_text(person)}
+        for people in (material.forget, material.retain)
+    )
+    return {"forget": forget, "refusal": forget, "swapped": forget, "retain": retain}
+
+
+def one_pass(vlm: VLM, asked: Asked, material: Material, seed: str) -> Iterator[StepBatch]:
+    """Yield the batches of one pass over the questions of a side that are asked in one way, if there are some."""
+    side, kind = asked
+    if kind in ways_of_asking(material)[side]:
+        (stream,) = side_streams(vlm, (side,), material, (kind,), seed, retain_inputs=(kind,))
+        yield from stream.epoch(0)
+
+
+def batches_of(vlm: VLM, material: Material, seed: str) -> Batches:
+    """Return what a method calls for one pass over the questions of a side that are asked in one way."""
+    return lambda side, kind: (step.of(side).to(vlm.device) for step in one_pass(vlm, (side, kind), material, seed))
+
+
+def fisher_questions(
+    vlm: VLM, method: GradientMethod, material: Material, seed: str
+) -> dict[Asked, Iterator[StepBatch]]:
+    """Return one pass over the questions whose Fisher information a method asks for, as far as there are some."""
+    kinds = ways_of_asking(material)
+    return {asked: one_pass(vlm, asked, material, seed) for asked in method.fisher if asked[1] in kinds[asked[0]]}
 
 
 def make_stream(vlm: VLM, make_rows: MakeRows, sides: tuple[Side, ...], config: TrainingConfig, seed: str) -> Stream:

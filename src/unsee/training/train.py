@@ -12,7 +12,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -33,13 +33,12 @@ from unsee.forward.trees import Batch
 from unsee.methods.base import Asked, GradientMethod, Loss, LossMethod, Model, Side, StepBatch
 from unsee.models.vlm import VLM
 from unsee.runtime.distributed import decided, entire, gathered, placed_like, state
+from unsee.training.gradients import LIKELIHOOD, differentiate, fisher_information
 
 log = logging.getLogger(__name__)
 
 States = tuple[Tensor, dict[int, Tensor]]
 """The last hidden states at the positions to score (U, D), and decoder layers' outputs there."""
-LIKELIHOOD = "likelihood"
-"""The term of a step with one side that is its cross-entropy, whatever the method."""
 STATE = ("parameter", "step", "exp_avg", "exp_avg_sq")  # the tensors of each parameter in a checkpoint
 
 
@@ -96,6 +95,12 @@ class Scorer(nn.Module):
         outputs = (one.output.flatten(0, 1)[batch.places[0]] for one in captured)
         return last_UD, dict(zip(self._layers, outputs, strict=True))
 
+    def shown_U(self, batch: Batch) -> Tensor:
+        """Return which of the positions to score are in a row with a picture."""
+        (vlm,) = self._vlm
+        ids_BT: Tensor = batch.inputs["input_ids"]
+        return (ids_BT == vlm.family.image_token).any(1)[batch.places[0] // ids_BT.shape[1]]
+
     def forward(self, batch: Batch) -> Scored:
         """Return the scores of every answer token of the batch."""
         last_UD, hidden = self.states(batch)
@@ -105,6 +110,16 @@ class Scorer(nn.Module):
 def _scored(batch: Batch, logits_UV: Tensor, hidden: Mapping[int, Tensor]) -> Scored:
     index_N, whole_M = batch.places[1], batch.whole_places_M
     return Scored(logits_UV, index_N, batch.target_N, batch.item_N, batch.num_items, hidden, whole_M)
+
+
+def _passing(scored: Scored, passing_U: Tensor) -> Scored:
+    """Return the same scores; a gradient passes at some positions only."""
+
+    def passed(value_UD: Tensor) -> Tensor:
+        return torch.where(passing_U[:, None], value_UD, value_UD.detach())
+
+    hidden = {layer: passed(state_UD) for layer, state_UD in scored.hidden.items()}
+    return replace(scored, logits_UV=passed(scored.logits_UV), hidden=hidden)
 
 
 def whole(scored: Scored) -> Scored:
@@ -131,11 +146,17 @@ class Step(nn.Module):
         self._method = method
         self._reference = reference
 
-    def forward(self, batch: StepBatch, term: str = "") -> tuple[Tensor, Mapping[str, float]]:
-        """Return the loss of the global batch and its parts, one term of a `GradientMethod`, or the `LIKELIHOOD`."""
+    def forward(self, batch: StepBatch, term: str = "", part: str = "") -> tuple[Tensor, Mapping[str, float]]:
+        """Return the loss of the global batch and its parts, one term of a `GradientMethod`, or the `LIKELIHOOD`.
+
+        With a part, its value is the same, and its gradient flows through this part alone.
+        """
 
         def model(side: Batch) -> Scored:
-            return whole(self.scorer(side))
+            scored: Scored = self.scorer(side)
+            if part:
+                scored = _passing(scored, self._belongs_U(side, part, kept=side is batch.sides.get("retain")))
+            return whole(scored)
 
         if term == LIKELIHOOD:
             (side,) = batch.sides.values()
@@ -145,6 +166,13 @@ class Step(nn.Module):
         else:
             loss = self._method.loss(model, self._reference, batch)
         return loss.total, loss.parts
+
+    def _belongs_U(self, side: Batch, part: str, *, kept: bool) -> Tensor:
+        """Return which positions to score belong to a part of the gradient."""
+        shown_U = self.scorer.shown_U(side)
+        if kept or part == "rest":
+            return torch.full_like(shown_U, kept and part == "rest")
+        return shown_U if part == "image" else ~shown_U
 
 
 class Reference:
@@ -246,7 +274,9 @@ def train(
     optimiser = torch.optim.AdamW(trainable, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
     take_step, optimiser = accelerator.prepare(Step(vlm, method, reference), optimiser)
     trainable = optimiser.param_groups[0]["params"]  # FSDP replaces the parameters
-    information = {asked: _fisher(accelerator, take_step, some, trainable) for asked, some in (fisher or {}).items()}
+    information = {
+        asked: fisher_information(accelerator, take_step, some, trainable) for asked, some in (fisher or {}).items()
+    }
     done = _resume(checkpoint, trainable, optimiser) if checkpoint else 0
     remaining = itertools.islice(announced, done, None)
     watched: list[tuple[nn.Parameter, Tensor]] = []
@@ -256,7 +286,7 @@ def train(
         for step, batch in enumerate(remaining, start=done):
             torch.manual_seed((seed * 1_000_003 + step) * processes.num_processes + processes.process_index)
             optimiser.param_groups[0].update(lr=schedule.rate(step), eps=schedule.epsilon(step))
-            loss = _differentiate(accelerator, take_step, method, batch, trainable, information)
+            loss = differentiate(accelerator, take_step, method, batch, trainable, information)
             norm = math.nan
             if math.isfinite(loss.total.item()):
                 norm = float(entire(accelerator.clip_grad_norm_(trainable, schedule.clip_norm)))
@@ -280,65 +310,10 @@ def train(
         discard(checkpoint)
 
 
-def _differentiate(
-    accelerator: Accelerator,
-    take_step: Callable[..., tuple[Tensor, Mapping[str, float]]],
-    method: LossMethod,
-    batch: StepBatch,
-    trainable: Sequence[nn.Parameter],
-    fisher: Mapping[Asked, Sequence[Tensor]],
-) -> Loss:
-    """Compute the gradient of a step (none if the loss is not finite), and return the loss."""
-    if not isinstance(method, GradientMethod):
-        loss = Loss(*take_step(batch))
-        _backward(accelerator, loss)
-        return loss
-    losses, gradients = [], {}
-    for term in method.terms:
-        losses.append(Loss(*take_step(batch, term)))
-        _backward(accelerator, losses[-1])
-        gradients[term] = _taken(trainable)
-    for parameter, gradient in zip(trainable, method.combine(gradients, fisher), strict=True):
-        parameter.grad = gradient
-    parts = {name: value for loss in losses for name, value in loss.parts.items()}
-    return Loss(torch.stack([loss.total.detach() for loss in losses]).sum(), parts)
-
-
-def _taken(trainable: Sequence[nn.Parameter]) -> list[Tensor]:
-    """Return the gradients of all parameters (0 where one has none), and take them from the parameters."""
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trainable]
-    for parameter in trainable:
-        parameter.grad = None
-    return gradients
-
-
-def _fisher(
-    accelerator: Accelerator,
-    take_step: Callable[..., tuple[Tensor, Mapping[str, float]]],
-    steps: Iterable[StepBatch],
-    trainable: Sequence[nn.Parameter],
-) -> list[Tensor]:
-    """Return the mean over batches of the squared gradient of the cross-entropy."""
-    sums = [torch.zeros_like(parameter) for parameter in trainable]
-    count = 0
-    for batch in steps:
-        _backward(accelerator, Loss(*take_step(batch.to(accelerator.device), LIKELIHOOD)))
-        for total, gradient in zip(sums, _taken(trainable), strict=True):
-            total += gradient.square()
-        count += 1
-    return [total / max(1, count) for total in sums]
-
-
 def _learning(trainable: Sequence[nn.Parameter]) -> list[nn.Parameter]:
     """Return the last two parameters whose gradient is not 0; fewer if there are fewer."""
     with_gradient = (p for p in reversed(trainable) if p.grad is not None and bool(entire(p.grad).any()))
     return list(itertools.islice(with_gradient, 2))
-
-
-def _backward(accelerator: Accelerator, loss: Loss) -> None:
-    if math.isfinite(loss.total.item()):
-        # accelerate averages gradients over processes, but each has those of its own rows only: they must be summed.
-        accelerator.backward(loss.total * state().num_processes)
 
 
 def _save(path: Path, trainable: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer, step: int) -> Path:

@@ -1,15 +1,22 @@
 """Methods that choose weights or compute with them, and those that act on hidden states: identities of their papers."""
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import pytest
 import tiny
 import torch
 
+from unsee.edits.edit import Editor
+from unsee.edits.partial_forward import down_name
+from unsee.edits.tune import linear_module
+from unsee.forward.hooks import capture
 from unsee.forward.losses import Scored, cross_entropy
+from unsee.forward.trees import collate
 from unsee.methods import METHODS
-from unsee.methods.base import StepBatch
+from unsee.methods.base import StepBatch, Work, edit_of
+from unsee.methods.manu import MANU, Activity, importance, observe, ratio_score
 from unsee.methods.mmunlearner import MMUnlearner
 from unsee.methods.rmu import RMU
 from unsee.methods.smfa import agreeing
@@ -214,3 +221,114 @@ def test_the_mask_of_a_resumed_training_is_that_of_its_start(tmp_path):
     assert checkpoint.is_file()
     resumed = trained(MMUnlearner(), "full", checkpoint=checkpoint)
     assert all(torch.equal(a, b) for a, b in zip(whole, resumed, strict=True))
+
+
+def activity(**of):
+    """What neurons do; everything not given is 1."""
+    ones = torch.ones(4, dtype=torch.float64)
+    return Activity(*(torch.tensor(of[key], dtype=torch.float64) if key in of else ones for key in ACTIVITY))
+
+
+ACTIVITY = ("size_J", "active_J", "square_J", "variance_J")
+
+
+def test_manu_scores_a_neuron_by_the_gap_between_image_and_text_on_the_forget_side_over_that_on_the_retain_side():
+    image = activity(size_J=[3.0, 1.0, 1.0, 1.0], active_J=[0.5, 0.5, 0.0, 0.5], variance_J=[0.0, 0.0, 0.0, 3.0])
+    text = activity(size_J=[1.0, 1.0, 1.0, 1.0], active_J=[0.5, 0.5, 0.5, 0.5], variance_J=[0.0, 0.0, 0.0, 1.0])
+    assert importance(image, text).tolist() == pytest.approx([0.5, 0.0, 1.0, 2.0], abs=1e-5)
+    assert torch.equal(importance(image, text), importance(text, image))
+    louder = activity(square_J=[9.0, 1.0, 1.0, 1.0], variance_J=[0.0] * 4)
+    calm = activity(variance_J=[0.0] * 4)
+    assert importance(louder, calm).tolist() == pytest.approx([math.sqrt(0.8), 0, 0, 0], abs=1e-5)
+    sides = {
+        ("forget", "image"): image,
+        ("forget", "text"): text,
+        ("retain", "image"): louder,
+        ("retain", "text"): calm,
+    }
+    assert MANU(share=0.25).chosen(sides).tolist() == [False, False, False, True]
+    assert MANU(share=0.5).chosen(sides).tolist() == [False, False, True, True]
+
+
+def test_the_code_of_manu_scores_each_way_of_asking_by_forget_over_retain_without_the_frequency():
+    forget = activity(size_J=[2.0, 1.0, 1.0, 1.0], active_J=[9.0, 9.0, 9.0, 9.0], square_J=[1.0, 4.0, 1.0, 1.0])
+    retain = activity(variance_J=[1.0, 1.0, 4.0, 1.0])
+    expected = [2 * 1.0, 2 * 1.0, 2 * (1 / 2 - 1), 0.0]
+    assert ratio_score(forget, retain).tolist() == pytest.approx(expected, abs=1e-3)
+    sides = {(side, kind): activity() for side in ("forget", "retain") for kind in ("image", "text")}
+    sides["forget", "image"] = activity(size_J=[2.0, 1.0, 1.0, 1.0])
+    sides["forget", "text"] = activity(square_J=[1.0, 1.0, 1.0, 5.0])
+    assert MANU(variant="code", share=0.25).chosen(sides).tolist() == [True, False, False, True]
+
+
+def test_manu_sees_what_a_down_projection_is_given_where_it_predicts_the_last_token_of_each_answer():
+    vlm = tiny.make_vlm()
+    picture = tiny.picture_of(vlm)
+    values = []
+    with capture([linear_module(vlm, down_name(vlm, 1))]) as (seen,), torch.no_grad():
+        prompts, answers = vlm.prompt_ids(tiny.QUESTIONS, picture=picture), vlm.answer_ids(tiny.ANSWERS)
+        for prompt, answer in zip(prompts, answers, strict=True):
+            vlm.model(input_ids=torch.tensor([prompt + answer[:-1]]), **picture.inputs)
+            values.append(seen.input[0, -1])
+    alone = torch.stack(values).double()
+    found = observe(vlm, iter([collate([tiny.make_tree(vlm, picture=picture)], vlm)]))
+    width = alone.shape[1]
+    parts = {
+        "size_J": alone.abs().mean(0),
+        "square_J": alone.square().mean(0),
+        "variance_J": alone.var(0, correction=0),
+    }
+    for name, expected in parts.items():
+        torch.testing.assert_close(getattr(found, name)[width:], expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(found.active_J[width:], (alone.abs() > 0.1).double().mean(0))
+
+
+@pytest.mark.parametrize("variant", ["paper", "code"])
+def test_pruned_neurons_have_no_way_out_and_all_others_stay(variant):
+    vlm = tiny.make_vlm()
+
+    def batches(side, kind):
+        return iter([tiny.make_batch(vlm, shade={"forget": 0, "retain": 1}[side] + 3 * (kind == "text"))])
+
+    edit = edit_of(
+        MANU(share=0.1, variant=variant), vlm, MANU(share=0.1, variant=variant).compute(vlm, batches, Work()), 0
+    )
+    before = {name: linear_module(vlm, name).weight.clone() for name in edit.deltas}
+    Editor(vlm).apply(edit)
+    pruned = 0
+    for name, start in before.items():
+        gone = ~linear_module(vlm, name).weight.any(0)
+        assert torch.equal(linear_module(vlm, name).weight[:, ~gone], start[:, ~gone])
+        pruned += int(gone.sum())
+    neurons = sum(start.shape[1] for start in before.values())
+    assert pruned == edit.settings["neurons"]
+    assert round(0.1 * neurons) <= pruned <= round(0.1 * neurons) * (1 if variant == "paper" else 2)
+
+
+def null_space(share, strength=1.0):
+    """The deltas for a random change, the change, and the inputs on retain questions by layer."""
+    vlm = tiny.make_vlm()
+    name = down_name(vlm, 0)
+    change = {f"{name}.weight": torch.randn_like(linear_module(vlm, name).weight)}
+    batch = tiny.make_batch(vlm, shade=1)
+    batches = {"image": [batch], "text": []}
+    method = METHODS.get("null_space_task_vector")(free_share=share, strength=strength)
+    made = method.after_training({"": change}, vlm, lambda side, kind: iter(batches[kind] if side == "retain" else []))
+    with capture([linear_module(vlm, name)]) as (seen,), torch.no_grad():
+        vlm.hidden(batch.inputs)
+    return made.deltas[name], change[f"{name}.weight"], seen.input[batch.inputs["input_ids"] != vlm.pad_token].double()
+
+
+def test_a_null_space_task_vector_hardly_changes_what_layers_return_on_retain_questions():
+    delta, change, retain = null_space(0.01, strength=2.0)
+    assert delta.norm() > 0.1 * change.norm()
+    moved = (retain @ delta.double().T).square().sum() / (retain @ (2 * change.double()).T).square().sum()
+    assert moved < 0.05
+    # the energy of the retain inputs inside the null space is at most the wanted share
+    inside = torch.linalg.lstsq(change.double(), -delta.double() / 2).solution
+    assert (retain @ inside.T).square().sum() <= 0.0101 * retain.square().sum()
+
+
+def test_with_all_directions_free_it_is_the_task_vector():
+    delta, change, _ = null_space(1.0, strength=0.5)
+    torch.testing.assert_close(delta, -0.5 * change, rtol=1e-4, atol=1e-5)

@@ -2,7 +2,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from unsee.runs.documents import first_pictures
+from unsee.core.errors import DataError
+from unsee.methods import METHODS
+from unsee.runs.documents import _check_answers, first_pictures
+from unsee.runs.method_runs import MethodRun
 
 CASES = [SimpleNamespace(subject=subject, id=number) for number, subject in enumerate("aababb")]
 
@@ -10,3 +13,10 @@ CASES = [SimpleNamespace(subject=subject, id=number) for number, subject in enum
 @pytest.mark.parametrize(("count", "kept"), [(0, [0, 1, 2, 3, 4, 5]), (1, [0, 2]), (2, [0, 1, 2, 4])])
 def test_a_method_is_given_the_first_pictures_of_each_subject(count, kept):
     assert [case.id for case in first_pictures(CASES, count)] == kept
+
+
+def test_a_method_that_compares_image_and_text_questions_is_refused_because_documents_are_asked_with_the_picture():
+    runs = [MethodRun(name, "", 0, METHODS.get(name)()) for name in ("npo", "manu")]
+    _check_answers(runs[:1], [])
+    with pytest.raises(DataError, match=r"^method\.manu: compares questions with the picture and as text alone"):
+        _check_answers(runs, [])

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers.models.clip.modeling_clip import CLIPVisionEmbeddings
 
 from unsee.config.recipe import ModelConfig, TeachConfig, UnlearnConfig
-from unsee.core.errors import ConfigError
+from unsee.core.errors import ConfigError, DataError
 from unsee.core.progress import Silent
 from unsee.core.record import Record
 from unsee.core.source import source_hash
@@ -317,6 +317,26 @@ def test_a_method_prunes_by_what_the_model_does_on_both_sides_without_training(s
     assert not after[:, chosen].any()
     assert after.any(0).sum() == after.shape[1] - 1
     assert stages.load(target).fingerprint() == before
+
+
+def test_manu_prunes_neurons_and_needs_questions_with_and_without_the_image(stages):
+    pruned = unlearn(stages, stages.base, METHODS.get("manu")(share=0.1))
+    edit = Edit.load(pruned.edit)
+    assert sum(int(delta.any(0).sum()) for delta in edit.deltas.values()) == edit.settings["neurons"] > 0
+    shown = Question(task="train", input="image", question="Job?", answer="A baker.")
+    only_images = [Person(id="3", name="Bo", images=(tiny.png(3),), questions=(shown,))]
+    material = Material(("Bo",), only_images, RETAIN, lambda *_: [], UNLEARN)
+    with pytest.raises(DataError, match=r"^method\.manu: needs questions of the forget side .* as text alone"):
+        stages.apply(MethodRun("manu", "both", 0, METHODS.get("manu")()), stages.base, material)
+
+
+def test_a_null_space_task_vector_changes_the_decoder_alone_and_is_undone(stages):
+    before = stages.load(stages.base).fingerprint()
+    method = METHODS.get("null_space_task_vector")(learning_rate=1e-2, steps=2, free_share=0.1)
+    edit = Edit.load(unlearn(stages, stages.base, method).edit)
+    assert edit.deltas and all(name.startswith(stages.vlm.layout.decoder_layers) for name in edit.deltas)
+    assert any(delta.any() for delta in edit.deltas.values())
+    assert stages.load(stages.base).fingerprint() == before
 
 
 @dataclass(frozen=True, kw_only=True)

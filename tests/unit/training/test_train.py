@@ -186,6 +186,7 @@ class Poisoned:
     sides: tuple[str, ...] = ("forget", "retain")
     reference_sides: tuple[str, ...] = ()
     hidden_layers: str = ""
+    balance: bool = False
 
     def loss(self, model, reference, batch):
         loss = cross_entropy(model(batch.retain))
@@ -272,6 +273,7 @@ class Towards(LossMethod):
     learning_rate: float = 1e-3
     steps: int = STEPS
     hidden_layers: str = "0"
+    balance: bool = False
     reference_sides: tuple[str, ...] = ("forget",)
 
     def loss(self, model, reference, batch):
