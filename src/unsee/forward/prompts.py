@@ -179,4 +179,4 @@ def _chat(vlm: VLM, parts: Sequence[tuple[Question, str]], system: str | None) -
     turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
     if system:
         turns.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
-    return str(vlm.processor.apply_chat_template(turns, add_generation_prompt=True))
+    return vlm.chat.render(turns)

@@ -82,6 +82,11 @@ class Family:
         return str(self.processor.image_token)  # type: ignore[attr-defined]
 
     @property
+    def image_in_text(self) -> str:
+        """The text for an image in a turn whose content is one text."""
+        return f"{self.placeholder}\n"
+
+    @property
     def image_token(self) -> int:
         """The token whose embedding the model replaces by image features."""
         return int(self.model.config.image_token_id)

@@ -49,7 +49,8 @@ def load_parts(config: ModelConfig, device: torch.device) -> tuple[PreTrainedMod
     whose = wanted.processor or base
     with loading(f"model {config.id}: the processor of {whose}", "" if wanted.processor else f"; {PROCESSOR_ADVICE}"):
         processor = load_processor(str(shipped().get(whose) or whose), model.config)
-    if processor.chat_template is None:
+    processor.chat_template = processor.chat_template or getattr(processor.tokenizer, "chat_template", None)
+    if not processor.chat_template:
         raise ModelError(f"model {config.id}: has no chat template; questions cannot be put to it")
     return model, processor
 

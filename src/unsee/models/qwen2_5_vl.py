@@ -23,6 +23,11 @@ class Qwen25VL(Family):
         vision_tower="model.visual",
     )
 
+    @property
+    def image_in_text(self) -> str:
+        """The text for an image in a turn whose content is one text."""
+        return f"<|vision_start|>{self.placeholder}<|vision_end|>"
+
     def positions(self, ids: list[int], pictures: Sequence[Picture]) -> Tensor:
         """Return positions (3, T) as the model computes them: text counts up, an image spans height and width."""
         if not pictures:

@@ -10,7 +10,6 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +26,7 @@ from unsee.core.allocator import keep_freed_memory
 from unsee.core.errors import ModelError, UnknownNameError
 from unsee.models import MODELS, shipped
 from unsee.models.adapter import write_card
+from unsee.models.chat_template import ChatTemplate, Template
 from unsee.models.family import Family, Layout, Picture
 from unsee.models.load import load_parts
 from unsee.runtime.distributed import entire, state
@@ -34,21 +34,6 @@ from unsee.runtime.distributed import entire, state
 log = logging.getLogger(__name__)
 
 LoraTargets = Literal["decoder", "decoder+projector", "all_linear"]
-QUESTION_MARK, ANSWER_MARK = "\ue000", "\ue001"
-
-
-@dataclass(frozen=True)
-class Template:
-    """The parts of a chat template around one question: `before` question `between` `lead` answer `after`.
-
-    A prompt ends with `between`. `lead`, mostly empty or a space, begins the model's answer. `after` includes the end
-    token.
-    """
-
-    before: str
-    between: str
-    after: str
-    lead: str = field(default="", repr=False)
 
 
 class VLM:
@@ -59,6 +44,7 @@ class VLM:
         processor: tokenizer, image processor and chat template.
         family: the behaviour that differs between model families.
         layout: the paths of its parts.
+        chat: the chat template.
         id: the name or folder it was loaded from, for messages and records.
         config: the settings it was loaded with.
         adapter: the peft model around `model`; None without LoRA.
@@ -75,7 +61,7 @@ class VLM:
             raise UnknownNameError(f"model {id}: family", model_type, MODELS.names())
         self.family: Family = MODELS.get(model_type)(model, processor)
         self.layout: Layout = self.family.layout
-        self._templates: dict[tuple[bool, str | None], Template] = {}
+        self.chat = ChatTemplate(self.family, id)
 
     @classmethod
     def load(cls, id: str, *, dtype: Literal["auto", "float32", "bfloat16"] = "auto", processor: str = "") -> VLM:
@@ -99,6 +85,7 @@ class VLM:
         keep_freed_memory()
         vlm = cls(*load_parts(config, state().device), config.id)  # the device is also set for whatever follows
         vlm.config = config
+        vlm.chat.check()
         if config.gradient_checkpointing:
             vlm.model.activation_checkpointing_enable()
         return vlm
@@ -122,9 +109,9 @@ class VLM:
 
     def reload(self) -> None:
         """Load the weights again and drop adapters."""
-        del self.model, self.adapter, self.family  # so that memory never holds two models
+        del self.model, self.adapter, self.family, self.chat  # so that memory never holds two models
         fresh = VLM.load_as(self.config)
-        self.model, self.adapter, self.family = fresh.model, None, fresh.family
+        self.model, self.adapter, self.family, self.chat = fresh.model, None, fresh.family, fresh.chat
 
     def untrained(self, seed: int = 0) -> VLM:
         """Return a model of the same architecture with random weights and the same processor."""
@@ -157,20 +144,7 @@ class VLM:
 
     def template(self, *, with_image: bool, system: str | None = None) -> Template:
         """Return the chat template around one question and its answer."""
-        key = (with_image, system)
-        if key not in self._templates:
-            image = [{"type": "image"}] if with_image else []
-            asked = [_turn("system", system)] if system else []
-            asked.append(_turn("user", QUESTION_MARK, *image))
-            prompt = self.processor.apply_chat_template(asked, add_generation_prompt=True)
-            whole = self.processor.apply_chat_template([*asked, _turn("assistant", ANSWER_MARK)])
-            if not whole.startswith(prompt.rstrip()):
-                raise ModelError(f"model {self.id}: the chat template does not put the answer after the prompt")
-            before, between = prompt.split(QUESTION_MARK)
-            lead, after = whole[len(before) + len(QUESTION_MARK) :].split(ANSWER_MARK)
-            lead = lead.removeprefix(between) if lead.startswith(between) else ""
-            self._templates[key] = Template(before, between, after.strip() or self.processor.tokenizer.eos_token, lead)
-        return self._templates[key]
+        return self.chat.around(with_image=with_image, system=system)
 
     def picture(self, image: Image.Image) -> Picture:
         """Return the image preprocessed for the model."""
@@ -358,7 +332,3 @@ class VLM:
 def content(tensor: Tensor) -> bytes:
     """Return the bytes of a tensor's values."""
     return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-
-
-def _turn(role: str, text: str, *before: dict[str, str]) -> dict[str, Any]:
-    return {"role": role, "content": [*before, {"type": "text", "text": text}]}

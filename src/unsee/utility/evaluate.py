@@ -287,4 +287,4 @@ def _prompts(vlm: VLM, items: Sequence[UtilityItem], num_pictures: int) -> Itera
         text = item.text.replace(vlm.family.placeholder, "image")
         content = [{"type": "image"}] * num_pictures + [{"type": "text", "text": text}]
         turn: dict[str, Any] = {"role": "user", "content": content}
-        yield vlm.processor.apply_chat_template([turn], add_generation_prompt=True)
+        yield vlm.chat.render([turn])
