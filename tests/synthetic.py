@@ -177,10 +177,11 @@ def _rouge_l(truth: str, answer: str) -> float:
     return 2 * sum(word in first for word in second) / (len(first) + len(second))
 
 
-def make_run(folder: Path, answers: pd.DataFrame | None = None) -> Path:
-    """A run folder as a finished run leaves it."""
+def make_run(folder: Path, answers: pd.DataFrame | None = None, seed: int = 0, draw: int = 0) -> Path:
+    """A run folder as a finished run leaves it; `draw` is the seed of its people."""
     answers = make_answers(CONTROLS + METHODS) if answers is None else answers
-    record = Record.create(folder, 'name = "synthetic"\nseed = 0\n\n[data]\npeople = 60\nforget_percent = 15\n')
+    data = f"[data]\npeople = 60\nforget_percent = 15\nseed = {draw}\n"
+    record = Record.create(folder, f'name = "synthetic"\nseed = {seed}\n\n{data}')
     for model in ("target", "oracle", "npo-both"):
         record.log("training", model=model, trainable_parameters=1_234_567, learning_rate=1e-3)
         record.log("trained", model=model, seconds=148.04, peak_bytes=2_684_354_560)

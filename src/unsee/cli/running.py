@@ -150,6 +150,24 @@ def report(
     print(write_report(runs, out or (runs[0] / name if len(runs) == 1 else Path(name)), redact=redact))
 
 
+@commands.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    methods: Annotated[
+        tuple[str, str],
+        typer.Option(help="Two methods; npo-both chooses what one unlearned from.", metavar="FIRST SECOND"),
+    ],
+) -> None:
+    """Compare two methods of one run or several: the difference, with an interval.
+
+    The interval is paired over people, and over trainings and runs where there are several.
+    """
+    from unsee.scoring.comparison import compare_methods, compared_rows
+
+    print_table(compared_rows(compare_methods(runs, *methods)))
+    print(f"first: {methods[0]}, second: {methods[1]}; difference: first minus second, from low to high in 95%")
+
+
 @commands.command("list")
 def list_names(
     kind: Annotated[

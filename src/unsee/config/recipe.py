@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, create_model
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, create_model
 
 from unsee.config.protocols import STRICT, EvaluationConfig, Modality, Table, TeachConfig, UnlearnConfig
 from unsee.config.reasons import reason, shown
@@ -54,6 +54,8 @@ class RunConfig(Table):
         name: the title of the report.
         kind: "people".
         seed: of the training; `data.seed` draws the people.
+        threads: CPU threads of every stage. The last bits of a number depend on them, so they are fixed, whatever the
+            machine; raise them for a large model on a CPU.
         require_signal: apply no method where target and oracle do not differ; false applies them all, to try code, and
             ranks nothing all the same.
         metric: options of metrics by name, except those that are keys of `[evaluation]`.
@@ -63,6 +65,7 @@ class RunConfig(Table):
     name: RunName
     kind: Literal["people"] = "people"
     seed: NonNegativeInt = 0
+    threads: PositiveInt = 2
     require_signal: bool = True
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -80,6 +83,7 @@ class DocumentsConfig(Table):
         name: the title of the report.
         kind: "documents".
         seed: of edits and training; `privacy.seed` draws the documents.
+        threads: CPU threads of every stage, as in a run about people.
         metric: options of metrics by name, except those that are keys of `[evaluation]`.
         method: the methods by name, in the order in which they run.
     """
@@ -87,6 +91,7 @@ class DocumentsConfig(Table):
     name: RunName
     kind: Literal["documents"] = "documents"
     seed: NonNegativeInt = 0
+    threads: PositiveInt = 2
     privacy: PrivacyConfig = PrivacyConfig()
     model: ModelConfig = ModelConfig()
     unlearn: UnlearnConfig = UnlearnConfig()

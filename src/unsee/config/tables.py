@@ -143,11 +143,9 @@ class _MethodTable(_OptionsTable):
     Attributes:
         use: the registered method, if the table has another name. So one method can run several times with different
             options.
-        seeds: the method runs once for each; by default with the seed of the recipe.
     """
 
     use: str = ""
-    seeds: Seeds = ()
 
 
 class MethodTable(_MethodTable):
@@ -156,18 +154,27 @@ class MethodTable(_MethodTable):
     Attributes:
         modality: the questions to unlearn from: those with the portrait ("image"), with the name ("text"), or "both".
             The method runs once for each value and seed.
+        seeds: the method runs once for each; by default with the seed of the recipe. "{ both = [0, 1, 2] }" gives
+            several for one modality.
     """
 
     modality: Modalities = ("image", "text", "both")
+    seeds: Seeds | dict[Modality, Seeds] = ()
+
+    def seeds_for(self, modality: Modality) -> tuple[int, ...]:
+        """Return the seeds for one modality; none stand for the seed of the recipe."""
+        return self.seeds.get(modality, ()) if isinstance(self.seeds, dict) else self.seeds
 
 
 class DocumentsMethodTable(_MethodTable):
     """One method of a run about documents.
 
     Attributes:
+        seeds: the method runs once for each; by default with the seed of the recipe.
         given: the largest number of pictures per subject that the method gets; 0 for all.
     """
 
+    seeds: Seeds = ()
     given: NonNegativeInt = 0
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from unsee.config.recipe import command_of, kind_of
+from unsee.config.recipe import command_of, kind_of, load_recipe
 from unsee.core.errors import RecordError
 from unsee.core.files import write
 from unsee.core.record import GENERAL_SET, Record, refuse_request
@@ -16,10 +16,11 @@ from unsee.report.documents import render_documents
 from unsee.report.figures import Plot, colours
 from unsee.report.page import Effort, ModelView, capitalised, efforts, render, trade_off
 from unsee.report.shown_people import Shown, shown_people
+from unsee.scoring.comparison import scored_runs
 from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.scoring.modalities import Modalities, compare
 from unsee.scoring.names import listed, readable
-from unsee.scoring.people import HEADLINE
+from unsee.scoring.people import HEADLINE, score_runs, signal_of
 from unsee.scoring.schema import Cell, MethodScore, Scores, Signal, is_control
 from unsee.scoring.table import percent, rounded
 
@@ -141,7 +142,8 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
     if kinds == {"documents"}:
         page = render_documents(records, f"documents.{suffix}", redact=redact)
     else:
-        runs = [_view(record, redact) for record in records]
+        together = _together(records) if len(records) > 1 else ()
+        runs = [*together, *(_view(record, redact) for record in records)]
         title = ", ".join(dict.fromkeys(run.name for run in runs))
         page = render(f"people.{suffix}", title=title, runs=runs, redact=redact, sets=_SETS)
     write(out, page)
@@ -150,14 +152,55 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
 
 def _view(record: Record, redact: bool) -> PeopleRun:
     scores, signal = Scores.load(record.folder, "scores.json"), Signal.load(record.folder, "signal.json")
-    names = [method.method for method in scores.methods]
-    models = _models(scores)
     answers = record.read_table("answers.parquet")
+    return _run(
+        scores,
+        signal,
+        name=str(record.read_toml("config.toml").get("name", record.folder.name)),
+        command=command_of(record.folder / "config.toml"),
+        covers=_covers(scores),
+        modalities=compare(answers, signal),
+        people=[] if redact else shown_people(_first_seeds(answers), record.folder / "portraits"),
+        factuality=_factuality(record),
+        efforts=efforts(record.events(), [method.method for method in scores.methods]),
+        config=record.read_text("config.toml"),
+    )
+
+
+def _together(records: Sequence[Record]) -> Iterator[PeopleRun]:
+    """Yield the runs as one run, if all have signal and only `seed` and `data.seed` differ, and no two are the same."""
+    recipes = [load_recipe(record.folder / "config.toml") for record in records]
+    configs = [recipe.model_dump() for recipe in recipes]
+    seeds = [(config.pop("seed"), config["data"].pop("seed")) for config in configs]
+    if not 1 < len(set(seeds)) == len(seeds) or any(config != configs[0] for config in configs):
+        return
+    runs = scored_runs(records)
+    if not all(run.signal.signal for run in runs):
+        return
+    scores = score_runs(runs, better=Scores.load(records[0].folder, "scores.json").better)
+    yield _run(
+        scores,
+        signal_of(runs),
+        name=f"{recipes[0].name}, {len(runs)} runs together",
+        command="\n".join(command_of(record.folder / "config.toml") for record in records),
+        covers=(
+            f"Every number is the mean over {len(runs)} runs, each with its own target and oracle; intervals are over "
+            f"runs, trainings and people together. {len(runs)} runs say little about the spread between runs."
+        ),
+    )
+
+
+def _run(
+    scores: Scores, signal: Signal, *, name: str, command: str, covers: str, modalities: Modalities | None = None,
+    people: Sequence[Shown] = (), factuality: FactualityView | None = None, efforts: Sequence[Effort] = (),
+    config: str = "",
+) -> PeopleRun:  # fmt: skip
+    models = _models(scores)
     best = next((m for m in models if not m.is_control and m.score.score and m.score.score.value > 0), None)
     framing = [model for model in models if model.score.method in ("oracle", "target")]
     return PeopleRun(
-        name=str(record.read_toml("config.toml").get("name", record.folder.name)),
-        command=command_of(record.folder / "config.toml"),
+        name=name,
+        command=command,
         verdict=_verdict(signal, models, best),
         best=best,
         signal=signal,
@@ -167,12 +210,12 @@ def _view(record: Record, redact: bool) -> PeopleRun:
             framing + [model for model in models if model not in framing],
             lambda score: score.efficacy, "efficacy", "utility",
         ),
-        modalities=compare(answers, signal),
-        covers=_covers(scores),
-        people=[] if redact else shown_people(_first_seeds(answers), record.folder / "portraits"),
-        factuality=_factuality(record),
-        efforts=efforts(record.events(), names),
-        config=record.read_text("config.toml"),
+        modalities=modalities,
+        covers=covers,
+        people=list(people),
+        factuality=factuality,
+        efforts=list(efforts),
+        config=config,
         looks={model.key: model for model in models},
     )  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,12 +101,13 @@ def people_methods(tables: Mapping[str, MethodTable], seed: int) -> Iterator[Met
     yield control(seed)
     for name, table in tables.items():
         method = make_method(name, table)
-        seeds = table.seeds or (seed,)
-        pairs: Iterator[tuple[Modality | str, int]] = itertools.product(table.modality, seeds)
-        if isinstance(method, PromptMethod):
-            pairs, seeds = iter([("", seeds[0])]), seeds[:1]
-        for modality, own in pairs if name != DO_NOTHING else ():
-            yield MethodRun(name, modality, own, method, numbered=len(seeds) > 1)
+        for modality in table.modality if name != DO_NOTHING else ():
+            seeds = table.seeds_for(modality) or (seed,)
+            if isinstance(method, PromptMethod):
+                yield MethodRun(name, "", seeds[0], method)
+                break
+            for own in seeds:
+                yield MethodRun(name, modality, own, method, numbered=len(seeds) > 1)
 
 
 def documents_methods(tables: Mapping[str, DocumentsMethodTable], seed: int) -> Iterator[MethodRun]:

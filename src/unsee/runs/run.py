@@ -9,6 +9,7 @@ from unsee.core.progress import Progress, Silent
 from unsee.runs.documents import run_documents
 from unsee.runs.people import run_people
 from unsee.runs.scenario import RunResult
+from unsee.runtime.threads import fixed_threads
 
 
 def run(config: RunConfig | DocumentsConfig, out: Path | None = None, progress: Progress | None = None) -> RunResult:
@@ -22,6 +23,7 @@ def run(config: RunConfig | DocumentsConfig, out: Path | None = None, progress: 
     Raises:
         UnseeError: the recipe, the data, the model or the folder cannot be used.
     """
-    if config.kind == "documents":
-        return run_documents(config, out, progress or Silent())
-    return run_people(config, out, progress or Silent())
+    with fixed_threads(config.threads):
+        if config.kind == "documents":
+            return run_documents(config, out, progress or Silent())
+        return run_people(config, out, progress or Silent())

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pandas as pd
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -121,6 +122,8 @@ class Stages:
         self.base = Weights(vlm.fingerprint()[:20], vlm.fingerprint()[:20])
         self._loaded = LoadedModel(vlm, model)
         self._code = [source_hash(type(vlm.family).__module__)]
+        if vlm.device.type == "cpu":
+            self._code.append(f"{torch.get_num_threads()} threads")
         self._record = record
         self._progress = progress
         self._replay = replay

@@ -17,7 +17,7 @@ UNSEEN = ("unseen_images", "unseen_attributes", "unseen_templates", "unseen_subj
 JUDGE = "opening"
 """The judge whose decisions make the table; all judges are in the cells."""
 _TASKS = {"rta": "private", "leak_rate": "private", "over_refusal": "benign", "benign_correct": "benign", "eta": "both"}
-_COMPARED = (("eta", JUDGE), ("rta", JUDGE), ("over_refusal", JUDGE), ("leak_rate", ""), ("benign_correct", ""))
+_COMPARED = {"eta": JUDGE, "rta": JUDGE, "over_refusal": JUDGE, "leak_rate": "", "benign_correct": ""}
 
 
 def document_scores(
@@ -136,6 +136,14 @@ def _method_of(name: str) -> str:
     return name.removesuffix("_published")
 
 
+def shared_draws(first: PrivacyDraws, second: PrivacyDraws) -> dict[str, tuple[Draws, Draws]]:
+    """Return the numbers that two models have over the unseen sets, by metric."""
+    found = {
+        metric: (_pooled(first, metric, judge), _pooled(second, metric, judge)) for metric, judge in _COMPARED.items()
+    }
+    return {metric: (one, other) for metric, (one, other) in found.items() if one is not None and other is not None}
+
+
 def _differences(
     draws: Mapping[str, PrivacyDraws], used: Mapping[str, str], asked: pd.DataFrame
 ) -> Iterator[Difference]:
@@ -143,11 +151,9 @@ def _differences(
     for first, second in combinations(draws, 2):
         if first not in used or second not in used or _method_of(used[first]) != _method_of(used[second]):
             continue
-        for metric, judge in _COMPARED:
-            one, other = (_pooled(draws[name], metric, judge) for name in (first, second))
-            value = None if one is None or other is None else estimate(one - other)
-            if value is not None:
+        for metric, (one, other) in shared_draws(draws[first], draws[second]).items():
+            if (value := estimate(one - other)) is not None:
                 yield Difference(
-                    first=first, second=second, set="unseen", metric=metric, judge=judge, n_units=pictures,
+                    first=first, second=second, set="unseen", metric=metric, judge=_COMPARED[metric], n_units=pictures,
                     **value.model_dump(),
                 )  # fmt: skip

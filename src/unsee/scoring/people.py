@@ -87,7 +87,7 @@ class ScoredRun:
         _check(answers)
         self.bootstrap = Bootstrap(answers, num_resamples, seed)
         self.draws = headline_draws(self.bootstrap)
-        self.signal = _signal([self])
+        self.signal = signal_of([self])
 
     @cached_property
     def trainings(self) -> dict[Model, dict[int, Parts]]:
@@ -165,12 +165,14 @@ def score_runs(
     better: Mapping[str, Better] | None = None,
 ) -> Scores:
     """Compute the scores of several runs as one: every number is the mean over the runs that have the model."""
-    signal = _signal(runs)
+    signal = signal_of(runs)
     methods = []
     for model in dict.fromkeys(model for run in runs for model in run.trainings):
         pooled = pool(runs, model)
         trainings = [
-            Training(run=number, seed=seed, verdict=one.verdict, score=_value(one.score))
+            Training(
+                run=number, seed=seed, verdict=one.verdict, score=None if one.score is None else float(one.score[0])
+            )
             for number, run in enumerate(runs)
             for seed, one in run.trainings.get(model, {}).items()
         ]
@@ -276,7 +278,8 @@ def headline_draws(bootstrap: Bootstrap) -> dict[Trained, CellDraws]:
     return draws
 
 
-def _signal(runs: Sequence[ScoredRun]) -> Signal:
+def signal_of(runs: Sequence[ScoredRun]) -> Signal:
+    """Return target against oracle in every cell of the forget and the test set, as the mean over the runs."""
     answers = [run.bootstrap.answers for run in runs]
     num_units = sum(table.groupby("set")["unit"].nunique() for table in answers)
     floors = pd.concat(answers).groupby(_CELL)[["chance", "floor"]].mean()
@@ -325,6 +328,10 @@ def _useful(target: CellDraws, answers: pd.DataFrame) -> list[CellName]:
     return [name for name, value in found.items() if value is not None and value.low > chance[name]]
 
 
+def _value(draws: Draws | None) -> float | None:
+    return None if draws is None else float(draws[0])
+
+
 def _mean_of_cells(cells: list[Draws]) -> Draws | None:
     """Return the mean per resample over the cells defined in it; None if no cell is defined on the sample."""
     cells = [cell for cell in cells if not np.isnan(cell[0])]
@@ -352,10 +359,6 @@ def _verdict(
 
 def _estimate(draws: Draws | None) -> Estimate | None:
     return None if draws is None else estimate(draws)
-
-
-def _value(draws: Draws | None) -> float | None:
-    return None if draws is None else float(draws[0])
 
 
 def _cells(bootstraps: Sequence[Bootstrap]) -> list[Cell]:

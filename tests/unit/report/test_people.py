@@ -82,6 +82,37 @@ def test_several_runs_stand_on_one_page(run, tmp_path):
     assert len(identifiers) == len(set(identifiers))
 
 
+def test_runs_of_one_recipe_on_other_people_are_shown_together_too(tmp_path):
+    runs = [make_run(tmp_path / str(draw), make_answers(FEW, 6, 8, 20, draw), draw, draw) for draw in range(2)]
+    text = write_report(runs, tmp_path / "all.html").read_text()
+    assert re.findall("<h1>(.*?)</h1>", text) == ["synthetic, 2 runs together", "synthetic", "synthetic"]
+    assert "intervals are over runs, trainings and people together. 2 runs say little" in re.sub(r"\s+", " ", text)
+    assert "2 trainings: 0." in text
+    other = make_run(tmp_path / "other", make_answers(FEW, 6, 8, 20), 0, 0)
+    assert write_report([runs[0], other], tmp_path / "same.html").read_text().count("<h1>") == 2
+    assert "# synthetic, 2 runs together" in write_report(runs, tmp_path / "all.md").read_text()
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_the_page_says_what_its_intervals_cover(tmp_path, seeds):
+    models = (*CONTROLS, *(Model("npo", "both", Mind((0.1, 0.1), (0.1, 0.1)), seed) for seed in seeds))
+    page = write_report([make_run(tmp_path / "run", make_answers(models))], tmp_path / "page.md").read_text()
+    assert ("Intervals are over people only. Another seed" in page) == (len(seeds) == 1)
+    assert ("Rows with several trainings (NPO) are means over them" in page) == (len(seeds) == 2)
+
+
+def test_the_page_says_what_teaching_cost(tmp_path):
+    models = (*CONTROLS, Model("base", mind=Mind((0, 0), (0, 0), 1.0)))
+    answers = make_answers(models)
+    lost = (answers["method"] == "target") & (answers["set"] == "celebrity") & (answers["task"] == "cloze")
+    answers.loc[lost, "accuracy"] = 0.0
+    run = make_run(tmp_path / "run", answers)
+    for name in ("page.html", "page.md"):
+        page = write_report([run], tmp_path / name).read_text()
+        assert "Teaching cost the target some of what the base model could do: celebrity cloze by" in page
+        assert "base model" in page
+
+
 def test_an_unfinished_run_is_refused_and_nothing_written(tmp_path):
     Record.create(tmp_path / "run", "seed = 0")
     with pytest.raises(RecordError, match=r"scores\.json: missing"):

@@ -40,7 +40,19 @@ def test_people_get_edits_from_every_kind_of_question_and_the_control():
     assert labels == ["do_nothing", "ft_l-image", "ft_l-both", "in_context"]
 
 
-@pytest.mark.parametrize("label", ["target", "oracle", "oracle_2", "random_weights"])
+def test_people_get_every_seed_of_every_modality_or_of_the_one_that_has_several():
+    found = tables(
+        MethodTable, ft_l={"modality": ["image", "both"], "seeds": [4, 5]}, npo={"seeds": {"both": [0, 1]}},
+        in_context={"seeds": [7, 8]},
+    )  # fmt: skip
+    trials = [(trial.label, trial.seed) for trial in people_methods(found, 3)]
+    assert trials == [
+        ("do_nothing", 3), ("ft_l-image-4", 4), ("ft_l-image-5", 5), ("ft_l-both-4", 4), ("ft_l-both-5", 5),
+        ("npo-image", 3), ("npo-text", 3), ("npo-both-0", 0), ("npo-both-1", 1), ("in_context", 7),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("label", ["target", "oracle", "oracle_2", "random_weights", "base"])
 def test_the_name_of_a_model_of_every_run_is_refused(label):
     with pytest.raises(ConfigError, match=rf"^method\.{label}: a model of every run has this name"):
         make_method(label, MethodTable(use="npo"))

@@ -273,7 +273,8 @@ def test_garbled_answers_are_counted_though_the_model_has_not_collapsed():
     answers.loc[mine[::2], "answer"] += "77777"
     found = {method.method: method for method in score(answers, 50).methods}
     assert found["npo"].verdict == "ok"
-    assert found["npo"].garbled == pytest.approx(0.25, abs=0.02) > found["target"].garbled + 0.2
+    assert found["npo"].garbled == pytest.approx(0.25, abs=0.02)
+    assert found["target"].garbled == 0
 
 
 @pytest.mark.slow
