@@ -32,12 +32,13 @@ def fake_run(monkeypatch):
     return install
 
 
-def result(verdict="ok"):
+def result(verdict="ok", lost=()):
     return SimpleNamespace(
         rows=[Row("npo", "0.82 [0.75, 0.88]", verdict)],
         verdict=verdict,
         reason="target and oracle do not differ",
         report=Path("r/report.html"),
+        scores=SimpleNamespace(lost=lost, cost_of_teaching="Teaching cost the target something."),
     )
 
 
@@ -55,6 +56,13 @@ def test_run_prints_the_table_and_ends_with_the_report(fake_run, capsys):
     assert lines[1].split() == ["method", "score", "verdict"]
     assert any("0.82 [0.75, 0.88]" in line for line in lines)
     assert lines[-1] == "r/report.html"
+
+
+@pytest.mark.parametrize(("lost", "told"), [((), ""), (["a cell"], "Teaching cost the target something.\n")])
+def test_run_says_what_teaching_cost(lost, told, fake_run, capsys):
+    fake_run(lambda config: result(lost=lost))
+    assert main(["run", "tiny"]) == 0
+    assert capsys.readouterr().err == told
 
 
 def test_run_takes_quick_by_default_and_applies_changes(fake_run):

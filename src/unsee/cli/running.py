@@ -40,6 +40,8 @@ def run_recipe(
 
         result = run(config, out, progress)
     print_table(result.rows, EXTRAS)
+    if result.scores.lost:
+        print(result.scores.cost_of_teaching, file=sys.stderr)
     if result.verdict == "no signal":
         print(f"unsee: no signal, so nothing is ranked: {result.reason}", file=sys.stderr)
     print(result.report)
