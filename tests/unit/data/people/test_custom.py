@@ -63,6 +63,7 @@ def test_it_loads_as_a_benchmark(write):
             assert kind == "image" or all(who in q.question for q in person.questions if q.input == kind)
     assert summary == [
         "5 people; to forget: 1 at 5 %, 1 at 10 %, 1 at 15 %; celebrities: 0",
+        "Too few people to rank methods at 15 %: 1 would be forgotten, 5 are needed (31 people).",
         "asked for in choices, sentences and blanks: occupation, favourite_colour",
         "only in sentences and blanks, for want of four different values: gender",
         "in plain wordings: favourite_colour",
