@@ -8,9 +8,11 @@ import families
 import pytest
 import tiny
 import torch
+from PIL import Image
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from unsee.config.recipe import ModelConfig
+from unsee.core.errors import ModelError
 from unsee.data.schema import Person, Question
 from unsee.forward.generate import Group, generate, replies
 from unsee.forward.losses import cross_entropy
@@ -31,6 +33,16 @@ IMAGES = (tiny.photo(), WIDE, None)
 @pytest.fixture(params=NAMES)
 def vlm(request):
     return families.make_vlm(request.param)
+
+
+def test_a_picture_of_any_shape_is_taken_or_refused_in_one_sentence(vlm):
+    for size in ((4, 4), (4, 400), (400, 4), (1000, 10), (20, 27)):  # the least and the narrowest that a file may hold
+        assert sum(vlm.picture(Image.new("RGB", size)).runs) > 0
+    try:
+        assert sum(vlm.picture(Image.new("RGB", (1800, 6))).runs) > 0
+    except ModelError as error:
+        assert str(error).startswith("an image of 1800 x 6 pixels: the model takes none (")
+        assert vlm.model.config.model_type.startswith("qwen")
 
 
 def tree_of(vlm, image, questions=tiny.QUESTIONS, answers=tiny.ANSWERS, *, end=True):
