@@ -56,8 +56,8 @@ def unlearn(
         Path, typer.Option(help="Questions to forget: JSON lines with image, question, answer and person.")
     ],
     retain: Annotated[Path, typer.Option(help="Questions to keep, in the same format.")],
-    method: Annotated[str, typer.Option(help="Unlearning method (see `unsee list methods`).")],
     out: Annotated[Path, typer.Option(help="Folder for the model, the scores and the report.")],
+    method: Annotated[str, typer.Option(help="Unlearning method (see `unsee list methods`).")] = "ignorance",
     modality: Annotated[str, typer.Option(help="Form of the questions to unlearn from: image, text or both.")] = "both",
     change: Changes = None,
 ) -> None:

@@ -1,8 +1,9 @@
 """The exam of a deletion request: every row, and every other way to ask for the same fact.
 
-A row to forget is asked as it is written, by name instead of with the photo, with the photo instead of by name, in
-other words, and with a disturbed copy of the photo. The same questions about invented strangers show how often the
-model would guess a value. Rows to keep are asked as they are written, and by name.
+A row to forget is asked with the photo and by name, as it is written and in other words; training sees these. It is
+asked again with a disturbed copy of the photo and in words that training does not see. The same questions about
+strangers, who are invented, show how often the model would guess a value. Rows to keep are asked as they are written
+and by name.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import get_args
 
 import pandas as pd
 
 from unsee.config.recipe import EvaluationConfig
-from unsee.core.record import STRANGER_SET
+from unsee.core.record import LEAK, STRANGER_SET
 from unsee.data.augmentation import augment_with_noise
 from unsee.data.deletion import Fact, Request
 from unsee.data.general import GeneralItem
 from unsee.data.images import decode, encode_png
 from unsee.data.people.portraits import draw_portrait, draw_scene
-from unsee.data.people.profiles import strangers
+from unsee.data.people.profiles import Profile, strangers
 from unsee.data.people.questions import name_twin
 from unsee.data.people.rewordings import about, photo_twin, rewordings
 from unsee.data.schema import Benchmark, Input, Person, Question
@@ -29,12 +31,17 @@ from unsee.exams.people import Exam
 from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
 from unsee.runtime.cache import key_of
+from unsee.scoring.values_given import value_words
 
 NUM_STRANGERS = 10
 """Strangers who are asked about: with ten, a value that one in five of them gets is found nine times out of ten."""
-_OTHER_WORDS = 2  # other wordings of each question
+_HELD_OUT = 2  # wordings of each question that training does not see; it sees as many others
 _PORTRAIT_PIXELS = 96
+_TRAINING_STRANGERS = 40
 _TRIES = 4  # strangers drawn for each one wanted, as some share a name with somebody in the request
+
+
+INPUTS: tuple[Input, ...] = get_args(Input)
 
 
 class DeletionExam:
@@ -59,26 +66,72 @@ class DeletionExam:
         facts = (*request.forget_facts, *request.retain_facts)
         longest = max(map(len, vlm.answer_ids([fact.answer for fact in facts])))
         settings = config.model_copy(update={"max_new_tokens": max(longest, config.max_new_tokens)})
-        photos = {fact.person: fact.photo for fact in reversed(request.forget_facts) if fact.photo}
-        forget = [_as_written(fact) for fact in request.forget_facts]
-        other = [_otherwise(fact, photos.get(fact.person)) for fact in request.forget_facts]
-        people = [("forget", person) for person in forget] + [("test", person) for person in other]
+        self._request = request
+        self._photos = {fact.person: fact.photo for fact in reversed(request.forget_facts) if fact.photo}
+        self._forget = [_seen(fact, fact.photo or self._photos.get(fact.person)) for fact in request.forget_facts]
+        self._other = [_held_out(fact, fact.photo or self._photos.get(fact.person)) for fact in request.forget_facts]
+        self._retain = [_as_written(fact) for fact in request.retain_facts]
+        people = [("forget", person) for person in self._forget] + [("test", person) for person in self._other]
         self._asked = [
-            (f"{set_name}/{person.id}/{index:02}-{question.task}-{question.input}", person.name, question)
-            for set_name, person in people
-            for index, question in enumerate(person.questions)
+            (item, person.name, question) for set_name, person in people for item, question in _items(set_name, person)
         ]
-        self._about = list(_about_strangers([(name, question) for _, name, question in self._asked], facts))
-        kept, strange = tuple(map(_as_written, request.retain_facts)), tuple(person for person, _ in self._about)
-        self.before = Exam(vlm, _benchmark(forget, other, kept, strange), general, settings, metrics=metrics)
+        drawn = _strangers(facts, NUM_STRANGERS + _TRAINING_STRANGERS)
+        self._about = list(_about(drawn[:NUM_STRANGERS], [(name, question) for _, name, question in self._asked]))
+        sets = self._forget, self._other, self._retain
+        strange = [person for person, _ in self._about]
+        self.before = Exam(vlm, _benchmark(*sets, strange), general, settings, metrics=metrics)
         """All questions, also those about strangers."""
-        self.after = Exam(vlm, _benchmark(forget, other, kept, ()), general, settings, metrics=metrics)
+        self.after = Exam(vlm, _benchmark(*sets, ()), general, settings, metrics=metrics)
         """All questions except those about strangers."""
+        self.about_forgotten = self.after.only(
+            {(name, "generation", kind) for name in ("forget", "test") for kind in INPUTS}
+        )
+        """The questions about the people to forget."""
+        self.strangers = drawn[NUM_STRANGERS:]
+        """Strangers for training; the exam asks about others."""
+
+    @property
+    def values(self) -> dict[str, tuple[str, ...]]:
+        """The words of the value of each row, as `with_values` wants them."""
+        sides = {"forget": self._request.forget_facts, "retain": self._request.retain_facts}
+        return {
+            f"{side}/{_identity(fact)}": value_words(f"{fact.question} {fact.name}", fact.answer)
+            for side, facts in sides.items()
+            for fact in facts
+        }
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The names of everybody in the request, by their number, and of the strangers."""
+        facts = (*self._request.forget_facts, *self._request.retain_facts)
+        strange = [*(person for person, _ in self._about), *self.strangers]
+        return {f"{fact.person:03}": fact.name for fact in facts} | {person.id: person.name for person in strange}
+
+    def training_people(self, before: pd.DataFrame) -> tuple[list[Person], list[Person]]:
+        """Return the people to forget and those to keep with their training text.
+
+        To forget are the rows and, as a model answers in words of its own, each of its answers that gives a value. To
+        keep is what the model says, or the row where that lacks the value.
+
+        Args:
+            before: the answers before unlearning, with the columns that `with_values` adds.
+        """
+        answers = before.set_index("item")
+        forget, retain = _TrainingText(), _TrainingText()
+        for fact, seen in zip(self._request.forget_facts, self._forget, strict=True):
+            for item, question in _items("forget", seen):
+                own = [answers.at[item, "answer"]] if answers.at[item, LEAK] > 0 else []
+                forget.add(fact, question, self._photos.get(fact.person), [question.answer, *own])
+        for fact, written in zip(self._request.retain_facts, self._retain, strict=True):
+            for item, question in _items("retain", written):
+                whole = answers.at[item, LEAK] == 1
+                retain.add(fact, question, None, [answers.at[item, "answer"] if whole else question.answer])
+        return forget.people(), retain.people()
 
     def named(self, answers: pd.DataFrame) -> pd.DataFrame:
         """Return the answers with strangers in a set of their own, by the item that they are asked like as `unit`."""
         strange = answers["set"] == "celebrity"
-        items = {person.id: [self._asked[place][0] for place in places] for person, places in self._about}
+        items = {person.id: [_cell(self._asked[place][0]) for place in places] for person, places in self._about}
         parts = answers["item"].str.split("/")
         like = [
             items[part[1]][int(part[2].partition("-")[0])] if is_strange else unit
@@ -104,6 +157,11 @@ def _benchmark(
     return Benchmark(**sets, fingerprint=key_of("deletion", everybody))
 
 
+def _cell(item: str) -> str:
+    """Return the ID of an item without the number of the photo."""
+    return "/".join(item.split("/")[:3])
+
+
 def _identity(fact: Fact) -> str:
     """Return the ID of a row: the number of the human being and the line."""
     return f"{fact.person:03}-{fact.line:04}"
@@ -114,39 +172,77 @@ def _question(kind: Input, question: str, answer: str) -> Question:
 
 
 def _as_written(fact: Fact) -> Person:
-    """Return the question of a row, and the same question by name if the row has a photo."""
-    question = _question("image" if fact.photo else "text", fact.question, fact.answer)
-    twin = name_twin(question, fact.name)
-    images = (fact.photo,) if fact.photo else ()
-    return Person(
-        id=_identity(fact), name=fact.name, images=images, questions=(question, *([twin] if twin else []))
-    )  # fmt: skip
+    """Return the question of a row to keep, and the same question by name if the row has a photo."""
+    asked = _Forms.of(fact, fact.photo).questions(slice(0))
+    return Person(id=_identity(fact), name=fact.name, images=_images(fact.photo), questions=asked)
 
 
-def _otherwise(fact: Fact, photo: bytes | None) -> Person:
-    """Return the other ways to ask for a fact.
+def _seen(fact: Fact, photo: bytes | None) -> Person:
+    """Return the ways to ask for a fact that training sees: with the photo and by name, as written and in other words.
 
     Args:
         fact: the row.
         photo: a photo of the human being, from any row.
     """
-    written = _question("image" if fact.photo else "text", fact.question, fact.answer)
-    twin = written if written.input == "text" else name_twin(written, fact.name)
-    shown = fact.question if fact.photo else photo_twin(fact.question, fact.name)
-    asked: list[Question] = []
-    if shown and fact.photo:
-        asked += [_question("image", text, fact.answer) for text in (shown, *_reworded(shown, fact))]
-    elif shown and photo:
-        asked.append(_question("image", shown, fact.answer))
-    if twin:
-        asked += [_question("text", text, fact.answer) for text in _reworded(twin.question, fact)]
-    picture = fact.photo or photo
-    images = (_disturbed(picture, _identity(fact)),) if picture else ()
+    asked = _Forms.of(fact, photo).questions(slice(_HELD_OUT, None))
+    return Person(id=_identity(fact), name=fact.name, images=_images(photo), questions=asked)
+
+
+def _held_out(fact: Fact, photo: bytes | None) -> Person:
+    """Return ways to ask for a fact that training does not see: with a disturbed photo, and in other words again.
+
+    Args:
+        fact: the row.
+        photo: a photo of the human being, from any row.
+    """
+    forms = _Forms.of(fact, photo)
+    asked = [one for one in forms.questions(slice(_HELD_OUT)) if one.input == "image" or one.question != forms.by_name]
+    images = _images(photo and _disturbed(photo, _identity(fact)))
     return Person(id=_identity(fact), name=fact.name, images=images, questions=tuple(asked))
 
 
-def _reworded(question: str, fact: Fact) -> list[str]:
-    return rewordings(question, fact.name, _OTHER_WORDS)
+@dataclass(frozen=True)
+class _Forms:
+    """One fact, asked with a photo and by name; None where it cannot be asked so.
+
+    Attributes:
+        fact: the row.
+        shown: the question with a photo.
+        by_name: the question by name.
+        named_answer: the true answer to the question by name.
+    """
+
+    fact: Fact
+    shown: str | None
+    by_name: str | None
+    named_answer: str
+
+    @classmethod
+    def of(cls, fact: Fact, photo: bytes | None) -> _Forms:
+        """Return both forms of a fact; without a photo, that by name."""
+        if not fact.photo:
+            shown = photo_twin(fact.question, fact.name) if photo else None
+            return cls(fact, shown, fact.question, fact.answer)
+        twin = name_twin(_question("image", fact.question, fact.answer), fact.name)
+        return cls(fact, fact.question, twin.question if twin else None, twin.answer if twin else fact.answer)
+
+    def questions(self, reworded: slice) -> tuple[Question, ...]:
+        """Return the questions: the form of the row first, then the other, then some rewordings of each."""
+        forms: list[tuple[Input, str | None, str]] = [
+            ("image", self.shown, self.fact.answer), ("text", self.by_name, self.named_answer),
+        ]  # fmt: skip
+        ordered = [(kind, text, answer) for kind, text, answer in forms if text]
+        if not self.fact.photo:
+            ordered.reverse()
+        asked = [_question(kind, text, answer) for kind, text, answer in ordered]
+        for kind, text, answer in ordered:
+            others = rewordings(text, self.fact.name, 2 * _HELD_OUT)[reworded]
+            asked += [_question(kind, other, answer) for other in others]
+        return tuple(asked)
+
+
+def _images(photo: bytes | None) -> tuple[bytes, ...]:
+    return (photo,) if photo else ()
 
 
 def _disturbed(photo: bytes, seed: str) -> bytes:
@@ -155,21 +251,36 @@ def _disturbed(photo: bytes, seed: str) -> bytes:
     return encode_png(augment_with_noise(image, random.Random(f"disturbed {seed}")))
 
 
-def _about_strangers(
-    asked: Sequence[tuple[str, Question]], facts: Sequence[Fact]
-) -> Iterator[tuple[Person, list[int]]]:
+def _items(set_name: str, person: Person) -> Iterator[tuple[str, Question]]:
+    """Yield the ID that each question of a person has in the exam, and the question."""
+    for index, question in enumerate(person.questions):
+        photo = "/0" if question.input == "image" else ""
+        yield f"{set_name}/{person.id}/{index:02}-{question.task}-{question.input}{photo}", question
+
+
+def _strangers(facts: Sequence[Fact], count: int) -> list[Person]:
+    """Return invented people, none of whom has a name or part of a name that occurs in the rows."""
+    taken = {part for fact in facts for part in fact.name.casefold().split()}
+    drawn = [one for one in strangers(_TRIES * count, 0) if not taken & set(one.name.casefold().split())]
+    return [
+        Person(id=f"s{number:02}", name=one.name, images=(_portrait(one),), questions=())
+        for number, one in enumerate(drawn[:count])
+    ]
+
+
+def _portrait(stranger: Profile) -> bytes:
+    scene = draw_scene(random.Random(stranger.id))
+    return encode_png(draw_portrait(stranger.look, scene, _PORTRAIT_PIXELS))
+
+
+def _about(people: Sequence[Person], asked: Sequence[tuple[str, Question]]) -> Iterator[tuple[Person, list[int]]]:
     """Yield strangers with the questions in which they take a person's place, and the places of these questions.
 
     Args:
+        people: the strangers.
         asked: the name of the person and the question.
-        facts: all rows; no stranger has a name or part of a name that occurs in them.
     """
-    taken = {part for fact in facts for part in fact.name.casefold().split()}
-    drawn = strangers(_TRIES * NUM_STRANGERS, 0)
-    free = [one for one in drawn if not taken & set(one.name.casefold().split())][:NUM_STRANGERS]
-    for number, stranger in enumerate(free):
-        scene = draw_scene(random.Random(stranger.id))
-        portrait = encode_png(draw_portrait(stranger.look, scene, _PORTRAIT_PIXELS))
+    for stranger in people:
         questions, places = [], []
         for place, (name, question) in enumerate(asked):
             text = about(question.question, name, stranger.name)
@@ -177,6 +288,37 @@ def _about_strangers(
                 questions.append(replace(question, question=text or question.question))
                 places.append(place)
         if questions:
-            yield Person(
-                id=f"s{number:02}", name=stranger.name, images=(portrait,), questions=tuple(questions)
-            ), places  # fmt: skip
+            yield replace(stranger, questions=tuple(questions)), places
+
+
+@dataclass
+class _TrainingText:
+    """The training text of one side, by human being and photo."""
+
+    names: dict[int, str] = field(default_factory=dict)
+    asked: dict[tuple[int, bytes | None], dict[Question, None]] = field(default_factory=dict)
+
+    def add(self, fact: Fact, question: Question, photo: bytes | None, answers: Sequence[str]) -> None:
+        """Add the answers to one question about a fact; `photo` serves if the fact has none."""
+        image = (fact.photo or photo) if question.input == "image" else None
+        texts = self.asked.setdefault((fact.person, image), {})
+        texts.update(dict.fromkeys(replace(question, task="train", answer=answer) for answer in answers if answer))
+        self.names.setdefault(fact.person, fact.name)
+
+    def people(self) -> list[Person]:
+        """Return one person for each photo, and one for the questions by name that no question with a photo implies."""
+        implied = {
+            (number, name_twin(question, self.names[number]))
+            for (number, image), texts in self.asked.items()
+            for question in texts
+            if image
+        }
+        found = []
+        for index, ((number, image), texts) in enumerate(self.asked.items()):
+            kept = tuple(question for question in texts if image or (number, question) not in implied)
+            if kept:
+                images = (image,) if image else ()
+                found.append(
+                    Person(id=f"{number:03}-{index + 1}", name=self.names[number], images=images, questions=kept)
+                )
+        return found

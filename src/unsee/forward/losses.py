@@ -98,6 +98,24 @@ def kl_divergence(reference: Scored, scored: Scored, index_M: Tensor | None = No
     return divergence_U[scored.source_N if index_M is None else index_M].mean()
 
 
+def summed_divergence(
+    reference: Scored, scored: Scored, reference_M: Tensor | None = None, scored_M: Tensor | None = None
+) -> Tensor:
+    """Return KL(reference || model) summed over each answer's tokens, as a mean over answers, nats; 0 if they agree.
+
+    Args:
+        reference: the scores of the reference, of these answers or of answers that share tokens with them.
+        scored: those of the model.
+        reference_M: the tokens of the reference to compare; by default all.
+        scored_M: the tokens of the model that they are compared with, in the same order.
+    """
+    wanted, current = (
+        F.log_softmax(one.logits_UV.float(), -1)[one.source_N if at is None else one.source_N[at]]
+        for one, at in ((reference, reference_M), (scored, scored_M))
+    )
+    return F.kl_div(current, wanted, reduction="sum", log_target=True) / max(1, scored.num_items)
+
+
 def shared_tokens(first: Scored, second: Scored) -> tuple[Tensor, Tensor]:
     """Return the tokens that two sets of answers share, as indices into the tokens of each.
 

@@ -42,15 +42,18 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Layers = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int and value >= 0 else value)]
 """Layers as `parse_layers` reads them; a single one may be written as a number."""
 
-Side = Literal["forget", "retain", "refusal", "swapped"]
+Side = Literal["forget", "retain", "refusal", "swapped", "swapped_2", "swapped_3", "swapped_4"]
 """The data of a step.
 
 forget: questions about the people to forget, with the true answers.
 retain: questions about the people to keep, with the true answers.
 refusal: the questions of the forget side with refusals for answers; answer i belongs to answer i of the forget side.
-swapped: the questions and answers of the forget side about somebody else to keep: with that person's portrait, or with
-    that person's name in question and answer; answer i belongs to answer i of the forget side.
+swapped: the questions and answers of the forget side about somebody else (to keep; in a deletion request an invented
+    stranger): with that person's portrait, or with that person's name in question and answer; answer i belongs to
+    answer i of the forget side.
+swapped_2, swapped_3, swapped_4: the same about people who are drawn anew.
 """
+SWAPPED: tuple[Side, ...] = ("swapped", "swapped_2", "swapped_3", "swapped_4")
 Order = Literal["joint", "alternating"]
 Asked = tuple[Side, Input]
 """The questions of a side that are asked with the image, or as text."""
@@ -154,6 +157,16 @@ class LossMethod(ABC):
         second; a step has one side.
         """
         return "joint"
+
+    @property
+    def num_batches(self) -> int:
+        """The number of different batches, which are used again and again; 0 for a new one in every step."""
+        return 0
+
+    @property
+    def check_every(self) -> int:
+        """The steps between two checks whether training may end early; 0 takes all steps."""
+        return 0
 
     @property
     def hidden_layers(self) -> Layers:

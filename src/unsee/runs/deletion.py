@@ -20,7 +20,8 @@ from unsee.config.recipe import (
 )
 from unsee.core.errors import ConfigError, DataError
 from unsee.core.progress import Progress, Silent
-from unsee.core.record import GENERAL_SET, STRANGER_SET, Record, in_order
+from unsee.core.record import GENERAL_SET, LEAK, STRANGER_SET, Record, in_order
+from unsee.core.source import source_hash
 from unsee.data.deletion import Request, inputs, read_request
 from unsee.data.general import general_items
 from unsee.data.schema import Question
@@ -33,8 +34,10 @@ from unsee.models.vlm import VLM
 from unsee.report.deletion import DeletionRow, rows, sentences, write_request_report
 from unsee.runs.method_runs import INPUTS, Material, MethodRun, make_method
 from unsee.runs.stages import Stages
+from unsee.runtime.cache import key_of
 from unsee.runtime.distributed import create_record
 from unsee.scoring.deletion import AFTER, BEFORE, Outcome, compare, with_values
+from unsee.training.train import StopRule
 
 
 class RequestConfig(Table):
@@ -120,9 +123,9 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     exam = DeletionExam(vlm, request, general, config.evaluation, metrics)
     before = _compared(exam.named(stages.examine(BEFORE, stages.base, exam.before)), BEFORE, config)
     strangers = before[before["set"] == STRANGER_SET]
+    before = with_values(before, exam.values, strangers)
     (modality,) = config.method[name].modality
-    names = tuple(dict.fromkeys(person.name for person in request.forget))
-    material = Material(names, request.forget, request.retain, lambda *_: [], config.unlearn)
+    material = _material(exam, request, before, config, record)
     weights = stages.unlearn(MethodRun(name, modality, config.seed, method), method, stages.base, material)
     after = _compared(exam.named(stages.examine(AFTER, weights, exam.after)), AFTER, config)
     if "model" not in record:
@@ -130,14 +133,33 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
         with record.replacing("model") as path:
             changed.save(path)
 
-    everything = pd.concat([with_values(before, strangers), with_values(after, strangers)], ignore_index=True)
+    everything = pd.concat([before, with_values(after, exam.values, strangers)], ignore_index=True)
     record.write_table("answers.parquet", in_order(everything))
-    everybody = {f"{fact.person:03}": fact.name for fact in (*request.forget_facts, *request.retain_facts)}
-    outcome = compare(everything, everybody, config.evaluation.bootstrap)
+    outcome = compare(everything, exam.names, config.evaluation.bootstrap)
     outcome.save(record, "request.json")
     record.log("finished", verdict=outcome.verdict, collapsed=outcome.collapsed is not None)
     report = write_request_report(record, f"{name} on {config.model.id}", outcome)
     return RequestResult(folder, report, outcome)
+
+
+def _material(
+    exam: DeletionExam, request: Request, before: pd.DataFrame, config: RequestConfig, record: Record
+) -> Material:
+    """Return the data of the method, and the rule that ends its training once no value is given any more."""
+    strangers = before[before["set"] == STRANGER_SET]
+    asked = exam.about_forgotten
+
+    def values_given(vlm: VLM) -> int:
+        left = int((with_values(asked.examine(vlm), exam.values, strangers)[LEAK] > 0).sum())
+        record.log("checked", values_given=left)
+        return left
+
+    forget, retain = exam.training_people(before)
+    return Material(
+        names=tuple(dict.fromkeys(fact.name for fact in request.forget_facts)), forget=forget, retain=retain,
+        pairs=lambda *_: [], unlearn=config.unlearn, others=exam.strangers,
+        stop=StopRule(key_of(asked.key, source_hash(with_values.__module__)), values_given),
+    )  # fmt: skip
 
 
 def _method(config: RequestConfig) -> tuple[str, LossMethod]:

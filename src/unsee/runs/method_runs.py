@@ -16,6 +16,7 @@ from unsee.methods.base import EditMethod, LossMethod, Method, PromptMethod
 from unsee.models.vlm import VLM
 from unsee.runs.weights import Weights
 from unsee.scoring.schema import DO_NOTHING
+from unsee.training.train import StopRule
 
 INPUTS: dict[str, tuple[Input, ...]] = {"image": ("image",), "text": ("text",), "both": ("image", "text")}
 _LABEL = re.compile(r"\w[\w-]*")
@@ -60,6 +61,8 @@ class Material:
         unlearn: the batches of loss methods.
         oracle: a model that never saw the forget side, for methods with `reference = "oracle"`, if there is one.
         modality: the questions that loss methods unlearn from if the recipe gives no choice.
+        others: the people who take the place of those to forget on the swapped side; by default those to keep.
+        stop: ends the training of a method that has `check_every`.
     """
 
     names: tuple[str, ...]
@@ -69,6 +72,8 @@ class Material:
     unlearn: UnlearnConfig
     oracle: Weights | None = None
     modality: Modality = "both"
+    others: Sequence[Person] = ()
+    stop: StopRule | None = None
 
 
 def control(seed: int) -> MethodRun:

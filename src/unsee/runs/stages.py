@@ -21,6 +21,7 @@ from typing import Protocol
 
 import pandas as pd
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -69,7 +70,7 @@ from unsee.runtime.cost import Cost, measured
 from unsee.runtime.distributed import state
 from unsee.training.batches import MakeRows, Plan
 from unsee.training.lessons import FineTuning, Lessons
-from unsee.training.train import Reference, Scorer, train
+from unsee.training.train import Reference, Scorer, StopRule, train
 
 log = logging.getLogger(__name__)
 
@@ -173,12 +174,13 @@ class Stages:
             type(method).__name__, options, modality, self._trained_part(),
             config.model_dump(exclude=set(config.undrawn)), run.seed,
         ]  # fmt: skip
-        content = [_content(person) for person in (*material.forget, *material.retain)]
+        content = [_content(person) for person in (*material.forget, *material.retain, *material.others)]
         draws = key_of("unlearn", target.draws, settings, reference and reference.draws, content)
+        stop = material.stop if method.check_every else None
         modules = [source_hash(module) for module in TRAINING]
         key = key_of(
             draws, config.adamw, asdict(method), target.key, reference and reference.key, self._code, modules,
-            _method_code(run.method),
+            _method_code(run.method), *([stop.key] if stop else []),
         )  # fmt: skip
 
         def train(training: Training, inputs: Sequence[Input], name: str = "") -> Weights:
@@ -193,7 +195,7 @@ class Stages:
 
             label = f"{run.label}-{name}" if name else run.label
             fisher = fisher_questions(self.vlm, method, material, draws) if isinstance(method, GradientMethod) else {}
-            return self._train(label, own, target, method, plan, run.seed, reference, fisher)
+            return self._train(label, own, target, method, plan, run.seed, reference, fisher, stop)
 
         if not isinstance(method, ArithmeticMethod):
             return train(Training(method.sides), INPUTS[modality])
@@ -267,6 +269,12 @@ class Stages:
             self._cache.keep(path, lambda part: part.write_text(json.dumps(change)))
         return WeightChange(**json.loads(path.read_text()))
 
+    def steps(self, weights: Weights) -> tuple[int, int]:
+        """Return the number of training steps that were taken for these weights, and the largest number allowed."""
+        with safe_open(weights.files[-1], "pt") as saved:
+            found = saved.metadata()
+        return int(found["steps"]), int(found["of"])
+
     def cost(self, weights: Weights) -> Cost | None:
         """Return time and memory of the stage that made the weights; None for the base model."""
         made = weights.edit or (weights.files[-1] if weights.files else None)
@@ -332,6 +340,7 @@ class Stages:
         seed: int,
         compared: Weights | None = None,
         fisher: Mapping[Asked, Iterable[StepBatch]] | None = None,
+        stop: StopRule | None = None,
     ) -> Weights:
         """Train, and return the new weights with their files; `made` holds their keys."""
         path = self._cache.path("weights", f"{made.key}.safetensors")
@@ -354,12 +363,13 @@ class Stages:
             self._record.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
 
         with measured(self.vlm.device) as cost:
-            train(
-                self.vlm, method, steps, schedule, trainable, reference=reference, fisher=fisher,
-                name=name, seed=seed, checkpoint=checkpoint, progress=self._progress, on_step=report,
+            taken = train(
+                self.vlm, method, steps, schedule, trainable, reference=reference, fisher=fisher, name=name, seed=seed,
+                checkpoint=checkpoint, progress=self._progress, on_step=report, stop=stop,
             )  # fmt: skip
         tensors = self.vlm.trained()
-        self._keep("trained", name, path, lambda part: save_file(tensors, part), cost)
+        steps_taken = {"steps": str(taken), "of": str(schedule.steps)}
+        self._keep("trained", name, path, lambda part: save_file(tensors, part, metadata=steps_taken), cost)
         self._loaded.finish_training(result)
         return result
 

@@ -11,11 +11,12 @@ from unsee.core.errors import DataError, ModelError
 from unsee.data.augmentation import augment_image, augment_pixels
 from unsee.data.documents.invented import REFUSALS
 from unsee.data.people.questions import name_twin
+from unsee.data.people.rewordings import about
 from unsee.data.schema import Input, Person, Question
 from unsee.forward.losses import cross_entropy
 from unsee.forward.prompts import lesson_answer_ids, render_lesson
 from unsee.forward.trees import Tree, build_tree
-from unsee.methods.base import Loss, LossMethod, Model, NonNegativeInt, PositiveFloat, Side, StepBatch
+from unsee.methods.base import SWAPPED, Loss, LossMethod, Model, NonNegativeInt, PositiveFloat, Side, StepBatch
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 
@@ -76,7 +77,7 @@ class Lessons:
         sides: tuple[Side, ...] = ("retain",),
         others: Sequence[Person] = (),
     ) -> None:
-        if "swapped" in sides and not others:
+        if set(SWAPPED) & set(sides) and not others:
             raise DataError(
                 "the swapped side asks about people to keep in place of those to forget, and nobody is to be kept"
             )
@@ -112,7 +113,7 @@ class Lessons:
     def _tree(self, side: Side, number: int, part: Sequence[int], photo: Sequence[Picture], rng: random.Random) -> Tree:
         """Return the tree of one side for the questions `part` of lesson `number`."""
         lesson = self._lessons[number]
-        if side == "swapped":
+        if side in SWAPPED:
             other = rng.choice([one for one in self._others if one.id != lesson.person.id] or list(self._others))
             lesson = self._in_place(number, other)
             photo = [self._augmented(other, lesson.picture, rng)] if lesson.picture else []
@@ -155,9 +156,9 @@ class Lessons:
 
 
 def _renamed(question: Question, name: str, other: str) -> Question:
-    return replace(
-        question, question=question.question.replace(name, other), answer=question.answer.replace(name, other)
-    )
+    """Return a question about somebody else; one that names nobody stays as it is."""
+    asked, answer = (about(text, name, other) or text for text in (question.question, question.answer))
+    return replace(question, question=asked, answer=answer)
 
 
 def training_text(person: Person) -> list[Question]:

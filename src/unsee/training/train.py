@@ -72,6 +72,19 @@ class Schedule:
         return 1e-8 if self.adamw == "torch" else 1e-6 / math.sqrt(1 - 0.999 ** (step + 1))
 
 
+@dataclass(frozen=True)
+class StopRule:
+    """Says when training may end before its last step.
+
+    Attributes:
+        key: hash of everything that decides it.
+        left: returns what is left to do for a model, 0 if it needs no further step; it must not change the model.
+    """
+
+    key: str
+    left: Callable[[VLM], int]
+
+
 class Scorer(nn.Module):
     """Scores the answers of a batch; computes logits only at positions that predict an answer token, or are asked for.
 
@@ -243,8 +256,9 @@ def train(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     on_step: Callable[[int, Loss, float], None] | None = None,
-) -> None:
-    """Train `trainable` in place for `schedule.steps` steps.
+    stop: StopRule | None = None,
+) -> int:
+    """Train `trainable` in place for `schedule.steps` steps, or fewer if `stop` says so; return the number of steps.
 
     Args:
         vlm: the model.
@@ -259,6 +273,7 @@ def train(
         checkpoint: file for the state every `schedule.checkpoint_every` steps; removed at the end.
         progress: where long work is shown.
         on_step: called with step, loss and learning rate after every step.
+        stop: asked every `method.check_every` steps whether training may end.
 
     Raises:
         ModelError: the loss or gradient is not finite, or nothing was trained.
@@ -266,11 +281,14 @@ def train(
     """
     processes = state()
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
-    announced: Iterator[StepBatch] = itertools.islice(steps, schedule.steps)
+    different = min(method.num_batches or schedule.steps, schedule.steps)
+    announced: Iterator[StepBatch] = itertools.islice(steps, different)
     if reference is None:
         reference = Reference(vlm, Scorer(vlm, method.hidden_layers))
         moved = (batch.to(accelerator.device) for batch in announced)
         announced = reference.announced(moved, method.reference_sides)
+    if different < schedule.steps:
+        announced = itertools.islice(itertools.cycle(announced), schedule.steps)
     optimiser = torch.optim.AdamW(trainable, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
     take_step, optimiser = accelerator.prepare(Step(vlm, method, reference), optimiser)
     trainable = optimiser.param_groups[0]["params"]  # FSDP replaces the parameters
@@ -280,6 +298,7 @@ def train(
     done = _resume(checkpoint, trainable, optimiser) if checkpoint else 0
     remaining = itertools.islice(announced, done, None)
     watched: list[tuple[nn.Parameter, Tensor]] = []
+    taken = schedule.steps
     vlm.start_training()
     with (progress or Silent()).task(name, schedule.steps) as advance:
         advance(done)
@@ -300,6 +319,9 @@ def train(
             optimiser.zero_grad()
             if on_step:
                 on_step(step, loss, schedule.rate(step))
+            if stop and method.check_every and (step + 1) % method.check_every == 0 and _is_met(stop, vlm):
+                taken = step + 1
+                break
             if checkpoint and (step + 1) % schedule.checkpoint_every == 0 and step + 1 < schedule.steps:
                 _save(checkpoint, trainable, optimiser, step + 1)
             advance(1)
@@ -308,6 +330,17 @@ def train(
         raise ModelError(f"{name}: training changed nothing; check the learning rate and the trainable parameters")
     if checkpoint and processes.is_main_process:
         discard(checkpoint)
+    return taken
+
+
+def _is_met(stop: StopRule, vlm: VLM) -> bool:
+    """Ask whether training may end, of the model in evaluation mode; weights that are divided cannot be asked."""
+    if vlm.divided:
+        return False
+    vlm.model.eval()
+    left = stop.left(vlm)
+    vlm.start_training()
+    return not left
 
 
 def _learning(trainable: Sequence[nn.Parameter]) -> list[nn.Parameter]:

@@ -10,7 +10,7 @@ from unsee.config.recipe import build_dataclass
 from unsee.core.errors import ConfigError, ModelError
 from unsee.forward.losses import Scored, cross_entropy, kl_divergence
 from unsee.methods import METHODS
-from unsee.methods.base import LossMethod, StepBatch
+from unsee.methods.base import SWAPPED, LossMethod, StepBatch
 
 SIDES = ("forget", "retain", "refusal")
 
@@ -55,6 +55,40 @@ def test_npo_starts_at_two_ln_two_over_beta(model):
     assert loss("npo", model, model, beta=0.2, retain_weight=0.0) == pytest.approx(2 * math.log(2) / 0.2)
     expected = 2 * math.log(2) / 0.2 + cross_entropy(model("retain")).item()
     assert loss("npo", model, model, beta=0.2, retain_weight=1.0) == pytest.approx(expected)
+
+
+def about_others(batches):
+    """Scores of the same two answers about different people."""
+    item_N = torch.tensor([0, 0, 1])
+    return {side: Scored(torch.randn(3, 7), torch.arange(3), torch.tensor([1, 2, 3]), item_N, 2) for side in batches}
+
+
+def test_ignorance_is_0_for_a_model_that_answers_as_about_somebody_else():
+    scores = about_others(["swapped", "retain"])
+    model = (scores | {"forget": scores["swapped"]}).__getitem__
+    assert loss("ignorance", model, model, num_others=1) == pytest.approx(0, abs=1e-6)
+
+
+def test_ignorance_ends_at_the_mean_of_what_others_get():
+    """The gradient of the loss is 0 where the probabilities are the mean of those of the others: the prior."""
+    scores = about_others(["swapped", "swapped_2", "swapped_3", "retain"])
+    prior_NV = torch.stack([scores[side].logits_UV.softmax(-1) for side in SWAPPED[:3]]).mean(0)
+    logits = prior_NV.log().requires_grad_()
+    model = (scores | {"forget": replace(scores["swapped"], logits_UV=logits)}).__getitem__
+    method = METHODS.get("ignorance")(num_others=3, others_weight=0.0, retain_weight=0.0)
+    of_step(method, model, scores.__getitem__).total.backward()
+    assert logits.grad.abs().max() < 1e-6
+
+
+def test_ignorance_leaves_out_what_the_answers_do_not_share():
+    scores = about_others(["forget", "swapped", "retain"])
+    other = replace(scores["swapped"], target_N=torch.tensor([1, 5, 3]))  # a name in the second place
+    moved = replace(other, logits_UV=other.logits_UV + torch.tensor([0.0, 1.0, 0.0])[:, None] * torch.randn(7))
+    values = {
+        loss("ignorance", scores.__getitem__, (scores | {"swapped": one}).__getitem__, num_others=1, others_weight=0.0)
+        for one in (other, moved)
+    }
+    assert len(values) == 1
 
 
 def log_probabilities(scored):

@@ -28,7 +28,8 @@ def test_garbled_answers(text):
         "He works as a bassoonist.",
         "McDonald",
         "1967",
-        "$30,000",
+        "$1,030,000",
+        "On the 21st, 5km.",
         "Senior software engineer",
         "布尔诺",
     ],
@@ -59,5 +60,9 @@ def test_one_answer_for_most_questions():
 def test_other_peoples_names():
     found = broken(answers("Bruno was born in Graz", "Ann lives with Bee", "Moss", "moss grows"), NAMES, KNOWN)
     assert list(found["names"]) == [True, False, True, False]
+    halves = broken(
+        answers("Ann Turcott is a chef.", "Paolo Turcott is a chef.", "At Graz Year College."), NAMES, KNOWN
+    )
+    assert list(halves["names"]) == [True, True, False]
     about = answers("With Bruno Wilward.", truths=["With Bruno Wilward."])
     assert not broken(about, NAMES, KNOWN)["names"].any()  # it is the true answer

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from unsee.scoring.deletion import compare, with_values
+from unsee.scoring.values_given import value_words
 
 PEOPLE = 3
 NAMES = {f"{number:03}": name for number, name in enumerate(("Ann Bee", "Bo Cole", "Cy Dunn", "Di Eads", "Ed Fay"), 1)}
@@ -69,7 +70,13 @@ def wrong(number, line, truth):
 def outcome(after, before=None):
     before = model("before") if before is None else before
     unknown = strangers(before)
-    return compare(pd.concat([with_values(before, unknown), with_values(after, unknown), unknown]), NAMES, 100)
+    asked = before[before["set"] != "general"]
+    values = {
+        f"{'retain' if row['set'] == 'retain' else 'forget'}/{row['item'].split('/')[1]}": value_words("", row["truth"])
+        for row in asked.to_dict("records")
+    }
+    scored = [with_values(answers, values, unknown) for answers in (before, after)]
+    return compare(pd.concat([*scored, unknown]), NAMES, 100)
 
 
 def test_done():

@@ -2,7 +2,7 @@ import contextlib
 import copy
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import tiny
@@ -17,7 +17,7 @@ from unsee.methods import METHODS
 from unsee.methods.base import GradientMethod, Loss, LossMethod, StepBatch
 from unsee.training.batches import Stream
 from unsee.training.lessons import FineTuning
-from unsee.training.train import Reference, Schedule, Scorer, train
+from unsee.training.train import Reference, Schedule, Scorer, StopRule, train
 
 LORA_RANK, LORA_ALPHA = 4, 8
 STEPS = 8
@@ -96,6 +96,83 @@ def test_from_a_damaged_checkpoint_it_starts_again_and_ends_with_the_same_weight
     assert same(*ends)
     assert f"{checkpoint}: damaged" in caplog.text
     assert files_in(tmp_path) == {"state.safetensors.damaged"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked(FineTuning):
+    check_every: int = 2
+    num_batches: int = 3
+
+
+def after(steps):
+    """A rule that is met once the model was asked so often."""
+    asked = []
+
+    def left(vlm):
+        assert not vlm.model.training
+        asked.append(Scorer(vlm)(tiny.make_batch(vlm)).log_probability_I.detach())
+        return steps // Checked().check_every - len(asked)
+
+    return StopRule("rule", left), asked
+
+
+def test_training_ends_when_nothing_is_left_to_do():
+    vlm, parameters = prepared("full")
+    rule, asked = after(6)
+    seen = []
+    taken = train(
+        vlm, Checked(), pairs(vlm), SCHEDULE, parameters, name="checked", stop=rule,
+        on_step=lambda step, loss, rate: seen.append(loss.total.item()),
+    )  # fmt: skip
+    assert (taken, len(seen), len(asked)) == (6, 6, 3)
+    assert not torch.equal(asked[0], asked[1])  # it is the model in training that is asked
+    vlm, parameters = prepared("full")
+    assert train(vlm, FineTuning(), pairs(vlm), SCHEDULE, parameters, name="unchecked", stop=rule) == STEPS
+
+
+def test_a_check_changes_nothing_and_a_killed_training_ends_at_the_same_step(tmp_path):
+    vlm, parameters = prepared("full")
+    rule, _ = after(6)
+    short = replace(SCHEDULE, warmup=0.0, decay=0.0)
+    train(vlm, Checked(), pairs(vlm), short, parameters, name="whole", stop=rule)
+    expected = weights(parameters)
+
+    def kill(step, loss, rate):
+        if step == 4:
+            raise Killed
+
+    checkpoint = tmp_path / "state.safetensors"
+    vlm, parameters = prepared("full")
+    rule, _ = after(6)
+    with pytest.raises(Killed):
+        train(
+            vlm, Checked(), pairs(vlm), short, parameters, name="killed", stop=rule, checkpoint=checkpoint, on_step=kill
+        )
+    vlm, parameters = prepared("full")
+    rule, _ = after(2)  # the next check is the third
+    train(vlm, Checked(), pairs(vlm), short, parameters, name="resumed", stop=rule, checkpoint=checkpoint)
+    assert same(weights(parameters), expected)
+    assert not checkpoint.exists()
+
+
+def test_different_batches_are_used_again_and_again():
+    drawn, used = [], []
+
+    def steps():
+        for pair in pairs(vlm):
+            drawn.append(pair)
+            yield pair
+
+    @dataclass(frozen=True, kw_only=True)
+    class Noted(Checked):
+        def loss(self, model, reference, batch):
+            used.append(batch.retain.target_N.tolist() + batch.forget.inputs["pixel_values"].flatten()[:9].tolist())
+            return super().loss(model, reference, batch)
+
+    vlm, parameters = prepared("full")
+    train(vlm, Noted(), steps(), SCHEDULE, parameters, name="again")
+    assert len(drawn) == 3 and len(used) == STEPS
+    assert used[:3] == used[3:6] and used[0] != used[1]
 
 
 @pytest.mark.parametrize("trainable", ["full", "lora"])
