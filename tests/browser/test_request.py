@@ -4,7 +4,7 @@ import pytest
 
 from unsee.core.record import Record
 from unsee.report.deletion import write_request_report
-from unsee.scoring.deletion import BeforeAfter, KeptOutcome, Outcome, PersonOutcome, RowOutcome
+from unsee.scoring.deletion import BeforeAfter, Filing, KeptOutcome, Outcome, PersonOutcome, RowOutcome
 from unsee.scoring.intervals import Estimate
 
 
@@ -28,13 +28,18 @@ OUTCOME = Outcome(
     people=[PersonOutcome(person=n, lines="1-2", broken=BROKEN, any_broken=3, **VALUES) for n in range(1, 6)],
     rows=[RowOutcome(person=1 + n // 2, line=n + 1, **VALUES) for n in range(10)],
     kept=KeptOutcome(people=1, questions=12, before=0.9, after=0.8, any_broken=0),
+    filing=Filing(
+        reference="17", finished="2026-01-31T12:00:00+00:00", version="1", method="ignorance", model="/a/model",
+        rows={"forget.jsonl": "a" * 64}, model_before="c" * 64, model_after={"model.safetensors": "d" * 64}, steps=20,
+        most_steps=200, outside=1,
+    ),
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     record = Record.create(tmp_path_factory.mktemp("request") / "out", 'forget = "forget.jsonl"')
-    return write_request_report(record, "npo on nano", OUTCOME)
+    return write_request_report(record, OUTCOME)
 
 
 @pytest.mark.parametrize("width", [1200, 390])
@@ -45,7 +50,7 @@ def test_it_opens_quietly_and_fits(browser, report, width):
     page.on("request", lambda made: requests.append(made.url))
     page.goto(report.as_uri())
     page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
-    assert (page.title(), complaints) == ("npo on nano", [])
+    assert (page.title(), complaints) == ("Deletion request 17", [])
     assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator("#change tbody tr").count() == 12

@@ -105,8 +105,9 @@ def test_killed_and_started_again_it_ends_the_same(stop, done, words, tmp_path):
     assert unsee(command, tmp_path / "cache", stop).code == -signal.SIGKILL
     assert not (tmp_path / "out" / "report.html").exists()
     assert unsee(command, tmp_path / "cache").code == done[1].code
-    for name in ("request.json", "report.html"):
-        assert (tmp_path / "out" / name).read_text() == (finished / name).read_text()
+    here, there = (Outcome.load(folder, "request.json") for folder in (tmp_path / "out", finished))
+    now = {"finished": there.filing.finished}
+    assert here.model_copy(update={"filing": here.filing.model_copy(update=now)}) == there
     steps = [event["step"] for event in Record.open(tmp_path / "out").events() if event["event"] == "step"]
     assert set(steps) == set(range(60))
 
@@ -128,6 +129,9 @@ def test_an_adapter_is_saved_where_one_was_trained(words, rows, tmp_path):
         (["--set", "method.npo.betta=1"], "method.npo.betta: unknown option; did you mean 'beta'?"),
         (["--set", "method.gradient_ascent.steps=1"], "a deletion request takes one method with one modality"),
         (["--set", "teach.steps=1"], "teach: unknown option"),
+        (["--set", "forget=other.jsonl"], "--set forget=other.jsonl: forget is given by --forget; change it there"),
+        (["--set", 'method.npo.modality=["text"]'], "method.npo.modality is given by --modality; change it there"),
+        (["--set", "content=x"], "content is given by the rows; change it there"),
         (["--forget", "none.jsonl"], "none.jsonl: cannot be read: No such file"),
     ],
 )
@@ -151,3 +155,15 @@ def test_rows_without_photo_cannot_be_unlearned_from_photos(request_words, rows,
     words = [*request_words, "--forget", tmp_path / "text.jsonl", "--modality", "image", "--out", tmp_path / "out"]
     command = unsee(words, tmp_path / "cache")
     assert command.code == 2 and "no row can be asked with an image; choose --modality text" in command.err
+
+
+def test_a_finished_request_is_reported_again_and_not_judged(done, tmp_path):
+    folder, _ = done
+    again = unsee(["report", folder, "--redact", "--out", tmp_path / "again.html"], tmp_path / "cache")
+    assert again.code == 0, again.err
+    page = (tmp_path / "again.html").read_text()
+    assert sentences(Outcome.load(folder, "request.json"))[0] in page
+    assert str(folder.parent) not in page
+    judged = unsee(["judge", folder], tmp_path / "cache")
+    assert judged.code == 2 and f"a deletion request; its page is {folder / 'report.html'}" in judged.err
+    assert not (folder / "judge.json").exists()

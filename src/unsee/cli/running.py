@@ -59,20 +59,26 @@ def unlearn(
     out: Annotated[Path, typer.Option(help="Folder for the model, the scores and the report.")],
     method: Annotated[str, typer.Option(help="Unlearning method (see `unsee list methods`).")] = "ignorance",
     modality: Annotated[str, typer.Option(help="Form of the questions to unlearn from: image, text or both.")] = "both",
+    reference: Annotated[str, typer.Option(help="Number or name under which the request is filed.")] = "",
     change: Changes = None,
 ) -> None:
     """Make a model forget one file of questions and keep another.
 
-    Needs no benchmark and no oracle.
+    Needs no benchmark and no oracle. Exit code 4: something still leaks, or the model broke.
     """
     from unsee.config.recipe import resolve
+
+    for key in ("forget", "retain", "content", "reference", "model.id", f"method.{method}.modality"):
+        if given := [one for one in change or () if one.partition("=")[0].strip() == key]:
+            option = {"model.id": "the model's name", f"method.{method}.modality": "--modality", "content": "the rows"}
+            raise ConfigError(f"--set {given[0]}: {key} is given by {option.get(key, f'--{key}')}; change it there")
 
     with show_progress() as progress:
         from unsee.runs.deletion import RequestConfig
         from unsee.runs.deletion import unlearn as carry_out
 
         settings = {
-            "forget": str(forget), "retain": str(retain), "model": {"id": model},
+            "forget": str(forget), "retain": str(retain), "reference": reference, "model": {"id": model},
             "method": {method: {"modality": [modality]}},
         }  # fmt: skip
         result = carry_out(resolve(RequestConfig, settings, change or ()), out, progress)
@@ -138,16 +144,20 @@ def _count_or_file(option: str, text: str) -> int | Path:
 
 @commands.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or of one deletion request.")],
     out: Annotated[
         Path | None,
         typer.Option(help="File to write, .html or .md (default: in the run's folder; for several runs, here)."),
     ] = None,
     redact: Annotated[bool, typer.Option("--redact", help="Leave out names, answers and portraits.")] = False,
 ) -> None:
-    """Write one self-contained page about one run or several."""
+    """Write one self-contained page about one run or several, or about a deletion request."""
+    from unsee.report.deletion import is_request, write_request_report_again
     from unsee.report.people import write_report
 
+    if len(runs) == 1 and is_request(runs[0]):
+        print(write_request_report_again(runs[0], out, redact=redact))
+        return
     name = "report-redacted.html" if redact else "report.html"
     print(write_report(runs, out or (runs[0] / name if len(runs) == 1 else Path(name)), redact=redact))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,8 @@ class Request:
         fingerprint: a hash of the rows and photos of both files.
         forget_facts: the rows to forget.
         retain_facts: the rows to keep.
+        files: the SHA-256 of both files of rows, by name.
+        outside: the pictures that lie outside the folder of their file, as the rows name them.
     """
 
     forget: tuple[Person, ...]
@@ -71,6 +73,8 @@ class Request:
     fingerprint: str
     forget_facts: tuple[Fact, ...]
     retain_facts: tuple[Fact, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    outside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class _Row:
     question: str
     answer: str
     image: bytes | None
+    outside: str = ""
 
     @property
     def normalised_name(self) -> str:
@@ -115,6 +120,8 @@ def read_request(forget: Path, retain: Path) -> Request:
         fingerprint=hashlib.sha256(json.dumps(content).encode()).hexdigest(),
         forget_facts=tuple(_facts(forget_rows, numbers)),
         retain_facts=tuple(_facts(retain_rows, numbers)),
+        files={path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (forget, retain)},
+        outside=tuple(dict.fromkeys(row.outside for row in (*forget_rows, *retain_rows) if row.outside)),
     )
 
 
@@ -135,7 +142,8 @@ def _read(path: Path, problems: Problems) -> list[_Row]:
     for line, record in records:
         fields, wrong = _checked(record, load_image)
         if not wrong:
-            row = _Row(line, fields["person"].strip(), fields["question"], fields["answer"], fields["image"])
+            outside = _outside(path.parent, record["image"])
+            row = _Row(line, fields["person"].strip(), fields["question"], fields["answer"], fields["image"], outside)
             first = first_lines.setdefault(row.content, line)
             wrong = [f"repeats line {first}; delete one of them"] if first != line else []
             rows.append(row)
@@ -171,6 +179,12 @@ def _photo(folder: Path, name: str) -> tuple[bytes, str]:
     path = find_file(folder, name)
     wrong = fault(path, f"image '{name}'")
     return (b"" if wrong else path.read_bytes()), wrong
+
+
+def _outside(folder: Path, image: str | None) -> str:
+    """Return the path of a picture that does not lie in a folder or below it; "" for any other, or for none."""
+    inside = not image or (folder / image).resolve().is_relative_to(folder.resolve())
+    return "" if inside else str(image)
 
 
 def _facts(rows: Sequence[_Row], numbers: Mapping[str, int]) -> Iterator[Fact]:

@@ -33,8 +33,8 @@ from unsee.models.vlm import VLM
 from unsee.runtime.cache import key_of
 from unsee.scoring.values_given import value_words
 
-NUM_STRANGERS = 10
-"""Strangers who are asked about: with ten, a value that one in five of them gets is found nine times out of ten."""
+NUM_STRANGERS = 20
+"""Strangers who are asked about."""
 _HELD_OUT = 2  # wordings of each question that training does not see; it sees as many others
 _PORTRAIT_PIXELS = 96
 _TRAINING_STRANGERS = 40

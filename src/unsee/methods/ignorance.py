@@ -52,7 +52,7 @@ class Ignorance(LossMethod):
         num_batches: number of different batches, which are used again and again; 0 for a new one in every step.
     """
 
-    learning_rate: Annotated[PositiveFloat, Range(1e-5, 2e-3)] = 5e-4
+    learning_rate: Annotated[PositiveFloat, Range(1e-5, 2e-3)] = 3e-4
     steps: Annotated[NonNegativeInt, Range(10, 200)] = 200
     others_weight: Annotated[NonNegativeFloat, Range(0.25, 4)] = 1.0
     retain_weight: Annotated[NonNegativeFloat, Range(0.25, 8)] = 1.0

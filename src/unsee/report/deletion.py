@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from unsee.core.errors import RecordError
+from unsee.core.files import write
 from unsee.core.record import GENERAL_SET, MIN_UNITS, Record
 from unsee.report.page import render
 from unsee.scoring.broken_answers import KINDS
@@ -56,6 +58,9 @@ def sentences(outcome: Outcome) -> list[str]:
         f"About the people to keep, it gave the value in {kept.before:.0%} of the answers before, and gives it in "
         f"{kept.after:.0%} now."
     )
+    filing = outcome.filing
+    if filing and filing.steps < filing.most_steps:
+        stays += f" Training ended after {filing.steps} of {filing.most_steps} steps, when no value was given any more."
     match outcome.verdict:
         case "done":
             return ["Done: the model no longer gives any of the values.", gone, stays]
@@ -71,19 +76,33 @@ def sentences(outcome: Outcome) -> list[str]:
             ]  # fmt: skip
 
 
-def write_request_report(record: Record, title: str, outcome: Outcome) -> Path:
-    """Write report.html. It holds figures only, so that it contains neither the deleted facts nor names.
+def write_request_report(record: Record, outcome: Outcome, out: Path | None = None, *, redact: bool = False) -> Path:
+    """Write the page. It holds figures only, so that it contains neither the deleted facts nor names.
 
     Args:
         record: the folder.
-        title: the heading of the page.
         outcome: the figures.
+        out: the file; by default report.html in the folder, or report-redacted.html.
+        redact: leave out local paths and the settings, which hold some.
+
+    Returns:
+        The file.
+
+    Raises:
+        RecordError: the file is no .html page, or cannot be written.
     """
+    path = out or record.folder / ("report-redacted.html" if redact else "report.html")
+    if path.suffix != ".html":
+        raise RecordError(f"{path}: the page of a deletion request is an .html file; choose this ending")
+    filing = outcome.filing
     first, *more = sentences(outcome)
     page = render(
         "deletion.html",
-        title=title,
+        title=f"Deletion request {filing.reference}".rstrip() if filing else "Deletion request",
         outcome=outcome,
+        filing=filing,
+        model=_model_name(filing.model, redact) if filing else "",
+        folder="" if redact else str(record.folder.absolute()),
         verdict=first,
         sentences=more,
         kinds={kind: KIND_WORDS[kind] for kind in KINDS},
@@ -93,10 +112,25 @@ def write_request_report(record: Record, title: str, outcome: Outcome) -> Path:
         min_units=MIN_UNITS,
         broken_share=BROKEN_SHARE,
         lost_share=LOST_SHARE,
-        config=record.read_text("config.toml"),
+        config="" if redact else record.read_text("config.toml"),
     )
-    record.write_text("report.html", page)
-    return record.folder / "report.html"
+    write(path, page)
+    return path
+
+
+def is_request(folder: Path) -> bool:
+    """Return True if a folder holds a deletion request that is finished."""
+    return (folder / "request.json").is_file()
+
+
+def write_request_report_again(folder: Path, out: Path | None, *, redact: bool) -> Path:
+    """Write the page of a finished request from its figures; the arguments are those of `write_request_report`."""
+    return write_request_report(Record.open(folder), Outcome.load(folder, "request.json"), out, redact=redact)
+
+
+def _model_name(id: str, redact: bool) -> str:
+    """Return the name of a model; of a local folder only its last part if paths are left out."""
+    return Path(id).name if redact else id
 
 
 def _of(outcome: Outcome, set_name: str) -> list[BeforeAfter]:

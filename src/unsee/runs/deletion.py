@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 import pandas as pd
 from pydantic import Field, NonNegativeInt, model_validator
 
+from unsee import __version__
 from unsee.config.protocols import Table
 from unsee.config.recipe import (
     EvaluationConfig,
@@ -36,7 +39,7 @@ from unsee.runs.method_runs import INPUTS, Material, MethodRun, make_method
 from unsee.runs.stages import Stages
 from unsee.runtime.cache import key_of
 from unsee.runtime.distributed import create_record
-from unsee.scoring.deletion import AFTER, BEFORE, Outcome, compare, with_values
+from unsee.scoring.deletion import AFTER, BEFORE, Filing, Outcome, compare, with_values
 from unsee.training.train import StopRule
 
 
@@ -46,6 +49,7 @@ class RequestConfig(Table):
     Attributes:
         forget: file of the rows to forget.
         retain: file of the rows to keep.
+        reference: the number or name under which the request is filed.
         content: fingerprint of both files, set when they are read; a folder belongs to one request.
         seed: of the batches.
         metric: options of metrics by name, except those that are keys of `[evaluation]`.
@@ -54,6 +58,7 @@ class RequestConfig(Table):
 
     forget: str
     retain: str
+    reference: str = ""
     content: str = ""
     seed: NonNegativeInt = 0
     model: ModelConfig = ModelConfig()
@@ -116,6 +121,7 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     _check_asked(request, config)
     Record.check(folder, dump_config(config))
     vlm = VLM.load_as(config.model)
+    vlm_before = vlm.fingerprint()
     record = create_record(folder, dump_config(config))
     stages = Stages(vlm, config.model, record, progress or Silent())
     metrics = make_metrics(config.evaluation, config.metric)
@@ -136,9 +142,11 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     everything = pd.concat([before, with_values(after, exam.values, strangers)], ignore_index=True)
     record.write_table("answers.parquet", in_order(everything))
     outcome = compare(everything, exam.names, config.evaluation.bootstrap)
+    filing = _filing(config, request, vlm_before, record, stages.steps(weights))
+    outcome = outcome.model_copy(update={"filing": filing})
     outcome.save(record, "request.json")
     record.log("finished", verdict=outcome.verdict, collapsed=outcome.collapsed is not None)
-    report = write_request_report(record, f"{name} on {config.model.id}", outcome)
+    report = write_request_report(record, outcome)
     return RequestResult(folder, report, outcome)
 
 
@@ -160,6 +168,28 @@ def _material(
         pairs=lambda *_: [], unlearn=config.unlearn, others=exam.strangers,
         stop=StopRule(key_of(asked.key, source_hash(with_values.__module__)), values_given),
     )  # fmt: skip
+
+
+def _filing(config: RequestConfig, request: Request, before: str, record: Record, steps: tuple[int, int]) -> Filing:
+    """Return what identifies the request; one that is done again keeps its date."""
+    earlier = Outcome.load(record.folder, "request.json").filing if "request.json" in record else None
+    weights = sorted((record.folder / "model").glob("*.safetensors"))
+    ((name, _),) = config.method.items()
+    return Filing(
+        reference=config.reference, finished=earlier.finished if earlier else _now(), version=__version__, method=name,
+        model=config.model.id, rows=dict(request.files), model_before=before,
+        model_after={path.name: _digest(path) for path in weights}, steps=steps[0], most_steps=steps[1],
+        outside=len(request.outside),
+    )  # fmt: skip
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _method(config: RequestConfig) -> tuple[str, LossMethod]:

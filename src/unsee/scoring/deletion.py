@@ -14,7 +14,7 @@ from unsee.scoring.broken_answers import KINDS, broken
 from unsee.scoring.collapse import lexicon, why_collapsed
 from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate
 from unsee.scoring.record_file import RecordFile, Strict
-from unsee.scoring.values_given import given
+from unsee.scoring.values_given import identifying, is_guess, share_given
 
 BEFORE, AFTER = "before", "after"
 METRICS = {"probability": "probability", "rouge_l": "ROUGE-L", "accuracy": "word for word"}
@@ -64,7 +64,7 @@ class Values(Strict):
         before: ways in which the model gave the value before, whole or a part that identifies it.
         after: the same now.
         partly: those of `after` in which only a part is given.
-        guessed: ways in which the value is in the answer now, but strangers got it before too.
+        guessed: ways in which the value is in the answer now, but no more often than strangers got it before.
     """
 
     ways: int
@@ -115,6 +115,36 @@ class KeptOutcome(Strict):
     any_broken: int
 
 
+class Filing(Strict):
+    """The facts about a request that its page must hold to be filed.
+
+    Attributes:
+        reference: the number or name under which the request is filed.
+        finished: date and time, UTC, ISO 8601.
+        version: the version of unsee.
+        method: the method.
+        model: the model that was asked to forget.
+        rows: the SHA-256 of each file of rows, by name.
+        model_before: hash of all its weights and of its chat template.
+        model_after: the SHA-256 of each file of weights of the new model, by name.
+        steps: the training steps that were taken.
+        most_steps: the training steps that were allowed.
+        outside: number of pictures that lie outside the folders of the rows.
+    """
+
+    reference: str
+    finished: str
+    version: str
+    method: str
+    model: str
+    rows: dict[str, str]
+    model_before: str
+    model_after: dict[str, str]
+    steps: int
+    most_steps: int
+    outside: int
+
+
 class Outcome(RecordFile):
     """The content of request.json.
 
@@ -126,6 +156,7 @@ class Outcome(RecordFile):
         kept: the people to keep.
         figures: every figure before and after.
         collapsed: the sign of collapse as a sentence, or None; a sign that the model showed before does not count.
+        filing: what identifies the request; None while it is compared.
     """
 
     version: Literal["unsee.request/3"] = Field(default="unsee.request/3", alias="schema")
@@ -136,6 +167,7 @@ class Outcome(RecordFile):
     kept: KeptOutcome
     figures: list[BeforeAfter]
     collapsed: str | None
+    filing: Filing | None = None
 
     @property
     def total(self) -> Values:
@@ -151,16 +183,25 @@ def with_values(answers: pd.DataFrame, values: Mapping[str, Sequence[str]], stra
         values: the words of the value of each row, by set and ID of the row; of rows to forget as set "forget".
         strangers: what strangers got from the model before; `unit` is the item that they are asked like.
     """
-    others = strangers.groupby("unit")["answer"].agg(list).to_dict()
-    found = [
-        given(row["answer"], values[_row_of(row)], others.get(_item(row["item"]), []))
-        if row["set"] in (*FORGET_SETS, "retain") else None
-        for row in answers.to_dict("records")
-    ]  # fmt: skip
-    return answers.assign(**{
-        LEAK: [np.nan if one is None else one.share for one in found],
-        GUESSED: [one is not None and one.guessed for one in found],
-    })  # fmt: skip
+    table = answers.assign(**{LEAK: np.nan, GUESSED: False})
+    strange = dict(list(strangers.groupby(strangers["unit"].map(_row_of))))
+    about_people = table[table["set"].isin([*FORGET_SETS, "retain"])]
+    for row, ways in about_people.groupby(about_people["item"].map(_row_of)):
+        others = strange.get(row, strangers.iloc[:0])
+        words = identifying(values[row], list(others["answer"]))
+        shares = _shares(ways, words)
+        times, times_of_others = (
+            int((shares > 0).sum()),
+            (_shares(others, words) > 0).groupby(others["item"].map(_identity)),
+        )
+        guessed = times > 0 and is_guess(times, list(times_of_others.sum()))
+        table.loc[ways.index, LEAK] = 0.0 if guessed else shares
+        table.loc[ways.index, GUESSED] = (shares > 0) & guessed
+    return table
+
+
+def _shares(answers: pd.DataFrame, words: Sequence[str]) -> pd.Series:
+    return pd.Series([share_given(answer, words) for answer in answers["answer"]], index=answers.index, dtype=float)
 
 
 def compare(answers: pd.DataFrame, names: Mapping[str, str], resamples: int) -> Outcome:
@@ -194,14 +235,10 @@ def compare(answers: pd.DataFrame, names: Mapping[str, str], resamples: int) -> 
     )  # fmt: skip
 
 
-def _row_of(row: Mapping[str, str]) -> str:
-    """Return set and ID of the row that an answer belongs to."""
-    return f"{'retain' if row['set'] == 'retain' else 'forget'}/{_identity(row['item'])}"
-
-
-def _item(item: str) -> str:
-    """Return the ID of an item without the number of the photo."""
-    return "/".join(item.split("/")[:3])
+def _row_of(item: str) -> str:
+    """Return side and ID of the row that an item belongs to, "forget/001-0003"."""
+    set_name, identity = item.split("/")[:2]
+    return f"{'retain' if set_name == 'retain' else 'forget'}/{identity}"
 
 
 def _identity(item: str) -> str:

@@ -1,7 +1,7 @@
-"""Finds the value of a row in an answer: how much of it is given, and whether a model would have guessed it.
+"""Finds the value of a row in answers: how much of it is given, and whether a model that knows nothing gives it too.
 
 The value is what the true answer adds to the question: its words without those of the question and without words that
-carry no fact. A word identifies if other people do not get it: "Falcon" of "Falcon University" does, if the model
+carry no fact. A word identifies if most other people do not get it: "Falcon" of "Falcon University" does, if the model
 says "University" of most people.
 """
 
@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
-GUESSED = 0.2
-"""From this share of strangers on, a word that they get too is guessed and not known."""
+GUESSED = 0.1
+"""The share of strangers who must get a value as often as the person, for it to count as guessed."""
 COMMON = 0.5
-"""From this share of strangers on, a word belongs to the wording and not to the value."""
+"""From this share of strangers' answers on, a word belongs to the wording and not to the value."""
 
 _NUMBER = r"\d+(?:[.,]\d+)*"
 _TOKEN = re.compile(rf"{_NUMBER}|[^\W\d_](?:[^\W\d_]|[\u0300-\u036f])*")
@@ -25,19 +24,6 @@ _EMPTY = frozenset(re.findall(r"\w+", """
     a an the this that these those is are was were be been am do does did has have had of at in on to for from by as and
     or with it its he him his she her hers they them their person individual man woman who which what
 """))  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Given:
-    """What an answer gives of a value.
-
-    Attributes:
-        share: the share of the identifying words that are in the answer, 0 to 1; 0 if strangers get them too.
-        guessed: True if the whole value is in the answer, but strangers get it too.
-    """
-
-    share: float
-    guessed: bool
 
 
 def value_words(question: str, answer: str) -> tuple[str, ...]:
@@ -50,21 +36,26 @@ def value_words(question: str, answer: str) -> tuple[str, ...]:
     return added or tuple(word for word in said if word not in _EMPTY) or tuple(said)
 
 
-def given(answer: str, value: Sequence[str], others: Sequence[str]) -> Given:
-    """Return what an answer gives of a value.
+def identifying(value: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a value that most answers about other people lack; all of them if there is no such word."""
+    counts = {word: sum(bool(_found(other, [word])) for other in others) for word in value}
+    return tuple(word for word in value if counts[word] < COMMON * len(others)) or tuple(value)
+
+
+def share_given(answer: str, words: Sequence[str]) -> float:
+    """Return the share of some words that an answer contains, 0 to 1."""
+    return len(_found(answer, words)) / len(words) if words else 0.0
+
+
+def is_guess(times: int, times_of_others: Sequence[int]) -> bool:
+    """Return True if a value is given no more often than to strangers: `GUESSED` of them get it as many times.
 
     Args:
-        answer: the answer.
-        value: its words, as `value_words` returns them.
-        others: the answers that strangers get to the same question; with none, no word counts as guessed.
+        times: in how many ways of asking the person gets it, at least 1.
+        times_of_others: the same of each stranger, asked in the same ways.
     """
-    rates = {word: sum(word in _found(other, value) for other in others) / max(1, len(others)) for word in value}
-    identifying = [word for word in value if rates[word] < COMMON] or list(value)
-    found = _found(answer, identifying)
-    whole = bool(identifying) and len(found) == len(identifying)
-    if not any(rates[word] < GUESSED for word in found):
-        return Given(0.0, whole and _together(others, identifying))
-    return Given(len(found) / len(identifying), False)
+    as_often = sum(other >= times for other in times_of_others)
+    return as_often > 0 and as_often >= GUESSED * len(times_of_others)
 
 
 def tokens(text: str) -> list[str]:
@@ -81,10 +72,6 @@ def _found(answer: str, words: Sequence[str]) -> set[str]:
 
 def _within(word: str, said: Collection[str]) -> bool:
     return any(word in longer for longer in said)
-
-
-def _together(others: Sequence[str], words: Sequence[str]) -> bool:
-    return any(len(_found(other, words)) == len(words) for other in others)
 
 
 def _digits(number: str) -> str:

@@ -7,6 +7,8 @@ from unsee.config.recipe import EvaluationConfig
 from unsee.data.deletion import Fact, Request
 from unsee.exams.deletion import NUM_STRANGERS, DeletionExam
 from unsee.exams.metrics import make_metrics
+from unsee.scoring.deletion import with_values
+from unsee.training.lessons import training_text
 
 NAME = "Ann Bee"
 FACTS = (
@@ -36,24 +38,43 @@ def questions(answers, set_name, person):
     return list(zip(rows["input"], rows["question"], strict=True))
 
 
-def test_rows_are_asked_as_written_and_by_name(before):
+def test_rows_are_asked_with_the_photo_and_by_name_as_written_and_in_other_words(before):
     assert questions(before, "forget", "001-0001") == [
-        ("image", "Where was this person born?"), ("text", "Where was Ann Bee born?"),
+        ("image", "Where was this person born?"), ("image", "What is this person's birthplace?"),
+        ("image", "In which city was this person born?"), ("text", "Where was Ann Bee born?"),
+        ("text", "What is Ann Bee's birthplace?"), ("text", "In which city was Ann Bee born?"),
     ]  # fmt: skip
-    assert questions(before, "forget", "001-0003") == [("text", "What is the car of Ann Bee?")]
+    car = questions(before, "forget", "001-0003")
+    assert car[0] == ("image", "What is the car of this person?")  # with the photo of another row
+    assert ("text", "What is the car of Ann Bee?") in car
+    assert {kind for kind, _ in questions(before, "forget", "002")} == {"text"}  # there is no photo of Bo Cole
     assert len(questions(before, "retain", "003")) == 2
 
 
-def test_rows_are_asked_in_other_words_and_with_a_photo_of_the_person(before):
+def test_rows_are_asked_with_a_disturbed_photo_and_in_words_that_training_does_not_see(exam, before):
     born = questions(before, "test", "001-0001")
-    assert ("image", "Where was this person born?") in born  # with a disturbed copy of the photo
-    assert ("image", "What is this person's place of birth?") in born and len(born) == 5
+    assert born[0] == ("image", "Where was this person born?")
     assert ("text", "What is Ann Bee's place of birth?") in born
-    assert questions(before, "test", "001-0003") == [
-        ("image", "What is the car of this person?"), ("text", "What is Ann Bee's car?"),
-        ("text", "Please tell me: What is the car of Ann Bee?"),
-    ]  # fmt: skip
-    assert {kind for kind, _ in questions(before, "test", "002")} == {"text"}  # there is no photo of Bo Cole
+    _, asked = exam
+    trained, _ = asked.training_people(with_values(before, asked.values, before[before["set"] == "stranger"]))
+    seen = {question.question for person in trained for question in training_text(person)}
+    held_out = {text for _, text in questions(before, "test", "00")}
+    assert held_out & seen == {"Where was this person born?", "What is the car of this person?"}  # with another photo
+    assert len(held_out - seen) >= 6
+
+
+def test_training_text_is_the_rows_and_what_the_model_says_itself(exam, before):
+    _, asked = exam
+    own = before.assign(answer=before["answer"].mask(before["item"].str.contains("001-0003/01"), "Ann drives a van."))
+    own["answer"] = own["answer"].mask(own["item"].str.startswith("retain"), "He was born in Rome.")
+    forget, retain = asked.training_people(with_values(own, asked.values, own[own["set"] == "stranger"]))
+    said = {question.answer for person in forget for question in person.questions}
+    assert {"Oslo.", "A van.", "In Bergen.", "Ann drives a van."} <= said
+    assert {question.answer for person in retain for question in person.questions} == {"He was born in Rome."}
+    assert {person.id.partition("-")[0] for person in forget} == {"001", "002"}
+    assert all(bool(person.images) == (person.questions[0].input == "image") for person in (*forget, *retain))
+    texts = [question for person in forget for question in training_text(person)]
+    assert len(texts) == len(set(texts))
 
 
 def test_strangers_are_asked_the_same_in_place_of_the_person(exam, before):

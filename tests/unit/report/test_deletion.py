@@ -2,9 +2,10 @@
 
 import pytest
 
+from unsee.core.errors import RecordError
 from unsee.core.record import Record
-from unsee.report.deletion import rows, sentences, write_request_report
-from unsee.scoring.deletion import BeforeAfter, KeptOutcome, Outcome, PersonOutcome, RowOutcome
+from unsee.report.deletion import rows, sentences, write_request_report, write_request_report_again
+from unsee.scoring.deletion import BeforeAfter, Filing, KeptOutcome, Outcome, PersonOutcome, RowOutcome
 from unsee.scoring.intervals import Estimate
 
 
@@ -52,7 +53,7 @@ def number(value):
 )  # fmt: skip
 def test_the_page_opens_with_the_verdict_in_plain_words(made, first, said, tmp_path):
     record = Record.create(tmp_path / "request", 'forget = "f.jsonl"\n')
-    page = write_request_report(record, "npo on nano", made).read_text()
+    page = write_request_report(record, made).read_text()
     spoken = sentences(made)
     assert spoken[0].startswith(first) and said in " ".join(spoken)
     opening = page[page.index('class="verdict"') :]
@@ -66,7 +67,7 @@ def test_a_row_for_each_person_and_for_the_people_to_keep(tmp_path):
     assert [(row.people, row.before, row.now, row.broken) for row in rows(made)] == [
         ("person 1", "18", "5", "0"), ("person 2", "18", "5", "0"), ("5 to keep", "88%", "86%", "0"),
     ]  # fmt: skip
-    page = write_request_report(Record.create(tmp_path / "request", ""), "x", made).read_text()
+    page = write_request_report(Record.create(tmp_path / "request", ""), made).read_text()
     assert page.count("<tr") == len(made.figures) + len(made.people) + 1 + len(made.rows) + 3
     assert "In 1 of 2 rows the model gave no value before" in page
 
@@ -76,3 +77,40 @@ def test_the_file(tmp_path):
     outcome().save(record, "request.json")
     assert record.read_json("request.json")["schema"] == "unsee.request/3"
     assert Outcome.load(record.folder, "request.json") == outcome()
+
+
+FILING = Filing(
+    reference="2026/17", finished="2026-01-31T12:00:00+00:00", version="1.2.3", method="ignorance", model="/home/me/model",
+    rows={"forget.jsonl": "a" * 64, "retain.jsonl": "b" * 64}, model_before="c" * 64,
+    model_after={"model.safetensors": "d" * 64}, steps=20, most_steps=200, outside=2,
+)  # fmt: skip
+
+
+def test_the_page_can_be_filed(tmp_path):
+    record = Record.create(tmp_path / "request", 'forget = "/home/me/f.jsonl"\n')
+    made = outcome().model_copy(update={"filing": FILING})
+    made.save(record, "request.json")
+    page = write_request_report(record, made).read_text()
+    facts = [
+        "2026/17",
+        FILING.finished,
+        "unsee 1.2.3",
+        "ignorance",
+        *(letter * 64 for letter in "abcd"),
+        "forget.jsonl",
+    ]
+    assert not [fact for fact in facts if fact not in page]
+    assert "<title>Deletion request 2026/17</title>" in page
+    assert "Training ended after 20 of 200 steps, when no value was given any more." in page
+    assert "2 pictures lie outside the folder of the rows" in page and "To undo the request" in page
+    redacted = write_request_report_again(record.folder, None, redact=True)
+    assert redacted.name == "report-redacted.html"
+    text = redacted.read_text()
+    assert "/home/me" in page and "/home/me" not in text and str(tmp_path) not in text
+    assert not [fact for fact in facts if fact not in text]
+
+
+def test_a_page_of_another_ending_is_refused(tmp_path):
+    record = Record.create(tmp_path / "request", "")
+    with pytest.raises(RecordError, match=r"x\.md: the page of a deletion request is an \.html file"):
+        write_request_report(record, outcome(), tmp_path / "x.md")

@@ -53,12 +53,18 @@ def _choice(name, item, is_right):
 
 
 def strangers(before):
-    """Ten strangers for each question about somebody to forget; they all get the wrong answers."""
+    """Twenty strangers for each question about somebody to forget; they all get the wrong answers."""
     asked = before[before["set"].isin(["forget", "test"])]
     rows = [
-        row | {"set": "stranger", "unit": row["item"], "item": f"celebrity/s{number}", "answer": WRONG[row["line"] - 1]}
+        row
+        | {
+            "set": "stranger",
+            "unit": row["item"],
+            "item": f"celebrity/s{number:02}/0",
+            "answer": WRONG[row["line"] - 1],
+        }
         for row in asked.to_dict("records")
-        for number in range(10)
+        for number in range(20)
     ]
     return pd.DataFrame(rows)
 

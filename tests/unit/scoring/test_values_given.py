@@ -2,9 +2,7 @@
 
 import pytest
 
-from unsee.scoring.values_given import Given, given, value_words
-
-STRANGERS = ["He studied at Oak University."] * 6 + ["He studied at Elm Institute."] * 4
+from unsee.scoring.values_given import identifying, is_guess, share_given, value_words
 
 
 @pytest.mark.parametrize(
@@ -37,19 +35,32 @@ def test_the_value_is_what_the_answer_adds_to_the_question(question, answer, val
     ],
 )
 def test_a_value_is_found_in_any_sentence_whole_or_in_part(answer, value, found):
-    assert given(answer, value, ()) == Given(found, guessed=False)
+    assert share_given(answer, value) == found
 
 
 @pytest.mark.parametrize(
-    ("answer", "value", "expected"),
+    ("value", "words"),
     [
-        ("Falcon University.", ("falcon", "university"), Given(1.0, guessed=False)),  # "university" is wording
-        ("Falcon.", ("falcon", "university"), Given(1.0, guessed=False)),
-        ("Some University.", ("falcon", "university"), Given(0.0, guessed=False)),
-        ("Elm Institute.", ("elm", "institute"), Given(0.0, guessed=True)),  # as four of ten strangers
-        ("Elm.", ("elm", "institute"), Given(0.0, guessed=False)),  # a part of a guess is none
-        ("He studied at Falcon.", ("studied", "falcon", "institute"), Given(0.5, guessed=False)),
+        (("falcon", "university"), ("falcon",)),  # most people studied at a university
+        (("elm", "institute"), ("elm", "institute")),
+        (("studied", "university"), ("studied", "university")),  # nothing else is left
     ],
 )
-def test_what_strangers_get_too_is_a_guess_and_not_given(answer, value, expected):
-    assert given(answer, value, STRANGERS) == expected
+def test_words_that_most_others_get_do_not_identify(value, words):
+    others = ["He studied at Oak University."] * 6 + ["He studied at Elm Institute."] * 4
+    assert identifying(value, others) == words
+    assert identifying(value, []) == value
+
+
+@pytest.mark.parametrize(
+    ("times", "others", "guess"),
+    [
+        (1, [0] * 18 + [1, 2], True),
+        (1, [0] * 19 + [1], False),  # one of twenty is chance
+        (3, [0] * 18 + [1, 2], False),  # strangers get it, but less often
+        (1, [0], False),
+        (1, [], False),  # nobody could be asked
+    ],
+)
+def test_what_strangers_get_as_often_is_a_guess(times, others, guess):
+    assert is_guess(times, others) is guess
