@@ -270,7 +270,9 @@ class Stages:
         return WeightChange(**json.loads(path.read_text()))
 
     def steps(self, weights: Weights) -> tuple[int, int]:
-        """Return the number of training steps that were taken for these weights, and the largest number allowed."""
+        """Return the number of training steps taken for these weights, and the largest number; 0 if computed."""
+        if weights.edit or not weights.files:
+            return 0, 0
         with safe_open(weights.files[-1], "pt") as saved:
             found = saved.metadata()
         return int(found["steps"]), int(found["of"])

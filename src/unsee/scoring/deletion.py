@@ -127,7 +127,7 @@ class Filing(Strict):
         rows: the SHA-256 of each file of rows, by name.
         model_before: hash of all its weights and of its chat template.
         model_after: the SHA-256 of each file of weights of the new model, by name.
-        steps: the training steps that were taken.
+        steps: the training steps that were taken; 0 if the method computes its change from trained ones.
         most_steps: the training steps that were allowed.
         outside: number of pictures that lie outside the folders of the rows.
     """

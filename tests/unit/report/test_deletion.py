@@ -80,7 +80,8 @@ def test_the_file(tmp_path):
 
 
 FILING = Filing(
-    reference="2026/17", finished="2026-01-31T12:00:00+00:00", version="1.2.3", method="ignorance", model="/home/me/model",
+    reference="2026/17", finished="2026-01-31T12:00:00+00:00", version="1.2.3", method="ignorance",
+    model="/home/me/model",
     rows={"forget.jsonl": "a" * 64, "retain.jsonl": "b" * 64}, model_before="c" * 64,
     model_after={"model.safetensors": "d" * 64}, steps=20, most_steps=200, outside=2,
 )  # fmt: skip
