@@ -16,6 +16,7 @@ from published_pairs import write_published
 
 from unsee.core.record import ANSWER_COLUMNS, Record
 from unsee.edits.edit import Edit
+from unsee.runs.status import status
 from unsee.scoring.names import readable
 from unsee.scoring.schema import Scores
 
@@ -130,6 +131,11 @@ def test_every_answer_is_kept_and_each_method_is_taken_back(run):
     assert guarded.loc[~spoken, "answer"].equals(plain.loc[~spoken, "answer"])
     assert spoken[guarded["set"].eq("seen")].equals(guarded.loc[guarded["set"].eq("seen"), "task"].eq("private"))
     assert set(guarded.loc[guarded["set"].eq("seen") & guarded["task"].eq("private"), "refused_opening"]) == {1.0}
+
+
+def test_the_log_says_where_it_is(run):
+    found = status(run.folder)
+    assert found.state == "finished" and found.done == found.planned == len(found.rows)
 
 
 def test_nothing_private_is_in_the_log(run):

@@ -13,6 +13,7 @@ from unsee.core.record import Record
 from unsee.data.people.mllmu import load
 from unsee.models.vlm import VLM
 from unsee.report.deletion import sentences
+from unsee.runs.status import status
 from unsee.scoring.deletion import Outcome
 
 SETTINGS = {
@@ -78,6 +79,14 @@ def test_a_model_forgets_and_a_page_says_so(done, target):
     assert forgotten["change"]["value"] < kept["change"]["value"]
     unlearned = VLM.load(str(folder / "model"))
     assert unlearned.fingerprint() != VLM.load(str(target)).fingerprint()
+
+
+def test_the_log_says_where_it_is(done):
+    folder, command = done
+    found = status(folder)
+    assert (found.state, found.done, found.planned) == ("finished", 3, 3)
+    assert [row.name for row in found.rows] == ["evaluate before", "unlearn NPO · both", "evaluate after"]
+    assert "3 of 3: evaluate after  " in command.err
 
 
 def test_the_log_and_the_page_hold_nothing_of_the_people(done, rows):

@@ -15,6 +15,7 @@ from unsee import load_recipe, run_recipe
 from unsee.core.record import ANSWER_COLUMNS, METRIC_COLUMNS, Record
 from unsee.data.people.mllmu import load
 from unsee.edits.edit import Edit
+from unsee.runs.status import status
 from unsee.scoring.names import readable
 from unsee.scoring.people import HEADLINE
 from unsee.scoring.schema import Scores
@@ -58,6 +59,17 @@ def test_the_record_is_complete(run):
     }  # fmt: skip
     assert not list(run.folder.rglob("*.part"))
     assert [event["event"] for event in run.events()][-1] == "finished"
+
+
+def test_the_terminal_and_the_log_say_where_it_is(finished, run, cache):
+    _, command = finished
+    found = status(run.folder)
+    assert found.state == "finished" and found.done == found.planned == len(found.rows)
+    for row in found.rows:
+        assert f"{row.stage} of {found.planned}: {row.name}  " in command.err
+    said = unsee(["status", run.folder], cache)
+    assert said.code == 0 and f"{found.planned} of {found.planned} stages done" in said.out
+    assert said.out.splitlines()[-1] == str(run.folder / "report.html")
 
 
 def test_the_scores_keep_the_contract(run):

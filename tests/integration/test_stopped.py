@@ -10,6 +10,7 @@ import signal
 from integration.command import Stop, scores_but_for_cost, unsee
 
 from unsee.core.record import Record
+from unsee.runs.status import status
 
 STOPS = {
     "target": Stop("unsee.training.lessons:FineTuning.loss", 70),
@@ -33,6 +34,7 @@ def test_a_run_stopped_in_every_stage_ends_with_the_same_scores(recipe, finished
             assert command.err.endswith("unsee: interrupted; resumable: run the same command again\n")
         else:
             assert command.code == -signal.SIGKILL, f"{stage}: {command.err}"
+        assert status(folder).state == "stopped", stage
     assert unsee([*recipe, "--out", folder], cache).code == 0
     uninterrupted, _ = finished
     assert scores_but_for_cost(folder) == scores_but_for_cost(uninterrupted)

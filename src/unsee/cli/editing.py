@@ -67,7 +67,8 @@ def apply_edits(
     """Write a model with edits applied to its weights."""
     from unsee.runs.edit import apply_edits as write
 
-    write(model, files, out)
+    with show_progress() as progress:
+        write(model, files, out, progress)
     print(out)
 
 

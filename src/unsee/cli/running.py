@@ -180,6 +180,19 @@ def compare(
     print(f"first: {methods[0]}, second: {methods[1]}; difference: first minus second, from low to high in 95%")
 
 
+@commands.command()
+def status(
+    run: Annotated[Path, typer.Argument(help="Folder of a run or of a deletion request.")],
+) -> None:
+    """Show how far a run has come, also while another process works on it."""
+    from unsee.runs.status import status as read_status
+
+    found = read_status(run)
+    print_table(found.rows)
+    for line in found.sentences:
+        print(line)
+
+
 @commands.command("list")
 def list_names(
     kind: Annotated[

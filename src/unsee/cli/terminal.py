@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from unsee.judge.base import Costs
 
 _INTERVAL = re.compile(r" \[[-\d., ]+\]$")
+SILENT_SECONDS = 60  # the longest silence without a terminal
 STYLES = {"collapsed": "red", "no signal": "yellow", "fail": "red"}
 
 
@@ -111,45 +112,84 @@ def _table(rows: Sequence[NamedTuple], fields: Sequence[str], *, intervals: bool
     return table
 
 
-class TerminalProgress:
-    """Progress on a terminal: a bar for each open task, and a line with the time of each finished one."""
+class Lines:
+    """The progress without a terminal: one line on stderr for each finished stage, and one a minute while it runs.
 
-    def __init__(self, bars: rich.progress.Progress) -> None:
-        self._bars = bars
+    A task outside of any stage is a stage of its own.
+    """
+
+    def __init__(self, title: str = "") -> None:
+        self._title = title
+        self._note = ""
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Progress]:
+        """Write a line with the time when the stage ends, or with what was said in it."""
+        started = time.monotonic()
+        inside = self._inside(title)
+        yield inside
+        self._print(inside._note or f"{title}  {time.monotonic() - started:.0f} s")
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator[Advance]:
-        """Show a bar until the task ends."""
+        """Show how far a task has come until it ends."""
+        if self._title:
+            with self._counted(total) as advance:
+                yield advance
+        else:
+            with self.stage(name) as inside, inside.task(name, total) as advance:
+                yield advance
+
+    def say(self, line: str) -> None:
+        """Write a line; in a stage, write it in place of the time."""
+        if self._title:
+            self._note = f"{self._title}: {line}"
+        else:
+            self._print(line)
+
+    def _inside(self, title: str) -> Lines:
+        return Lines(title)
+
+    @contextmanager
+    def _counted(self, total: int) -> Iterator[Advance]:
+        done, written = 0, time.monotonic()
+
+        def advance(steps: int) -> None:
+            nonlocal done, written
+            done += steps
+            if time.monotonic() - written >= SILENT_SECONDS:
+                written = time.monotonic()
+                self._print(f"{self._title}: {done} of {total}")
+
+        yield advance
+
+    def _print(self, line: str) -> None:
+        print(one_line(line), file=sys.stderr, flush=True)
+
+
+class TerminalProgress(Lines):
+    """The progress on a terminal: a bar for each open task, and a line with the time of each finished stage."""
+
+    def __init__(self, bars: rich.progress.Progress, title: str = "") -> None:
+        super().__init__(title)
+        self._bars = bars
+
+    def _inside(self, title: str) -> Lines:
+        return TerminalProgress(self._bars, title)
+
+    @contextmanager
+    def _counted(self, total: int) -> Iterator[Advance]:
         from rich.markup import escape
 
-        bar = self._bars.add_task(escape(one_line(name)), total=total)
-        started = time.monotonic()
+        bar = self._bars.add_task(escape(one_line(self._title)), total=total)
         try:
             yield lambda steps: self._bars.advance(bar, steps)
         finally:
             self._bars.remove_task(bar)
             self._bars.refresh()
-        self.say(f"{name}  {time.monotonic() - started:.0f} s")
 
-    def say(self, line: str) -> None:
-        """Show a line above the bars."""
+    def _print(self, line: str) -> None:
         self._bars.console.print(one_line(line), style="dim", highlight=False, markup=False, emoji=False)
-
-
-class Lines:
-    """The progress without a terminal: one line on stderr for each finished task."""
-
-    @contextmanager
-    def task(self, name: str, total: int) -> Iterator[Advance]:
-        """Write a line with the time when the task ends."""
-        del total
-        started = time.monotonic()
-        yield lambda steps: None
-        self.say(f"{name}  {time.monotonic() - started:.0f} s")
-
-    def say(self, line: str) -> None:
-        """Write a line."""
-        print(one_line(line), file=sys.stderr, flush=True)
 
 
 def ask_consent(costs: Costs, *, yes: bool) -> None:
@@ -171,7 +211,7 @@ def ask_consent(costs: Costs, *, yes: bool) -> None:
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
-    """Show progress and the warnings of the log on stderr: bars on a terminal, else one line for each task."""
+    """Show progress and the warnings of the log on stderr: bars on a terminal, else one line for each stage."""
     from rich.console import Console
     from rich.logging import RichHandler
     from rich.progress import Progress as Bars

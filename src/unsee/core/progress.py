@@ -12,6 +12,10 @@ Advance = Callable[[int], None]
 class Progress(Protocol):
     """Anything that can show the progress of a named task."""
 
+    def stage(self, title: str) -> AbstractContextManager[Progress]:
+        """Open a part of the work; the progress that it yields shows its tasks under one title."""
+        ...
+
     def task(self, name: str, total: int) -> AbstractContextManager[Advance]:
         """Open a task of `total` steps; call what it yields with the number of steps done since the last call."""
         ...
@@ -23,6 +27,12 @@ class Progress(Protocol):
 
 class Silent:
     """The progress that shows nothing."""
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Progress]:
+        """Open a part of the work and show nothing."""
+        del title
+        yield self
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator[Advance]:

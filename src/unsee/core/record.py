@@ -240,6 +240,18 @@ class Record:
         if self._lock and not self.folder.is_dir():
             raise RecordError(f"{self.folder}: cannot be written: it has vanished; run the same command again")
 
+    def is_locked(self) -> bool:
+        """Return True while a process is writing to the folder."""
+        if _LOCK not in self:
+            return False
+        try:
+            with FileLock(self.folder / _LOCK, mode=0o600, timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a folder that one may only read
+            return False
+
     def events(self) -> list[dict[str, Any]]:
         """Return the events of log.jsonl in order, without an incomplete line of a killed run and lines of others."""
         if "log.jsonl" not in self:

@@ -124,6 +124,7 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     vlm_before = vlm.fingerprint()
     record = create_record(folder, dump_config(config))
     stages = Stages(vlm, config.model, record, progress or Silent())
+    stages.plan(3, config.method)
     metrics = make_metrics(config.evaluation, config.metric)
     general = general_items(config.evaluation.general_items, config.seed)
     exam = DeletionExam(vlm, request, general, config.evaluation, metrics)
@@ -132,7 +133,7 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     before = with_values(before, exam.values, strangers)
     (modality,) = config.method[name].modality
     material = _material(exam, request, before, config, record)
-    weights = stages.unlearn(MethodRun(name, modality, config.seed, method), method, stages.base, material)
+    weights = stages.apply(MethodRun(name, modality, config.seed, method), stages.base, material)
     after = _compared(exam.named(stages.examine(AFTER, weights, exam.after)), AFTER, config)
     if "model" not in record:
         changed = stages.load(weights)
@@ -145,8 +146,8 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     filing = _filing(config, request, vlm_before, record, stages.steps(weights))
     outcome = outcome.model_copy(update={"filing": filing})
     outcome.save(record, "request.json")
-    record.log("finished", verdict=outcome.verdict, collapsed=outcome.collapsed is not None)
     report = write_request_report(record, outcome)
+    record.log("finished", verdict=outcome.verdict, collapsed=outcome.collapsed is not None)
     return RequestResult(folder, report, outcome)
 
 

@@ -39,7 +39,7 @@ from unsee.models.vlm import VLM
 from unsee.refusals.base import RefusalJudge
 from unsee.report.documents import picture_name
 from unsee.runs.method_runs import Material, MethodRun, check_layers, documents_methods
-from unsee.runs.scenario import Applied, RunResult, Scenario, change_over_seeds
+from unsee.runs.scenario import Applied, RunResult, Scenario, change_over_seeds, stages_of
 from unsee.runs.stages import Stages
 from unsee.runtime.cache import Cache, key_of
 from unsee.runtime.distributed import create_record, state
@@ -83,13 +83,14 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
     if config.privacy.out_of_domain:
         record.log("out_of_domain", pictures=len(benchmark.of(OUT_OF_DOMAIN)), edited_on=edited_on)
     stages = Stages(vlm, config.model, record, progress)
+    stages.plan(1 + stages_of(methods), config.method)
     scenario = Scenario(record, stages, _exam(vlm, benchmark, judges, config, metrics))
     _show_pictures(record, benchmark)
 
     scenario.examine("random_weights", None, config.seed)
     materials = [_material(first_pictures(seen, run.given), config) for run in methods]
     applied: dict[str, list[Applied]] = {}
-    for run, one in zip(methods, scenario.apply_all(methods, stages.base, materials, progress), strict=True):
+    for run, one in zip(methods, scenario.apply_all(methods, stages.base, materials), strict=True):
         applied.setdefault(run.name, []).append(one)
     table = scenario.table()
     record.write_table("answers.parquet", table)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from unsee.config.recipe import build_dataclass
 from unsee.core.errors import ConfigError
 from unsee.core.files import replacing
+from unsee.core.progress import Progress
 from unsee.core.record import check_free, check_writable
 from unsee.data.pairs import load_pairs
 from unsee.edits.edit import Edit, Editor
@@ -19,6 +20,7 @@ from unsee.methods import METHODS
 from unsee.methods.base import EditMethod, Work
 from unsee.models.vlm import VLM
 from unsee.runtime.cache import Cache
+from unsee.scoring.names import readable
 
 
 class EditRow(NamedTuple):
@@ -68,9 +70,9 @@ class EditJob:
         cache = Cache(out)
         vlm = VLM.load(self.model)
         check_pairs(vlm, pairs)
-        with cached_vision(vlm, cache):
+        with work.progress.stage(f"edit {readable(self.method)}") as progress, cached_vision(vlm, cache):
             pairs = answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS)
-            edit = method.edit(vlm, pairs, replace(work, earlier=earlier, cache=cache))
+            edit = method.edit(vlm, pairs, replace(work, progress=progress, earlier=earlier, cache=cache))
         edit.save(out / "edit.safetensors")
         if whole:
             Editor(vlm).apply(edit)
@@ -86,7 +88,7 @@ class EditJob:
         return method
 
 
-def apply_edits(model: str, paths: list[Path], out: Path) -> list[Edit]:
+def apply_edits(model: str, paths: list[Path], out: Path, progress: Progress) -> list[Edit]:
     """Apply edits to a model and write it; nothing is written unless all of them fit.
 
     Raises:
@@ -96,10 +98,13 @@ def apply_edits(model: str, paths: list[Path], out: Path) -> list[Edit]:
     edits = [Edit.load(path) for path in paths]
     vlm = VLM.load(model)
     editor = Editor(vlm)
-    for edit in edits:
-        editor.apply(edit)
-    with replacing(out) as folder:
+    with progress.task("apply edits", len(edits)) as advance:
+        for edit in edits:
+            editor.apply(edit)
+            advance(1)
+    with progress.task("write the model", 1) as advance, replacing(out) as folder:
         vlm.save(folder)
+        advance(1)
     return edits
 
 

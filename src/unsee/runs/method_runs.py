@@ -12,7 +12,7 @@ from unsee.data.pairs import PrivacyPair
 from unsee.data.schema import Input, Person
 from unsee.edits.partial_forward import parse_layers
 from unsee.methods import METHODS
-from unsee.methods.base import EditMethod, LossMethod, Method, PromptMethod
+from unsee.methods.base import EditMethod, GuardMethod, LossMethod, Method, PromptMethod
 from unsee.models.vlm import VLM
 from unsee.runs.weights import Weights
 from unsee.scoring.schema import DO_NOTHING
@@ -42,6 +42,11 @@ class MethodRun:
     method: Method
     numbered: bool = False
     given: int = 0
+
+    @property
+    def changes_weights(self) -> bool:
+        """True if it makes a model of its own; prompts and guards only change answers."""
+        return not isinstance(self.method, PromptMethod | GuardMethod)
 
     @property
     def label(self) -> str:

@@ -26,7 +26,7 @@ from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
 from unsee.runs.method_runs import INPUTS, Material, check_layers, people_methods
 from unsee.runs.replay import replay, resolve_replay
-from unsee.runs.scenario import Applied, RunResult, Scenario, change_over_seeds
+from unsee.runs.scenario import Applied, RunResult, Scenario, change_over_seeds, stages_of
 from unsee.runs.stages import Stages
 from unsee.runs.weights import Weights
 from unsee.runtime.cache import Cache, key_of, make_folder
@@ -65,6 +65,8 @@ def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunRe
     check_enough(len(benchmark.forget), config.data.forget_percent)
     record = create_record(folder, dump_config(config))
     stages = Stages(vlm, config.model, record, progress, replay)
+    compares = any(isinstance(run.method, LossMethod) and run.method.reference == "oracle" for run in methods)
+    stages.plan(2 + 2 * (1 + config.teach.oracle_seeds) + compares + stages_of(methods), config.method)
     scenario = Scenario(record, stages, _exam(vlm, benchmark, config, metrics))
     _show_portraits(record, benchmark)
 
@@ -82,12 +84,9 @@ def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunRe
     record.log("signal", signal=signal.signal)
     applied: dict[tuple[str, str], list[Applied]] = {}
     if signal.signal or not config.require_signal:
-        compares = any(isinstance(run.method, LossMethod) and run.method.reference == "oracle" for run in methods)
         reference = _reference(stages, benchmark, config) if compares else oracles[0]
         material = _material(benchmark, config, reference)
-        for run, one in zip(
-            methods, scenario.apply_all(methods, target, [material] * len(methods), progress), strict=True
-        ):
+        for run, one in zip(methods, scenario.apply_all(methods, target, [material] * len(methods)), strict=True):
             applied.setdefault((run.name, run.modality), []).append(one)
     changes = {model: change for model, each in applied.items() if (change := change_over_seeds(each))}
     table = scenario.table()

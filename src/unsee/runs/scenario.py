@@ -10,7 +10,6 @@ from typing import Protocol
 
 import pandas as pd
 
-from unsee.core.progress import Progress
 from unsee.core.record import Better, Record, in_order
 from unsee.methods.base import Guard, GuardMethod, PromptMethod
 from unsee.report.people import write_report
@@ -100,15 +99,10 @@ class Scenario:
         self.stages.export(self.record, f"models/{name}", weights)
 
     def apply_all(
-        self, method_runs: Sequence[MethodRun], target: Weights, materials: Sequence[Material], progress: Progress
+        self, method_runs: Sequence[MethodRun], target: Weights, materials: Sequence[Material]
     ) -> list[Applied]:
         """Apply each method to the target with its material, and examine the result."""
-        applied = []
-        with progress.task("all methods", len(method_runs)) as advance:
-            for run, material in zip(method_runs, materials, strict=True):
-                applied.append(self._apply(run, target, material))
-                advance(1)
-        return applied
+        return [self._apply(run, target, material) for run, material in zip(method_runs, materials, strict=True)]
 
     def _apply(self, run: MethodRun, target: Weights, material: Material) -> Applied:
         """Apply one method to the target, and examine the result."""
@@ -137,11 +131,16 @@ class Scenario:
     def finish(self, scores: Scores, verdict: str, reason: str) -> RunResult:
         """Write scores and report, and return the result of the run."""
         scores.save(self.record, "scores.json")
-        self.record.log("finished", signal=verdict != "no signal")
         report = self.record.folder / "report.html"
         if state().is_main_process:
             write_report([self.record.folder], report)
+        self.record.log("finished", signal=verdict != "no signal")
         return RunResult(self.record.folder, report, verdict, reason, scores)
+
+
+def stages_of(method_runs: Sequence[MethodRun]) -> int:
+    """Return the number of stages of `apply_all`: each method is examined, and most make a model first."""
+    return sum(1 + run.changes_weights for run in method_runs)
 
 
 def change_over_seeds(applied: Sequence[Applied]) -> schema.ChangeAndCost | None:

@@ -12,8 +12,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -68,6 +68,7 @@ from unsee.runs.weights import LoadedModel, Weights
 from unsee.runtime.cache import Cache, key_of
 from unsee.runtime.cost import Cost, measured
 from unsee.runtime.distributed import state
+from unsee.scoring.names import readable_model
 from unsee.training.batches import MakeRows, Plan
 from unsee.training.lessons import FineTuning, Lessons
 from unsee.training.train import Reference, Scorer, StopRule, train
@@ -131,6 +132,32 @@ class Stages:
         self._replayed: DrawTree | None = None
         self._cache = Cache(record.folder)
         self._exported: dict[tuple[Path, ...], str] = {}
+        self._planned = self._begun = 0
+        self._methods: Collection[str] = ()
+
+    def plan(self, stages: int, methods: Collection[str]) -> None:
+        """Log how many stages the run has, before the first one; the terminal and `unsee status` count by it.
+
+        Args:
+            stages: number of calls of `teach`, `apply` and `examine` to come.
+            methods: the names of the methods, which make the names of models readable.
+        """
+        self._planned, self._begun, self._methods = stages, 0, methods
+        self._record.log("plan", stages=stages)
+
+    @contextmanager
+    def _stage(self, what: str, model: str) -> Iterator[None]:
+        """Log when a stage begins and ends, and show its number and name meanwhile."""
+        self._begun += 1
+        number, outside, started = self._begun, self._progress, time.monotonic()
+        self._record.log("stage", number=number, stage=what, model=model)
+        of = f"{number} of {self._planned}: " if self._planned else ""
+        with outside.stage(f"{of}{what} {readable_model(model, self._methods)}") as self._progress:
+            try:
+                yield
+            finally:
+                self._progress = outside
+        self._record.log("done", number=number, seconds=round(time.monotonic() - started, 2))
 
     def teach(self, name: str, people: Sequence[Person], config: TeachConfig, seed: int) -> Weights:
         """Fine-tune the base model on the training text of `people`, mixed with replay."""
@@ -145,19 +172,21 @@ class Stages:
             stream = make_stream(self.vlm, self._mixed(lessons.rows, config.replay), ("retain",), config, draws)
             return Plan([stream], method, config.protocol, config.adamw)
 
-        return self._train(name, Weights(key, draws), self.base, method, plan, seed)
+        with self._stage("teach", name):
+            return self._train(name, Weights(key, draws), self.base, method, plan, seed)
 
     def apply(self, run: MethodRun, target: Weights, material: Material) -> Weights:
         """Apply a method that changes weights to the target."""
-        match run.method:
-            case LossMethod():
-                return self.unlearn(run, run.method, target, material)
-            case EditMethod():
-                return self.edit(run, run.method, target, material.pairs(run.modality, run.seed))
-            case StatisticsMethod():
-                return self.measure(run, run.method, target, material)
-            case _:
-                raise ConfigError(f"method.{run.name}: changes no weights")
+        with self._stage("unlearn" if isinstance(run.method, LossMethod) else "edit", run.label):
+            match run.method:
+                case LossMethod():
+                    return self.unlearn(run, run.method, target, material)
+                case EditMethod():
+                    return self.edit(run, run.method, target, material.pairs(run.modality, run.seed))
+                case StatisticsMethod():
+                    return self.measure(run, run.method, target, material)
+                case _:
+                    raise ConfigError(f"method.{run.name}: changes no weights")
 
     def unlearn(self, run: MethodRun, method: LossMethod, target: Weights, material: Material) -> Weights:
         """Train the target with a loss method.
@@ -241,11 +270,17 @@ class Stages:
     def examine(self, name: str, weights: Weights | None, exam: Examination, system: str | None = None) -> pd.DataFrame:
         """Return a model's answers to an exam; `None` means the base architecture with random weights."""
         key = key_of("answers", weights.key if weights else [self.base.key, "random"], exam.key, system, self._code)
-        path = self._cache.path("answers", f"{key}.parquet")
-        earlier = sorted(path.parent.glob(f"{key}.*.journal"))
+        with self._stage("evaluate", name):
+            return self._examined(name, weights, exam, system, self._cache.path("answers", f"{key}.parquet"))
+
+    def _examined(
+        self, name: str, weights: Weights | None, exam: Examination, system: str | None, path: Path
+    ) -> pd.DataFrame:
+        earlier = sorted(path.parent.glob(f"{path.stem}.*.journal"))
         if self._cache.holds(path):
             _discard(earlier)  # a kill can leave them
-            self._say_cached(name, "answers")
+            self._say_cached()
+            self._record.log("cached answers", model=name)
             return pd.read_parquet(path)
         vlm = self.vlm.untrained() if weights is None else self.load(weights)
         own = path.with_suffix(f".{state().process_index}.journal")  # each process writes its own answers
@@ -358,7 +393,13 @@ class Stages:
             reference, steps = self._reference(compared, method, steps, schedule.steps)
         trainable = self._loaded.start_training(start)
         count = sum(parameter.numel() for parameter in trainable)
-        self._record.log("training", model=name, trainable_parameters=count, learning_rate=schedule.learning_rate)
+        self._record.log(
+            "training",
+            model=name,
+            trainable_parameters=count,
+            learning_rate=schedule.learning_rate,
+            steps=schedule.steps,
+        )
         log.info("training model=%s trainable_parameters=%d", name, count)
 
         def report(step: int, loss: Loss, rate: float) -> None:
@@ -384,11 +425,11 @@ class Stages:
         if not (self._cache.holds(path) and self._cache.holds(took)):
             return False
         self._record.log("cached", model=name, **json.loads(took.read_text()))
-        self._say_cached(name, "weights")
+        self._say_cached()
         return True
 
-    def _say_cached(self, name: str, what: str) -> None:
-        self._progress.say(f"{name}: {what} from the cache")
+    def _say_cached(self) -> None:
+        self._progress.say("from the cache")
 
     def _keep(self, event: str, name: str, path: Path, write: Callable[[Path], object], cost: Cost) -> None:
         """Write weights to the cache, with the time and memory they took."""

@@ -1,12 +1,13 @@
 """What a table shows of itself, however narrow the terminal."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from synthetic import CONTROLS, METHODS, make_answers
 
-from unsee.cli.terminal import print_table
+from unsee.cli.terminal import Lines, print_table
 from unsee.scoring.people import score
 from unsee.scoring.table import EXTRAS, DocumentsRow, rows
 
@@ -66,3 +67,34 @@ def test_what_cannot_fit_is_folded_and_not_cut(printed, people):
     lines = printed(people, 34)
     whole = "".join(line[:10].strip() for line in lines)  # the names, with every part of a folded one
     assert "…" not in "".join(lines) and whole.count("gradientdifference") == 3
+
+
+def test_without_a_terminal_each_stage_is_one_line_and_long_ones_speak_each_minute(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("unsee.cli.terminal.time", SimpleNamespace(monotonic=lambda: now[0]))
+    progress = Lines()
+    with progress.stage("7 of 19: unlearn NPO · both") as inside:
+        with inside.task("npo-both", 400) as advance:
+            for _ in range(4):
+                now[0] += 40
+                advance(100)
+        with inside.task("again", 1) as advance:
+            advance(1)
+    with progress.stage("8 of 19: teach target") as inside:
+        inside.say("from the cache")
+    with progress.task("documents", 1) as advance:
+        now[0] += 2
+        advance(1)
+    assert capsys.readouterr().err.splitlines() == [
+        "7 of 19: unlearn NPO · both: 200 of 400",
+        "7 of 19: unlearn NPO · both: 400 of 400",
+        "7 of 19: unlearn NPO · both  160 s",
+        "8 of 19: teach target: from the cache",
+        "documents  2 s",
+    ]
+
+
+def test_a_stage_that_fails_says_nothing(capsys):
+    with pytest.raises(KeyboardInterrupt), Lines().stage("1 of 2: teach target"):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == ""

@@ -1,4 +1,5 @@
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pandas as pd
@@ -399,14 +400,24 @@ def test_keys_that_draw_nothing_change_the_weights_and_no_draw(stages):
     assert len(events) == 6
 
 
-def test_stages_from_the_cache_are_said(stages):
+def test_a_stage_is_numbered_named_and_said_to_come_from_the_cache(stages):
     said = []
 
     class Lines(Silent):
+        @contextmanager
+        def stage(self, title):
+            said.append(title)
+            yield self
+
         def say(self, line):
             said.append(line)
 
     stages._progress = Lines()
+    stages.plan(2, ["gradient_ascent"])
     for _ in range(2):
-        unlearn(stages, stages.base, METHODS.get("gradient_ascent")(steps=1), name="ascent")
-    assert said == ["ascent-both: weights from the cache"]
+        unlearn(stages, stages.base, METHODS.get("gradient_ascent")(steps=1), name="gradient_ascent")
+    title = "unlearn gradient ascent · both"
+    assert said == [f"1 of 2: {title}", f"2 of 2: {title}", "from the cache"]
+    events = [event for event in stages._record.events() if event["event"] in ("plan", "stage", "done")]
+    assert [event["event"] for event in events] == ["plan", "stage", "done", "stage", "done"]
+    assert [event.get("number") for event in events] == [None, 1, 1, 2, 2]
