@@ -147,11 +147,14 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or of one deletion request.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="File to write, .html or .md (default: in the run's folder; for several runs, here)."),
+        typer.Option(
+            help="File to write: .html or .md, or the scores as .csv, .tex or .json (default: a page in the run's "
+            "folder; for several runs, here)."
+        ),
     ] = None,
     redact: Annotated[bool, typer.Option("--redact", help="Leave out names, answers and portraits.")] = False,
 ) -> None:
-    """Write one self-contained page about one run or several, or about a deletion request."""
+    """Write one self-contained page, or a file of scores, about one run or several, or about a deletion request."""
     from unsee.report.deletion import is_request, write_request_report_again
     from unsee.report.people import write_report
 

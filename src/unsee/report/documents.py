@@ -12,8 +12,8 @@ from unsee.config.recipe import GENERATED, command_of, load_recipe
 from unsee.core.record import GENERAL_SET, Record
 from unsee.refusals.base import opens_with_refusal
 from unsee.report.figures import Plot, colours
-from unsee.report.page import Effort, ModelView, capitalised, efforts, embedded, render, shortened, trade_off
-from unsee.scoring.documents import JUDGE, UNSEEN, document_scores
+from unsee.report.page import Effort, ModelView, capitalised, efforts, embedded, shortened, trade_off
+from unsee.scoring.documents import UNSEEN, document_scores
 from unsee.scoring.schema import (
     DO_NOTHING,
     DOCUMENTS_METRICS,
@@ -92,20 +92,17 @@ class DocumentsRun:
         return [*DOCUMENTS_METRICS, *self.scores.further_metrics]
 
 
-def render_documents(records: Sequence[Record], template: str, *, redact: bool) -> str:
-    """Return the page of finished runs; runs of one recipe on several draws of documents are also shown as one.
+def document_runs(records: Sequence[Record], redact: bool) -> list[DocumentsRun]:
+    """Return finished runs for the page; runs of one recipe on several draws of documents also come first as one.
 
     Args:
         records: the run folders.
-        template: "documents.html", or "documents.md", which shows no pictures and no answers.
         redact: leave out pictures and answers.
 
     Raises:
         RecordError: a folder is no finished run.
     """
-    runs = [*_together(records), *(_view(record, redact) for record in records)]
-    title = ", ".join(dict.fromkeys(run.name for run in runs))
-    return render(template, title=title, runs=runs, redact=redact, sets=SETS, judge=JUDGE)
+    return [*_together(records), *(_view(record, redact) for record in records)]
 
 
 def picture_name(case: str) -> str:

@@ -12,11 +12,14 @@ from unsee.config.recipe import command_of, kind_of, load_recipe
 from unsee.core.errors import RecordError
 from unsee.core.files import write
 from unsee.core.record import GENERAL_SET, Record, refuse_request
-from unsee.report.documents import render_documents
+from unsee.report.documents import SETS as DOCUMENT_SETS
+from unsee.report.documents import DocumentsRun, document_runs
 from unsee.report.figures import Plot, colours
 from unsee.report.page import Effort, ModelView, capitalised, efforts, render, trade_off
 from unsee.report.shown_people import Shown, shown_people
+from unsee.report.tables import SCORE_ENDINGS, check_ending, write_scores
 from unsee.scoring.comparison import scored_runs
+from unsee.scoring.documents import JUDGE
 from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.scoring.modalities import Modalities, compare
 from unsee.scoring.names import listed, readable
@@ -116,11 +119,12 @@ class PeopleRun:
 
 
 def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
-    """Write one page about one or more finished runs.
+    """Write one page, or one file of scores, about one or more finished runs.
 
     Args:
         run_dirs: run folders, all about people or all about documents.
-        out: the file; `.md` makes Markdown, which holds no answers and no people.
+        out: the file: a page as `.html` or `.md` (which holds no answers and no people), or scores as `.csv`, `.tex` or
+            `.json`.
         redact: leave out names, answers and portraits.
 
     Returns:
@@ -130,22 +134,27 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
         RecordError: a folder is no finished run, runs about people and about documents are mixed, or the file cannot be
             written.
     """
-    if out.suffix not in (".html", ".md"):
-        raise RecordError(f"{out}: a report is an .html page or an .md file; choose one of these endings")
+    check_ending(out, (".html", ".md", *SCORE_ENDINGS), "a report")
     records = [Record.open(folder) for folder in run_dirs]
     for record in records:
         refuse_request(record)
     kinds = {kind_of(record.read_toml("config.toml")) for record in records}
     if len(kinds) > 1:
         raise RecordError("runs about people and runs about documents make two pages; give those of one kind")
-    suffix = "md" if out.suffix == ".md" else "html"
+    runs: Sequence[PeopleRun | DocumentsRun]
     if kinds == {"documents"}:
-        page = render_documents(records, f"documents.{suffix}", redact=redact)
+        runs = document_runs(records, redact)
     else:
         together = _together(records) if len(records) > 1 else ()
         runs = [*together, *(_view(record, redact) for record in records)]
-        title = ", ".join(dict.fromkeys(run.name for run in runs))
-        page = render(f"people.{suffix}", title=title, runs=runs, redact=redact, sets=_SETS)
+    if out.suffix in SCORE_ENDINGS:
+        names = [run.name for run in runs[: -len(records)]] + [record.folder.resolve().name for record in records]
+        write_scores([(name, run.scores) for name, run in zip(names, runs, strict=True)], out)
+        return out
+    title = ", ".join(dict.fromkeys(run.name for run in runs))
+    kind = "documents" if kinds == {"documents"} else "people"
+    sets = DOCUMENT_SETS if kind == "documents" else _SETS
+    page = render(f"{kind}{out.suffix}", title=title, runs=runs, redact=redact, sets=sets, judge=JUDGE)
     write(out, page)
     return out
 

@@ -8,12 +8,21 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from unsee.core import text
 from unsee.core.errors import RecordError
-from unsee.core.record import MIN_UNITS, Record
-from unsee.scoring.schema import Cell
-from unsee.scoring.table import cell_rows
+from unsee.core.record import Record
+from unsee.scoring.intervals import Estimate
+from unsee.scoring.names import heading
+from unsee.scoring.schema import MIN_UNITS, Cell, Scores
+from unsee.scoring.table import cell_rows, rows
 
 CELL_ENDINGS = (".csv", ".md", ".json")
+SCORE_ENDINGS = (".csv", ".tex", ".json")
+_NUMBERS = {
+    "people": ("efficacy", "generality", "utility", "score", "refused", "leaked"),
+    "documents": ("eta", "refused", "leaked", "utility"),
+}
+_FACTS = ("relative_change", "changed_parameters", "seconds", "peak_bytes", "verdict", "reason")
 
 
 def check_ending(out: Path, endings: Sequence[str], what: str) -> None:
@@ -57,7 +66,49 @@ def write_cells(cells: Sequence[Cell], out: Path, **about: str | int) -> None:
         record.write_text(out.name, f"{heading}\n{markdown(cell_rows(cells))}")
 
 
+def write_scores(runs: Sequence[tuple[str, Scores]], out: Path) -> None:
+    """Write the scores of runs: all of them as JSON, or the table of methods as CSV or for LaTeX (booktabs).
+
+    JSON and CSV have the registered names of methods, and numbers as numbers; LaTeX has readable names and texts.
+
+    Args:
+        runs: the name and the scores of each run, all of one kind.
+        out: the file; its ending is one of `SCORE_ENDINGS`.
+
+    Raises:
+        RecordError: the file cannot be written.
+    """
+    record = Record(out.parent)
+    if out.suffix == ".json":
+        record.write_json(
+            out.name, [{"run": name, "scores": scores.model_dump(by_alias=True)} for name, scores in runs]
+        )
+    elif out.suffix == ".csv":
+        tables = [_numbers(scores).assign(run=name) for name, scores in runs]
+        table = pd.concat(tables, ignore_index=True)
+        record.write_text(out.name, table[["run", *table.columns.drop("run")]].to_csv(index=False))
+    else:
+        texts = [pd.DataFrame(rows(scores)).assign(run=name) for name, scores in runs]
+        table = pd.concat(texts, ignore_index=True)
+        table = table[["run", *table.columns.drop("run")] if len(runs) > 1 else table.columns.drop("run")]
+        latex = table.rename(columns=heading).to_latex(index=False, escape=True)
+        record.write_text(out.name, f"% needs \\usepackage{{booktabs}}\n{latex}")
+
+
+def _numbers(scores: Scores) -> pd.DataFrame:
+    """Return the methods with a column for every value and for the ends of its interval."""
+    table = []
+    for method in scores.methods:
+        row: dict[str, object] = {"method": method.method, "modality": method.modality}
+        for name in _NUMBERS[scores.kind]:
+            number: Estimate | None = getattr(method, name)
+            parts = (None, None, None) if number is None else (number.value, number.low, number.high)
+            row |= zip((name, f"{name}_low", f"{name}_high"), parts, strict=True)
+        table.append(row | {name: getattr(method, name) for name in _FACTS})
+    return pd.DataFrame(table)
+
+
 def markdown(rows: Sequence[NamedTuple]) -> str:
     """Return rows of text as a Markdown table, with the names of their fields as headings."""
-    lines = [rows[0]._fields, ["---"] * len(rows[0]), *rows]
-    return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    lines = [rows[0]._fields, ["---"] * len(rows[0]), *([text.markdown(str(cell)) for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
