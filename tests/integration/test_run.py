@@ -66,7 +66,7 @@ def test_the_terminal_and_the_log_say_where_it_is(finished, run, cache):
     found = status(run.folder)
     assert found.state == "finished" and found.done == found.planned == len(found.rows)
     for row in found.rows:
-        assert f"{row.stage} of {found.planned}: {row.name}  " in command.err
+        assert f"{row.stage} of {found.planned}: {row.name}" in command.err
     said = unsee(["status", run.folder], cache)
     assert said.code == 0 and f"{found.planned} of {found.planned} stages done" in said.out
     assert said.out.splitlines()[-1] == str(run.folder / "report.html")
@@ -118,7 +118,8 @@ def test_every_answer_is_kept(run):
 def test_a_second_run_computes_nothing_and_ends_the_same(run, recipe, cache):
     before, events = run.read_text("scores.json"), len(run.events())
     assert unsee([*recipe, "--out", run.folder], cache).code == 0
-    assert {event["event"] for event in run.events()[events:]} == {"cached", "signal", "finished"}
+    cached = {"plan", "stage", "cached", "cached answers", "done", "signal", "finished"}
+    assert {event["event"] for event in run.events()[events:]} == cached
     assert run.read_text("scores.json") == before
 
 

@@ -10,10 +10,10 @@ import pandas as pd
 
 from unsee.core import text
 from unsee.core.errors import RecordError
-from unsee.core.record import Record
+from unsee.core.record import MIN_UNITS, Record
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.names import heading
-from unsee.scoring.schema import MIN_UNITS, Cell, Scores
+from unsee.scoring.schema import Cell, Scores
 from unsee.scoring.table import cell_rows, rows
 
 CELL_ENDINGS = (".csv", ".md", ".json")
@@ -22,7 +22,7 @@ _NUMBERS = {
     "people": ("efficacy", "generality", "utility", "score", "refused", "leaked"),
     "documents": ("eta", "refused", "leaked", "utility"),
 }
-_FACTS = ("relative_change", "changed_parameters", "seconds", "peak_bytes", "verdict", "reason")
+_FACTS = ("garbled", "relative_change", "changed_parameters", "seconds", "peak_bytes", "verdict", "reason")
 
 
 def check_ending(out: Path, endings: Sequence[str], what: str) -> None:

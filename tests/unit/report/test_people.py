@@ -126,9 +126,9 @@ def test_the_page_of_a_deletion_request_is_said(tmp_path):
         write_report([tmp_path / "request"], tmp_path / "report.html")
 
 
-@pytest.mark.parametrize("name", ["t.pdf", "t.csv", "t", "t.HTML.gz"])
+@pytest.mark.parametrize("name", ["t.pdf", "t.xlsx", "t", "t.HTML.gz", "t.CSV"])
 def test_an_ending_that_would_hold_something_else_is_refused(run, tmp_path, name):
-    with pytest.raises(RecordError, match=r"a report is an \.html page or an \.md file"):
+    with pytest.raises(RecordError, match=r"a report ends in \.html, \.md, \.csv, \.tex or \.json"):
         write_report([run], tmp_path / name)
     assert not (tmp_path / name).exists()
 

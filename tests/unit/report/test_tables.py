@@ -3,11 +3,14 @@ import re
 
 import pandas as pd
 import pytest
-from synthetic import CONTROLS, make_answers
+import synthetic_documents
+from synthetic import CONTROLS, METHODS, make_answers, make_run
 
 from unsee.core.errors import RecordError
-from unsee.report.tables import CELL_ENDINGS, check_ending, write_cells
+from unsee.report.people import write_report
+from unsee.report.tables import CELL_ENDINGS, check_ending, write_cells, write_scores
 from unsee.scoring.people import cells
+from unsee.scoring.schema import Scores
 from unsee.scoring.table import cell_rows, too_few
 
 
@@ -56,3 +59,62 @@ def test_json_holds_every_metric_and_markdown_the_printed_table(tmp_path):
 def test_other_endings_are_refused(tmp_path, name):
     with pytest.raises(RecordError, match=r"a table of cells ends in \.csv, \.md or \.json"):
         check_ending(tmp_path / name, CELL_ENDINGS, "a table of cells")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs about people, and two about documents on different draws."""
+    folder = tmp_path_factory.mktemp("runs")
+    people = [
+        make_run(folder / f"quick-{seed}", make_answers((*CONTROLS, METHODS[0], METHODS[-1]), items=20, seed=seed))
+        for seed in (0, 1)
+    ]
+    return {"people": people, "documents": [synthetic_documents.make_run(folder / f"gate-{n}", seed=n) for n in (0, 1)]}
+
+
+def test_csv_holds_every_number_with_its_interval(runs, tmp_path):
+    table = pd.read_csv(write_report(runs["people"], tmp_path / "t.csv"))
+    assert list(table.columns[:6]) == ["run", "method", "modality", "efficacy", "efficacy_low", "efficacy_high"]
+    assert set(table["run"]) == {"quick-0", "quick-1"}
+    for run in runs["people"]:
+        scores = Scores.load(run, "scores.json")
+        npo = next(method for method in scores.methods if method.method == "npo")
+        row = table[(table["run"] == run.name) & (table["method"] == "npo")].iloc[0]
+        assert tuple(row[["score", "score_low", "score_high"]]) == pytest.approx(tuple(npo.score.model_dump().values()))
+        assert (row["modality"], row["verdict"]) == ("both", "ok")
+
+
+def test_csv_of_documents_has_several_draws_together_too(runs, tmp_path):
+    table = pd.read_csv(write_report(runs["documents"], tmp_path / "t.csv"))
+    assert list(table["run"].unique()) == ["synthetic documents: 2 draws of documents together", "gate-0", "gate-1"]
+    assert {"eta", "eta_low", "leaked", "changed_parameters", "verdict"} < set(table.columns)
+    assert len(table) == 3 * 5
+
+
+def test_json_holds_the_scores_of_each_run(runs, tmp_path):
+    content = json.loads(write_report(runs["people"], tmp_path / "t.json").read_text())
+    assert [part["run"] for part in content] == ["quick-0", "quick-1"]
+    for part, run in zip(content, runs["people"], strict=True):
+        assert part["scores"] == json.loads((run / "scores.json").read_text())
+
+
+@pytest.mark.parametrize("kind", ["people", "documents"])
+def test_latex_is_a_booktabs_table_with_readable_names(runs, tmp_path, kind):
+    text = write_report(runs[kind][:1], tmp_path / "t.tex").read_text()
+    assert all(rule in text for rule in ("\\toprule", "\\midrule", "\\bottomrule", "{booktabs}"))
+    rows = [line for line in text.splitlines() if line.endswith("\\\\")]
+    assert len({line.count(" & ") for line in rows}) == 1 and len(rows) > 5
+    assert ("second oracle & " if kind == "people" else "Neural Gate & ") in text
+    assert ("unlearned from" if kind == "people" else "EtA") in rows[0]
+    assert "run & " in write_report(runs[kind], tmp_path / "two.tex").read_text()
+
+
+def test_what_latex_reads_as_a_command_is_escaped(runs, tmp_path):
+    scores = Scores.load(runs["people"][0], "scores.json")
+    named = scores.model_copy(
+        update={"methods": [scores.methods[0].model_copy(update={"method": "a_%x", "modality": "50 % & # $ {b}"})]}
+    )
+    write_scores([("r_1", named), ("r_2", named)], tmp_path / "t.tex")
+    text = (tmp_path / "t.tex").read_text()
+    assert "50 \\% \\& \\# \\$ \\{b\\}" in text and "r\\_1" in text
+    assert not re.search(r"(?<![\\%n])[#$_]", text.partition("\n")[2])
