@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from unsee.core.record import Record
 from unsee.data.deletion import read_request
 from unsee.data.documents import PRIVACY
 from unsee.data.pairs import load_pairs
+from unsee.data.people import layout as layout_module
 from unsee.data.people.base import make_benchmark
 from unsee.data.people.custom import build_custom
 from unsee.data.people.mllmu import load
@@ -195,6 +197,44 @@ def test_a_benchmark_names_its_pictures_in_their_formats(tmp_path):
     assert [[image["path"] for image in row["images"]] for row in tests] == [
         ["0_0.jpg"], ["1_0.png"], ["2_0.webp"], ["3_0.gif"],
     ]  # fmt: skip
+
+
+def _table(folder, count):
+    """A table of people with one noisy photo each, of about 120 kB."""
+    rng = np.random.default_rng(0)
+    lines = ["id,name,portraits,job"]
+    for number in range(count):
+        noise = rng.integers(0, 255, (200, 200, 3), dtype=np.uint8)
+        (folder / f"{number}.png").write_bytes(encoded(Image.fromarray(noise)))
+        lines.append(f"{number},Ada{number} Novak,{number}.png,pilot{number}")
+    (folder / f"{count}.csv").write_text("\n".join(lines))
+    return folder / f"{count}.csv"
+
+
+@pytest.mark.slow
+def test_building_takes_no_more_memory_for_more_photos(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout_module, "_ROW_GROUP_BYTES", 300_000)
+    peaks = []
+    for count in (4, 4, 12):  # the first warms up
+        table = _table(tmp_path, count)
+        tracemalloc.start()
+        build_custom(tmp_path / f"data{len(peaks)}", table, tmp_path, percents=(50,))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] - peaks[1] < 4 * 120_000
+
+
+@pytest.mark.slow
+def test_rows_are_the_same_in_one_group_or_in_many(tmp_path, monkeypatch):
+    table = _table(tmp_path, 5)
+    build_custom(tmp_path / "one", table, tmp_path)
+    monkeypatch.setattr(layout_module, "_ROW_GROUP_BYTES", 200_000)
+    build_custom(tmp_path / "many", table, tmp_path)
+    files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.parquet")]
+    groups = [pq.ParquetFile(tmp_path / "many" / path).num_row_groups for path in files]
+    assert max(groups) == 3 and all(pq.ParquetFile(tmp_path / "one" / path).num_row_groups == 1 for path in files)
+    for path in files:
+        assert pq.read_table(tmp_path / "one" / path).equals(pq.read_table(tmp_path / "many" / path))
 
 
 def test_pictures_are_opened_in_one_place_only():
