@@ -1,0 +1,87 @@
+"""Local NPO: which tokens count, and what it is where nobody, or everybody, could tell."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from unsee.forward.losses import Scored, cross_entropy, kl_divergence
+from unsee.methods import METHODS
+from unsee.methods.base import SWAPPED, StepBatch
+from unsee.methods.local_npo import excess, prior
+
+ITEMS = torch.tensor([0, 0, 0, 1, 1])
+ANSWER = torch.tensor([1, 2, 3, 4, 5])
+
+
+@pytest.fixture
+def scores():
+    """Scores of the same two answers about the person and about two others, and of retain answers."""
+    sides = ("forget", *SWAPPED[:2], "retain")
+    return {side: Scored(torch.randn(5, 8), torch.arange(5), ANSWER, ITEMS, 2) for side in sides}
+
+
+def loss(model, reference, **options):
+    method = METHODS.get("local_npo")(num_others=2, **options)
+    return method.loss(model.__getitem__, reference.__getitem__, StepBatch({side: side for side in method.sides})).total
+
+
+def plain_npo(model, reference, beta):
+    method = METHODS.get("npo")(beta=beta, retain_weight=0.0)
+    return method.loss(model.__getitem__, reference.__getitem__, StepBatch({"forget": "forget"})).total
+
+
+def other_model(scores):
+    return {side: replace(one, logits_UV=1.7 * one.logits_UV.flip(1)) for side, one in scores.items()}
+
+
+ALONE = {"local_weight": 0.0, "hold_weight": 0.0, "retain_weight": 0.0}
+
+
+def test_where_others_never_give_the_answer_it_is_npo(scores):
+    unlikely = {side: replace(scores[side], logits_UV=scores[side].logits_UV - 1e4 * one_hot()) for side in SWAPPED[:2]}
+    reference, model = scores | unlikely, other_model(scores)
+    assert excess(scores["forget"], prior(scores["forget"], list(unlikely.values()))).tolist() == [1.0] * 5
+    found = loss(model, reference, beta=0.7, **ALONE)
+    assert found.item() == pytest.approx(plain_npo(model, reference, 0.7).item(), rel=1e-5)
+
+
+def one_hot():
+    return torch.nn.functional.one_hot(ANSWER, 8).float()
+
+
+def test_where_others_get_the_same_answers_nothing_is_pushed_down_and_all_is_held(scores):
+    reference = scores | {side: scores["forget"] for side in SWAPPED[:2]}
+    model = other_model(scores)
+    assert excess(scores["forget"], prior(scores["forget"], [scores["forget"]])).abs().max() < 1e-5
+    found = loss(model, reference, beta=0.5, **ALONE)
+    assert found.item() == pytest.approx(2 * math.log(2) / 0.5, rel=1e-5)
+    held = loss(model, reference, beta=0.5, **ALONE | {"hold_weight": 3.0}) - found
+    assert held.item() == pytest.approx(3 * kl_divergence(scores["forget"], model["forget"]).item(), rel=1e-4)
+
+
+def test_at_the_reference_it_is_two_ln_two_over_beta_the_distance_from_the_prior_and_the_retain_loss(scores):
+    prior_NV = torch.stack([scores[side].logits_UV.softmax(-1) for side in SWAPPED[:2]]).mean(0)
+    p_NV = scores["forget"].logits_UV.softmax(-1)
+    wording_N = (prior_NV[range(5), ANSWER] / p_NV[range(5), ANSWER]).clamp(max=1)
+    distance_N = (prior_NV * (prior_NV / p_NV).log()).sum(1)
+    expected = (
+        2 * math.log(2) / 0.5 + (wording_N * distance_N).sum() / wording_N.sum() + cross_entropy(scores["retain"])
+    )
+    assert loss(scores, scores, beta=0.5, hold_weight=1.0).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_local_term_is_the_divergence_on_answers_about_somebody_else(scores):
+    model = other_model(scores)
+    without, with_it = (loss(model, scores, local_weight=weight) for weight in (0.0, 2.0))
+    expected = 2 * kl_divergence(scores["swapped"], model["swapped"])
+    assert (with_it - without).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_a_name_is_what_only_knowing_the_person_tells_and_takes_no_part_in_the_prior(scores):
+    named = {side: replace(scores[side], target_N=torch.tensor([1, 7, 3, 4, 5])) for side in SWAPPED[:2]}
+    prior_NV = prior(scores["forget"], list(named.values()))
+    assert not prior_NV[1].any()
+    assert torch.allclose(prior_NV[[0, 2, 3, 4]].sum(1), torch.ones(4))
+    assert excess(scores["forget"], prior_NV)[1] == 1
