@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
+import pictures
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tiny
 from integration.command import unsee
 
 FORGET = "forget_15/train-00000-of-00001.parquet"
@@ -190,3 +193,33 @@ def test_weights_that_diverge(recipe, tmp_path):
     assert "Traceback" not in command.err
     assert len(list((tmp_path / "cache" / "weights").glob("*.checkpoint.safetensors"))) == 1
     assert not (tmp_path / "run" / "scores.json").exists()
+
+
+@pytest.mark.parametrize("fault", ["half a JPEG", "too many pixels", "too narrow"])
+def test_a_picture_no_model_could_see_is_refused_before_a_model_is_loaded(fault, tmp_path, refused):
+    (tmp_path / "x.png").write_bytes(pictures.broken()[fault])
+    (tmp_path / "y.png").write_bytes(tiny.png())
+    row = {"question": "Born where?", "answer": "In Brno.", "person": "Ada Novak", "image": "x.png"}
+    pair = {"subject": "card", "sensitive": "Number of the card?", "benign": "Colour of the card?", "refusal": "No."}
+    texts = {
+        "forget.jsonl": json.dumps(row), "retain.jsonl": json.dumps(row | {"person": "Bo", "image": "y.png"}),
+        "people.csv": "id,name,portraits,job\n1,Ada Novak,x.png,pilot\n2,Bo Lind,y.png,nurse\n",
+        "pairs.jsonl": json.dumps(pair | {"image": "x.png"}),
+        "multi_p2a_leakage_sen.json": json.dumps([{"prompt": "Who?", "image": ["x.png"]}]),
+        "multi_p2a_leakage_insen.json": "[]",
+    }  # fmt: skip
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    request = ("--forget", tmp_path / "forget.jsonl", "--retain", tmp_path / "retain.jsonl", "--method", "npo")
+    out = ("--out", tmp_path / "out")
+    for words, place in (
+        (("unlearn", "no-model", *request, *out), "forget.jsonl, line 1: image 'x.png'"),
+        (("build", tmp_path / "out", "--people", tmp_path / "people.csv", "--portraits", tmp_path),
+         "people.csv, line 2: portrait 'x.png'"),
+        (("edit", "no-model", "--data", tmp_path / "pairs.jsonl", *out), "pairs.jsonl, line 1: image 'x.png'"),
+        (("privacy", "eval", "no-model", "--data", tmp_path, "--benchmark", "multi_p2a"),
+         f"image '{tmp_path / 'x.png'}'"),
+    ):  # fmt: skip
+        sentence = refused(*words)
+        assert place in sentence
+        assert re.search("cannot be read as an image|20,000 x 20,000 pixels|5,000 x 20 pixels", sentence)
