@@ -133,10 +133,14 @@ def test_an_adapter_is_saved_where_one_was_trained(words, rows, tmp_path):
     ("changes", "sentence"),
     [
         (["--method", "npoo"], "unknown name 'npoo'; did you mean 'npo'?"),
-        (["--method", "prompting"], "method.prompting: forgets no rows by training"),
+        (["--method", "prompting"], "method.prompting: forgets no rows by training; choose one that does: "),
+        (["--method", "memit"], "ignorance, "),
         (["--modality", "sound"], "method.npo.modality.0: must be 'image', 'text' or 'both', got 'sound'"),
         (["--set", "method.npo.betta=1"], "method.npo.betta: unknown option; did you mean 'beta'?"),
-        (["--set", "method.gradient_ascent.steps=1"], "a deletion request takes one method with one modality"),
+        (
+            ["--set", "method.gradient_ascent.steps=1"],
+            "unsee: method: a deletion request takes one method with one modality, got ",
+        ),
         (["--set", "teach.steps=1"], "teach: unknown option"),
         (["--set", "forget=other.jsonl"], "--set forget=other.jsonl: forget is given by --forget; change it there"),
         (["--set", 'method.npo.modality=["text"]'], "method.npo.modality is given by --modality; change it there"),

@@ -294,7 +294,7 @@ def build_table(model: type[Checked], values: Mapping[str, object], where: str =
         places = {one["loc"][:end] for one in errors for end in range(len(one["loc"]))}
         for one in errors if len(errors) == 1 else [one for one in errors if one["loc"] not in places]:
             path = ".".join(str(part) for part in (where, *one["loc"]) if part != "")
-            faults.append(f"{path}: {_reason(model, one)}")
+            faults.append(f"{path}: {_reason(model, one)}" if path else _reason(model, one))
         raise ConfigError(several(faults)) from None
 
 

@@ -30,6 +30,7 @@ from unsee.data.general import general_items
 from unsee.data.schema import Question
 from unsee.exams.deletion import DeletionExam
 from unsee.exams.metrics import make_metrics
+from unsee.methods import METHODS
 from unsee.methods.base import LossMethod
 from unsee.metrics import METRICS
 from unsee.metrics.base import AnsweredQuestion
@@ -70,7 +71,8 @@ class RequestConfig(Table):
     @model_validator(mode="after")
     def _one_method(self) -> Self:
         if [len(table.modality) for table in self.method.values()] != [1]:
-            raise ValueError("a deletion request takes one method with one modality")
+            given = ", ".join(self.method) or "none"
+            raise ValueError(f"method: a deletion request takes one method with one modality, got {given}")
         return self
 
 
@@ -197,7 +199,8 @@ def _method(config: RequestConfig) -> tuple[str, LossMethod]:
     ((name, options),) = config.method.items()
     method = make_method(name, options)
     if not isinstance(method, LossMethod):
-        raise ConfigError(f"method.{name}: forgets no rows by training; a deletion request needs one that does")
+        able = ", ".join(other for other, cls in METHODS.usable().items() if issubclass(cls, LossMethod))
+        raise ConfigError(f"method.{name}: forgets no rows by training; choose one that does: {able}")
     return name, method
 
 
