@@ -25,6 +25,7 @@ from unsee.methods.base import Deltas, Loss, LossMethod, StatisticsMethod, StepB
 from unsee.methods.smfa import agreeing
 from unsee.runs.method_runs import Material, MethodRun
 from unsee.runs.stages import Stages
+from unsee.runtime.threads import fixed_threads
 from unsee.training.train import Reference, Scorer
 
 pytestmark = pytest.mark.slow
@@ -81,6 +82,14 @@ def test_the_oracle_is_compared_with_as_if_it_were_a_second_model(stages, monkey
         vlm = stages.load(target)
         assert not torch.allclose(Scorer(vlm)(seen[0][0]).log_probability_I, seen[0][1], atol=1e-2)
     assert len(seen) == 2
+
+
+def test_weights_made_with_other_threads_are_others_of_the_same_draws(stages):
+    with fixed_threads(2):
+        elsewhere = Stages(stages.vlm, stages.config, stages._record, Silent())
+    one, other = (here.teach("target", RETAIN, TEACH, 0) for here in (stages, elsewhere))
+    assert one.draws == other.draws
+    assert one.key != other.key
 
 
 def test_without_an_oracle_a_method_that_wants_one_is_refused(stages):
