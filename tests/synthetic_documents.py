@@ -44,7 +44,7 @@ def make_answers(method, refused, leaked=0, right=6, general=6, seed=0, pictures
                 "question": "Who has the kite?", "truth": "Mia", "answer": "Mia" if number < general else "Tom",
             }
         )  # fmt: skip
-    return pd.DataFrame(rows).assign(method=method, modality="", seed=seed)
+    return pd.DataFrame(rows).assign(method=method, modality="", seed=seed, floor=np.nan)
 
 
 def make_run(folder: Path, seed: int = 0, images: int = 6, refused: int = 6, source: str = "generated") -> Path:

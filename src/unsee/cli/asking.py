@@ -108,7 +108,7 @@ def judge(
     from unsee.config.recipe import build_dataclass, parse_options
     from unsee.judge import JUDGES
     from unsee.judge.base import Judge
-    from unsee.judge.judging import judge_run, open_docket, rows
+    from unsee.judge.judging import SCALE, judge_run, open_docket, rows
 
     settings = {
         "model": model, "base_url": base_url, "price_in": price_in, "price_out": price_out, "concurrency": concurrency,
@@ -124,6 +124,7 @@ def judge(
     with show_progress() as progress:
         factuality = judge_run(docket, judging, progress)
     print_table(rows(factuality))
+    print(SCALE)
     if factuality.invalid:
         _say_unread(factuality.invalid, factuality.cases)
     print(run / "report.html")

@@ -218,6 +218,19 @@ class Record:
         except (OSError, ValueError) as error:
             raise RecordError(f"{path}: not a parquet table: {error}") from error
 
+    def read_answers(self) -> pd.DataFrame:
+        """Return the answers of the run, which are at least one row with every column that all runs write.
+
+        Raises:
+            RecordError: they are missing, empty, or lack a column.
+        """
+        answers, path = self.read_table("answers.parquet"), self.folder / "answers.parquet"
+        if missing := [column for column in (*ANSWER_COLUMNS, "accuracy") if column not in answers.columns]:
+            raise RecordError(f"{path}: no column {', '.join(missing)}; the same command makes the run again")
+        if answers.empty:
+            raise RecordError(f"{path}: holds no answer; the same command makes the run again")
+        return answers
+
     def _check_there(self, name: str) -> None:
         if not (self.folder / name).is_file():
             raise RecordError(f"{self.folder / name}: missing; the run has not come that far")

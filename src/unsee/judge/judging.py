@@ -23,6 +23,9 @@ JUDGED_COLUMNS = (*ANSWER_COLUMNS[: ANSWER_COLUMNS.index("options")], *JUDGE_COL
 _CASE = ["question", "truth", "answer"]
 
 
+SCALE = "factuality: from 1 (nothing in the sentence is true) to 10 (all of it), with 95% intervals over people"
+
+
 class FactualityRow(NamedTuple):
     """The factuality of one model and input in each set, as text."""
 
@@ -43,9 +46,7 @@ def open_docket(folder: Path) -> Docket:
     """
     record = Record.open(folder)
     refuse_request(record)
-    answers = record.read_table("answers.parquet")
-    if missing := [column for column in ANSWER_COLUMNS if column not in answers.columns]:
-        raise RecordError(f"{folder / 'answers.parquet'}: no column {', '.join(missing)}")
+    answers = record.read_answers()
     cases = answers.loc[answers["task"] == "generation", _CASE].drop_duplicates()
     if cases.empty:
         raise RecordError(f"{folder / 'answers.parquet'}: holds no generated sentence, so there is nothing to judge")

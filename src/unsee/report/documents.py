@@ -23,6 +23,7 @@ from unsee.scoring.schema import (
     Difference,
     MethodScore,
     Scores,
+    check_models,
     is_control,
 )
 from unsee.scoring.table import percent
@@ -111,12 +112,13 @@ def picture_name(case: str) -> str:
 
 
 def _view(record: Record, redact: bool) -> DocumentsRun:
-    scores = Scores.load(record.folder, "scores.json")
+    scores, answers = Scores.load(record.folder, "scores.json"), record.read_answers()
+    check_models(record.folder, scores, answers)
     return _run(
         scores,
         name=str(record.read_toml("config.toml").get("name", record.folder.name)),
         command=command_of(record.folder / "config.toml"),
-        pictures=[] if redact else list(_pictures(record, record.read_table("answers.parquet"))),
+        pictures=[] if redact else list(_pictures(record, answers)),
         efforts=efforts(record.events(), [method.method for method in scores.methods]),
         config=record.read_text("config.toml"),
     )
@@ -135,7 +137,7 @@ def _together(records: Sequence[Record]) -> Iterator[DocumentsRun]:
     draws = [(config.pop("seed"), config["privacy"].pop("seed"))[1] for config in configs]
     if not 1 < len(set(draws)) == len(draws) or any(config != configs[0] for config in configs):
         return
-    tables = [record.read_table("answers.parquet") for record in records]
+    tables = [record.read_answers() for record in records]
     answers = [
         table.assign(unit=f"{draw}/" + table["unit"], seed=table.groupby("method")["seed"].rank("dense").astype(int))
         for draw, table in zip(draws, tables, strict=True)

@@ -128,7 +128,7 @@ def efforts(events: list[dict[str, Any]], methods: Collection[str]) -> list[Effo
     """
     models: dict[str, dict[str, Any]] = {}
     for event in events:
-        if event["event"] in ("training", "trained", "edited", "cached", "evaluated"):
+        if event["event"] in ("training", "trained", "edited", "cached", "evaluated") and "model" in event:
             about = "evaluated" if event["event"] == "evaluated" else "made"
             models.setdefault(event["model"], {}).update({f"{about} {key}": event[key] for key in event})
     return [

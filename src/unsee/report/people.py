@@ -24,7 +24,7 @@ from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.scoring.modalities import Modalities, compare
 from unsee.scoring.names import listed, readable
 from unsee.scoring.people import HEADLINE, score_runs, signal_of
-from unsee.scoring.schema import Cell, MethodScore, Scores, Signal, is_control
+from unsee.scoring.schema import Cell, MethodScore, Scores, Signal, check_models, is_control
 from unsee.scoring.table import percent, rounded
 
 SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"}
@@ -161,7 +161,8 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
 
 def _view(record: Record, redact: bool) -> PeopleRun:
     scores, signal = Scores.load(record.folder, "scores.json"), Signal.load(record.folder, "signal.json")
-    answers = record.read_table("answers.parquet")
+    answers = record.read_answers()
+    check_models(record.folder, scores, answers)
     return _run(
         scores,
         signal,

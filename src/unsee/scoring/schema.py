@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
 
+import pandas as pd
 from pydantic import Field
 
 from unsee.config.tables import Kind
+from unsee.core.errors import RecordError
 from unsee.core.record import METRIC_COLUMNS, MIN_UNITS, Better
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.record_file import RecordFile, Strict
@@ -299,6 +302,22 @@ class Scores(RecordFile):
     def further_metrics(self) -> list[str]:
         """The metrics of other distributions that have cells, sorted."""
         return sorted({cell.metric for cell in self.cells} - {*METRIC_COLUMNS, *DOCUMENTS_METRICS})
+
+
+def check_models(folder: Path, scores: Scores, answers: pd.DataFrame) -> None:
+    """Check that the scores and the answers of a run are about the same models.
+
+    Raises:
+        RecordError: they are not, as after one of the two files was changed.
+    """
+    scored = {(method.method, method.modality) for method in scores.methods}
+    answered = set(answers[["method", "modality"]].drop_duplicates().itertuples(index=False, name=None))
+    if different := sorted("-".join(filter(None, map(str, model))) for model in scored ^ answered):
+        more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+        raise RecordError(
+            f"{folder}: scores.json and answers.parquet are about different models ({', '.join(different[:3])}{more}); "
+            "the same command makes the run again"
+        )
 
 
 def is_control(kind: Kind, method: str) -> bool:

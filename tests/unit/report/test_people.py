@@ -1,4 +1,5 @@
 import re
+import shutil
 
 import pytest
 from synthetic import CONTROLS, METHODS, NEVER_KNEW, Mind, Model, make_answers, make_run
@@ -6,6 +7,7 @@ from synthetic import CONTROLS, METHODS, NEVER_KNEW, Mind, Model, make_answers, 
 from unsee.core.errors import RecordError
 from unsee.core.record import Record
 from unsee.report.people import write_report
+from unsee.scoring.factuality import Factuality, FactualityCell
 from unsee.scoring.table import rounded
 
 FEW = (*CONTROLS, METHODS[0], METHODS[1], METHODS[-1])
@@ -153,3 +155,54 @@ def test_the_page_compares_image_with_text_questions(tmp_path):
     answers = make_answers((*CONTROLS, *METHODS))
     text = page(make_run(tmp_path / "run", answers), tmp_path)
     assert "Image questions or text questions?" in text
+
+
+def changed_answers(change):
+    def odd(run):
+        record = Record.open(run)
+        record.write_table("answers.parquet", change(record.read_table("answers.parquet")))
+
+    return odd
+
+
+ODD = {
+    "no column truth": changed_answers(lambda table: table.drop(columns="truth")),
+    "no column options, accuracy": changed_answers(lambda table: table.drop(columns=["options", "accuracy"])),
+    "holds no answer": changed_answers(lambda table: table[:0]),
+    r"are about different models \(do_nothing, target\)": changed_answers(
+        lambda table: table[~table["method"].isin(["target", "do_nothing"])]
+    ),
+    r"different models \(do_nothing, gradient_ascent-image, npo-both and 5 more\)": lambda run: (
+        run / "scores.json"
+    ).write_text(re.sub(r'"methods": \[.*?\n \]', '"methods": []', (run / "scores.json").read_text(), flags=re.DOTALL)),
+    r"answers\.parquet: not a parquet table": lambda run: (run / "answers.parquet").write_text("x"),
+}
+
+
+@pytest.mark.parametrize("sentence", ODD)
+@pytest.mark.parametrize("name", ["report.html", "report.md", "report.csv"])
+def test_a_folder_that_was_changed_is_one_sentence_and_nothing_is_written(run, tmp_path, sentence, name):
+    odd = shutil.copytree(run, tmp_path / "run")
+    ODD[sentence](odd)
+    with pytest.raises(RecordError, match=sentence):
+        write_report([odd], tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_log_with_lines_of_others_is_no_reason_to_fail(run, tmp_path):
+    odd = shutil.copytree(run, tmp_path / "run")
+    (odd / "log.jsonl").write_text('[1]\n{"event": "trained"}\n{"a": 1}\n5\n')
+    assert "What the models say" in page(odd, tmp_path)
+
+
+def test_markdown_has_what_the_page_has_refused_leaked_and_factuality(run, tmp_path):
+    judged = shutil.copytree(run, tmp_path / "run")
+    cell = {"method": "npo", "modality": "both", "seed": 0, "set": "forget", "input": "text", "value": 7.5, "low": 6.0}
+    cells = [FactualityCell(**cell, high=9.0, n_units=12, n_items=24, invalid=0.0)]
+    Factuality(judge="offline", cases=9, invalid=1, cells=cells).save(Record.open(judged), "judge.json")
+    text = write_report([judged], tmp_path / "results.md").read_text()
+    assert "| score | refused | leaked | verdict |" in text
+    assert "from 1 (nothing) to 10 (all). Judge: offline; 9 different" in text
+    assert "| NPO | both | - / 7.50 [6.00, 9.00] |" in text
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1
