@@ -72,15 +72,22 @@ def test_method_score_and_verdict_are_always_seen(plain, cut):
     assert plain.locator(".methods .reason").first.is_visible()
 
 
-def test_a_pressed_mark_says_its_name_and_numbers(plain):
+@pytest.mark.parametrize("touch", [True, False])
+def test_a_pressed_mark_says_its_name_and_numbers(browser, report, touch):
+    plain = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=touch, is_mobile=touch)
+    plain.goto(report.as_uri())
     shown = plain.locator(".pressed")
-    assert shown.inner_text() == "Press a mark for its name and numbers."
+    assert shown.text_content() == "Press a mark for its name and numbers."
+    assert shown.is_visible() is touch
     mark = plain.locator(".plot:visible .point", has=plain.locator("title", has_text="NPO · both:")).locator(".marker")
     mark.scroll_into_view_if_needed()
     box = mark.bounding_box()
-    plain.mouse.click(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2 + 3)
+    place = box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2 + 3
+    (plain.touchscreen.tap if touch else plain.mouse.click)(*place)
     assert "NPO · both: efficacy 0." in shown.inner_text()
     assert plain.locator(".plot:visible .point.chosen").count() == shown.locator("span").count() >= 1
+    assert shown.is_visible()
+    plain.close()
 
 
 def test_print_holds_every_verdict_every_cell_and_the_colours(plain, cut):
