@@ -183,6 +183,28 @@ def test_an_editor_refuses_for_people_too(recipe, run, cache, tmp_path):
     assert found["gradient_difference"] == before["gradient_difference"]  # the edit was taken back
 
 
+def test_several_seeds_are_trainings_from_one_target_and_move_none_of_the_first(recipe, run, cache, tmp_path):
+    seeds = ("--set", "method.gradient_difference.seeds={ both = [0, 1] }")
+    command = unsee([*recipe, *seeds, "--out", tmp_path / "run"], cache)
+    assert command.code == 0, command.err
+    again = Record.open(tmp_path / "run")
+    assert {event["model"] for event in again.events() if event["event"] == "training"} == {
+        "gradient_difference-both-1"
+    }
+    assert {path.name for path in (again.folder / "models").iterdir()} == {
+        "target", "oracle", "oracle_2", "gradient_difference-both-0", "gradient_difference-both-1",
+    }  # fmt: skip
+    one, both = (
+        record.read_table("answers.parquet").query("method == 'gradient_difference'") for record in (run, again)
+    )
+    pd.testing.assert_frame_equal(both[both["seed"] == 0].reset_index(drop=True), one.reset_index(drop=True))
+    row = next(m for m in Scores.load(again.folder, "scores.json").methods if m.method == "gradient_difference")
+    assert [training.seed for training in row.trainings] == [0, 1]
+    assert "2 trainings: 0." in again.read_text("report.html")
+    compared = unsee(["compare", again.folder, "--methods", "gradient_difference", "do_nothing"], cache)
+    assert compared.code == 0 and " efficacy " in compared.out, compared.err
+
+
 @pytest.fixture(scope="module")
 def unlearnable(model, tmp_path_factory):
     """A run of three steps on generated data, whose making was killed at first: words, cache, folder, its end."""
