@@ -1,11 +1,15 @@
 import errno
 import os
+import resource
 import stat
 import time
 
+import numpy as np
+import pandas as pd
 import pytest
 from damage import DAMAGES
 from leftovers import ended_process, files_in, left_by
+from PIL import Image
 from safetensors import SafetensorError
 
 from unsee.core import files
@@ -208,3 +212,45 @@ def test_a_line_that_a_kill_cut_short_goes(tmp_path):
         log.write_text(before)
         files.append_line(log, b"3")
     assert log.read_text() == "1\n3\n"
+
+
+def save_tensors(path):
+    from safetensors.numpy import save_file
+
+    save_file({"weights": np.zeros(10_000)}, path)
+
+
+def save_table(path):
+    pd.DataFrame({"answer": np.random.default_rng(0).random(10_000)}).to_parquet(path)
+
+
+def save_picture(path):
+    Image.effect_noise((200, 200), 50).save(path, "PNG")
+
+
+def save_tokenizer(path):
+    from tokenizers import Tokenizer, models
+
+    Tokenizer(models.WordLevel({str(number): number for number in range(5000)}, "0")).save(str(path))
+
+
+def save_text(path):
+    path.write_text("answer\n" * 5000)
+
+
+@pytest.fixture
+def limited():
+    """No file may become larger than this, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("save", [save_tensors, save_table, save_picture, save_tokenizer, save_text])
+def test_what_libraries_raise_when_a_file_gets_too_large_is_one_sentence(tmp_path, limited, save):
+    with pytest.raises(RecordError, match="made: cannot be written: the file would be larger than allowed"):
+        files.keep(tmp_path / "made", save)
+    with pytest.raises(RecordError, match="larger than allowed"), files.replacing(tmp_path / "made") as path:
+        save(path)
+    assert files_in(tmp_path) == set()
