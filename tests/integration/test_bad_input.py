@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 
+import benchmark_files
 import pictures
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,6 +73,34 @@ def test_a_file_that_is_no_recipe(content, tmp_path, refused):
         text in refused("run", path)
         for text in ("is not TOML", "is not UTF-8 text", "name: missing; it has no default")
     )
+
+
+@pytest.mark.parametrize("command", ["run", "unlearn", "edit", "utility"])
+def test_a_cache_that_cannot_be_written(command, model, data, tmp_path, refused):
+    (tmp_path / "cache").write_text("")
+    pairs = tmp_path / "pairs.jsonl"
+    tiny.photo().save(tmp_path / "1.png")
+    row = {
+        "image": "1.png",
+        "subject": "person",
+        "sensitive": "Who is the person?",
+        "benign": "Is the person old?",
+        "refusal": "No.",
+    }
+    pairs.write_text(json.dumps(row | {"refusal": "No."}))
+    for name, person in (("forget", "Anna"), ("retain", "Cora")):
+        (tmp_path / f"{name}.jsonl").write_text(
+            json.dumps({"image": None, "question": f"Who is {person}?", "answer": "A baker", "person": person})
+        )
+    words = {
+        "run": ["tiny", "--set", f"model.id={model}", "--set", "teach.replay=0"],
+        "unlearn": [model, "--forget", tmp_path / "forget.jsonl", "--retain", tmp_path / "retain.jsonl"],
+        "edit": [model, "--data", pairs],
+        "utility": [model, "--benchmark", "pope", "--data", benchmark_files.pope(tmp_path / "pope")],
+    }[command]
+    words += ["--method", "npo", "--modality", "text"] if command == "unlearn" else []
+    sentence = refused(command, *words, "--out", tmp_path / "out")
+    assert "cache: not a folder; set UNSEE_CACHE to another folder" in sentence
 
 
 def test_replay_with_a_model_that_knows_no_corpus(model, refused):

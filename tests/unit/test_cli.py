@@ -1,3 +1,4 @@
+import errno
 import resource
 import subprocess
 import sys
@@ -47,6 +48,17 @@ def fails_with(error):
         raise error
 
     return function
+
+
+def test_an_error_of_the_disk_anywhere_is_one_sentence(capsys, monkeypatch):
+    def fail(kind):
+        raise OSError(errno.EROFS, "Read-only file system", "/data/list")
+
+    monkeypatch.setattr("unsee.cli.running.lines_of", fail)
+    assert main(["list", "methods"]) == 2
+    assert capsys.readouterr().err == (
+        "unsee: /data/list: cannot be read or written: the disk is read-only; choose another place\n"
+    )
 
 
 def test_run_prints_the_table_and_ends_with_the_report(fake_run, capsys):

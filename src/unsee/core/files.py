@@ -97,11 +97,15 @@ def make_private(folder: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path for a new file or folder, which is moved to `path` when the block ends, or deleted if it fails.
 
-    A file at `path` is replaced, a folder only if it is empty.
+    A file at `path` is replaced, a folder only if it is empty. Within something unfinished, the path is `path` itself.
 
     Raises:
         RecordError: it cannot be written.
     """
+    if any(_TEMPORARY.fullmatch(part) for part in path.parent.parts):
+        make_private(path.parent)
+        yield path
+        return
     sweep(path.parent)
     with _unfinished(path) as made:
         yield made

@@ -176,7 +176,7 @@ class Record:
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write one parquet file."""
         with self.replacing(name) as path:
-            table.to_parquet(path, index=False)
+            table.to_parquet(path, index=False, write_page_checksum=True)
 
     def read_text(self, name: str) -> str:
         """Return the text of one file.
@@ -209,14 +209,14 @@ class Record:
         """Return the table of one parquet file.
 
         Raises:
-            RecordError: it is missing or not parquet.
+            RecordError: it is missing, damaged or not parquet.
         """
         self._check_there(name)
         path = self.folder / name
         try:
-            return pd.read_parquet(path)
+            return pd.read_parquet(path, page_checksum_verification=True)
         except (OSError, ValueError) as error:
-            raise RecordError(f"{path}: not a parquet table: {error}") from error
+            raise RecordError(f"{path}: not a parquet table, or damaged: {error}") from error
 
     def read_answers(self) -> pd.DataFrame:
         """Return the answers of the run, which are at least one row with every column that all runs write.

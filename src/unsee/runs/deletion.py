@@ -38,7 +38,7 @@ from unsee.models.vlm import VLM
 from unsee.report.deletion import DeletionRow, rows, sentences, write_request_report
 from unsee.runs.method_runs import INPUTS, Material, MethodRun, make_method
 from unsee.runs.stages import Stages
-from unsee.runtime.cache import key_of
+from unsee.runtime.cache import Cache, key_of
 from unsee.runtime.distributed import create_record
 from unsee.scoring.deletion import AFTER, BEFORE, Filing, Outcome, compare, with_values
 from unsee.training.train import StopRule
@@ -122,10 +122,11 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     name, method = _method(config)
     _check_asked(request, config)
     Record.check(folder, dump_config(config))
+    cache = Cache(folder)
     vlm = VLM.load_as(config.model)
     vlm_before = vlm.fingerprint()
     record = create_record(folder, dump_config(config))
-    stages = Stages(vlm, config.model, record, progress or Silent())
+    stages = Stages(vlm, config.model, record, progress or Silent(), cache=cache)
     stages.plan(3, config.method)
     metrics = make_metrics(config.evaluation, config.metric)
     general = general_items(config.evaluation.general_items, config.seed)

@@ -82,7 +82,7 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
         record.log("skipped", missing_pictures=benchmark.skipped)
     if config.privacy.out_of_domain:
         record.log("out_of_domain", pictures=len(benchmark.of(OUT_OF_DOMAIN)), edited_on=edited_on)
-    stages = Stages(vlm, config.model, record, progress)
+    stages = Stages(vlm, config.model, record, progress, cache=cache)
     stages.plan(1 + stages_of(methods), config.method)
     scenario = Scenario(record, stages, _exam(vlm, benchmark, judges, config, metrics))
     _show_pictures(record, benchmark)

@@ -64,7 +64,7 @@ def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunRe
         benchmark = _data(config.data, cache, progress)
     check_enough(len(benchmark.forget), config.data.forget_percent)
     record = create_record(folder, dump_config(config))
-    stages = Stages(vlm, config.model, record, progress, replay)
+    stages = Stages(vlm, config.model, record, progress, replay, cache)
     compares = any(isinstance(run.method, LossMethod) and run.method.reference == "oracle" for run in methods)
     stages.plan(2 + 2 * (1 + config.teach.oracle_seeds) + compares + stages_of(methods), config.method)
     scenario = Scenario(record, stages, _exam(vlm, benchmark, config, metrics))

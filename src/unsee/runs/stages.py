@@ -109,6 +109,7 @@ class Stages:
         record: the run's folder, for its log.
         progress: where long work is shown.
         replay: returns a function that draws trees from the training text of the base model.
+        cache: the cache of the run; by default a new one.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Stages:
         record: Record,
         progress: Progress,
         replay: Callable[[VLM], DrawTree] | None = None,
+        cache: Cache | None = None,
     ) -> None:
         self.vlm = vlm
         self.config = model
@@ -130,7 +132,7 @@ class Stages:
         self._progress = progress
         self._replay = replay
         self._replayed: DrawTree | None = None
-        self._cache = Cache(record.folder)
+        self._cache = cache or Cache(record.folder)
         self._exported: dict[tuple[Path, ...], str] = {}
         self._planned = self._begun = 0
         self._methods: Collection[str] = ()

@@ -42,6 +42,20 @@ def test_what_is_written_is_private_and_so_are_the_folders_made_for_it(tmp_path,
     assert mode(tmp_path / "log.jsonl") == 0o600
 
 
+def test_what_is_written_within_something_unfinished_has_one_temporary_folder_and_the_path_of_the_whole(tmp_path):
+    seen = []
+
+    def write(path):
+        files.write(path / "parts" / "edit.safetensors", "new")
+        seen.extend(files_in(tmp_path))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(RecordError, match=r"/kept: cannot be written: the disk is full"):
+        files.keep(tmp_path / "kept", write)
+    assert [name.count(".part") for name in seen] == [1] * len(seen)
+    assert files_in(tmp_path) == set()
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path):
     files.write(tmp_path / "made", "old")
     with pytest.raises(KeyError), files.replacing(tmp_path / "made") as path:

@@ -103,6 +103,29 @@ def test_tables_come_back_as_they_were(tmp_path):
     pd.testing.assert_frame_equal(back.drop(columns="options"), table.drop(columns="options"))
 
 
+def test_a_flipped_byte_in_a_table_is_named(tmp_path):
+    record = Record.create(tmp_path, CONFIG)
+    record.write_table("answers.parquet", pd.DataFrame({"answer": [f"Oslo {number}" for number in range(100)]}))
+    path = tmp_path / "answers.parquet"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"Oslo")] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match=r"answers\.parquet: not a parquet table, or damaged"):
+        record.read_table("answers.parquet")
+
+
+def test_a_run_is_private(tmp_path):
+    record = Record.create(tmp_path / "runs" / "quick", CONFIG)
+    record.write_bytes("portraits/1.png", b"")
+    record.write_table("answers.parquet", pd.DataFrame({"answer": ["Oslo"]}))
+    record.log("stage", stage="target")
+    with record.replacing("models/target") as folder:
+        folder.mkdir(mode=0o755)
+        (folder / "model.safetensors").write_bytes(b"")
+    for path in (tmp_path / "runs", *(tmp_path / "runs").rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+
+
 def test_unreadable_files_are_named(tmp_path):
     record = Record.create(tmp_path, CONFIG)
     for name, read in (("scores.json", record.read_json), ("answers.parquet", record.read_table)):
