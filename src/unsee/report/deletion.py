@@ -91,7 +91,8 @@ def write_request_report(record: Record, outcome: Outcome, out: Path | None = No
     Raises:
         RecordError: the file is no .html page, or cannot be written.
     """
-    path = out or record.folder / ("report-redacted.html" if redact else "report.html")
+    name = "report-redacted.html" if redact else "report.html"
+    path = out or record.folder / name
     if path.suffix != ".html":
         raise RecordError(f"{path}: the page of a deletion request is an .html file; choose this ending")
     filing = outcome.filing
@@ -114,7 +115,10 @@ def write_request_report(record: Record, outcome: Outcome, out: Path | None = No
         lost_share=LOST_SHARE,
         config="" if redact else record.read_text("config.toml"),
     )
-    write(path, page)
+    if out:
+        write(out, page)
+    else:
+        record.write_text(name, page)
     return path
 
 

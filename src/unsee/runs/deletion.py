@@ -39,7 +39,7 @@ from unsee.report.deletion import DeletionRow, rows, sentences, write_request_re
 from unsee.runs.method_runs import INPUTS, Material, MethodRun, make_method
 from unsee.runs.stages import Stages
 from unsee.runtime.cache import Cache, key_of
-from unsee.runtime.distributed import create_record
+from unsee.runtime.distributed import create_record, state
 from unsee.scoring.deletion import AFTER, BEFORE, Filing, Outcome, compare, with_values
 from unsee.training.train import StopRule
 
@@ -146,8 +146,9 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     everything = pd.concat([before, with_values(after, exam.values, strangers)], ignore_index=True)
     record.write_table("answers.parquet", in_order(everything))
     outcome = compare(everything, exam.names, config.evaluation.bootstrap)
-    filing = _filing(config, request, vlm_before, record, stages.steps(weights))
-    outcome = outcome.model_copy(update={"filing": filing})
+    if state().is_main_process:  # the others write nothing
+        filing = _filing(config, request, vlm_before, record, stages.steps(weights))
+        outcome = outcome.model_copy(update={"filing": filing})
     outcome.save(record, "request.json")
     report = write_request_report(record, outcome)
     record.log("finished", verdict=outcome.verdict, collapsed=outcome.collapsed is not None)
