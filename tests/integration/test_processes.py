@@ -62,15 +62,16 @@ def test_a_request_started_by_accelerate_and_with_divided_weights(model, data, t
         "unlearn", str(model), "--forget", str(tmp_path / "forget.jsonl"), "--retain", str(tmp_path / "retain.jsonl"),
         "--method", "npo", "--set", "method.npo.steps=3", "--set", "evaluation.general_items=8", "--out",
     ]  # fmt: skip
-    assert together(1, command, [*words, str(tmp_path / "alone")], tmp_path / "cache") == [0]
+    (code,) = together(1, command, [*words, str(tmp_path / "alone")], tmp_path / "cache")
+    assert code in (0, 4)  # three steps forget nobody, and may break what knows nobody
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     started = subprocess.run(
         [*launcher, "--main_process_port", "0", "-m", "unsee", *words, str(tmp_path / "both")],
         env=os.environ | {"UNSEE_CACHE": str(tmp_path / "other")}, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
-    assert started.returncode == 0, started.stderr
+    assert bool(started.returncode) == bool(code), started.stderr
     assert started.stdout.count("report.html") == 1
     check_same(tmp_path / "both", tmp_path / "alone")
     apart = together(2, divided, command, [*words, str(tmp_path / "apart")], tmp_path / "third")
-    assert apart == [0, 0]
+    assert apart == [code, 0]
     check_same(tmp_path / "apart", tmp_path / "alone")
