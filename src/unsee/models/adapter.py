@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from unsee.core.errors import ModelError
 from unsee.models import shipped
-from unsee.models.load_errors import loading
+from unsee.models.load_errors import check_fetched, check_whole, loading
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _CARD = """\
@@ -85,6 +85,8 @@ def merge_into(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
         raise ModelError(f"{folder}: holds no adapter (no {CONFIG})")
     if not (folder / WEIGHTS).is_file():
         raise ModelError(f"{folder}: holds no weights of an adapter (looked for {WEIGHTS})")
+    check_fetched(folder)
+    check_whole(folder / WEIGHTS)
     with loading(f"{folder}: the adapter"):
         config = PeftConfig.from_pretrained(str(folder))
         config.inference_mode = True

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForImageTextToText,
     BitsAndBytesConfig,
     PreTrainedConfig,
@@ -19,7 +20,7 @@ from unsee.config.recipe import ModelConfig
 from unsee.core.errors import ModelError, UnknownNameError, UnseeError
 from unsee.models import MODELS, shipped
 from unsee.models.adapter import chain, cure, merge_into
-from unsee.models.load_errors import PROCESSOR_ADVICE, check_folder, holds_processor, loading
+from unsee.models.load_errors import PROCESSOR_ADVICE, check_folder, check_hub, check_size, holds_processor, loading
 from unsee.models.processor import load_processor
 
 _DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -49,24 +50,35 @@ def load_parts(config: ModelConfig, device: torch.device) -> tuple[PreTrainedMod
     whose = wanted.processor or base
     with loading(f"model {config.id}: the processor of {whose}", "" if wanted.processor else f"; {PROCESSOR_ADVICE}"):
         processor = load_processor(str(shipped().get(whose) or whose), model.config)
+        if not isinstance(processor, ProcessorMixin):  # transformers takes the tokenizer where it finds nothing else
+            raise ModelError("its files name no processor that transformers knows")
     processor.chat_template = processor.chat_template or getattr(processor.tokenizer, "chat_template", None)
     if not processor.chat_template:
         raise ModelError(f"model {config.id}: has no chat template; questions cannot be put to it")
+    if processor.tokenizer.eos_token_id is None:
+        raise ModelError(f"model {config.id}: its tokenizer names no end token; set eos_token in tokenizer_config.json")
     return model, processor
 
 
 def _load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
     id = config.id
     source = shipped().get(id) or Path(id)
+    paths = []
     if source.is_dir():
-        check_folder(config, source)
+        paths = check_folder(config, source)
     elif source.is_absolute() or id.startswith(".") or id.count("/") != 1:
         raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
+    else:
+        check_hub(id)
     four_bit = {"quantization_config": _four_bits(id)} if config.quantization == "4bit" else {}
     with loading(f"model {id}:"):
         kind = PreTrainedConfig.get_config_dict(str(source))[0].get("model_type")
         if kind in MODELS.names():
             MODELS.get(kind)  # importing the family registers a model class that transformers lacks
+        if paths:
+            with torch.device("meta"):
+                empty = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(str(source)))
+            check_size(config, empty.num_parameters(), paths)
         dtype = _DTYPES[config.dtype] or (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             str(source), dtype=dtype, use_safetensors=True, output_loading_info=True, **four_bit

@@ -26,9 +26,10 @@ from unsee.core.allocator import keep_freed_memory
 from unsee.core.errors import ModelError, UnknownNameError
 from unsee.models import MODELS, shipped
 from unsee.models.adapter import write_card
-from unsee.models.chat_template import ChatTemplate, Template
+from unsee.models.chat_template import CHECKED, ChatTemplate, Template
 from unsee.models.family import Family, Layout, Picture
 from unsee.models.load import load_parts
+from unsee.models.load_errors import loading
 from unsee.runtime.distributed import entire, state
 
 log = logging.getLogger(__name__)
@@ -76,19 +77,49 @@ class VLM:
 
     @classmethod
     def load_as(cls, config: ModelConfig) -> VLM:
-        """Load a model onto the device of this process. Only safetensors are read, and no remote code runs.
+        """Load a model onto the device of this process, and try it out.
+
+        Only safetensors are read, and no remote code runs.
 
         Raises:
-            ModelError: the folder has no weights or no processor, or they cannot be read or quantized.
+            ModelError: the folder has no weights or no processor, or they cannot be read, quantized or used together.
             UnknownNameError: no model has this name, or the family of the model is not supported.
         """
+        vlm = cls._load(config)
+        vlm.chat.check()
+        vlm._try_out()
+        return vlm
+
+    @classmethod
+    def _load(cls, config: ModelConfig) -> VLM:
         keep_freed_memory()
         vlm = cls(*load_parts(config, state().device), config.id)  # the device is also set for whatever follows
         vlm.config = config
-        vlm.chat.check()
         if config.gradient_checkpointing:
             vlm.model.activation_checkpointing_enable()
         return vlm
+
+    @torch.no_grad()
+    def _try_out(self) -> None:
+        """Ask one question about one picture: files may each be right and belong to different models.
+
+        Raises:
+            ModelError: the parts of the model do not fit each other.
+        """
+        with loading(f"model {self.id}: its weights, configuration, tokenizer and processor do not fit together; it"):
+            picture = self.picture(Image.new("RGB", (96, 64)))
+            (ids,) = self.prompt_ids([CHECKED], picture=picture)
+            ids += self.answer_ids(["Yes."])[0]
+            embeddings: Any = self.model.get_input_embeddings()
+            known, written = len(embeddings.weight), max(id for id in ids if id != self.family.image_token)
+            if written >= known:  # the token of an image may lie beyond: its embedding is replaced
+                raise ModelError(f"the tokenizer writes token {written}, and the model knows {known}")
+            seen = {name: tensor.to(self.device) for name, tensor in self.family.image_inputs([[picture]]).items()}
+            positions = self.family.positions(ids, [picture])
+            places = (positions if len(positions) == 1 else positions[:, None]).to(self.device)
+            states = self.hidden({"input_ids": torch.tensor([ids], device=self.device), "position_ids": places, **seen})
+        if not states.isfinite().all():
+            raise ModelError(f"model {self.id}: computes numbers that are not finite; its weights are damaged")
 
     def save(self, folder: Path, base: str = "") -> None:
         """Write the model (with LoRA only the adapter), the processor and the chat template in the hub's format.
@@ -110,7 +141,7 @@ class VLM:
     def reload(self) -> None:
         """Load the weights again and drop adapters."""
         del self.model, self.adapter, self.family, self.chat  # so that memory never holds two models
-        fresh = VLM.load_as(self.config)
+        fresh = VLM._load(self.config)
         self.model, self.adapter, self.family, self.chat = fresh.model, None, fresh.family, fresh.chat
 
     def untrained(self, seed: int = 0) -> VLM:

@@ -102,17 +102,21 @@ def _item(row: Mapping[str, Any]) -> UtilityItem:
 
 
 def _chosen(answer: str, options: tuple[str, ...]) -> str:
-    """Return the last option named: as "(B)", else as a separate letter, else (in longer answers) by its text."""
+    """Return the option named.
+
+    That is the last one as "(B)", else the one that begins the answer as in "B. a dog", else the last one as a separate
+    letter, else as "B.", else (in longer answers) by its text.
+    """
     text = f" {answer.strip().strip(',.!?;:' + chr(39))} "
     letters = [letter(index) for index in range(len(options))]
-    for form in ("({})", " {} "):
-        if named := {text.rfind(form.format(name)): name for name in letters if form.format(name) in text}:
-            return named[max(named)]
+    for form in (r"\(([A-Z])\)", r"^ ([A-Z])[.:)](?= )", r" ([A-Z])(?= )", r" ([A-Z])[.:)](?= )"):
+        if named := [name for name in re.findall(form, text) if name in letters]:
+            return str(named[-1])
     if len(text.split()) <= 5:
         return ""
     lowered = text.lower()
-    named = {lowered.rfind(option.lower()): name for name, option in zip(letters, options, strict=True)}
-    return named[max(named)] if max(named) >= 0 else ""
+    places = {lowered.rfind(option.lower()): name for name, option in zip(letters, options, strict=True)}
+    return places[max(places)] if max(places) >= 0 else ""
 
 
 def _said(answer: str) -> list[str]:

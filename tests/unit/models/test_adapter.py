@@ -147,7 +147,7 @@ def test_nothing_is_written_when_an_adapter_does_not_fit(adapter, base, broken, 
     BROKEN[broken][0](adapter)
     assert main(["models", "merge", str(base), str(adapter), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"unsee: {adapter}: ")
+    assert error.startswith(f"unsee: {adapter}")
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

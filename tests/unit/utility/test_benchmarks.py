@@ -205,6 +205,11 @@ def test_mmmu_shows_every_image_a_question_or_option_names(folders):
         ("B.", "B"),
         ("The answer is (B).", "B"),
         ("(A) is wrong, so it must be (B)", "B"),
+        ("B. a dog", "B"),
+        ("B: A dog", "B"),
+        ("B) a dog", "B"),
+        ("Answer: B. a dog", "B"),
+        ("It holds vitamin C. The answer is B", "B"),
         ("I first thought A but now say B", "B"),
         ("After looking for a while it is dark blue", "C"),
         ("It is green", ""),  # too short to be searched for an option's text
