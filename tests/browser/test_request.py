@@ -57,3 +57,16 @@ def test_it_opens_quietly_and_fits(browser, report, width):
     assert page.locator("#change tbody small").count() == 6 * 3  # one person has no interval
     assert page.locator("#people tbody tr").count() == 6 and page.locator("#rows tbody tr").count() == 10
     page.close()
+
+
+def test_no_column_is_cut_on_a_desk_or_on_paper(browser, report):
+    page = browser.new_page(viewport={"width": 1280, "height": 844})
+    page.goto(report.as_uri())
+    cut = "all => all.filter(box => box.scrollWidth > box.clientWidth).map(box => box.ariaLabel)"
+    assert page.locator(".scroll").evaluate_all(cut) == []
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 703, "height": 844})  # an A4 sheet between its margins
+    assert page.locator(".scroll").evaluate_all(cut) == []
+    heights = "all => all.map(one => one.lastElementChild.getBoundingClientRect().height)"
+    assert min(page.locator("details:not([open])").evaluate_all(heights)) > 20
+    page.close()
