@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import math
 import warnings
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unsee.core.errors import DataError, several
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it logs of a broken file is on the terminal too
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
 PIXELS_USED = 2**24
