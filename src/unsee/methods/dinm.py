@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from unsee.config.search import Range
 from unsee.data.pairs import PrivacyPair, to_refuse
 from unsee.edits.pair_rows import PairRows, Query, greedy_answers, make_pair_rows, shuffled_pair_rows
 from unsee.edits.partial_forward import decoder_layers, down_name
@@ -36,8 +38,8 @@ class DINM(EditMethod):
     """
 
     keep_weight: NonNegativeFloat = 1.0
-    learning_rate: PositiveFloat = 0.06
-    epochs: PositiveInt = 2
+    learning_rate: Annotated[PositiveFloat, Range(0.01, 0.3)] = 0.06
+    epochs: Annotated[PositiveInt, Range(1, 6)] = 2
     pictures: PositiveInt = 1
     answer_tokens: PositiveInt = 24
 

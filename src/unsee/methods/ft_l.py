@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
+from unsee.config.search import Range
 from unsee.data.pairs import PrivacyPair
 from unsee.edits.pair_rows import shuffled_pair_rows
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
@@ -35,9 +37,9 @@ class FTL(EditMethod):
 
     layers: Layers = AUTO
     bound: PositiveFloat = 0.03
-    benign_weight: NonNegativeFloat = 1.25
-    learning_rate: PositiveFloat = 0.06
-    epochs: PositiveInt = 2
+    benign_weight: Annotated[NonNegativeFloat, Range(0.3, 5)] = 1.25
+    learning_rate: Annotated[PositiveFloat, Range(0.01, 0.3)] = 0.06
+    epochs: Annotated[PositiveInt, Range(1, 6)] = 2
     pictures: PositiveInt = 1
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
 
+from unsee.config.search import Range
 from unsee.data.pairs import PrivacyPair
 from unsee.edits.pair_rows import shuffled_pair_rows
 from unsee.edits.partial_forward import decoder_layers, down_name
@@ -35,9 +37,9 @@ class LoraRefusal(EditMethod):
     """
 
     rank: NonNegativeInt = 0
-    benign_weight: NonNegativeFloat = 1.25
-    learning_rate: PositiveFloat = 3e-3
-    epochs: PositiveInt = 2
+    benign_weight: Annotated[NonNegativeFloat, Range(0.3, 5)] = 1.25
+    learning_rate: Annotated[PositiveFloat, Range(5e-4, 2e-2)] = 3e-3
+    epochs: Annotated[PositiveInt, Range(1, 6)] = 2
     pictures: PositiveInt = 1
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:

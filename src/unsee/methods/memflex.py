@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
+from unsee.config.search import Range
 from unsee.core.errors import ModelError
 from unsee.data.pairs import PrivacyPair
 from unsee.edits.pair_rows import PairRows, shuffled_pair_rows
@@ -41,9 +42,9 @@ class MemFlex(EditMethod):
 
     layers: Layers = AUTO
     cosine: Annotated[float, Field(ge=0, le=1)] = 0.95
-    benign_weight: NonNegativeFloat = 1.25
-    learning_rate: PositiveFloat = 0.06
-    epochs: PositiveInt = 2
+    benign_weight: Annotated[NonNegativeFloat, Range(0.3, 5)] = 1.25
+    learning_rate: Annotated[PositiveFloat, Range(0.01, 0.3)] = 0.06
+    epochs: Annotated[PositiveInt, Range(1, 6)] = 2
     pictures: PositiveInt = 1
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
+from unsee.config.search import Range
 from unsee.core.errors import ModelError
 from unsee.data.pairs import Occurrence, PrivacyPair
 from unsee.edits.gate_vectors import mean_change, sparse_vectors
@@ -58,14 +59,14 @@ class NeuralGate(EditMethod):
     scope: Scope = "every"
     vector_scope: VectorScope = AUTO
     occurrence: Occurrence = "last"
-    benign_weight: NonNegativeFloat = 1.25
+    benign_weight: Annotated[NonNegativeFloat, Range(0.3, 5)] = 1.25
     images: PositiveInt = 1
     share: Share = 0.25
     sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.1
     vector_rate: PositiveFloat = 0.1
     vector_steps: PositiveInt = 2
-    learning_rate: PositiveFloat = 0.06
-    epochs: PositiveInt = 2
+    learning_rate: Annotated[PositiveFloat, Range(0.01, 0.3)] = 0.06
+    epochs: Annotated[PositiveInt, Range(1, 6)] = 2
     pictures: PositiveInt = 1
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:

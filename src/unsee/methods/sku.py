@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from torch import Tensor
 
+from unsee.config.search import Range
 from unsee.data.pairs import PrivacyPair
 from unsee.edits.pair_rows import PairRows, shuffled_pair_rows
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
@@ -41,8 +43,8 @@ class SKU(EditMethod):
     random_weight: NonNegativeFloat = 0.5
     preserve_weight: NonNegativeFloat = 1.0
     strength: PositiveFloat = 1.0
-    learning_rate: PositiveFloat = 0.06
-    epochs: PositiveInt = 1
+    learning_rate: Annotated[PositiveFloat, Range(0.01, 0.3)] = 0.06
+    epochs: Annotated[PositiveInt, Range(1, 6)] = 1
     pictures: PositiveInt = 1
 
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
