@@ -36,10 +36,10 @@ def test_eval_prints_scores_by_each_judge_and_their_agreement(model, published, 
     assert main(["privacy", "eval", model, "--data", str(published), "--images", images]) == 0
     out = capsys.readouterr().out
     head, *rows = [line.split() for line in out.splitlines() if line.strip() and set(line) - set(" \u2500")]
-    assert head == ["set", "judge", "rta", "over_refusal", "eta", "leak_rate", "benign_correct"]
+    assert " ".join(head) == "set judge RtA over-refusal EtA leak rate benign right"
     judges = ("likelihood", "opening", "phrases")
     assert [row[:2] for row in rows[:6]] == [[name, judge] for name in ("seen", "unseen_images") for judge in judges]
-    assert rows[6] == ["judge", "other_judge", "kappa", "replies"] and len(rows) == 10
+    assert rows[6] == ["judge", "other", "judge", "kappa", "replies"] and len(rows) == 10
 
 
 def test_missing_images_stop_it_before_the_model_is_loaded(published, capsys):

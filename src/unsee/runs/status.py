@@ -53,7 +53,7 @@ class Status:
             loading = "; it is still loading" if self.state == "running" else ""
             return [f"{self.folder}: {self.state}, no stage has begun{loading}"]
         until = time.time() if self.state == "running" else self.changed
-        of = f"{self.done} of {self.planned} stages done" if self.planned else f"{self.done} stages done"
+        of = f"{self.done} of {self.planned} stages done" if self.planned else "its log holds no plan of its stages"
         left = f", {self.planned - self.done} left" if self.planned and self.state != "finished" else ""
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.started))
         lines = [f"{self.folder}: {self.state}; {of}{left}; since {since}, {spoken_time(until - self.started)}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from unsee.core.record import GENERAL_SET, MIN_UNITS
+from unsee.core.record import GENERAL_SET, METRIC_COLUMNS, MIN_UNITS
 from unsee.scoring.names import readable, readable_metric
 from unsee.scoring.people import HEADLINE
 from unsee.scoring.schema import Cell, Scores
@@ -101,7 +101,7 @@ def _documents_rows(scores: Scores) -> list[DocumentsRow]:
 
 
 def cell_rows(cells: Sequence[Cell]) -> list[CellRow]:
-    """Return the headline metric of every cell; fewer than `MIN_UNITS` people have no interval."""
+    """Return headline metrics and those of plug-ins, of every cell; fewer than `MIN_UNITS` people have no interval."""
     return [
         CellRow(
             cell.set,
@@ -115,7 +115,7 @@ def cell_rows(cells: Sequence[Cell]) -> list[CellRow]:
             str(cell.n_items),
         )
         for cell in cells
-        if cell.metric == HEADLINE[cell.task]
+        if cell.metric == HEADLINE[cell.task] or cell.metric not in METRIC_COLUMNS
     ]
 
 

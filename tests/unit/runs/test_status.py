@@ -73,7 +73,7 @@ def test_a_folder_without_a_log_a_plan_or_a_run(tmp_path):
     assert status(record.folder).sentences == [f"{record.folder}: running, no stage has begun; it is still loading"]
     record.log("trained", model="target", seconds=3.0)
     record._lock.release()
-    assert "stopped; 0 stages done; since" in status(record.folder).sentences[0]
+    assert "stopped; its log holds no plan of its stages; since" in status(record.folder).sentences[0]
     with pytest.raises(RecordError, match="not a run folder"):
         status(tmp_path)
 
