@@ -61,6 +61,13 @@ def test_every_file_a_page_links_to_is_there(page):
         assert (page.parent / target).exists(), target
 
 
+def test_every_test_that_a_page_names_exists():
+    defined = {
+        name for path in ROOT.glob("tests/**/*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    assert set(re.findall(r"`(test_\w+)`", (ROOT / "tests" / "README.md").read_text())) <= defined
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_key_a_page_names_exists(page):
     tables = {name: field.annotation for name, field in RunConfig.model_fields.items()}
