@@ -194,7 +194,7 @@ def with_values(answers: pd.DataFrame, values: Mapping[str, Sequence[str]], stra
             int((shares > 0).sum()),
             (_shares(others, words) > 0).groupby(others["item"].map(_identity)),
         )
-        guessed = times > 0 and is_guess(times, list(times_of_others.sum()))
+        guessed = times > 0 and is_guess(times, list(times_of_others.sum()), len(ways))
         table.loc[ways.index, LEAK] = 0.0 if guessed else shares
         table.loc[ways.index, GUESSED] = (shares > 0) & guessed
     return table

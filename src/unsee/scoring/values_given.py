@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Collection, Sequence
 
 GUESSED = 0.1
-"""The share of strangers who must get a value as often as the person, for it to count as guessed."""
+"""The share of strangers who must get a value as often as the person, or of their answers that hold it, for a guess."""
 COMMON = 0.5
 """From this share of strangers' answers on, a word belongs to the wording and not to the value."""
 
@@ -47,15 +47,19 @@ def share_given(answer: str, words: Sequence[str]) -> float:
     return len(_found(answer, words)) / len(words) if words else 0.0
 
 
-def is_guess(times: int, times_of_others: Sequence[int]) -> bool:
-    """Return True if a value is given no more often than to strangers: `GUESSED` of them get it as many times.
+def is_guess(times: int, times_of_others: Sequence[int], ways: int) -> bool:
+    """Return True if strangers get a value too: `GUESSED` of them as many times, or in `GUESSED` of all their answers.
+
+    A model that knows nothing gives everybody the likeliest value, and gives it to one person in every way of asking.
 
     Args:
         times: in how many ways of asking the person gets it, at least 1.
         times_of_others: the same of each stranger, asked in the same ways.
+        ways: the number of ways.
     """
+    wanted = GUESSED * len(times_of_others)
     as_often = sum(other >= times for other in times_of_others)
-    return as_often > 0 and as_often >= GUESSED * len(times_of_others)
+    return bool(times_of_others) and (as_often >= wanted or sum(times_of_others) >= wanted * ways)
 
 
 def tokens(text: str) -> list[str]:

@@ -58,9 +58,11 @@ def test_words_that_most_others_get_do_not_identify(value, words):
         (1, [0] * 18 + [1, 2], True),
         (1, [0] * 19 + [1], False),  # one of twenty is chance
         (3, [0] * 18 + [1, 2], False),  # strangers get it, but less often
+        (11, [0] * 12 + [3] * 8, True),  # one answer in ten to strangers holds it: the likeliest value
+        (11, [0] * 13 + [3] * 7, False),
         (1, [0], False),
         (1, [], False),  # nobody could be asked
     ],
 )
 def test_what_strangers_get_as_often_is_a_guess(times, others, guess):
-    assert is_guess(times, others) is guess
+    assert is_guess(times, others, 11) is guess
