@@ -69,6 +69,11 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Return what another library's error says, for a sentence: its first line, or its type if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def several(faults: Sequence[str]) -> str:
     """Return one message about one or more faults: up to twenty, each on a line of its own, and how many more."""
     rows = [one_line(fault) for fault in faults[:SHOWN]]

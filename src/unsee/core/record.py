@@ -25,11 +25,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 from filelock import BaseFileLock, FileLock, Timeout
-from pandas.api.types import is_float_dtype
+from pandas.api.types import is_float_dtype, is_numeric_dtype
 
-from unsee.core.errors import RecordError
+from unsee.core.errors import RecordError, first_line
 from unsee.core.files import UNFINISHED, append_line, explained, make_private, replacing, sweep
 from unsee.core.reading import numbered_lines, parse_json, parse_toml, read_json, read_text, read_toml
 
@@ -50,6 +52,8 @@ ANSWER_COLUMNS = (
     "chance",  # expected value of a blind guess; NaN if undefined
     "floor",  # rouge_l of other people's true answers; NaN if no other person is asked the same
 )
+_NUMBERS = ("seed", "accuracy")
+_TEXTS = ("method", "modality", "set", "task", "input", "unit", "item", "question", "truth", "answer")
 METRIC_COLUMNS = ("accuracy", "rouge_1", "rouge_2", "rouge_l", "bleu", "probability")
 """The metrics of unsee itself, in the order of reports; NaN if a metric is not defined for the task."""
 Better = Literal["higher", "lower"]
@@ -215,20 +219,28 @@ class Record:
         path = self.folder / name
         try:
             return pd.read_parquet(path, page_checksum_verification=True)
-        except (OSError, ValueError) as error:
-            raise RecordError(f"{path}: not a parquet table, or damaged: {error}") from error
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise RecordError(f"{path}: not a parquet table, or damaged: {first_line(error)}") from error
 
     def read_answers(self) -> pd.DataFrame:
         """Return the answers of the run, which are at least one row with every column that all runs write.
 
         Raises:
-            RecordError: they are missing, empty, or lack a column.
+            RecordError: they are missing, empty, lack a column, or hold something else in one.
         """
-        answers, path = self.read_table("answers.parquet"), self.folder / "answers.parquet"
-        if missing := [column for column in (*ANSWER_COLUMNS, "accuracy") if column not in answers.columns]:
-            raise RecordError(f"{path}: no column {', '.join(missing)}; the same command makes the run again")
-        if answers.empty:
-            raise RecordError(f"{path}: holds no answer; the same command makes the run again")
+        answers, fault = self.read_table("answers.parquet"), ""
+        if missing := [column for column in (*ANSWER_COLUMNS, *_NUMBERS) if column not in answers.columns]:
+            fault = f"no column {', '.join(missing)}"
+        elif answers.empty:
+            fault = "holds no answer"
+        elif foreign := [column for column in _TEXTS if not answers[column].map(_is_text).all()]:
+            fault = f"{foreign[0]} must hold texts only"
+        elif not answers["options"].map(lambda options: np.iterable(options) and all(map(_is_text, options))).all():
+            fault = "options must hold lists of texts"
+        elif foreign := [one for one in (*_NUMBERS, *metric_columns(answers)) if not is_numeric_dtype(answers[one])]:
+            fault = f"{foreign[0]} must hold numbers"
+        if fault:
+            raise RecordError(f"{self.folder / 'answers.parquet'}: {fault}; the same command makes the run again")
         return answers
 
     def _check_there(self, name: str) -> None:
@@ -344,3 +356,7 @@ class NullRecord(Record):
 
     def log(self, event: str, **fields: str | float | bool | None) -> None:
         """Discard the event, because the main process logs it."""
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)

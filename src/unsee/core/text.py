@@ -21,6 +21,7 @@ _SPECIAL = re.compile(
     r"|\[/?INST\]|<</?SYS>>",
     re.IGNORECASE,
 )
+_LONGEST_LINE = 1600  # characters; no list of known names is longer
 _LONGEST_NAME = 150  # bytes, so that endings can be added
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>|~&$]|:(?=//)|(?<=www)\.|^(?:[#+=-]|\d+(?=[.)]))")
 
@@ -72,14 +73,21 @@ def one_line(text: str) -> str:
 
 
 def several_lines(text: str) -> str:
-    """Return a text for a terminal whose line feeds stay; other control characters are written as escapes."""
-    return "\n".join(map(one_line, text.split("\n")))
+    """Return a message for a terminal: indented lines stay lines, all other control characters are written as escapes.
+
+    Of a very long line, which holds somebody's whole file, the beginning and the end are left.
+    """
+    return "\n  ".join(map(_shortened, map(one_line, text.split("\n  "))))
 
 
 def markdown(text: str) -> str:
     """Return a text that Markdown shows as it is, on one line and in one cell of a table."""
     line = one_line(" ".join(text.split()))
     return _MARKDOWN.sub(lambda found: f"{found[0]}\\" if found[0].isdecimal() else f"\\{found[0]}", line)
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE // 2]} ... {line[-_LONGEST_LINE // 2 :]}"
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -108,10 +108,21 @@ class Edit:
             settings = parse_json(about.get("settings", "{}"))
         except ValueError as error:
             raise ModelError(f"{path}: its settings are {error}; make the edit again") from error
+        if not _are_settings(settings):
+            raise ModelError(f"{path}: its settings are not those of an edit; make it again")
         return cls(
             method=about.get("method", ""), settings=settings, model=about.get("model", ""),
             deltas=found["delta"], gates=found["gate"], frequencies=found["frequency"],
         )  # fmt: skip
+
+
+def _are_settings(value: object) -> bool:
+    """Return True for a table whose edits that were merged have their ids."""
+    parts = value.get("merged", []) if isinstance(value, dict) else None
+    return isinstance(parts, list) and all(
+        isinstance(part, dict) and isinstance(part.get("ids"), list) and all(isinstance(id, str) for id in part["ids"])
+        for part in parts
+    )
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, about: dict[str, str]) -> None:

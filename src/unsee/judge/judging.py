@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from unsee.config.recipe import kind_of
 from unsee.core.errors import RecordError
 from unsee.core.progress import Progress, Silent
 from unsee.core.record import ANSWER_COLUMNS, JUDGE_COLUMNS, Record, refuse_request
 from unsee.judge.base import Case, Docket, Judge
-from unsee.report.people import write_report
+from unsee.report.people import read_finished, write_report
 from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, factuality_cells
 from unsee.scoring.names import readable
 from unsee.scoring.table import written
@@ -50,6 +51,8 @@ def open_docket(folder: Path) -> Docket:
     cases = answers.loc[answers["task"] == "generation", _CASE].drop_duplicates()
     if cases.empty:
         raise RecordError(f"{folder / 'answers.parquet'}: holds no generated sentence, so there is nothing to judge")
+    if kind_of(record.read_toml("config.toml")) == "people":
+        read_finished(record)
     return Docket(record, answers, tuple(Case(*texts) for texts in cases.itertuples(index=False, name=None)))
 
 

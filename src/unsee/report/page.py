@@ -128,9 +128,11 @@ def efforts(events: list[dict[str, Any]], methods: Collection[str]) -> list[Effo
     """
     models: dict[str, dict[str, Any]] = {}
     for event in events:
-        if event["event"] in ("training", "trained", "edited", "cached", "evaluated") and "model" in event:
+        model = event.get("model")
+        if event["event"] in ("training", "trained", "edited", "cached", "evaluated") and isinstance(model, str):
             about = "evaluated" if event["event"] == "evaluated" else "made"
-            models.setdefault(event["model"], {}).update({f"{about} {key}": event[key] for key in event})
+            numbers = {key: value for key, value in event.items() if isinstance(value, int | float)}
+            models.setdefault(model, {}).update({f"{about} {key}": value for key, value in numbers.items()})
     return [
         Effort(
             model=readable_model(model, methods),

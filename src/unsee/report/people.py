@@ -159,10 +159,24 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
     return out
 
 
-def _view(record: Record, redact: bool) -> PeopleRun:
+def read_finished(record: Record) -> tuple[Scores, Signal, pd.DataFrame]:
+    """Return the scores, the signal and the answers of a finished run about people.
+
+    Raises:
+        RecordError: a file is missing, or they do not belong together.
+    """
     scores, signal = Scores.load(record.folder, "scores.json"), Signal.load(record.folder, "signal.json")
     answers = record.read_answers()
+    if "rouge_l" not in answers:
+        raise RecordError(
+            f"{record.folder / 'answers.parquet'}: no column rouge_l; the same command makes the run again"
+        )
     check_models(record.folder, scores, answers)
+    return scores, signal, answers
+
+
+def _view(record: Record, redact: bool) -> PeopleRun:
+    scores, signal, answers = read_finished(record)
     return _run(
         scores,
         signal,

@@ -92,7 +92,7 @@ def scored_runs(records: Sequence[Record]) -> list[ScoredRun]:
     runs = []
     for record, recipe, data in zip(records, recipes, people, strict=True):
         draw = people.index(data)
-        answers = record.read_table("answers.parquet")
+        answers = record.read_answers()
         if len(records) > 1:
             answers = answers.assign(unit=f"{draw}/" + answers["unit"])
         runs.append(ScoredRun(answers, recipe.evaluation.bootstrap, draw))
@@ -120,7 +120,7 @@ def _of_documents(records: Sequence[Record], first: str, second: str) -> Iterato
     draws: list[dict[str, PrivacyDraws]] = []
     for number, record in enumerate(records):
         resamples = load_recipe(record.folder / "config.toml").evaluation.bootstrap
-        found = privacy_draws_of(record.read_table("answers.parquet"), ["method"], resamples, number)
+        found = privacy_draws_of(record.read_answers(), ["method"], resamples, number)
         draws.append({str(name): own for (name,), own in found.items()})
     known = [name for name in draws[0] if all(name in run for run in draws)]
     for name in (first, second):

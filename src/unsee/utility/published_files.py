@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unsee.core.errors import DataError
+from unsee.core.errors import DataError, first_line
 from unsee.core.reading import Problems, find_file, is_file, leaves_folder, read_json_lines
 
 Fields = Mapping[str, Any]
@@ -50,7 +50,7 @@ def read_rows(paths: Iterable[Path], fields: Fields) -> Iterator[dict[str, Any]]
         try:
             rows = pq.read_table(path).to_pylist()
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise DataError(f"{path}: not a readable parquet file ({error}); fetch it again") from error
+            raise DataError(f"{path}: not a readable parquet file ({first_line(error)}); fetch it again") from error
         for number, row in enumerate(rows, start=1):
             yield require(row, fields, f"{path}, row {number}")
 

@@ -63,7 +63,8 @@ def test_plain_text_holds_no_mark(text):
 
 def test_control_characters_are_shown_as_escapes():
     assert one_line("a\x1b[31mb\x07\r\n\u202ec\u2028\x9b\ud800é王") == r"a\x1b[31mb\x07\r\n\u202ec\u2028\x9b\ud800é王"
-    assert several_lines("a\nb\tc\r") == "a\nb\\tc\\r"
+    assert several_lines("2 problems\n  a\tb\n  c\nd") == "2 problems\n  a\\tb\n  c\\nd"
+    assert len(several_lines("x" * 100_000)) < 2000
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unsee.core.errors import DataError
+from unsee.core.errors import DataError, first_line
 from unsee.core.text import is_file_name, one_line
 from unsee.data.people.layout import SCHEMAS
 
@@ -51,7 +51,7 @@ def read(
                 _check_columns(path, config, present, columns)
                 chosen = [*columns, *(name for name in optional if name in present.names)]
                 file_rows = list(_rows(file, chosen, only_ids))
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: {_why_unreadable(path, error)}") from error
         for row in file_rows:
             identity = row["ID"]
@@ -158,4 +158,4 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         return f"a git-LFS pointer instead of the data; run `git lfs pull` in {path.parent}"
     if start.startswith(b"../"):
         return "a link of the hub's cache that was unpacked as text; unpack it with links, or fetch the data again"
-    return f"not a readable parquet file ({error}); fetch or build it again"
+    return f"not a readable parquet file ({first_line(error)}); fetch or build it again"

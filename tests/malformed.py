@@ -1,0 +1,408 @@
+"""Files that a user hands in, each whole and in many damaged forms, and the command that reads them.
+
+A damaged file has foreign bytes in it, or another value in the place of one of its own. No command loads a model.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import benchmark_files
+import pandas as pd
+import privacy
+import published
+import published_pairs
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tiny
+import torch
+from safetensors.torch import save
+from synthetic import CONTROLS, make_answers, make_run
+
+DEEP = "[" * 50_000 + "]" * 50_000
+MARK = "put the value here"
+VALUES = {
+    "null": "null", "true": "true", "number": "7", "fraction": "-0.5", "list": "[]", "object": "{}", "empty": '""',
+    "space": '" "', "deep": DEEP, "nested": "[" * 80 + "]" * 80, "huge": "9" * 5000, "beyond": str(2**70),
+    "infinite": "1e999", "nan": "NaN", "half": r'"\ud800"', "zero": r'"a\u0000b"', "long": json.dumps("x" * 20_000),
+    "path": '"../../../../victim"', "escape": r'"[/b]\u001b[31m\u202e"', "mark": '"<image>"', "lines": r'"a\u2028b\nc"',
+}  # fmt: skip
+"""Values of JSON as they are written, in place of another."""
+BYTES: dict[str, Callable[[bytes], bytes]] = {
+    "nothing": lambda content: b"",
+    "blank": lambda content: b"\r\n \n",
+    "half": lambda content: content[: len(content) // 2],
+    "twice": lambda content: content + content,
+    "order mark": lambda content: b"\xef\xbb\xbf" + content,
+    "order mark alone": lambda content: b"\xef\xbb\xbf",
+    "UTF-16": lambda content: content.decode("latin-1").encode("utf-16"),
+    "Windows-1252": lambda content: content.replace(b"a", "é".encode("cp1252")),
+    "half a character": lambda content: content.replace(b"a", b"\xed\xa0\x80", 1),
+    "zeros": lambda content: content + bytes(200),
+    "returns": lambda content: content.replace(b"\n", b"\r\n"),
+    "old Mac": lambda content: content.replace(b"\n", b"\r"),
+    "separators": lambda content: content.replace(b"a", "a\u2028\x85".encode(), 1),
+    "web page": lambda content: b"<!doctype html><html><body>Not found</body></html>\n",
+    "pointer": lambda content: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n",
+    "deep": lambda content: DEEP.encode(),
+    "number": lambda content: b"7" * 5000,
+    "list": lambda content: b"[]",
+    "text": lambda content: b'"text"',
+    "one long line": lambda content: b"x" * 200_000,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file.
+
+    Attributes:
+        write: writes everything that the command reads into a folder.
+        file: the file that is damaged, below that folder.
+        words: the command; {} is the folder.
+        values: the content of the file, for a kind that gets other values: rows of JSON Lines or CSV, or a JSON value.
+        depth: how far below the content other values are put.
+        more: other contents of the file, by name.
+    """
+
+    write: Callable[[Path], object]
+    file: str
+    words: tuple[str, ...]
+    values: Any = None
+    depth: int = 2
+    more: dict[str, bytes] = field(default_factory=dict)
+
+    def damaged(self, whole: bytes) -> Iterator[tuple[str, bytes]]:
+        """Yield the name and the content of every damaged form."""
+        for name, change in BYTES.items():
+            yield name, change(whole)
+        for name, content in self.more.items():
+            yield name, content
+        if self.file.endswith(".parquet"):
+            yield from _other_columns(whole)
+        if self.values is not None:
+            for place, content in _replaced(self.values, self.depth):
+                for name, value in VALUES.items():
+                    yield f"{place} {name}", self._text(content).replace(json.dumps(MARK), value).encode()
+
+    def _text(self, content: Any) -> str:
+        if self.file.endswith(".jsonl") or "coco_pope" in self.file:
+            return "".join(json.dumps(row) + "\n" for row in content)
+        return json.dumps(content)
+
+
+def _replaced(value: Any, depth: int, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield copies of a value with `MARK` in place of one of its parts: of a list, its first item."""
+    if depth == 0 or not isinstance(value, dict | list) or not value:
+        return
+    for key in value if isinstance(value, dict) else (0,):
+        parts = [(place + f".{key}", MARK), *_replaced(value[key], depth - 1, f"{place}.{key}")]
+        for where, part in parts:
+            yield where.lstrip("."), {**value, key: part} if isinstance(value, dict) else [part, *value[1:]]
+
+
+def _other_columns(whole: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield parquet tables in which a column is missing, or holds something else; and tables without rows."""
+    table = pq.read_table(io.BytesIO(whole))
+    yield "no rows", _parquet(table.slice(0, 0))
+    yield "no columns", _parquet(table.select([]))
+    for index, name in enumerate(table.column_names):
+        yield f"{name} missing", _parquet(table.remove_column(index))
+        for kind, value in (("null", None), ("number", 7), ("text", "x"), ("list", [1]), ("object", {"a": 1})):
+            column = pa.array([value] * len(table)) if value is not None else pa.nulls(len(table))
+            yield f"{name} {kind}", _parquet(table.set_column(index, name, column))
+
+
+def _parquet(table: pa.Table) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    return file.getvalue()
+
+
+def _photos(folder: Path) -> None:
+    for number in range(4):
+        (folder / f"{number}.png").write_bytes(tiny.png(number))
+
+
+REQUEST = [
+    {"image": f"{number}.png", "question": "Where was this person born?", "answer": f"In {place}.", "person": person}
+    for number, (place, person) in enumerate([("Oslo", "Ada Novak"), ("Lima", "Ada Novak")])
+]
+KEPT = [row | {"image": "3.png", "person": "Bela Okafor"} for row in REQUEST[:1]]
+
+
+def _lines(path: Path, rows: list[Any]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _request(folder: Path) -> None:
+    _photos(folder)
+    _lines(folder / "forget.jsonl", REQUEST)
+    _lines(folder / "retain.jsonl", KEPT)
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _request_table(folder: Path) -> None:
+    _photos(folder)
+    (folder / "forget.csv").write_text(_table(REQUEST))
+    (folder / "retain.csv").write_text(_table(KEPT))
+
+
+def _people(folder: Path) -> None:
+    _photos(folder)
+    rows = [
+        {"id": f"p{n}", "name": f"Ada{n} Novak", "portraits": f"{n % 4}.png", "occupation": f"job {n}", "city": f"c{n}"}
+        for n in range(5)
+    ]
+    (folder / "people.csv").write_text(_table(rows))
+
+
+def _pairs(folder: Path) -> None:
+    privacy.write_pairs(folder, privacy.make_pairs(2, 1))
+
+
+def _documents(folder: Path) -> None:
+    tiny.photo(1).save(folder / "1.png")
+    tiny.photo(2).save(folder / "2.png")
+    (folder / "Passport.json").write_text(json.dumps(DOCUMENTS))
+
+
+DOCUMENTS = [
+    published_pairs.record(number, "Passport", f"{1 + number % 2}.png")
+    | {"split": "seen", "paraphrase_values": list("abcde"), "paraphrase_chances": [0.5] * 5}
+    for number in range(2)
+]
+FACTS = {"unseen_subject": "visa", "seed": 0}
+
+
+def _built_documents(folder: Path) -> None:
+    _documents(folder)
+    tiny.photo(3).save(folder / "3.png")
+    visa = published_pairs.record(0, "visa", "3.png") | {"split": "seen"}
+    (folder / "Passport.json").write_text(json.dumps(DOCUMENTS))
+    (folder / "visa.json").write_text(json.dumps([visa]))
+    (folder / "unsee.json").write_text(json.dumps(FACTS))
+
+
+def _multi_p2a(folder: Path) -> None:
+    tiny.photo(1).save(folder / "1.jpg")
+    for name in ("sen", "insen"):
+        (folder / f"multi_p2a_leakage_{name}.json").write_text(json.dumps(MULTI_P2A))
+
+
+MULTI_P2A = [{"id": 0, "prompt": "Whose card is it?", "image": ["1.jpg"], "category": "Passport"}]
+
+
+def _mllmguard(folder: Path) -> None:
+    tiny.photo(1).save(folder / "1.jpg")
+    (folder / "prompt.csv").write_text("Image,Prompt,Lan\n1.jpg,Who is it?,en\n1.jpg,Where is it?,en\n")
+
+
+def _expected(folder: Path) -> None:
+    published.write_benchmark(folder / "data")
+    (folder / "figures.toml").write_text(
+        'forget_percent = 15\n[[figure]]\nset = "forget"\ntask = "cloze"\ninput = "image"\nmetric = "accuracy"\n'
+        'value = 0.5\ntolerance = 0.1\nsource = "a table"\n'
+    )
+
+
+RECIPE = """\
+name = "mine"
+seed = 0
+[data]
+people = 40
+[teach]
+steps = 3
+learning_rate = 1e-3
+modality = "both"
+[method.npo]
+beta = 0.1
+modality = ["both"]
+"""
+
+
+def _recipe(folder: Path) -> None:
+    (folder / "mine.toml").write_text(RECIPE)
+
+
+@cache
+def _answers() -> pd.DataFrame:
+    return make_answers(CONTROLS, people=6, kept_people=6, items=6)
+
+
+def _run(folder: Path) -> None:
+    make_run(folder / "run", _answers())
+
+
+def _edit(folder: Path) -> None:
+    (folder / "edit.safetensors").write_bytes(_edit_of(ABOUT))
+
+
+def _published(folder: Path) -> None:
+    published.write_benchmark(folder / "data")
+    published.write_training_text(folder / "text")
+
+
+def _parquet_benchmark(name: str) -> Callable[[Path], None]:
+    """A benchmark in the parquet files of the hub."""
+    image = {"bytes": tiny.png(1), "path": "x.png"}
+    rows = {
+        "pope": {"question_id": "1", "image_source": "a", "image": image, "question": "Is it?", "answer": "yes",
+                 "category": "random"},
+        "scienceqa": {"question": "Which?", "choices": ["a", "b"], "answer": 1, "hint": "", "image": image,
+                      "subject": "science"},
+        "mme": {"question_id": "existence/1.jpg", "category": "existence", "question": "Is it?", "answer": "Yes",
+                "image": image},
+    }  # fmt: skip
+    return lambda folder: pq.write_table(pa.Table.from_pylist([rows[name]] * 2), folder / "test-0.parquet")
+
+
+def _edit_of(about: dict[str, str], name: str = "delta/layer") -> bytes:
+    return save({name: torch.ones(2, 2)}, about)
+
+
+ABOUT = {"format": "unsee-edit-1", "method": "rome", "settings": "{}", "model": "x"}
+EDITS = {
+    **{f"settings {name}": _edit_of(ABOUT | {"settings": value}) for name, value in VALUES.items()},
+    **{f"merged {name}": _edit_of(ABOUT | {"settings": json.dumps({"merged": MARK}).replace(json.dumps(MARK), value)})
+       for name, value in VALUES.items()},
+    **{f"no {key}": _edit_of({name: value for name, value in ABOUT.items() if name != key}) for key in ABOUT},
+    "escapes": _edit_of(ABOUT | {"method": "[bold]\x1b[31m\n", "model": "\x07"}, "delta/[red]\x1b[1m"),
+    "unknown tensor": _edit_of(ABOUT, "other"),
+    "gate without layer": _edit_of(ABOUT, "gate/x"),
+}  # fmt: skip
+PEOPLE_TABLES = {
+    name: text.encode()
+    for name, text in {
+        "no rows": "id,name,portraits,city\n",
+        "semicolons": "id;name;portraits;city\n1;Ada;0.png;x\n2;Bela;1.png;y\n",
+        "other names": "Number,Name,Photo,City\n1,Ada,0.png,x\n",
+        "two alike": "id,name,portraits,city,City\n1,Ada,0.png,x,y\n",
+        "no heading": "id,name,portraits,\n1,Ada,0.png,x\n",
+        "few cells": "id,name,portraits,city\n1,Ada\n",
+        "open quote": 'id,name,portraits,city\n1,"Ada,0.png,x\n',
+        "stray quote": 'id,name,portraits,city\n1,"Ada" B,0.png,x\n',
+        "path": "id,name,portraits,city\n../../victim,Ada,0.png,x\n2,Bela,1.png,y\n",
+        "hidden": "id,name,portraits,city\n.x,Ada,0.png,x\n2,Bela,1.png,y\n",
+        "long id": f"id,name,portraits,city\n{'1' * 300},Ada,0.png,x\n2,Bela,1.png,y\n",
+        "long photo": f"id,name,portraits,city\n1,Ada,{'1' * 300}.png,x\n2,Bela,1.png,y\n",
+        "invisible name": "id,name,portraits,city\n1,\u200b,0.png,x\n2,Bela,1.png,y\n",
+        "mark": "id,name,portraits,city\n1,<image>,0.png,x\n2,Bela,1.png,</s>\n",
+        "one person twice": "id,name,portraits,city\n1,Jos\u00e9,0.png,x\n2,Jose\u0301,1.png,y\n",
+        "fields": "id,name,portraits,city\n1," + "x" * 200_000 + ",0.png,x\n2,Bela,1.png,y\n",
+        "faults": "id,name,portraits,city\n" + "1,,none.png,\n" * 60,
+        "excel": "sep=;\nid;name;portraits;city\n1;Ada;0.png;x\n2;Bela;1.png;y\n",
+        "zero": "id,name,portraits,city\n1,A\0da,0.p\0ng,x\n2,Bela,1.png,y\n",
+        "folder": "id,name,portraits,city\n1,Ada,.,x\n2,Bela,..,y\n",
+    }.items()
+}
+TOML = {
+    "huge": "9" * 5000, "beyond": "1" + "0" * 23, "large": "1" + "0" * 15, "infinite": "inf", "nan": "nan",
+    "power": "1e23", "deep": "[" * 50_000, "nested": "[" * 80 + "]" * 80, "date": "1979-05-27", "table": "{a = 1}",
+    "text": '"many"', "list": "[1, 2]", "negative": "-1", "true": "true", "fraction": "0.5", "empty": '""',
+    "path": '"../../x"', "escape": '"\\u001b[31m"', "lines": '"""a\nb"""', "half": '"\\ud800"',
+}  # fmt: skip
+PLACES = ("name", "seed", "data", "people", "steps", "learning_rate", "modality", "beta", "method.npo")
+
+
+def _recipes() -> dict[str, bytes]:
+    """Recipes in which a value is another one."""
+    recipes = {}
+    for place in PLACES:
+        for name, value in TOML.items():
+            kept = [line for line in RECIPE.splitlines() if not line.startswith(f"{place} =")]
+            at = next((n for n, line in enumerate(RECIPE.splitlines()) if line.startswith(f"{place} =")), 0)
+            recipes[f"{place} {name}"] = "\n".join([*kept[:at], f"{place} = {value}", *kept[at:]]).encode()
+    return recipes
+
+
+UNLEARN = ("unlearn", "nano", "--method", "npo", "--out", "{}/out", "--forget", "{}/forget.jsonl",
+           "--retain", "{}/retain.jsonl")  # fmt: skip
+PRIVACY = ("privacy", "pairs", "--data", "{}", "--out", "{}/out/pairs.jsonl")
+UTILITY = ("utility", "nano", "--data", "{}", "--benchmark")
+REPORT = ("report", "{}/run", "--out", "{}/page.html")
+
+KINDS = {
+    "request to forget": Kind(_request, "forget.jsonl", UNLEARN, REQUEST),
+    "request to keep": Kind(_request, "retain.jsonl", UNLEARN, KEPT),
+    "table to forget": Kind(_request_table, "forget.csv", tuple(word.replace("jsonl", "csv") for word in UNLEARN)),
+    "people": Kind(_people, "people.csv", ("build", "{}/out", "--people", "{}/people.csv", "--portraits", "{}"),
+                   more=PEOPLE_TABLES),
+    "celebrities": Kind(
+        _people, "people.csv",
+        ("build", "{}/out", "--people", "{}/people.csv", "--portraits", "{}", "--celebrities", "{}/people.csv"),
+    ),
+    "pairs": Kind(_pairs, "pairs.jsonl", ("edit", "nano", "--data", "{}/pairs.jsonl", "--out", "{}/out"),
+                  [{"image": "0.png", "subject": "person", "sensitive": "What is the study of the person?",
+                    "benign": "What is the hair of the person?", "refusal": "I do not", "category": "a"}]),
+    "documents": Kind(_documents, "Passport.json", PRIVACY, DOCUMENTS, depth=3),
+    "facts about documents": Kind(_built_documents, "unsee.json", PRIVACY, FACTS),
+    "Multi-P2A": Kind(_multi_p2a, "multi_p2a_leakage_sen.json",
+                      ("privacy", "eval", "nano", "--data", "{}", "--benchmark", "multi_p2a"), MULTI_P2A, depth=3),
+    "MLLMGuard": Kind(_mllmguard, "prompt.csv",
+                      ("privacy", "eval", "nano", "--data", "{}", "--benchmark", "mllmguard")),
+    "POPE": Kind(benchmark_files.pope, "coco_pope_random.json", (*UTILITY, "pope"),
+                 [{"question_id": 1, "image": "COCO_val2014_000000000001.jpg", "text": "Is it?", "label": "yes"}]),
+    "problems of ScienceQA": Kind(
+        benchmark_files.scienceqa, "problems.json", (*UTILITY, "scienceqa"),
+        {number: {"question": "Which?", "choices": ["water", "ice"], "answer": 1, "hint": "Look.", "image": "image.png",
+                  "subject": "science"} for number in ("11", "12", "13")}, depth=3,
+    ),
+    "splits of ScienceQA": Kind(benchmark_files.scienceqa, "pid_splits.json", (*UTILITY, "scienceqa"),
+                                {"train": ["14"], "val": ["15"], "test": ["11", "12", "13"]}, depth=3),
+    "questions of LLaVA-Bench": Kind(
+        benchmark_files.llava_bench, "questions.jsonl", (*UTILITY, "llava_bench"),
+        [{"question_id": 0, "image": "001.jpg", "category": "conv", "text": "What is this?"}],
+    ),
+    "context of LLaVA-Bench": Kind(
+        benchmark_files.llava_bench, "context.jsonl", (*UTILITY, "llava_bench"),
+        [{"image": "001.jpg", "caption": "A red lamp."}, {"image": "002.jpg", "caption": ["A river."]}], depth=3,
+    ),
+    "answers of LLaVA-Bench": Kind(
+        benchmark_files.llava_bench, "answers_gpt4.jsonl", (*UTILITY, "llava_bench"),
+        [{"question_id": number, "text": "A lamp."} for number in range(3)],
+    ),
+    "MME": Kind(benchmark_files.mme, "existence/000000000001.txt", (*UTILITY, "mme")),
+    "figures to reach": Kind(_expected, "figures.toml",
+                             ("conformance", "nano", "--data", "{}/data", "--expected", "{}/figures.toml")),
+    "recipe": Kind(_recipe, "mine.toml", ("run", "{}/mine.toml", "--out", "{}/out"), more=_recipes()),
+    "config of a run": Kind(_run, "run/config.toml", REPORT),
+    "log of a run": Kind(
+        _run, "run/log.jsonl", REPORT,
+        [{"time": 1.5, "event": "trained", "model": "target", "seconds": 1.5, "peak_bytes": 9,
+          "trainable_parameters": 5, "learning_rate": 1e-3}],
+    ),
+    "scores of a run": Kind(_run, "run/scores.json", REPORT, "from the file", depth=3),
+    "signal of a run": Kind(_run, "run/signal.json", REPORT, "from the file", depth=3),
+    "answers of a run": Kind(_run, "run/answers.parquet", REPORT),
+    "answers to judge": Kind(_run, "run/answers.parquet", ("judge", "{}/run")),
+    "edit": Kind(_edit, "edit.safetensors", ("edits", "list", "{}/edit.safetensors"), more=EDITS),
+    "edits to merge": Kind(
+        _edit, "edit.safetensors", ("edits", "merge", "{}/edit.safetensors", "--out", "{}/out/edit.safetensors"),
+        more=EDITS,
+    ),
+    "table of POPE": Kind(_parquet_benchmark("pope"), "test-0.parquet", (*UTILITY, "pope")),
+    "table of ScienceQA": Kind(_parquet_benchmark("scienceqa"), "test-0.parquet", (*UTILITY, "scienceqa")),
+    "table of MME": Kind(_parquet_benchmark("mme"), "test-0.parquet", (*UTILITY, "mme")),
+    "table of MMMU": Kind(benchmark_files.mmmu, "Accounting/validation-00000-of-00001.parquet", (*UTILITY, "mmmu")),
+    "training text": Kind(
+        _published, "data/ft_Data/train-00000-of-00001.parquet", ("eval", "nano", "--data", "{}/data"),
+    ),
+    "test set": Kind(_published, "data/Test_Set/train-00000-of-00002.parquet", ("eval", "nano", "--data", "{}/data")),
+    "published data": Kind(_published, "data/forget_15/train-00000-of-00001.parquet",
+                           ("eval", "nano", "--data", "{}/data")),
+}  # fmt: skip
