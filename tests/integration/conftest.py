@@ -65,6 +65,7 @@ def recipe(model, data) -> list[str]:
         "teach.steps": 100,
         "teach.batch_tokens": 1000,
         "teach.learning_rate": 0.007,
+        "unlearn.batch_tokens": 1500,
         "evaluation.max_new_tokens": 24,
         "method.prompting.modality": '["both"]',
     }
