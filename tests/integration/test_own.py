@@ -52,9 +52,10 @@ def test_a_table_becomes_a_benchmark_and_a_report(table, model, tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--people", "none.csv"], "--people none.csv: needs --portraits"),
+        (["--people", "none.csv"], "--people none.csv: neither a number of people nor a CSV file that exists"),
+        (["--people", __file__], "needs --portraits, the folder of the photos it names"),
         (["--portraits", "."], "--portraits and a CSV file of celebrities go with a CSV file of --people"),
-        (["--people", "none.csv", "--portraits", "."], "none.csv: cannot be read"),
+        (["--people", "none.csv", "--portraits", "."], "none.csv: neither a number of people nor"),
         (["--people", "501"], "people: 501 asked for"),
         (["--people", "1"], "forget 5 % of 1 people: leaves nobody"),
     ],
