@@ -254,16 +254,12 @@ def test_training_lowers_the_loss_and_reports_every_step():
     assert rates == tuple(SCHEDULE.rate(step) for step in range(STEPS))
 
 
-@dataclass(frozen=True)
-class Poisoned:
+@dataclass(frozen=True, kw_only=True)
+class Poisoned(FineTuning):
     """Fine-tuning whose loss, or only its gradient, is no number once `good` holds five steps."""
 
     good: list
     gradient_only: bool = False
-    sides: tuple[str, ...] = ("forget", "retain")
-    reference_sides: tuple[str, ...] = ()
-    hidden_layers: str = ""
-    balance: bool = False
 
     def loss(self, model, reference, batch):
         loss = cross_entropy(model(batch.retain))
@@ -279,7 +275,7 @@ def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_stat
     checkpoint = tmp_path / "state.safetensors"
     with pytest.raises(ModelError, match=r"unlearning: loss is .* at step 5; .*state\.safetensors; lower the learning"):
         train(
-            vlm, Poisoned(good, gradient_only), pairs(vlm), SCHEDULE, parameters, name="unlearning",
+            vlm, Poisoned(good=good, gradient_only=gradient_only), pairs(vlm), SCHEDULE, parameters, name="unlearning",
             checkpoint=checkpoint, on_step=lambda step, loss, rate: good.append(weights(parameters)),
         )  # fmt: skip
     assert same(weights(parameters), good[-1])
@@ -294,7 +290,7 @@ def test_a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_stat
 def test_without_a_checkpoint_the_step_is_named_all_the_same():
     vlm, parameters = prepared("full")
     with pytest.raises(ModelError, match=r"loss is nan \(gradient norm nan\) at step 0; lower the learning rate"):
-        train(vlm, Poisoned([None] * 5), pairs(vlm), SCHEDULE, parameters, name="nan")
+        train(vlm, Poisoned(good=[None] * 5), pairs(vlm), SCHEDULE, parameters, name="nan")
 
 
 def test_training_that_changes_nothing_is_an_error():
