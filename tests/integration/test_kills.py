@@ -20,6 +20,7 @@ import pytest
 import tiny
 from integration.command import unsee
 from leftovers import files_in
+from safetensors import safe_open
 
 from unsee.core import files
 from unsee.runtime.cache import KINDS
@@ -94,6 +95,10 @@ def results(place: Path) -> dict[str, str]:
             content = path.read_bytes()
             if path.suffix == ".json":
                 content = repr(_without_times(json.loads(content))).encode()
+            if path.suffix == ".safetensors":  # the library writes the metadata in any order
+                with safe_open(path, "np") as file:
+                    tensors = [(name, file.get_tensor(name).tobytes()) for name in sorted(file.keys())]
+                    content = repr((sorted((file.metadata() or {}).items()), tensors)).encode()
             found[os.path.relpath(path, place)] = hashlib.sha256(content).hexdigest()
     return found
 
