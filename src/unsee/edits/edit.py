@@ -226,7 +226,10 @@ class Editor:
                 total = total + delta.to(before.device)
             weight.copy_(total.to(before.dtype) if deltas else before)
         others = [id for id in applied(self._vlm) if not any(id in edit.ids for edit in self.edits)]
-        setattr(self._vlm.model.config, APPLIED, [*others, *(id for edit in edits for id in sorted(edit.ids))])
+        ids = [*others, *(id for edit in edits for id in sorted(edit.ids))]
+        setattr(self._vlm.model.config, APPLIED, ids)
+        if not ids:
+            delattr(self._vlm.model.config, APPLIED)  # so that the model is saved as if there never had been an edit
         self.edits = edits
         if not edits:
             self._before.clear()

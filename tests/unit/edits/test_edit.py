@@ -40,15 +40,16 @@ def test_a_saved_edit_loads_unchanged(vlm, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_apply_then_revert_leaves_the_weights_bit_identical(vlm, dtype):
+def test_apply_then_revert_leaves_the_model_bit_identical(vlm, dtype):
     vlm.model.to(dtype)
-    before, edit = vlm.fingerprint(), make_edit(vlm)
+    before, config, edit = vlm.fingerprint(), vlm.model.config.to_json_string(), make_edit(vlm)
     editor = Editor(vlm)
     editor.apply(edit)
     assert vlm.fingerprint() != before
     assert applied(vlm) == [edit.id]
     assert editor.revert() is edit
     assert vlm.fingerprint() == before
+    assert vlm.model.config.to_json_string() == config
     assert applied(vlm) == []
 
 
