@@ -23,7 +23,9 @@ _SPECIAL = re.compile(
 )
 _LONGEST_LINE = 1600  # characters; no list of known names is longer
 _LONGEST_NAME = 150  # bytes, so that endings can be added
-_MARKDOWN = re.compile(r"[\\`*_\[\]<>|~&$]|:(?=//)|(?<=www)\.|^(?:[#+=-]|\d+(?=[.)]))")
+_MARKDOWN = re.compile(
+    r"[\\`*<>|~&$]|\](?=[(\[:])|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.|^(?:#|[+-](?=\s)|[=-](?=[=-])|\d+(?=[.)](?:\s|$)))"
+)
 
 
 @lru_cache(maxsize=4096)
@@ -82,7 +84,7 @@ def several_lines(text: str) -> str:
 
 def markdown(text: str) -> str:
     """Return a text that Markdown shows as it is, on one line and in one cell of a table."""
-    line = one_line(" ".join(text.split()))
+    line = one_line(re.sub(r"\s+", " ", text))
     return _MARKDOWN.sub(lambda found: f"{found[0]}\\" if found[0].isdecimal() else f"\\{found[0]}", line)
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from unsee.core.text import markdown
 from unsee.report.figures import Dot, Plot, plot
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.names import readable, readable_metric, readable_model
@@ -67,8 +69,9 @@ class Effort:
 
 
 def render(template: str, **values: object) -> str:
-    """Return a template of this folder, filled in."""
+    """Return a template of this folder, filled in; HTML and Markdown show every text as it is."""
     environment = Environment(
+        finalize=_in_markdown if template.endswith(".md") else None,
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=template.endswith(".html"),
         undefined=StrictUndefined,
@@ -77,8 +80,18 @@ def render(template: str, **values: object) -> str:
     )
     environment.filters |= {
         "readable": readable, "metric": readable_metric, "rounded": rounded, "written": written,
+        "fenced": _fenced,
     }  # fmt: skip
     return environment.get_template(template).render(**values).lstrip()
+
+
+def _in_markdown(value: object) -> object:
+    return markdown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _fenced(text: str) -> Markup:
+    """Return a text for a fenced block of Markdown, which it cannot end."""
+    return Markup(text.replace("```", "` ` `"))
 
 
 def capitalised(text: str) -> str:

@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 
@@ -206,3 +207,24 @@ def test_markdown_has_what_the_page_has_refused_leaked_and_factuality(run, tmp_p
     assert "| NPO | both | - / 7.50 [6.00, 9.00] |" in text
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+NAME = "[x](javascript:alert(1)) <b> | `c` *b*"
+EVIL = "[x](javascript:alert(1)) <script>x</script> | `c` *b* https://a.b \n# heading"
+
+
+def test_markdown_shows_foreign_names_as_they_are(tmp_path):
+    answers = make_answers((*CONTROLS, METHODS[0]))
+    folder = make_run(tmp_path / "run", answers)
+    (folder / "config.toml").write_text((folder / "config.toml").read_text().replace("synthetic", NAME))
+    scores = json.loads((folder / "scores.json").read_text())
+    scores["methods"][-1]["reason"] = EVIL
+    (folder / "scores.json").write_text(json.dumps(scores))
+    plain = make_run(tmp_path / "plain", answers)
+    text = write_report([folder], tmp_path / "report.md").read_text()
+    expected = write_report([plain], tmp_path / "plain.md").read_text()
+    assert len(text.splitlines()) == len(expected.splitlines())
+    bars = [len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines()]
+    assert bars == [len(re.findall(r"(?<!\\)\|", line)) for line in expected.splitlines()]
+    outside = re.sub(r"```sh\n.*?```", "", text, flags=re.DOTALL)
+    assert not re.search(r"(?<!\\)(?:<script|`|\]\()|https:/", outside)
