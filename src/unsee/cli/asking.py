@@ -165,7 +165,7 @@ def utility(
     from unsee.core.record import check_writable
     from unsee.judge.asking import Asking
     from unsee.utility import UTILITY
-    from unsee.utility.evaluate import Review, check_reviewed, examine
+    from unsee.utility.evaluate import Review, check_other_results, check_reviewed, examine
 
     if review:
         from unsee.config.recipe import build_dataclass
@@ -176,6 +176,7 @@ def utility(
             raise ConfigError("--review: keeps a journal, so that nothing is asked twice; give --out a folder")
     if out:
         check_writable(out)
+        check_other_results(out, benchmark, model)
     with show_progress() as progress:
         answered = examine(
             model, benchmark, data, limit=limit, seed=seed, progress=progress, processor=processor, out=out

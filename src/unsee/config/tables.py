@@ -18,6 +18,7 @@ from pydantic import (
 from unsee.config.protocols import STRICT, Modality, Table
 
 GENERATED = "generated"
+_MOST_PEOPLE, _MOST_CELEBRITIES = 500, 153
 Kind = Literal["people", "documents"]
 """The two kinds of run: people whom a model must forget, or documents whose private values it must not reveal."""
 
@@ -66,8 +67,8 @@ class DataConfig(Table):
     source: str = GENERATED
     format: str = "mllmu"
     training_text: str = ""
-    people: int = Field(default=60, ge=2, le=500)
-    celebrities: int = Field(default=153, ge=1, le=153)
+    people: int = Field(default=60, ge=2, le=_MOST_PEOPLE)
+    celebrities: int = Field(default=153, ge=1, le=_MOST_CELEBRITIES)
     celebrities_evaluated: PositiveInt = 30
     retain_evaluated: PositiveInt = 30
     forget_percent: Literal[5, 10, 15] = 15
@@ -79,6 +80,15 @@ class DataConfig(Table):
             raise ValueError("training_text belongs to a source; generated people come with their own")
         if self.source == GENERATED and self.format != "mllmu":
             raise ValueError(f"format = '{self.format}' belongs to a source; generated people are in 'mllmu'")
+        if self.source == GENERATED and self.celebrities_evaluated > _MOST_CELEBRITIES:
+            raise ValueError(
+                f"celebrities_evaluated = {self.celebrities_evaluated}: at most {_MOST_CELEBRITIES} celebrities are "
+                "generated; lower it"
+            )
+        if self.source == GENERATED and self.retain_evaluated > _MOST_PEOPLE:
+            raise ValueError(
+                f"retain_evaluated = {self.retain_evaluated}: at most {_MOST_PEOPLE} people are generated; lower it"
+            )
         if self.source == GENERATED and round(self.people * self.forget_percent / 100) < 1:
             raise ValueError(
                 f"forgetting {self.forget_percent} % of {self.people} people forgets nobody; raise one of them"

@@ -15,10 +15,11 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 from pydantic import Field
 
-from unsee.core.errors import ConfigError
+from unsee.core.errors import ConfigError, RecordError
 from unsee.core.files import discard
 from unsee.core.journal import Journal
 from unsee.core.progress import Progress, Silent
+from unsee.core.reading import read_json
 from unsee.core.record import Record
 from unsee.data.hub import find_folder
 from unsee.data.images import check_all
@@ -161,6 +162,21 @@ class Review:
         self._asking.ask(self._chats, self._benchmark.read_review, self._journal, progress)
         replies = [self._journal.get(key) for key in self._keys]
         return [None if reply is None else (reply[0], reply[1]) for reply in replies]
+
+
+def check_other_results(folder: Path, name: str, model: str) -> None:
+    """Check that a folder holds no result of another model, which a new one would replace.
+
+    Raises:
+        RecordError: it holds one, or a file that is none.
+    """
+    path = folder / f"utility-{name}.json"
+    if not path.is_file():
+        return
+    found = read_json(path, RecordError)
+    other = found.get("model") if isinstance(found, dict) else None
+    if other != model:
+        raise RecordError(f"{path}: holds the result of another model ({other}); choose another --out or delete it")
 
 
 def check_reviewed(name: str, benchmark: UtilityBenchmark) -> None:

@@ -139,6 +139,13 @@ def test_an_override_is_toml_or_else_text():
         ("data.peple=3", r"^data\.peple: unknown option; did you mean 'people'\? \(known: celebrities, .*"),
         ("sead=3", r"^sead: unknown option; did you mean 'seed'\? \(known: data, "),
         ("data.people=1.5", r"^data\.people: must be a whole number, got 1\.5$"),
+        (
+            "data.celebrities_evaluated=154",
+            r"^data: celebrities_evaluated = 154: at most 153 celebrities are",
+        ),
+        ("data.retain_evaluated=501", r"^data: retain_evaluated = 501: at most 500 people are generated"),
+        ("teach.steps=" + "1" + "0" * 23, r"^teach\.steps: must be a whole number, got '10000"),
+        ("teach.steps=1e23", r"^teach\.steps: must be a whole number, got 1e\+23$"),
         ("data.people=many", r"^data\.people: must be a whole number, got 'many'$"),
         ("data.people=1", r"^data\.people: must be greater than or equal to 2, got 1$"),
         ("seed=true", r"^seed: must be a whole number, got True$"),

@@ -131,6 +131,16 @@ def test_a_review_asks_once_and_gives_the_relative_score(folders, model, tmp_pat
     assert "--review: pope has a metric of its own" in capsys.readouterr().err
 
 
+def test_the_result_of_another_model_is_not_replaced(folders, model, tmp_path, capsys):
+    for content in ('{"model": "other"}', "[]", "{"):
+        (tmp_path / "utility-pope.json").write_text(content)
+        command = ["utility", model, "--benchmark", "pope", "--data", str(folders["pope"]), "--out", str(tmp_path)]
+        assert main(command) == 2
+        assert "utility-pope.json: " in capsys.readouterr().err
+        assert (tmp_path / "utility-pope.json").read_text() == content
+        assert [path.name for path in tmp_path.iterdir()] == ["utility-pope.json"]
+
+
 def test_bad_names_and_folders_are_one_sentence(capsys, model, folders, tmp_path):
     (tmp_path / "file").write_text("")
     pope = ["utility", model, "--benchmark", "pope", "--data", str(folders["pope"])]
