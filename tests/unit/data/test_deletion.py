@@ -128,3 +128,14 @@ def test_a_byte_order_mark_is_ignored(write):
     forget, retain = write()
     forget.write_bytes(b"\xef\xbb\xbf" + forget.read_bytes())
     assert len(read_request(forget, retain).forget) == 1
+
+
+@pytest.mark.parametrize("name", ["Jose\u0301 O\u2019Brien", "JOSÉ O'BRIEN", "Jo\u200bsé O'Brien\ufeff"])
+def test_one_person_in_two_unicode_forms_is_not_forgotten_and_kept(write, name):
+    with pytest.raises(DataError, match="the same person is to be kept in retain"):
+        read_request(*write([ADA | {"person": "José O'Brien"}], [BELA | {"person": name}]))
+
+
+def test_marks_that_models_do_not_read_as_text_are_refused(write):
+    with pytest.raises(DataError, match=r"line 1: 'question' holds <image>(.*\n.*)'answer' holds </s>"):
+        read_request(*write([ADA | {"question": "What is <image>?", "answer": "Oslo.</s>"}]))

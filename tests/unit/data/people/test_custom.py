@@ -197,3 +197,32 @@ def test_missing_and_empty_files_are_refused(write, tmp_path):
     table.write_text('id,name,portraits,a\n"p0,x')
     with pytest.raises(DataError, match="line 2: not a row of CSV"):
         build_custom(folder, table, photos)
+
+
+def test_values_that_differ_in_capitals_are_one_option(write):
+    rows = people(8)
+    for row, job in zip(rows, ["nurse", "NURSE", "Nurse ", "pilot", "chef", "judge", "tailor", "welder"], strict=True):
+        row[2:4] = ["0.png", job]
+    build_custom(*write(rows))
+    benchmark = load(write(rows)[0], 15)
+    for person in (*benchmark.forget, *benchmark.retain):
+        for question in person.questions:
+            assert len({option.casefold().strip() for option in question.options}) in (0, 4)
+
+
+@pytest.mark.parametrize("id", ["../../victim", "a/b", "a\\b", ".hidden", "x" * 300])
+def test_an_id_is_no_path(write, id):
+    rows = people()
+    rows[1][0] = id
+    folder, *files = write(rows)
+    with pytest.raises(DataError, match=r"people\.csv, line 3: id '.*' names files"):
+        build_custom(folder, *files)
+    assert not folder.exists()
+
+
+def test_a_photo_is_found_by_its_name_in_another_composition(write):
+    rows = people()
+    folder, table, photos = write(rows)
+    (photos / rows[0][2]).rename(photos / "jose\u0301.png")
+    table.write_text(table.read_text().replace(rows[0][2], "jos\u00e9.png", 1))
+    assert build_custom(folder, table, photos)
