@@ -284,7 +284,7 @@ def test_the_full_recipe_has_the_published_size_and_quicks_methods():
     full, quick = load_recipe("full"), load_recipe("quick")
     assert (full.data.people, full.data.celebrities, full.data.forget_percent) == (500, 153, 5)
     assert (full.data.retain_evaluated, full.data.celebrities_evaluated) == (100, 153)
-    assert full.method == quick.method
+    assert full.method == {name: table.model_copy(update={"seeds": ()}) for name, table in quick.method.items()}
     assert load_recipe("full", ["data.forget_percent=15"]).data.forget_percent == 15
 
 
