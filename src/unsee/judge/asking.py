@@ -125,7 +125,7 @@ class Asking:
                     return
                 unread.append(reply)
                 if not is_read and len(unread) >= min(UNREAD_REPLIES, len(waiting)):
-                    raise self._is_unread(unread)
+                    raise self._is_unread(unread[:UNREAD_REPLIES])  # other threads may have added more
             except UnseeError:
                 stop.set()
                 raise
