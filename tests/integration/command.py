@@ -55,6 +55,8 @@ def unsee(
         killed_after: seconds after which it gets SIGKILL, if it has not ended by then.
     """
     out, err = cache.with_suffix(".out"), cache.with_suffix(".err")
+    for path in (out, err):
+        path.write_bytes(b"")  # a process may be killed before it comes to this
     process = _context.Process(target=_command, args=(list(map(str, arguments)), cache, out, err, stop, plugins))
     process.start()
     if killed_after is not None:
