@@ -33,12 +33,12 @@ def rows(data, tmp_path_factory):
     """Forget and retain rows about the data's own people, in the words they were taught in; by photo and by name."""
     folder = tmp_path_factory.mktemp("request")
     benchmark = load(data, 15)
-    for name, people in (("forget", benchmark.forget), ("retain", benchmark.retain[:3])):
+    for name, people in (("forget", benchmark.forget[:3]), ("retain", benchmark.retain[:2])):
         lines = []
         for person in people:
             (folder / f"{person.id}.png").write_bytes(person.images[0])
             taught = [question for question in person.questions if question.task == "train"]
-            for index, question in enumerate(taught[:6]):
+            for index, question in enumerate(taught[:4]):
                 asked = question.question if index % 2 else question.question.replace("this person", person.name)
                 answer = question.answer if index % 2 else question.answer.replace("this person", person.name)
                 image = f"{person.id}.png" if index % 2 else None
