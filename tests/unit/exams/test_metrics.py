@@ -22,6 +22,8 @@ from unsee.report.people import write_report
 from unsee.scoring.documents import document_scores
 from unsee.scoring.people import cells, find_signal, score
 
+pytestmark = pytest.mark.slow
+
 NAME = "word_error"
 
 

@@ -22,6 +22,8 @@ from unsee.methods import METHODS
 from unsee.methods.base import Work
 from unsee.training.train import Scorer
 
+pytestmark = pytest.mark.slow
+
 PAIRS = privacy.make_pairs(3, 2, categories=2)
 QUICK = {
     "neural_gate": {"epochs": 4, "vector_steps": 6}, "ft_l": {"epochs": 4},

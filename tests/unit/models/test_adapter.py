@@ -13,6 +13,8 @@ from unsee.core.errors import ModelError
 from unsee.models.vlm import VLM
 from unsee.training.train import Scorer
 
+pytestmark = pytest.mark.slow
+
 
 def scores(vlm):
     with torch.no_grad():

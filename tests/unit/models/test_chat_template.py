@@ -11,6 +11,8 @@ from unsee.cli import main
 from unsee.core.errors import ModelError
 from unsee.models.vlm import VLM
 
+pytestmark = pytest.mark.slow
+
 TEXT_ONLY = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"

@@ -13,6 +13,8 @@ from transformers.video_processing_utils import BaseVideoProcessor
 
 from unsee.models.vlm import VLM
 
+pytestmark = pytest.mark.slow
+
 VIDEO = [name for name in families.MAKE if "video" in str(families.make_vlm(name).processor.to_dict().keys())]
 SEES_VIDEOS = importlib.util.find_spec("torchvision") is not None
 

@@ -13,6 +13,8 @@ from unsee.models import load as module
 from unsee.models.vlm import VLM, Template
 from unsee.training.train import Scorer
 
+pytestmark = pytest.mark.slow
+
 # The template of llava-hf/llava-1.5-7b-hf, which leaves start and end token to the tokenizer.
 LLAVA_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'].upper() + ': '}}{% endif %}"

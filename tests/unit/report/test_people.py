@@ -11,6 +11,8 @@ from unsee.report.people import write_report
 from unsee.scoring.factuality import Factuality, FactualityCell
 from unsee.scoring.table import rounded
 
+pytestmark = pytest.mark.slow
+
 FEW = (*CONTROLS, METHODS[0], METHODS[1], METHODS[-1])
 
 
@@ -71,7 +73,6 @@ def test_without_signal_nothing_is_ranked(tmp_path):
     assert "best method" not in text
 
 
-@pytest.mark.slow
 def test_if_all_methods_break_there_is_no_best(tmp_path):
     broken = Model("gradient_ascent", "both", Mind((0, 0), (0, 0), 0.0, manner="silent"))
     text = page(make_run(tmp_path / "run", make_answers((*CONTROLS, broken))), tmp_path)

@@ -13,6 +13,8 @@ from unsee.scoring.people import cells
 from unsee.scoring.schema import Scores
 from unsee.scoring.table import cell_rows, too_few
 
+pytestmark = pytest.mark.slow
+
 
 def found(people=12):
     return cells(make_answers(CONTROLS[:1], people=people, items=20), 50)

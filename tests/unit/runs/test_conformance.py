@@ -14,6 +14,8 @@ from unsee.exams.people import Exam
 from unsee.runs.conformance import EXPECTED, check_conformance, read_expected
 from unsee.scoring.people import cells
 
+pytestmark = pytest.mark.slow
+
 KEYS = {"cloze_shots": 0, "choice_shots": 0, "max_new_tokens": 4}
 MEASURED = (("forget", "generation", "text", "rouge_l"), ("forget", "classification", "image", "accuracy"))
 
@@ -56,7 +58,6 @@ def write(tmp_path):
     return written
 
 
-@pytest.mark.slow
 def test_a_model_that_comes_without_a_processor_takes_that_of_another(
     data, model, own_figures, write, tmp_path, capsys
 ):

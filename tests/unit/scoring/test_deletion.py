@@ -7,6 +7,8 @@ import pytest
 from unsee.scoring.deletion import compare, with_values
 from unsee.scoring.values_given import value_words
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = 3
 NAMES = {f"{number:03}": name for number, name in enumerate(("Ann Bee", "Bo Cole", "Cy Dunn", "Di Eads", "Ed Fay"), 1)}
 FACTS = {

@@ -10,6 +10,8 @@ from unsee.report.people import write_report
 from unsee.scoring.documents import document_scores
 from unsee.scoring.schema import ChangeAndCost
 
+pytestmark = pytest.mark.slow
+
 
 def scored(*tables, used=None, changes=None):
     return document_scores(pd.concat(tables, ignore_index=True), used or {}, changes or {}, 200)

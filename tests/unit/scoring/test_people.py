@@ -11,6 +11,8 @@ from unsee.scoring.intervals import Estimate
 from unsee.scoring.people import HEADLINE, ScoredRun, cells, find_signal, harmonic_mean, score, score_runs, skill
 from unsee.scoring.schema import Scores, Signal, SignalCell
 
+pytestmark = pytest.mark.slow
+
 
 def scored(*models, **options):
     scores = score(make_answers(CONTROLS + models, **options), num_resamples=200)
@@ -81,7 +83,6 @@ def test_suppression_below_chance_scores_less_than_ignorance():
     assert methods["npo"].efficacy.high < methods["oracle_2"].efficacy.low
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("manner", "kept", "reason"),
     [
@@ -277,7 +278,6 @@ def test_garbled_answers_are_counted_though_the_model_has_not_collapsed():
     assert found["target"].garbled == 0
 
 
-@pytest.mark.slow
 def test_the_file_is_the_contract(tmp_path):
     make_run(tmp_path, make_answers())
     content = json.loads((tmp_path / "scores.json").read_text())
@@ -319,7 +319,6 @@ def test_scores_say_what_they_are_about_and_which_way_metrics_point():
     assert (scores.kind, scores.better, scores.further_metrics) == ("people", {"accuracy": "higher"}, [])
 
 
-@pytest.mark.slow
 def test_scores_survive_the_way_through_parquet(tmp_path):
     answers = make_answers()
     record = Record.create(tmp_path, "seed = 0")
@@ -341,7 +340,6 @@ def test_incomplete_answers_are_refused(damage, message):
         score(damage(make_answers()), 10)
 
 
-@pytest.mark.slow
 def test_the_whole_table_is_quick_and_ranks_as_designed():
     methods = scored(*METHODS)
     ranked = sorted(methods, key=lambda name: methods[name].score.value, reverse=True)

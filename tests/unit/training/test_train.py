@@ -19,6 +19,8 @@ from unsee.training.batches import Stream
 from unsee.training.lessons import FineTuning
 from unsee.training.train import Reference, Schedule, Scorer, StopRule, train
 
+pytestmark = pytest.mark.slow
+
 LORA_RANK, LORA_ALPHA = 4, 8
 STEPS = 8
 SCHEDULE = Schedule(learning_rate=3e-3, steps=STEPS, checkpoint_every=4)
@@ -49,7 +51,6 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("trainable", ["full", "lora"])
 @pytest.mark.parametrize("objective", [FineTuning(), METHODS.get("npo")(), METHODS.get("kl_minimisation")()])
 def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, trainable, objective):
@@ -405,7 +406,6 @@ class Apart(GradientMethod):
         return [f + r for f, r in zip(forget, retain, strict=True)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("trainable", ["full", "lora"])
 def test_gradients_that_are_added_up_again_train_as_the_sum_of_the_losses(trainable):
     found = []

@@ -12,6 +12,8 @@ from unsee.forward.generate import Group, generate
 from unsee.utility import UTILITY, evaluate
 from unsee.utility.evaluate import UtilityResult, answer_items, examine, group_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
