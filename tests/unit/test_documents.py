@@ -5,9 +5,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
 
-from unsee.cli import app
+from unsee.cli import command as commands
 from unsee.cli.listing import LISTS
 from unsee.config.recipe import RunConfig, load_recipe, resolve
 from unsee.runs.deletion import RequestConfig
@@ -29,7 +28,7 @@ COMMANDS = [(page.name, line) for page in PAGES for line in shown(page)]
 
 def parsed(words):
     """The name of a command and its options, as the command line reads them."""
-    command = get_command(app)
+    command = commands
     context = command.make_context("unsee", words)
     while hasattr(command, "resolve_command"):
         name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 import unsee
 from unsee.cli import asking, cache, editing, models, privacy, running
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         with silence_other_processes():
-            app(arguments)
+            command(arguments)
     except UnseeError as error:
         print(f"unsee: {several_lines(str(error))}", file=sys.stderr)
         return USER_ERROR
@@ -73,3 +74,7 @@ def show_version(
     if version:
         print(f"unsee {unsee.__version__}")
         raise typer.Exit
+
+
+# Built once: Typer would do so at every call, which takes longer than most commands when many run in one process.
+command = get_command(app)
