@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import chat_server
 import pytest
 from synthetic import CONTROLS, make_answers, make_run
@@ -16,13 +18,14 @@ def server():
 
 
 @pytest.fixture(scope="session")
-def answers():
-    return make_answers(CONTROLS[:2], people=3, kept_people=2, items=4)
+def _run(tmp_path_factory):
+    answers = make_answers(CONTROLS[:2], people=3, kept_people=2, items=4)
+    return make_run(tmp_path_factory.mktemp("run") / "run", answers)
 
 
 @pytest.fixture
-def run(tmp_path, answers):
-    return make_run(tmp_path / "run", answers)
+def run(tmp_path, _run):
+    return shutil.copytree(_run, tmp_path / "run")
 
 
 @pytest.fixture

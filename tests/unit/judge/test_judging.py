@@ -158,8 +158,9 @@ def test_bad_options_are_one_sentence(run, arguments, message, capsys, monkeypat
     assert error.count("\n") == 1
 
 
-def test_a_folder_without_sentences_is_refused(tmp_path, answers):
-    record = Record.create(tmp_path / "run", "seed = 0")
+def test_a_folder_without_sentences_is_refused(tmp_path, run):
+    answers = Record.open(run).read_table("answers.parquet")
+    record = Record.create(tmp_path / "young", "seed = 0")
     with pytest.raises(RecordError, match=r"answers\.parquet: missing"):
         open_docket(record.folder)
     record.write_table("answers.parquet", answers[answers["task"] != "generation"])

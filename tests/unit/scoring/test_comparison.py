@@ -7,12 +7,13 @@ from unsee.scoring.comparison import compare_methods, compared_rows
 from unsee.scoring.schema import Scores
 
 pytestmark = pytest.mark.slow
+FRAME = (*CONTROLS[:2], CONTROLS[3])
 GOOD, BAD = Mind((0.05, 0.05), (0.05, 0.05), 0.95), Mind((0.6, 0.6), (0.6, 0.6), 0.95)
 
 
 def run(folder, draw=0, seed=0, good=GOOD, bad=BAD, seeds=(0,)):
     pairs = [(Model("npo", "both", good, own), Model("kl_minimisation", "both", bad, own)) for own in seeds]
-    models = (*CONTROLS, *(model for pair in pairs for model in pair), Model("npo", "text", BAD), Model("prompting"))
+    models = (*FRAME, *(model for pair in pairs for model in pair), Model("npo", "text", BAD), Model("prompting"))
     return make_run(folder, make_answers(models, people=8, kept_people=8, items=20, seed=draw), seed, draw)
 
 
@@ -74,7 +75,7 @@ def test_what_cannot_be_compared_is_one_sentence(alone, tmp_path):
         compare_methods([make_run(tmp_path / "empty", make_answers(tuple(models)))], "npo", "rmu")
     with pytest.raises(RecordError, match="give those of one kind"):
         compare_methods([alone, synthetic_documents.make_run(tmp_path / "documents")], "npo", "rmu")
-    apart = (*CONTROLS, *(Model("npo", kind) for kind in ("image", "text")), *(Model("rmu", k) for k in ("a", "b")))
+    apart = (*FRAME, *(Model("npo", kind) for kind in ("image", "text")), *(Model("rmu", k) for k in ("a", "b")))
     with pytest.raises(ConfigError, match="name one kind of each, such as npo-image"):
         compare_methods([make_run(tmp_path / "apart", make_answers(apart))], "npo", "rmu")
 

@@ -181,7 +181,7 @@ def test_no_signal_says_why_with_the_figures_and_what_to_do(target, oracle, reas
 
 
 def test_every_model_has_its_cells_with_interval_chance_and_invalid_rate():
-    scores = score(make_answers(), 50)
+    scores = score(make_answers(kept_people=24, items=60), 50)
     mine = [c for c in scores.cells if c.method == "target" and c.metric == HEADLINE[c.task]]
     assert len(mine) == 24 + 2
     for cell in mine:
