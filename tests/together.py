@@ -28,7 +28,7 @@ from unsee.training.batches import Plan, Stream
 from unsee.training.lessons import FineTuning
 from unsee.training.train import Reference, Schedule, Scorer, train
 
-STEPS = 6
+STEPS = 4
 OBJECTIVES: dict[str, Callable[[], Any]] = {
     "fine_tuning": FineTuning,
     "gradient_difference": lambda: METHODS.get("gradient_difference")(schedule="alternating"),

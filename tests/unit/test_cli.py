@@ -162,16 +162,15 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"unsee {unsee.__version__}\n"
 
 
-@pytest.mark.parametrize("kind", LISTS)
-def test_listing_takes_half_a_second_at_most_and_imports_nothing_heavy(kind):
+def test_listing_everything_takes_under_a_second_and_imports_nothing_heavy():
     code = (
-        "import sys; from unsee.cli import main; main(['list', sys.argv[1]]);"
+        "import sys; from unsee.cli import main; [main(['list', kind]) for kind in sys.argv[1:]];"
         "sys.exit(' '.join({'torch', 'transformers', 'pandas', 'rich.console'} & set(sys.modules)) or None)"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", code, kind], check=True, capture_output=True, text=True)
+    subprocess.run([sys.executable, "-c", code, *LISTS], check=True, capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 0.5
+    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 1
 
 
 def test_the_public_names_are_listed_and_light():

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import tiny
@@ -37,17 +38,23 @@ def material(tmp_path_factory):
     return Material(str(tiny.save_model(folder / "model")), folder / "people", **SMALL)
 
 
+@pytest.fixture(scope="module")
+def measured(material):
+    """Gives what one side of a work took and answered."""
+    return cache(lambda name, side: measure.measure_here(name, side, material))
+
+
 @pytest.mark.parametrize("name", COMPARED)
-def test_both_sides_agree(material, name):
-    published, own = (measure.measure_here(name, side, material) for side in ("published", "ours"))
+def test_both_sides_agree(measured, name):
+    published, own = (measured(name, side) for side in ("published", "ours"))
     assert works()[name].same(published.answers, own.answers)
     assert 0 < own.tokens < published.tokens
     assert min(published.seconds, own.seconds) > 0
 
 
 @pytest.mark.parametrize("name", ["evaluate-published", "evaluate-clean", "edit-as-published", "add-a-method"])
-def test_a_side_with_other_answers_does_not_agree(material, name):
-    answers = measure.measure_here(name, "ours", material).answers
+def test_a_side_with_other_answers_does_not_agree(measured, name):
+    answers = measured(name, "ours").answers
     match answers:
         case dict():
             first = next(id for id, (text, _) in answers.items() if text is not None)
@@ -62,18 +69,18 @@ def test_a_side_with_other_answers_does_not_agree(material, name):
     assert not any(same(other, other) for other in others if hasattr(other, "delta") and not other.delta.any())
 
 
-def test_an_epoch_with_another_learning_rate_does_not_agree(material, monkeypatch):
+def test_an_epoch_with_another_learning_rate_does_not_agree(material, measured, monkeypatch):
     work = works()["gradient_difference"]
-    published = measure.measure_here("gradient_difference", "published", material).answers
+    published = measured("gradient_difference", "published").answers
     monkeypatch.setattr(ours, "RATE", 0.5 * ours.RATE)
     slower = measure.measure_here("gradient_difference", "ours", material).answers
     assert not work.same(published, slower)
     assert not work.same(published, published | {"retain": published["retain"][:-1]})
 
 
-def test_an_edit_that_leaves_refusals_less_likely_is_worse(material):
+def test_an_edit_that_leaves_refusals_less_likely_is_worse(measured):
     work = works()["edit"]
-    published = measure.measure_here("edit", "published", material).answers
+    published = measured("edit", "published").answers
     assert work.same(published, published)
     assert not work.same(published, published._replace(refusal=published.refusal + 0.01))
     assert not work.same(published, published._replace(benign=published.benign + 0.01))
@@ -88,8 +95,12 @@ def test_the_reference_of_npo_is_measured_in_memory():
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_the_file_has_the_schema_and_no_ratio_of_different_answers(material, monkeypatch, tmp_path, same):
-    monkeypatch.setattr(measure, "measure", measure.measure_here)
+def test_the_file_has_the_schema_and_no_ratio_of_different_answers(material, measured, monkeypatch, tmp_path, same):
+
+    def once(name, side, material, count=False):
+        return measure.measure_here(name, side, material, count=True) if count else measured(name, side)
+
+    monkeypatch.setattr(measure, "measure", once)
     work = works()["gradient_ascent"]
     work = work if same else replace(work, same=lambda published, ours: False)
     entry = program.compare("gradient_ascent", work, material, 1, 1e9)
@@ -104,19 +115,19 @@ def test_the_file_has_the_schema_and_no_ratio_of_different_answers(material, mon
     assert (row.ratio, row.answers) == (f"{read['ratio']:.1f}", "the same") if same else ("", "differ")
 
 
-def test_a_side_that_two_works_share_is_measured_once(material, monkeypatch):
-    measured = []
+def test_a_side_that_two_works_share_is_measured_once(material, measured, monkeypatch):
+    asked = []
 
     def once(name, side, material, count=False):
         if not count:
-            measured.append((name, side))
-        return measure.measure_here(name, side, material, count=count)
+            asked.append((name, side))
+        return measured(name, side)  # of operations nothing is counted
 
     monkeypatch.setattr(measure, "measure", once)
     edits = {name: work for name, work in works().items() if name.startswith("edit")}
     known = {}
     entries = [program.compare(name, work, material, 1, 1e9, known) for name, work in edits.items()]
-    assert measured == [("edit", "published"), ("edit", "ours"), ("edit-as-published", "ours")]
+    assert asked == [("edit", "published"), ("edit", "ours"), ("edit-as-published", "ours")]
     assert entries[0]["published_seconds"] == entries[1]["published_seconds"]
 
 

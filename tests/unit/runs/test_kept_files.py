@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,7 @@ def test_every_kind_of_the_cache_is_kept_with_a_checksum_and_private(finished):
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("kind", EVERY_KIND)
+@pytest.mark.parametrize(("kind", "damage"), zip(EVERY_KIND, cycle(DAMAGES)))
 def test_what_is_damaged_is_named_put_aside_and_computed_again(finished, tmp_path, monkeypatch, caplog, kind, damage):
     folder, expected = finished
     cache = tmp_path / "cache"
