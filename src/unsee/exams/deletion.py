@@ -2,7 +2,8 @@
 
 A row to forget is asked with the photo and by name, as it is written and in other words; training sees these. It is
 asked again with a disturbed copy of the photo and in words that training does not see. The same questions about
-strangers, who are invented, show how often the model would guess a value. Rows to keep are asked as they are written
+strangers, who are invented, show how often the model would guess a value, and one of them stands in for the person when
+the model unlearns. Rows to keep are asked as they are written
 and by name.
 """
 
@@ -37,7 +38,6 @@ NUM_STRANGERS = 20
 """Strangers who are asked about."""
 _HELD_OUT = 2  # wordings of each question that training does not see; it sees as many others
 _PORTRAIT_PIXELS = 96
-_TRAINING_STRANGERS = 40
 _TRIES = 4  # strangers drawn for each one wanted, as some share a name with somebody in the request
 
 
@@ -75,8 +75,8 @@ class DeletionExam:
         self._asked = [
             (item, person.name, question) for set_name, person in people for item, question in _items(set_name, person)
         ]
-        drawn = _strangers(facts, NUM_STRANGERS + _TRAINING_STRANGERS)
-        self._about = list(_about(drawn[:NUM_STRANGERS], [(name, question) for _, name, question in self._asked]))
+        self._strangers = _strangers(facts, NUM_STRANGERS)
+        self._about = list(_about(self._strangers, [(name, question) for _, name, question in self._asked]))
         sets = self._forget, self._other, self._retain
         strange = [person for person, _ in self._about]
         self.before = Exam(vlm, _benchmark(*sets, strange), general, settings, metrics=metrics)
@@ -87,8 +87,6 @@ class DeletionExam:
             {(name, "generation", kind) for name in ("forget", "test") for kind in INPUTS}
         )
         """The questions about the people to forget."""
-        self.strangers = drawn[NUM_STRANGERS:]
-        """Strangers for training; the exam asks about others."""
 
     @property
     def values(self) -> dict[str, tuple[str, ...]]:
@@ -104,29 +102,55 @@ class DeletionExam:
     def names(self) -> dict[str, str]:
         """The names of everybody in the request, by their number, and of the strangers."""
         facts = (*self._request.forget_facts, *self._request.retain_facts)
-        strange = [*(person for person, _ in self._about), *self.strangers]
-        return {f"{fact.person:03}": fact.name for fact in facts} | {person.id: person.name for person in strange}
+        return {f"{fact.person:03}": fact.name for fact in facts} | {one.id: one.name for one in self._strangers}
 
-    def training_people(self, before: pd.DataFrame) -> tuple[list[Person], list[Person]]:
-        """Return the people to forget and those to keep with their training text.
+    def training_people(
+        self, before: pd.DataFrame, given: pd.DataFrame
+    ) -> tuple[list[Person], list[Person], dict[str, Person]]:
+        """Return the people to forget and those to keep with their training text, and who stands in for the former.
 
         To forget are the rows and, as a model answers in words of its own, each of its answers that gives a value. To
         keep is what the model says, or the row where that lacks the value.
 
         Args:
             before: the answers before unlearning, with the columns that `with_values` adds.
+            given: in how many ways each stranger gets the value of each row (`given_to_strangers`).
+
+        Returns:
+            People to forget, people to keep, and the stranger for each ID of the former.
         """
-        answers = before.set_index("item")
+        answers, stand_ins = before.set_index("item"), self._stand_ins(given)
         forget, retain = _TrainingText(), _TrainingText()
         for fact, seen in zip(self._request.forget_facts, self._forget, strict=True):
             for item, question in _items("forget", seen):
                 own = [answers.at[item, "answer"]] if answers.at[item, LEAK] > 0 else []
-                forget.add(fact, question, self._photos.get(fact.person), [question.answer, *own])
+                photo, stranger = self._photos.get(fact.person), stand_ins[_identity(fact)]
+                forget.add(fact, question, photo, [question.answer, *own], stranger)
         for fact, written in zip(self._request.retain_facts, self._retain, strict=True):
             for item, question in _items("retain", written):
                 whole = answers.at[item, LEAK] == 1
                 retain.add(fact, question, None, [answers.at[item, "answer"] if whole else question.answer])
-        return forget.people(), retain.people()
+        strange = {person.id: person for person in self._strangers}
+        asked = forget.people()
+        kept = [person for person, _ in retain.people()]
+        return [person for person, _ in asked], kept, {person.id: strange[stranger] for person, stranger in asked}
+
+    def _stand_ins(self, given: pd.DataFrame) -> dict[str, str]:
+        """Return the stranger who stands in for the person of each row to forget.
+
+        For each human being it is the stranger who gets the fewest of the values, if possible one who stands in for
+        nobody else; in a row whose value that stranger gets, the next one who does not get it.
+        """
+        rows = [_identity(fact) for fact in self._request.forget_facts]
+        everybody = [person.id for person in self._strangers]
+        given = given.reindex(index=rows, columns=everybody, fill_value=0)
+        chosen: dict[str, str] = {}
+        taken = dict.fromkeys(everybody, 0)
+        for _, own in given.groupby(given.index.str[:3]):
+            best = sorted(everybody, key=lambda one: (own[one].sum(), taken[one]))
+            taken[best[0]] += 1
+            chosen |= own[best].idxmin(axis=1).to_dict()  # the first of equals
+        return chosen
 
     def named(self, answers: pd.DataFrame) -> pd.DataFrame:
         """Return the answers with strangers in a set of their own, by the item that they are asked like as `unit`."""
@@ -293,32 +317,36 @@ def _about(people: Sequence[Person], asked: Sequence[tuple[str, Question]]) -> I
 
 @dataclass
 class _TrainingText:
-    """The training text of one side, by human being and photo."""
+    """The training text of one side, by human being, photo and stand-in."""
 
     names: dict[int, str] = field(default_factory=dict)
-    asked: dict[tuple[int, bytes | None], dict[Question, None]] = field(default_factory=dict)
+    asked: dict[tuple[int, bytes | None, str], dict[Question, None]] = field(default_factory=dict)
 
-    def add(self, fact: Fact, question: Question, photo: bytes | None, answers: Sequence[str]) -> None:
+    def add(
+        self, fact: Fact, question: Question, photo: bytes | None, answers: Sequence[str], stand_in: str = ""
+    ) -> None:
         """Add the answers to one question about a fact; `photo` serves if the fact has none."""
         image = (fact.photo or photo) if question.input == "image" else None
-        texts = self.asked.setdefault((fact.person, image), {})
+        texts = self.asked.setdefault((fact.person, image, stand_in), {})
         texts.update(dict.fromkeys(replace(question, task="train", answer=answer) for answer in answers if answer))
         self.names.setdefault(fact.person, fact.name)
 
-    def people(self) -> list[Person]:
-        """Return one person for each photo, and one for the questions by name that no question with a photo implies."""
+    def people(self) -> list[tuple[Person, str]]:
+        """Return one person for each photo, and one for the questions by name that no question with a photo implies.
+
+        Each comes with the stand-in. Rows with different ones are different people.
+        """
         implied = {
             (number, name_twin(question, self.names[number]))
-            for (number, image), texts in self.asked.items()
+            for (number, image, _), texts in self.asked.items()
             for question in texts
             if image
         }
         found = []
-        for index, ((number, image), texts) in enumerate(self.asked.items()):
+        for index, ((number, image, stand_in), texts) in enumerate(self.asked.items()):
             kept = tuple(question for question in texts if image or (number, question) not in implied)
             if kept:
                 images = (image,) if image else ()
-                found.append(
-                    Person(id=f"{number:03}-{index + 1}", name=self.names[number], images=images, questions=kept)
-                )
+                person = Person(id=f"{number:03}-{index + 1}", name=self.names[number], images=images, questions=kept)
+                found.append((person, stand_in))
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from unsee.config.recipe import DocumentsMethodTable, MethodTable, Modality, UnlearnConfig, build_dataclass
 from unsee.core.errors import ConfigError
@@ -66,7 +66,7 @@ class Material:
         unlearn: the batches of loss methods.
         oracle: a model that never saw the forget side, for methods with `reference = "oracle"`, if there is one.
         modality: the questions that loss methods unlearn from if the recipe gives no choice.
-        others: the people who take the place of those to forget on the swapped side; by default those to keep.
+        stand_ins: who takes the place of a person to forget on the swapped side, by ID; by default people to keep do.
         stop: ends the training of a method that has `check_every`.
     """
 
@@ -77,7 +77,7 @@ class Material:
     unlearn: UnlearnConfig
     oracle: Weights | None = None
     modality: Modality = "both"
-    others: Sequence[Person] = ()
+    stand_ins: Mapping[str, Person] = field(default_factory=dict)
     stop: StopRule | None = None
 
 

@@ -205,7 +205,7 @@ class Stages:
             type(method).__name__, options, modality, self._trained_part(),
             config.model_dump(exclude=set(config.undrawn)), run.seed,
         ]  # fmt: skip
-        content = [_content(person) for person in (*material.forget, *material.retain, *material.others)]
+        content = [_content(person) for person in (*material.forget, *material.retain, *material.stand_ins.values())]
         draws = key_of("unlearn", target.draws, settings, reference and reference.draws, content)
         stop = material.stop if method.check_every else None
         modules = [source_hash(module) for module in TRAINING]

@@ -40,12 +40,15 @@ def side_streams(
         whole_sides: the sides of which every position is scored.
     """
     config = material.unlearn
-    streams, others = [], material.others or material.retain
+    streams = []
     for group in _aligned(sides):
         people, kinds = material.forget, inputs
         if group == ("retain",):
             people, kinds = material.retain, retain_inputs or INPUTS[config.retain_modality]
-        lessons = Lessons(vlm, people, kinds, config.turns, config.protocol, sides=group, others=others)
+        lessons = Lessons(
+            vlm, people, kinds, config.turns, config.protocol, sides=group, others=material.retain,
+            stand_ins=material.stand_ins,
+        )  # fmt: skip
         stream = make_stream(vlm, lessons.rows, group, config, f"{seed}-{group[0]}")
         streams.append(replace(stream, whole_sides=tuple(side for side in group if side in whole_sides)))
     return streams

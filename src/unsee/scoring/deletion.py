@@ -190,14 +190,51 @@ def with_values(answers: pd.DataFrame, values: Mapping[str, Sequence[str]], stra
         others = strange.get(row, strangers.iloc[:0])
         words = identifying(values[row], list(others["answer"]))
         shares = _shares(ways, words)
-        times, times_of_others = (
-            int((shares > 0).sum()),
-            (_shares(others, words) > 0).groupby(others["item"].map(_identity)),
-        )
-        guessed = times > 0 and is_guess(times, list(times_of_others.sum()), len(ways))
+        times = int((shares > 0).sum())
+        guessed = times > 0 and is_guess(times, list(_times(others, words)), len(ways))
         table.loc[ways.index, LEAK] = 0.0 if guessed else shares
         table.loc[ways.index, GUESSED] = (shares > 0) & guessed
     return table
+
+
+def given_to_strangers(values: Mapping[str, Sequence[str]], strangers: pd.DataFrame) -> pd.DataFrame:
+    """Return in how many ways of asking each stranger gets the value of each row to forget; 0 where that is a guess.
+
+    Args:
+        values: as for `with_values`.
+        strangers: as for `with_values`.
+
+    Returns:
+        One row for each row to forget ("001-0003") and one column for each stranger ("s07").
+    """
+    given = {}
+    for row, asked in strangers.groupby(strangers["unit"].map(_row_of)):
+        times = _times(asked, identifying(values[row], list(asked["answer"])))
+        ways = asked["unit"].nunique()
+        given[_identity(row)] = {
+            who: count if count and not is_guess(count, list(times.drop(who)), ways) else 0
+            for who, count in times.items()
+        }
+    return pd.DataFrame.from_dict(given, orient="index")
+
+
+def broken_around(before: pd.DataFrame, after: pd.DataFrame, names: Mapping[str, str]) -> int:
+    """Return how many more answers about people to forget are broken than before; one about a person does not count.
+
+    Args:
+        before: the answers of the model before, also those to strangers.
+        after: those of the model now.
+        names: the name of every person in the request, by unit, and of the strangers.
+    """
+    known = lexicon(before.assign(method="target"))
+    about = pd.concat([answers[answers["set"].isin(FORGET_SETS)] for answers in (before, after)])
+    more = [_more_broken(rows, KINDS) for _, rows in _with_broken(about, names, known).groupby("unit")]
+    return sum(count for count in more if count > 1)
+
+
+def _times(strangers: pd.DataFrame, words: Sequence[str]) -> pd.Series:
+    """Return how many answers to each stranger hold some of the words."""
+    return (_shares(strangers, words) > 0).groupby(strangers["item"].map(_identity)).sum().astype(int)
 
 
 def _shares(answers: pd.DataFrame, words: Sequence[str]) -> pd.Series:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from unsee.config.protocols import Protocol
@@ -60,10 +60,11 @@ class Lessons:
         turns: at most this many questions share one photo in one tree.
         protocol: the wording, and the photos: augmented ("clean") or unchanged ("published").
         sides: the trees of a row, aligned answer by answer (see `unsee.methods.base.Side`).
-        others: the people who replace the person of a row on the swapped side.
+        others: the people who replace the person of a row on the swapped side, drawn anew for each row.
+        stand_ins: by the ID of a person, the one who always does.
 
     Raises:
-        DataError: the swapped side is wanted and `others` is empty.
+        DataError: the swapped side is wanted, `others` is empty, and somebody has no stand-in.
     """
 
     def __init__(
@@ -76,8 +77,10 @@ class Lessons:
         *,
         sides: tuple[Side, ...] = ("retain",),
         others: Sequence[Person] = (),
+        stand_ins: Mapping[str, Person] | None = None,
     ) -> None:
-        if set(SWAPPED) & set(sides) and not others:
+        self._stand_ins = stand_ins or {}
+        if set(SWAPPED) & set(sides) and not others and any(person.id not in self._stand_ins for person in people):
             raise DataError(
                 "the swapped side asks about people to keep in place of those to forget, and nobody is to be kept"
             )
@@ -114,11 +117,15 @@ class Lessons:
         """Return the tree of one side for the questions `part` of lesson `number`."""
         lesson = self._lessons[number]
         if side in SWAPPED:
-            other = rng.choice([one for one in self._others if one.id != lesson.person.id] or list(self._others))
+            other = self._stand_ins.get(lesson.person.id) or self._drawn(lesson.person, rng)
             lesson = self._in_place(number, other)
             photo = [self._augmented(other, lesson.picture, rng)] if lesson.picture else []
         answers = [rng.choice(self._refusals) if side == "refusal" else lesson.answers[i] for i in part]
         return build_tree([lesson.prompts[i] for i in part], [[answer] for answer in answers], photo)
+
+    def _drawn(self, person: Person, rng: random.Random) -> Person:
+        """Return somebody else, or the same person if there is nobody else."""
+        return rng.choice([one for one in self._others if one.id != person.id] or list(self._others))
 
     def _lesson(self, person: Person, asked: list[Question]) -> _Lesson:
         picture = self._picture(person) if asked[0].input == "image" else None

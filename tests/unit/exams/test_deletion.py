@@ -1,5 +1,6 @@
 """What a model is asked in a deletion request: every row, in every other way, and about strangers."""
 
+import pandas as pd
 import pytest
 import tiny
 
@@ -7,7 +8,7 @@ from unsee.config.recipe import EvaluationConfig
 from unsee.data.deletion import Fact, Request
 from unsee.exams.deletion import NUM_STRANGERS, DeletionExam
 from unsee.exams.metrics import make_metrics
-from unsee.scoring.deletion import with_values
+from unsee.scoring.deletion import given_to_strangers, with_values
 from unsee.training.lessons import training_text
 
 NAME = "Ann Bee"
@@ -38,6 +39,12 @@ def questions(answers, set_name, person):
     return list(zip(rows["input"], rows["question"], strict=True))
 
 
+def training_people(exam, before, given=None):
+    strangers = before[before["set"] == "stranger"]
+    given = given_to_strangers(exam.values, strangers) if given is None else given
+    return exam.training_people(with_values(before, exam.values, strangers), given)
+
+
 def test_rows_are_asked_with_the_photo_and_by_name_as_written_and_in_other_words(before):
     assert questions(before, "forget", "001-0001") == [
         ("image", "Where was this person born?"), ("image", "What is this person's birthplace?"),
@@ -56,7 +63,7 @@ def test_rows_are_asked_with_a_disturbed_photo_and_in_words_that_training_does_n
     assert born[0] == ("image", "Where was this person born?")
     assert ("text", "What is Ann Bee's place of birth?") in born
     _, asked = exam
-    trained, _ = asked.training_people(with_values(before, asked.values, before[before["set"] == "stranger"]))
+    trained, _, _ = training_people(asked, before)
     seen = {question.question for person in trained for question in training_text(person)}
     held_out = {text for _, text in questions(before, "test", "00")}
     assert held_out & seen == {"Where was this person born?", "What is the car of this person?"}  # with another photo
@@ -67,7 +74,7 @@ def test_training_text_is_the_rows_and_what_the_model_says_itself(exam, before):
     _, asked = exam
     own = before.assign(answer=before["answer"].mask(before["item"].str.contains("001-0003/01"), "Ann drives a van."))
     own["answer"] = own["answer"].mask(own["item"].str.startswith("retain"), "He was born in Rome.")
-    forget, retain = asked.training_people(with_values(own, asked.values, own[own["set"] == "stranger"]))
+    forget, retain, _ = training_people(asked, own)
     said = {question.answer for person in forget for question in person.questions}
     assert {"Oslo.", "A van.", "In Bergen.", "Ann drives a van."} <= said
     assert {question.answer for person in retain for question in person.questions} == {"He was born in Rome."}
@@ -75,6 +82,19 @@ def test_training_text_is_the_rows_and_what_the_model_says_itself(exam, before):
     assert all(bool(person.images) == (person.questions[0].input == "image") for person in (*forget, *retain))
     texts = [question for person in forget for question in training_text(person)]
     assert len(texts) == len(set(texts))
+
+
+def test_the_stand_in_of_a_row_is_a_stranger_who_does_not_get_its_value(exam, before):
+    _, asked = exam
+    rows = ["001-0001", "001-0003", "002-0004"]
+    given = pd.DataFrame(3, index=rows, columns=[f"s{number:02}" for number in range(NUM_STRANGERS)])
+    given["s03"], given["s07"], given["s05"] = [0, 1, 0], [3, 0, 1], [3, 3, 0]
+    forget, _, stand_ins = training_people(asked, before, given)
+    found = {
+        question.answer: stand_ins[person.id].id
+        for person in forget for question in person.questions if question.answer in ("Oslo.", "A van.", "In Bergen.")
+    }  # fmt: skip
+    assert found == {"Oslo.": "s03", "A van.": "s07", "In Bergen.": "s05"}  # nobody stands in for two, if possible
 
 
 def test_strangers_are_asked_the_same_in_place_of_the_person(exam, before):

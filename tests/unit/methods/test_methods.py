@@ -8,7 +8,7 @@ import torch
 
 from unsee.config.recipe import build_dataclass
 from unsee.core.errors import ConfigError, ModelError
-from unsee.forward.losses import Scored, cross_entropy, kl_divergence
+from unsee.forward.losses import Scored, cross_entropy, kl_divergence, summed_divergence
 from unsee.methods import METHODS
 from unsee.methods.base import SWAPPED, LossMethod, StepBatch
 
@@ -89,6 +89,20 @@ def test_ignorance_leaves_out_what_the_answers_do_not_share():
         for one in (other, moved)
     }
     assert len(values) == 1
+
+
+def test_ignorance_holds_the_name_by_its_weight():
+    scores = about_others(["forget", "swapped", "retain"])
+    other = replace(scores["swapped"], target_N=torch.tensor([1, 5, 3]))  # a name in the second place
+    moved = replace(scores["forget"], logits_UV=-scores["forget"].logits_UV)
+    model = (scores | {"forget": moved, "swapped": other}).__getitem__
+    without, light, heavy = (
+        loss("ignorance", model, (scores | {"swapped": other}).__getitem__, num_others=1, name_weight=weight)
+        for weight in (0.0, 1.0, 4.0)
+    )
+    name = torch.tensor([1])
+    assert light - without == pytest.approx(summed_divergence(scores["forget"], moved, name, name).item(), rel=1e-4)
+    assert heavy - without == pytest.approx(4 * (light - without), rel=1e-4)
 
 
 def log_probabilities(scored):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unsee.scoring.deletion import compare, with_values
+from unsee.scoring.deletion import broken_around, compare, given_to_strangers, with_values
 from unsee.scoring.values_given import value_words
 
 pytestmark = pytest.mark.slow
@@ -111,6 +111,28 @@ def test_values_that_strangers_got_before_are_guesses():
     after = model("after", forgotten=wrong).assign(truth=before["truth"].to_numpy())
     found = outcome(after, before)
     assert (found.verdict, found.people[0].before, found.people[0].guessed) == ("done", 8, 4)
+
+
+def test_what_a_stranger_gets_counts_for_nothing_where_it_is_a_guess():
+    before = model("before")
+    unknown = strangers(before)
+    row, who = unknown["unit"].str.contains("001-0001"), unknown["item"].str.split("/").str[1]
+    values = {f"forget/{item.split('/')[1]}": value_words("", "Brno.") for item in unknown["unit"]}
+    told = unknown.assign(answer=unknown["answer"].mask(row & (who == "s03"), "Brno."))
+    given = given_to_strangers(values, told)
+    assert (given.loc["001-0001", "s03"], given.to_numpy().sum()) == (4, 4)
+    told = unknown.assign(answer=unknown["answer"].mask(row & (who < "s03"), "Brno."))
+    assert given_to_strangers(values, told).to_numpy().sum() == 0
+
+
+def test_answers_that_broke_are_left_to_do():
+    before = pd.concat([known := model("before"), strangers(known)])
+    garbled = model("after", lambda number, line, truth: "Tur Tur Tur Tur" if number == 2 else WRONG[line - 1])
+    assert broken_around(before, model("after", wrong), NAMES) == 0
+    assert broken_around(before, garbled, NAMES) == 12
+    one = model("after", wrong)
+    one.loc[0, "answer"] = "Tur Tur Tur Tur"
+    assert broken_around(before, one, NAMES) == 0  # one does not break the model
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,15 @@ def test_aligned_sides_ask_the_same_and_leave_the_forget_side_as_it_is(vlm, inpu
             assert not torch.equal(canvas_of(forget), canvas_of(swapped))
 
 
+def test_a_stand_in_takes_the_place_of_a_person_in_every_row(vlm):
+    people, sides = [make_person(), make_person("002", 1)], ("forget", "swapped", "swapped_2")
+    stand_ins = {"001": OTHERS[0], "002": Person(id="006", name="Dora Egg", images=(tiny.png(3),), questions=())}
+    lessons = Lessons(vlm, people, ("text",), turns=1, sides=sides, stand_ins=stand_ins)
+    said = [answers_of(vlm, tree) for seed in range(5) for row in lessons.rows(random.Random(seed)) for tree in row[1:]]
+    named = {name: sum(name in answer for (answer,) in said) for name in ("Cora Dahl", "Dora Egg", "Anna Berg")}
+    assert named["Cora Dahl"] == named["Dora Egg"] > 0 == named["Anna Berg"]
+
+
 def test_nobody_can_be_swapped_with_nobody(vlm):
     with pytest.raises(DataError, match="nobody is to be kept"):
         Lessons(vlm, [make_person()], ("image",), turns=2, sides=("forget", "swapped"))
