@@ -3,7 +3,7 @@
 import os
 
 # Before torch is imported: on tiny models its threads cost twenty times what they bring.
-os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
+os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1", UNSEE_WORKERS="1")
 
 import random
 import socket

@@ -128,7 +128,6 @@ def run_about_people(place, command, model, people):
     recipe = place / "people.toml"
     recipe.write_text(f"""
 name = "plugged in"
-threads = 1
 kind = "people"
 data = {{ source = "{people}", format = "extra_dataset" }}
 model = {{ id = "{model}" }}
@@ -149,7 +148,6 @@ def run_about_documents(place, command, model, pictures):
     recipe = place / "documents.toml"
     recipe.write_text(f"""
 name = "plugged in"
-threads = 1
 kind = "documents"
 privacy = {{ source = "{pictures}", format = "extra_privacy" }}
 model = {{ id = "{model}" }}

@@ -26,7 +26,6 @@ METRICS = {"rta", "eta", "over_refusal", "leak_rate", "benign_correct"}
 QUICK = 'use = "neural_gate", layers = 0, epochs = 1, vector_steps = 2'
 RECIPE = f"""
 name = "tiny_gate"
-threads = 1
 privacy = {{ images = 1 }}
 unlearn = {{ batch_tokens = 600 }}
 evaluation = {{ general_items = 4, max_new_tokens = 2, bootstrap = 100 }}

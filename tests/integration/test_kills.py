@@ -27,7 +27,7 @@ from unsee.runtime.cache import KINDS
 
 KILLS = int(os.environ.get("UNSEE_KILLS", 0))
 QUICK = ("build", "privacy build", "judge", "utility")
-COMMANDS = (*QUICK, "run", "gate", "unlearn") if KILLS else QUICK
+COMMANDS = (*QUICK, "run", "run on workers", "gate", "unlearn") if KILLS else QUICK
 TIMED = {"seconds", "peak_bytes"}
 GATE = """
 name = "killed"
@@ -81,8 +81,9 @@ def words(given, request):
                 rows = ["--forget", given / "forget.jsonl", "--retain", given / "retain.jsonl"]
                 few = ["--set", "evaluation.general_items=4", "--set", "method.npo.steps=4"]
                 return ["unlearn", given / "model", *rows, "--method", "npo", *few, "--out"]
-            case "run":
-                return [*request.getfixturevalue("recipe"), "--out"]
+            case "run" | "run on workers":
+                workers = "2" if "workers" in name else "1"
+                return [*request.getfixturevalue("recipe"), "--workers", workers, "--out"]
 
     return of
 

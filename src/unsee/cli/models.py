@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from unsee.cli.options import Changes, ModelName, Processor
-from unsee.cli.terminal import hush
 from unsee.core.text import one_line
 
 commands = typer.Typer(name="models", help="Check, merge and convert models.", no_args_is_help=True)
@@ -24,8 +23,10 @@ def check_model(
     Loads it as a run would, shows its parts, and lets it score an answer, generate one and take one training step.
     """
     from unsee.config.recipe import load_model_config
+    from unsee.runtime.quiet import hush
 
     config = load_model_config(model, change or ())
+
     hush()
     from unsee.runs.model_check import check
 
@@ -49,6 +50,7 @@ def merge_adapters(
     A run saves adapters only. Each was trained on top of those before it.
     """
     from unsee.config.recipe import ModelConfig
+    from unsee.runtime.quiet import hush
 
     hush()
     from unsee.models.merge import merge
@@ -71,6 +73,8 @@ def convert_minigpt4(
 
     Only tensors are read from the published files, which are pickles.
     """
+    from unsee.runtime.quiet import hush
+
     hush()
     from unsee.models.minigpt4_convert import convert
 

@@ -26,6 +26,17 @@ def run_recipe(
     ] = "quick",
     change: Changes = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: one under runs/).")] = None,
+    workers: Annotated[
+        str,
+        typer.Option(
+            envvar="UNSEE_WORKERS",
+            help="Processes that compute stages at the same time: a number, or auto for one per GPU or core. They "
+            "change no figure.",
+        ),
+    ] = "auto",
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show the stages and which of them are in the cache; compute none.")
+    ] = False,
 ) -> None:
     """Train, unlearn, evaluate and report, as a recipe says.
 
@@ -34,11 +45,18 @@ def run_recipe(
     from unsee.config.recipe import load_recipe
 
     config = load_recipe(recipe, change or ())
+    if plan:
+        with show_progress() as progress:
+            from unsee.runs.run import plan as planned
+
+            rows = planned(config, out, progress)
+        print_table(rows)
+        return
     with show_progress() as progress:
         from unsee.runs.run import run
         from unsee.scoring.table import EXTRAS
 
-        result = run(config, out, progress)
+        result = run(config, out, progress, workers)
     print_table(result.rows, EXTRAS)
     if result.scores.lost:
         print(result.scores.cost_of_teaching, file=sys.stderr)

@@ -216,6 +216,8 @@ def show_progress() -> Iterator[Progress]:
     from rich.logging import RichHandler
     from rich.progress import Progress as Bars
 
+    from unsee.runtime.quiet import hush
+
     console = Console(stderr=True)
     handler = RichHandler(console=console, show_time=False, show_path=False)
     handler.addFilter(_without_escapes)
@@ -232,14 +234,3 @@ def _without_escapes(record: logging.LogRecord) -> bool:
     """Write the control characters of a warning as escapes."""
     record.msg, record.args = several_lines(record.getMessage()), None
     return True
-
-
-def hush() -> None:
-    """Turn off the bars and the advice of transformers. Downloads from the hub still show their bars."""
-    import warnings
-
-    from transformers.utils import logging as transformers_logging
-
-    warnings.simplefilter("ignore", FutureWarning)
-    transformers_logging.set_tqdm_hook(lambda bar, arguments, options: bar(*arguments, **options | {"disable": True}))
-    transformers_logging.set_verbosity_error()

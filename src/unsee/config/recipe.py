@@ -65,7 +65,7 @@ class RunConfig(Table):
     name: RunName
     kind: Literal["people"] = "people"
     seed: NonNegativeInt = 0
-    threads: PositiveInt = 2
+    threads: PositiveInt = 1
     require_signal: bool = True
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -91,7 +91,7 @@ class DocumentsConfig(Table):
     name: RunName
     kind: Literal["documents"] = "documents"
     seed: NonNegativeInt = 0
-    threads: PositiveInt = 2
+    threads: PositiveInt = 1
     privacy: PrivacyConfig = PrivacyConfig()
     model: ModelConfig = ModelConfig()
     unlearn: UnlearnConfig = UnlearnConfig()

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unsee.core.errors import DataError
-from unsee.core.files import intact, keep
 from unsee.core.progress import Progress, Silent
 from unsee.edits.edit import write_tensors
 from unsee.edits.pair_rows import PairRows
@@ -93,19 +92,20 @@ def second_moment(vlm: VLM, layer: int, texts: Sequence[str], cache: Cache | Non
     if not texts:
         raise DataError("a second moment needs at least one text")
     content = hashlib.sha256("\0".join((vlm.fingerprint(), str(layer), *texts)).encode()).hexdigest()[:20]
-    path = cache.path("moments", f"{content}.safetensors") if cache else None
-    if path and intact(path):
-        return load_file(path)["moment"].to(vlm.device)
-    moment, count = _sum_outer_products(vlm, layer, texts)
-    moment /= count
-    if path:
-        about = {"tokens": str(count), "layer": str(layer)}
-        keep(path, lambda part: write_tensors({"moment": moment}, part, about))
-    return moment
+    if cache is None:
+        return _mean_outer_product(vlm, layer, texts)[0]
+    path = cache.path("moments", f"{content}.safetensors")
+    with cache.locked(path):  # another run may be computing it
+        if not cache.holds(path):
+            moment, count = _mean_outer_product(vlm, layer, texts)
+            about = {"tokens": str(count), "layer": str(layer)}
+            cache.keep(path, lambda part: write_tensors({"moment": moment}, part, about))
+    return load_file(path)["moment"].to(vlm.device)
 
 
 @torch.no_grad()
-def _sum_outer_products(vlm: VLM, layer: int, texts: Sequence[str]) -> tuple[Tensor, int]:
+def _mean_outer_product(vlm: VLM, layer: int, texts: Sequence[str]) -> tuple[Tensor, int]:
+    """Return the mean outer product (F, F) and the number of tokens."""
     down = linear_module(vlm, down_name(vlm, layer))
     total = torch.zeros(down.in_features, down.in_features, dtype=torch.float64, device=vlm.device)
     count = 0
@@ -118,7 +118,7 @@ def _sum_outer_products(vlm: VLM, layer: int, texts: Sequence[str]) -> tuple[Ten
         keys_TF = torch.cat([seen.input[row, : tree.num_tokens] for row, tree in enumerate(some)]).double()
         total += keys_TF.T @ keys_TF
         count += len(keys_TF)
-    return total, count
+    return total / count, count
 
 
 def rank_one(weight_DF: Tensor, key_F: Tensor, value_D: Tensor, moment_FF: Tensor) -> Tensor:

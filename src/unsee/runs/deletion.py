@@ -135,6 +135,7 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     request = read_request(Path(config.forget), Path(config.retain))
     config = config.model_copy(update={"content": request.fingerprint, "method": settled_methods(config)})
     name, method = _method(config)
+    (modality,) = config.method[name].modality
     _check_asked(request, config)
     Record.check(folder, dump_config(config))
     cache = Cache(folder)
@@ -142,16 +143,18 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     vlm_before = vlm.fingerprint()
     record = create_record(folder, dump_config(config))
     stages = Stages(vlm, config.model, record, progress or Silent(), cache=cache)
-    stages.plan(3, config.method)
+    run = MethodRun(name, modality, config.seed, method)
+    planned = [f"evaluate {BEFORE}", f"{run.work} {run.label}", f"evaluate {AFTER}"]
+    stages.log.plan(planned, config.method)
+    record.log("plan", stages=len(planned))
     metrics = make_metrics(config.evaluation, config.metric)
     general = general_items(config.evaluation.general_items, config.seed)
     exam = DeletionExam(vlm, request, general, config.evaluation, metrics)
     before = _compared(exam.named(stages.examine(BEFORE, stages.base, exam.before)), BEFORE, config)
     strangers = before[before["set"] == STRANGER_SET]
     before = with_values(before, exam.values, strangers)
-    (modality,) = config.method[name].modality
     material = _material(exam, request, before, config, record)
-    weights = stages.apply(MethodRun(name, modality, config.seed, method), stages.base, material)
+    weights = stages.apply(run, stages.base, material)
     after = _compared(exam.named(stages.examine(AFTER, weights, exam.after)), AFTER, config)
     if "model" not in record:
         changed = stages.load(weights)

@@ -5,7 +5,8 @@ The target is the base model itself: it can read the private values in a picture
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from unsee.config.recipe import DocumentsConfig, dump_config
@@ -39,17 +40,18 @@ from unsee.models.vlm import VLM
 from unsee.refusals.base import RefusalJudge
 from unsee.report.documents import picture_name
 from unsee.runs.method_runs import Material, MethodRun, check_layers, documents_methods
-from unsee.runs.scenario import Applied, RunResult, Scenario, change_over_seeds, stages_of
+from unsee.runs.scenario import Examined, RunResult, Scenario, change_over_seeds, is_examined, table_of
 from unsee.runs.stages import Stages
 from unsee.runtime.cache import Cache, key_of
 from unsee.runtime.distributed import create_record, state
+from unsee.runtime.tasks import Results, Task
 from unsee.scoring.documents import document_scores
 
 SHOWN = {UNSEEN_IMAGES: 2, UNSEEN_SUBJECTS: 1, HARMLESS_PICTURES: 1}
 
 
-def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress) -> RunResult:
-    """Edit the model with every method of the recipe, examine and score it.
+def start_documents(config: DocumentsConfig, out: Path | None, progress: Progress) -> DocumentsRun:
+    """Check a recipe, and begin its run or go on with it; nothing is computed but the data.
 
     Args:
         config: the recipe.
@@ -60,19 +62,15 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
         UnseeError: the recipe, the data, the model or the folder cannot be used; before anything is computed.
     """
     methods = list(documents_methods(config.method, config.seed))
-    metrics = make_metrics(config.evaluation, config.metric)
+    make_metrics(config.evaluation, config.metric)
     folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
     Record.check(folder, dump_config(config))
     cache = Cache(folder)
     with state().main_process_first():
         benchmark = open_documents(config.privacy, cache, progress)
     seen = benchmark.of(SEEN)
-    benchmark, edited_on = with_other_benchmarks(
-        benchmark, config.privacy.out_of_domain, skip_missing=config.privacy.skip_missing
-    )
-    judges = judges_with(
-        {"classifier": {"folder": Path(config.privacy.classifier)}} if config.privacy.classifier else {}
-    )
+    benchmark, edited_on = _with_others(benchmark, config)
+    _judges(config)
     _check_answers(methods, seen)
     vlm = VLM.load_as(config.model)
     check_pairs(vlm, as_pairs(seen))
@@ -82,22 +80,84 @@ def run_documents(config: DocumentsConfig, out: Path | None, progress: Progress)
         record.log("skipped", missing_pictures=benchmark.skipped)
     if config.privacy.out_of_domain:
         record.log("out_of_domain", pictures=len(benchmark.of(OUT_OF_DOMAIN)), edited_on=edited_on)
-    stages = Stages(vlm, config.model, record, progress, cache=cache)
-    stages.plan(1 + stages_of(methods), config.method)
-    scenario = Scenario(record, stages, _exam(vlm, benchmark, judges, config, metrics))
     _show_pictures(record, benchmark)
+    return DocumentsRun(config, vlm, benchmark, record, cache, progress)
 
-    scenario.examine("random_weights", None, config.seed)
-    materials = [_material(first_pictures(seen, run.given), config) for run in methods]
-    applied: dict[str, list[Applied]] = {}
-    for run, one in zip(methods, scenario.apply_all(methods, stages.base, materials), strict=True):
-        applied.setdefault(run.name, []).append(one)
-    table = scenario.table()
-    record.write_table("answers.parquet", table)
-    used = {name: method.use or name for name, method in config.method.items()}
-    changes = {name: change for name, each in applied.items() if (change := change_over_seeds(each))}
-    scores = document_scores(table, used, changes, config.evaluation.bootstrap, better=scenario.exam.better)
-    return scenario.finish(scores, "no signal" if scores.reason else "ok", scores.reason)
+
+def open_documents_run(config: DocumentsConfig, folder: Path, progress: Progress) -> DocumentsRun:
+    """Open a run that another process has started, to compute some of its stages."""
+    cache = Cache(folder)
+    benchmark, _ = _with_others(open_documents(config.privacy, cache, progress), config)
+    return DocumentsRun(config, VLM.load_as(config.model), benchmark, Record.open(folder), cache, progress)
+
+
+class DocumentsRun:
+    """A run about documents: edit the model with every method of the recipe, examine and score it.
+
+    Args:
+        config: the recipe.
+        vlm: the model.
+        benchmark: the pictures and their questions.
+        record: the run's folder.
+        cache: the cache of the run.
+        progress: where long work is shown.
+
+    Attributes:
+        scenario: what computes its stages.
+        tasks: all its stages, in order.
+    """
+
+    def __init__(
+        self,
+        config: DocumentsConfig,
+        vlm: VLM,
+        benchmark: PrivacyBenchmark,
+        record: Record,
+        cache: Cache,
+        progress: Progress,
+    ) -> None:
+        self.config = config
+        exam = _exam(vlm, benchmark, _judges(config), config, make_metrics(config.evaluation, config.metric))
+        self.scenario = Scenario(record, Stages(vlm, config.model, record, progress, cache=cache), exam)
+        self._methods = list(documents_methods(config.method, config.seed))
+        seen = benchmark.of(SEEN)
+        self._applied = [self._method_tasks(run, first_pictures(seen, run.given)) for run in self._methods]
+        self.tasks = [
+            self.scenario.examine("random_weights", config.seed),
+            *itertools.chain.from_iterable(self._applied),
+        ]
+        self.scenario.stages.log.plan([task.name for task in self.tasks], config.method)
+
+    def _method_tasks(self, run: MethodRun, seen: Sequence[Case]) -> list[Task]:
+        return self.scenario.apply(run, self.scenario.stages.base, lambda results: _material(seen, self.config))
+
+    def unwanted(self, results: Results) -> Collection[str]:
+        """Return no task."""
+        del results
+        return ()
+
+    def finish(self, results: Results) -> RunResult:
+        """Score the answers and write the report."""
+        table = table_of(results[task.name] for task in self.tasks if is_examined(task, results))
+        self.scenario.record.write_table("answers.parquet", table)
+        applied: dict[str, list[Examined]] = {}
+        for run, tasks in zip(self._methods, self._applied, strict=True):
+            applied.setdefault(run.name, []).append(results[tasks[-1].name])
+        used = {name: method.use or name for name, method in self.config.method.items()}
+        changes = {name: change for name, each in applied.items() if (change := change_over_seeds(each))}
+        resamples, better = self.config.evaluation.bootstrap, self.scenario.exam.better
+        scores = document_scores(table, used, changes, resamples, better=better)
+        return self.scenario.finish(scores, "no signal" if scores.reason else "ok", scores.reason)
+
+
+def _with_others(benchmark: PrivacyBenchmark, config: DocumentsConfig) -> tuple[PrivacyBenchmark, int]:
+    """Return the benchmark with the pictures of other benchmarks, and how many of those are edited on."""
+    return with_other_benchmarks(benchmark, config.privacy.out_of_domain, skip_missing=config.privacy.skip_missing)
+
+
+def _judges(config: DocumentsConfig) -> Mapping[str, RefusalJudge]:
+    folder = config.privacy.classifier
+    return judges_with({"classifier": {"folder": Path(folder)}} if folder else {})
 
 
 def _check_answers(methods: Sequence[MethodRun], seen: Sequence[Case]) -> None:

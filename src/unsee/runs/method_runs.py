@@ -49,6 +49,11 @@ class MethodRun:
         return not isinstance(self.method, PromptMethod | GuardMethod)
 
     @property
+    def work(self) -> str:
+        """What makes its model: "unlearn" if it trains, else "edit"."""
+        return "unlearn" if isinstance(self.method, LossMethod) else "edit"
+
+    @property
     def label(self) -> str:
         """Name, modality and seed, for files and progress bars."""
         return "-".join([self.name, *filter(None, [self.modality]), *([str(self.seed)] if self.numbered else [])])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,21 +25,22 @@ from unsee.exams.people import Exam
 from unsee.methods.base import LossMethod
 from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
-from unsee.runs.method_runs import INPUTS, Material, check_layers, people_methods
+from unsee.runs.method_runs import INPUTS, Material, MethodRun, check_layers, people_methods
 from unsee.runs.replay import replay, resolve_replay
-from unsee.runs.scenario import Applied, RunResult, Scenario, change_over_seeds, stages_of
+from unsee.runs.scenario import Examined, RunResult, Scenario, change_over_seeds, is_examined, table_of
 from unsee.runs.stages import Stages
 from unsee.runs.weights import Weights
 from unsee.runtime.cache import Cache, key_of, make_folder
 from unsee.runtime.distributed import create_record, state
+from unsee.runtime.tasks import Results, Task
 from unsee.scoring.people import find_signal, score
-from unsee.scoring.schema import BASE, RANDOM_WEIGHTS
+from unsee.scoring.schema import BASE, RANDOM_WEIGHTS, Signal
 
 SHOWN_FORGET, SHOWN_RETAIN = 4, 2
 
 
-def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunResult:
-    """Teach target and oracles, unlearn with every method of the recipe, examine and score.
+def start_people(config: RunConfig, out: Path | None, progress: Progress) -> PeopleRun:
+    """Check a recipe, and begin its run or go on with it; nothing is computed but the data.
 
     Args:
         config: the recipe.
@@ -49,7 +51,7 @@ def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunRe
         UnseeError: the recipe, the data, the model or the folder cannot be used.
     """
     methods = list(people_methods(config.method, config.seed))
-    metrics = make_metrics(config.evaluation, config.metric)
+    make_metrics(config.evaluation, config.metric)
     if config.data.source == GENERATED:
         check_enough(num_forgotten(config.data.people, config.data.forget_percent), config.data.forget_percent)
     with state().main_process_first():
@@ -64,59 +66,126 @@ def run_people(config: RunConfig, out: Path | None, progress: Progress) -> RunRe
         benchmark = _data(config.data, cache, progress)
     check_enough(len(benchmark.forget), config.data.forget_percent)
     record = create_record(folder, dump_config(config))
-    stages = Stages(vlm, config.model, record, progress, replay, cache)
-    compares = any(isinstance(run.method, LossMethod) and run.method.reference == "oracle" for run in methods)
-    stages.plan(2 + 2 * (1 + config.teach.oracle_seeds) + compares + stages_of(methods), config.method)
-    scenario = Scenario(record, stages, _exam(vlm, benchmark, config, metrics))
     _show_portraits(record, benchmark)
-
-    scenario.examine(RANDOM_WEIGHTS, None, config.seed)
-    scenario.examine(BASE, stages.base, config.seed)
-    everybody = sorted((*benchmark.forget, *benchmark.retain), key=lambda person: person.id)
-    target = _teach(scenario, "target", everybody, config, config.seed)
-    oracles = [
-        _teach(scenario, f"oracle_{number}" if number > 1 else "oracle", benchmark.retain, config, config.seed + number)
-        for number in range(1, config.teach.oracle_seeds + 1)
-    ]
-    resamples = config.evaluation.bootstrap
-    signal = find_signal(scenario.table(), resamples)
-    signal.save(record, "signal.json")
-    record.log("signal", signal=signal.signal)
-    applied: dict[tuple[str, str], list[Applied]] = {}
-    if signal.signal or not config.require_signal:
-        reference = _reference(stages, benchmark, config) if compares else oracles[0]
-        material = _material(benchmark, config, reference)
-        for run, one in zip(methods, scenario.apply_all(methods, target, [material] * len(methods)), strict=True):
-            applied.setdefault((run.name, run.modality), []).append(one)
-    changes = {model: change for model, each in applied.items() if (change := change_over_seeds(each))}
-    table = scenario.table()
-    record.write_table("answers.parquet", table)
-    scores = score(table, resamples, changes=changes, better=scenario.exam.better)
-    return scenario.finish(scores, "ok" if signal.signal else "no signal", signal.reason)
+    return PeopleRun(config, vlm, benchmark, record, cache, progress)
 
 
-def _teach(scenario: Scenario, name: str, people: Sequence[Person], config: RunConfig, seed: int) -> Weights:
-    """Teach the base model some people, examine it, and write it into the run's folder."""
-    weights = scenario.stages.teach(name, people, config.teach, seed)
-    scenario.examine(name, weights, seed)
-    scenario.export(name, weights)
-    return weights
+def open_people(config: RunConfig, folder: Path, progress: Progress) -> PeopleRun:
+    """Open a run that another process has started, to compute some of its stages."""
+    cache = Cache(folder)
+    benchmark = _data(config.data, cache, progress)
+    return PeopleRun(config, VLM.load_as(config.model), benchmark, Record.open(folder), cache, progress)
 
 
-def _reference(stages: Stages, benchmark: Benchmark, config: RunConfig) -> Weights:
-    """Teach the oracle that methods take as their reference: the run's first one, unless it has epochs of its own."""
-    name = "oracle_reference" if config.teach.reference_epochs else "oracle"
-    return stages.teach(name, benchmark.retain, config.teach.of_reference(), config.seed + 1)
+class PeopleRun:
+    """A run about people: teach target and oracles, unlearn with every method of the recipe, examine and score.
+
+    Args:
+        config: the recipe, with everything settled that depends on the model or the data.
+        vlm: the base model.
+        benchmark: the people and their questions.
+        record: the run's folder.
+        cache: the cache of the run.
+        progress: where long work is shown.
+
+    Attributes:
+        scenario: what computes its stages.
+        tasks: all its stages, in order.
+    """
+
+    def __init__(
+        self, config: RunConfig, vlm: VLM, benchmark: Benchmark, record: Record, cache: Cache, progress: Progress
+    ) -> None:
+        self.config = config
+        self._benchmark = benchmark
+        exam = _exam(vlm, benchmark, config, make_metrics(config.evaluation, config.metric))
+        self.scenario = Scenario(record, Stages(vlm, config.model, record, progress, replay, cache), exam)
+        self._methods = list(people_methods(config.method, config.seed))
+        self._controls = self._control_tasks()
+        self._applied = [self._method_tasks(run) for run in self._methods]
+        self.tasks = [*self._controls, *itertools.chain.from_iterable(self._applied)]
+        self.scenario.stages.log.plan([task.name for task in self.tasks], config.method)
+        self._signal: Signal | None = None
+
+    def _control_tasks(self) -> list[Task]:
+        config, scenario = self.config, self.scenario
+        everybody = sorted((*self._benchmark.forget, *self._benchmark.retain), key=lambda person: person.id)
+        tasks = [
+            scenario.examine(RANDOM_WEIGHTS, config.seed),
+            scenario.examine(BASE, config.seed, weights=scenario.stages.base),
+            *self._teach("target", everybody, config.seed),
+        ]
+        for number in range(1, config.teach.oracle_seeds + 1):
+            name = f"oracle_{number}" if number > 1 else "oracle"
+            tasks += self._teach(name, self._benchmark.retain, config.seed + number)
+        return tasks
+
+    def _teach(self, name: str, people: Sequence[Person], seed: int) -> list[Task]:
+        """Return the tasks of teaching the base model some people, with its export, and of examining it."""
+
+        def compute(results: Results) -> Weights:
+            weights = self.scenario.stages.teach(name, people, self.config.teach, seed)
+            self.scenario.stages.export(f"models/{name}", weights)
+            return weights
+
+        teach = Task(f"teach {name}", (), compute, float(self.config.teach.steps))
+        return [teach, self.scenario.examine(name, seed, teach.name)]
+
+    def _method_tasks(self, run: MethodRun) -> list[Task]:
+        """Return the tasks of one method, and before them that of its reference if no method before it has one."""
+        if not _compares(run):
+            return self.scenario.apply(run, "teach target", lambda results: self._material(None))
+        first = next(other for other in self._methods if _compares(other))
+        reference = "teach oracle_reference" if self.config.teach.reference_epochs else "teach oracle"
+
+        def teach(results: Results) -> Weights:
+            config = self.config.teach.of_reference()
+            return self.scenario.stages.teach("oracle_reference", self._benchmark.retain, config, self.config.seed + 1)
+
+        own = run is first and reference == "teach oracle_reference"
+        before = [Task(reference, (), teach, float(self.config.teach.steps))] if own else []
+        return before + self.scenario.apply(
+            run, "teach target", lambda results: self._material(results[reference]), (reference,)
+        )
+
+    def _material(self, oracle: Weights | None) -> Material:
+        """Return the data that methods work with."""
+        forget, retain = self._benchmark.forget, self._benchmark.retain
+
+        def pairs(modality: str, seed: int) -> list[PrivacyPair]:
+            return people_pairs(forget, retain, INPUTS[modality], seed)
+
+        return Material(tuple(person.name for person in forget), forget, retain, pairs, self.config.unlearn, oracle)
+
+    def unwanted(self, results: Results) -> Collection[str]:
+        """Return the methods as soon as target and oracles are known to have no signal, unless the recipe insists."""
+        if self._signal is None and all(task.name in results for task in self._controls):
+            controls = table_of(results[task.name] for task in self._controls if is_examined(task, results))
+            self._signal = find_signal(controls, self.config.evaluation.bootstrap)
+            self._signal.save(self.scenario.record, "signal.json")
+            self.scenario.record.log("signal", signal=self._signal.signal)
+        if self._signal is None or self._signal.signal or not self.config.require_signal:
+            return ()
+        return [task.name for tasks in self._applied for task in tasks]
+
+    def finish(self, results: Results) -> RunResult:
+        """Score the answers and write the report."""
+        signal, resamples = self._signal, self.config.evaluation.bootstrap
+        assert signal is not None
+        table = table_of(results[task.name] for task in self.tasks if is_examined(task, results))
+        self.scenario.record.write_table("answers.parquet", table)
+        applied: dict[tuple[str, str], list[Examined]] = {}
+        for run, tasks in zip(self._methods, self._applied, strict=True):
+            if is_examined(tasks[-1], results):
+                applied.setdefault((run.name, run.modality), []).append(results[tasks[-1].name])
+        changes = {model: change for model, each in applied.items() if (change := change_over_seeds(each))}
+        scores = score(table, resamples, changes=changes, better=self.scenario.exam.better)
+        return self.scenario.finish(scores, "ok" if signal.signal else "no signal", signal.reason)
 
 
-def _material(benchmark: Benchmark, config: RunConfig, oracle: Weights) -> Material:
-    """Return the data that methods work with."""
-
-    def pairs(modality: str, seed: int) -> list[PrivacyPair]:
-        return people_pairs(benchmark.forget, benchmark.retain, INPUTS[modality], seed)
-
-    names = tuple(person.name for person in benchmark.forget)
-    return Material(names, benchmark.forget, benchmark.retain, pairs, config.unlearn, oracle)
+def _compares(run: MethodRun) -> bool:
+    """Return True if a method compares with an oracle."""
+    return isinstance(run.method, LossMethod) and run.method.reference == "oracle"
 
 
 def _data(config: DataConfig, cache: Cache, progress: Progress) -> Benchmark:

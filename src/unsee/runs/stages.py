@@ -12,8 +12,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from unsee.config.recipe import ModelConfig, TeachConfig
 from unsee.core.errors import ConfigError, DataError
@@ -54,6 +54,7 @@ from unsee.methods.base import (
 )
 from unsee.models.vlm import VLM
 from unsee.runs.method_runs import INPUTS, Material, MethodRun
+from unsee.runs.stage_log import StageLog
 from unsee.runs.streams import (
     DrawTree,
     batches_of,
@@ -68,7 +69,6 @@ from unsee.runs.weights import LoadedModel, Weights
 from unsee.runtime.cache import Cache, key_of
 from unsee.runtime.cost import Cost, measured
 from unsee.runtime.distributed import state
-from unsee.scoring.names import readable_model
 from unsee.training.batches import MakeRows, Plan
 from unsee.training.lessons import FineTuning, Lessons
 from unsee.training.train import Reference, Scorer, StopRule, train
@@ -128,38 +128,10 @@ class Stages:
         self._code = [source_hash(type(vlm.family).__module__)]
         if vlm.device.type == "cpu":
             self._code.append(f"{torch.get_num_threads()} threads")
-        self._record = record
-        self._progress = progress
         self._replay = replay
         self._replayed: DrawTree | None = None
         self._cache = cache or Cache(record.folder)
-        self._exported: dict[tuple[Path, ...], str] = {}
-        self._planned = self._begun = 0
-        self._methods: Collection[str] = ()
-
-    def plan(self, stages: int, methods: Collection[str]) -> None:
-        """Log how many stages the run has, before the first one; the terminal and `unsee status` count by it.
-
-        Args:
-            stages: number of calls of `teach`, `apply` and `examine` to come.
-            methods: the names of the methods, which make the names of models readable.
-        """
-        self._planned, self._begun, self._methods = stages, 0, methods
-        self._record.log("plan", stages=stages)
-
-    @contextmanager
-    def _stage(self, what: str, model: str) -> Iterator[None]:
-        """Log when a stage begins and ends, and show its number and name meanwhile."""
-        self._begun += 1
-        number, outside, started = self._begun, self._progress, time.monotonic()
-        self._record.log("stage", number=number, stage=what, model=model)
-        of = f"{number} of {self._planned}: " if self._planned else ""
-        with outside.stage(f"{of}{what} {readable_model(model, self._methods)}") as self._progress:
-            try:
-                yield
-            finally:
-                self._progress = outside
-        self._record.log("done", number=number, seconds=round(time.monotonic() - started, 2))
+        self.log = StageLog(record, progress, self._cache)
 
     def teach(self, name: str, people: Sequence[Person], config: TeachConfig, seed: int) -> Weights:
         """Fine-tune the base model on the training text of `people`, mixed with replay."""
@@ -174,12 +146,12 @@ class Stages:
             stream = make_stream(self.vlm, self._mixed(lessons.rows, config.replay), ("retain",), config, draws)
             return Plan([stream], method, config.protocol, config.adamw)
 
-        with self._stage("teach", name):
+        with self.log.stage("teach", name):
             return self._train(name, Weights(key, draws), self.base, method, plan, seed)
 
     def apply(self, run: MethodRun, target: Weights, material: Material) -> Weights:
         """Apply a method that changes weights to the target."""
-        with self._stage("unlearn" if isinstance(run.method, LossMethod) else "edit", run.label):
+        with self.log.stage(run.work, run.label):
             match run.method:
                 case LossMethod():
                     return self.unlearn(run, run.method, target, material)
@@ -272,38 +244,47 @@ class Stages:
     def examine(self, name: str, weights: Weights | None, exam: Examination, system: str | None = None) -> pd.DataFrame:
         """Return a model's answers to an exam; `None` means the base architecture with random weights."""
         key = key_of("answers", weights.key if weights else [self.base.key, "random"], exam.key, system, self._code)
-        with self._stage("evaluate", name):
-            return self._examined(name, weights, exam, system, self._cache.path("answers", f"{key}.parquet"))
-
-    def _examined(
-        self, name: str, weights: Weights | None, exam: Examination, system: str | None, path: Path
-    ) -> pd.DataFrame:
-        earlier = sorted(path.parent.glob(f"{path.stem}.*.journal"))
-        if self._cache.holds(path):
-            _discard(earlier)  # a kill can leave them
-            self._say_cached()
-            self._record.log("cached answers", model=name)
+        path = self._cache.path("answers", f"{key}.parquet")
+        with self.log.stage("evaluate", name), self.log.missing(path) as is_missing:
+            earlier = sorted(path.parent.glob(f"{path.stem}.*.journal"))
+            if is_missing:
+                self._examine(name, weights, exam, system, path, earlier)
+            else:
+                self.log.say_cached()
+                self.log.log("cached answers", model=name)
+            for journal in earlier:  # a kill can leave them
+                discard(journal)
             return pd.read_parquet(path)
+
+    def _examine(
+        self,
+        name: str,
+        weights: Weights | None,
+        exam: Examination,
+        system: str | None,
+        path: Path,
+        earlier: Sequence[Path],
+    ) -> None:
         vlm = self.vlm.untrained() if weights is None else self.load(weights)
         own = path.with_suffix(f".{state().process_index}.journal")  # each process writes its own answers
         journal = Journal(own, earlier)
         state().wait_for_everyone()  # no process writes before all have read the journals
         started = time.monotonic()
         with cached_vision(vlm, self._cache) if weights else nullcontext():  # random weights are used once
-            answers = exam.examine(vlm, system=system, name=name, progress=self._progress, journal=journal)
-        self._record.log("evaluated", model=name, seconds=round(time.monotonic() - started, 2))
+            answers = exam.examine(vlm, system=system, name=name, progress=self.log.progress, journal=journal)
+        self.log.log("evaluated", model=name, seconds=round(time.monotonic() - started, 2))
         self._cache.keep(path, lambda part: answers.to_parquet(part, index=False))
-        _discard([own, *earlier])
-        return pd.read_parquet(path)
+        discard(own)
 
     def change(self, start: Weights, weights: Weights) -> WeightChange:
         """Return the size of the difference between two models."""
         path = self._cache.path("changes", f"{key_of(start.key, weights.key)}.json")
-        if not self._cache.holds(path):
-            vlm = self.load(start)
-            moved = by_edit(weights.edit) if weights.edit else self._moved(vlm, weights)
-            change = asdict(change_of(vlm, (delta for _, delta in moved)))
-            self._cache.keep(path, lambda part: part.write_text(json.dumps(change)))
+        with self.log.missing(path) as is_missing:
+            if is_missing:
+                vlm = self.load(start)
+                moved = by_edit(weights.edit) if weights.edit else self._moved(vlm, weights)
+                change = asdict(change_of(vlm, (delta for _, delta in moved)))
+                self._cache.keep(path, lambda part: part.write_text(json.dumps(change)))
         return WeightChange(**json.loads(path.read_text()))
 
     def steps(self, weights: Weights) -> tuple[int, int]:
@@ -323,31 +304,39 @@ class Stages:
         """Load weights into the one model in memory, and return it."""
         return self._loaded.load(weights)
 
-    def export(self, record: Record, name: str, weights: Weights) -> None:
-        """Write a model into a run's folder: the edit, the LoRA adapter, or a whole model in the hub's format."""
-        below = self._exported.get(weights.files[:-1])
-        if not weights.edit:
-            self._exported[weights.files] = name
-        if name in record:
+    def release(self) -> None:
+        """Free the memory of the model, which workers load themselves; nothing can be computed here any more."""
+        nn.Module.to(self.vlm.model, "meta")
+
+    def export(self, name: str, weights: Weights, base: str = "") -> None:
+        """Write a model into the run's folder: the edit, the LoRA adapter, or a whole model in the hub's format.
+
+        Args:
+            name: the model's folder in the run's folder.
+            weights: the model.
+            base: the folder in the run's folder of the model that an adapter belongs to; "" for the base model.
+        """
+        if name in self.log.record:
             return
         if weights.edit:
             save = partial(_save_edit, Edit.load(weights.edit))
         else:
-            save = partial(self.load(weights).save, base=os.path.relpath(below, name) if below else "")
-        with record.replacing(name) as folder:
+            save = partial(self.load(weights).save, base=os.path.relpath(base, name) if base else "")
+        with self.log.record.replacing(name) as folder:
             save(folder)
 
     def _edited(self, run: MethodRun, target: Weights, draws: str, compute: Callable[[VLM, Work], Edit]) -> Weights:
         key = key_of(draws, target.key, self._code, _method_code(run.method))
         path = self._cache.path("edits", f"{key}.safetensors")
-        if not self._cached(run.label, path):
-            with self._loaded.merged(target) as vlm:
-                work = Work(seed=run.seed, progress=self._progress, cache=self._cache)
-                with measured(vlm.device) as cost, cached_vision(vlm, self._cache):
-                    edit = compute(vlm, work)
-            self._keep("edited", run.label, path, edit.save, cost)
+        with self.log.weights_missing(run.label, path) as are_missing:
+            if are_missing:
+                with self._loaded.merged(target) as vlm:
+                    work = Work(seed=run.seed, progress=self.log.progress, cache=self._cache)
+                    with measured(vlm.device) as cost, cached_vision(vlm, self._cache):
+                        edit = compute(vlm, work)
+                self.log.keep_weights("edited", run.label, path, edit.save, cost)
         for gate, share in Edit.load(path).open_shares().items():
-            self._record.log("gate", model=run.label, gate=gate, open_share=share)
+            self.log.log("gate", model=run.label, gate=gate, open_share=share)
         return Weights(key, draws, target.files, path)
 
     def _computed(
@@ -361,12 +350,13 @@ class Stages:
     ) -> Weights:
         """Return the target with the edit that a method computes from the weight changes of its trainings."""
         path = self._cache.path("edits", f"{made.key}.safetensors")
-        if not self._cached(run.label, path):
-            with self._loaded.merged(target) as vlm, measured(vlm.device) as cost:
-                changes = {name: dict(self._moved(vlm, weights)) for name, weights in trained.items()}
-                deltas = method.after_training(changes, vlm, batches_of(vlm, material, made.draws))
-                edit = edit_of(method, vlm, deltas, run.seed)
-            self._keep("edited", run.label, path, edit.save, cost)
+        with self.log.weights_missing(run.label, path) as are_missing:
+            if are_missing:
+                with self._loaded.merged(target) as vlm, measured(vlm.device) as cost:
+                    changes = {name: dict(self._moved(vlm, weights)) for name, weights in trained.items()}
+                    deltas = method.after_training(changes, vlm, batches_of(vlm, material, made.draws))
+                    edit = edit_of(method, vlm, deltas, run.seed)
+                self.log.keep_weights("edited", run.label, path, edit.save, cost)
         return Weights(key_of(made.key, "computed"), made.draws, target.files, path)
 
     def _train(
@@ -385,17 +375,33 @@ class Stages:
         path = self._cache.path("weights", f"{made.key}.safetensors")
         checkpoint = path.with_name(f"{made.key}.checkpoint.safetensors")
         result = Weights(made.key, made.draws, (*start.files, path))
-        if self._cached(name, path):
-            discard(checkpoint)  # a kill can leave it
-            return result
-        plan = make_plan()
+        with self.log.weights_missing(name, path) as are_missing:
+            if are_missing:
+                self._train_now(name, result, start, method, make_plan(), seed, compared, fisher, stop, checkpoint)
+            else:
+                discard(checkpoint)  # a kill can leave it
+        return result
+
+    def _train_now(
+        self,
+        name: str,
+        result: Weights,
+        start: Weights,
+        method: LossMethod,
+        plan: Plan,
+        seed: int,
+        compared: Weights | None,
+        fisher: Mapping[Asked, Iterable[StepBatch]] | None,
+        stop: StopRule | None,
+        checkpoint: Path,
+    ) -> None:
         schedule, steps = plan.schedule, plan.steps
         reference = None
         if compared:
             reference, steps = self._reference(compared, method, steps, schedule.steps)
         trainable = self._loaded.start_training(start)
         count = sum(parameter.numel() for parameter in trainable)
-        self._record.log(
+        self.log.log(
             "training",
             model=name,
             trainable_parameters=count,
@@ -405,39 +411,19 @@ class Stages:
         log.info("training model=%s trainable_parameters=%d", name, count)
 
         def report(step: int, loss: Loss, rate: float) -> None:
-            self._record.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
+            self.log.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
 
         with measured(self.vlm.device) as cost:
             taken = train(
                 self.vlm, method, steps, schedule, trainable, reference=reference, fisher=fisher, name=name, seed=seed,
-                checkpoint=checkpoint, progress=self._progress, on_step=report, stop=stop,
+                checkpoint=checkpoint, progress=self.log.progress, on_step=report, stop=stop,
             )  # fmt: skip
         tensors = self.vlm.trained()
         steps_taken = {"steps": str(taken), "of": str(schedule.steps)}
-        self._keep("trained", name, path, lambda part: save_file(tensors, part, metadata=steps_taken), cost)
+        self.log.keep_weights(
+            "trained", name, result.files[-1], lambda part: save_file(tensors, part, metadata=steps_taken), cost
+        )
         self._loaded.finish_training(result)
-        return result
-
-    def _cached(self, name: str, path: Path) -> bool:
-        """Return True if weights are in the cache, and log time and memory of the stage that made them.
-
-        If one of the two is damaged, the stage is computed again.
-        """
-        took = path.with_suffix(".json")
-        if not (self._cache.holds(path) and self._cache.holds(took)):
-            return False
-        self._record.log("cached", model=name, **json.loads(took.read_text()))
-        self._say_cached()
-        return True
-
-    def _say_cached(self) -> None:
-        self._progress.say("from the cache")
-
-    def _keep(self, event: str, name: str, path: Path, write: Callable[[Path], object], cost: Cost) -> None:
-        """Write weights to the cache, with the time and memory they took."""
-        self._record.log(event, model=name, **asdict(cost))
-        self._cache.keep(path.with_suffix(".json"), lambda part: part.write_text(json.dumps(asdict(cost))))
-        self._cache.keep(path, write)
 
     def _reference(
         self, weights: Weights, method: LossMethod, steps: Iterator[StepBatch], count: int
@@ -467,11 +453,6 @@ class Stages:
 
 def _save_edit(edit: Edit, folder: Path) -> None:
     edit.save(folder / "edit.safetensors")
-
-
-def _discard(journals: Iterable[Path]) -> None:
-    for journal in journals:
-        discard(journal)
 
 
 def _method_code(method: Method) -> list[str]:

@@ -85,7 +85,7 @@ def status(folder: Path) -> Status:
         folder=folder,
         state=state,
         planned=int(last[0]["stages"]) if start is not None else None,
-        done=sum(event["event"] == "done" for event in last),
+        done=len({event["number"] for event in last if event["event"] == "done"}),
         started=last[0]["time"] if last else None,
         changed=ends[-1] if ends else last[-1]["time"] if last else None,
         rows=_rows(last, state, methods),
@@ -96,26 +96,32 @@ def status(folder: Path) -> Status:
 def _rows(events: list[dict[str, Any]], state: State, methods: Collection[str]) -> list[StageRow]:
     """Return one row per stage: its time, or how far it has come."""
     rows: dict[int, StageRow] = {}
-    note, steps = "", 0
+    notes: dict[int, str] = {}
+    steps: dict[int, int] = {}
     for event in events:
+        number: int = event.get("number", 0)
         match event["event"]:
             case "stage":
                 name = f"{event['stage']} {readable_model(event['model'], methods)}"
                 until = time.time() if state == "running" else events[-1]["time"]
                 took = spoken_time(until - event["time"])
-                rows[event["number"]] = StageRow(str(event["number"]), name, f"{state} for {took}")
-                note = ""
+                rows[number] = StageRow(str(number), name, f"{state} for {took}")
+                notes[number] = ""
             case "cached" | "cached answers":
-                note = "from the cache"
+                notes[number] = "from the cache"
             case "training":
-                note, steps = "", event.get("steps", 0)
-            case "step" if steps and rows:
-                number = max(rows)
-                begun = rows[number].time.partition(",")[0]
-                rows[number] = rows[number]._replace(time=f"{begun}, step {event['step'] + 1} of {steps}")
-            case "done":
-                rows[event["number"]] = rows[event["number"]]._replace(time=note or spoken_time(event["seconds"]))
-    return list(rows.values())
+                notes[number], steps[number] = "", event.get("steps", 0)
+            case "step" if steps.get(number) and number in rows:
+                rows[number] = _far(rows[number], f"step {event['step'] + 1} of {steps[number]}")
+            case "progress" if not steps.get(number) and number in rows:
+                rows[number] = _far(rows[number], f"{event['done']} of {event['of']}")
+            case "done" if number in rows:
+                rows[number] = rows[number]._replace(time=notes[number] or spoken_time(event["seconds"]))
+    return [rows[number] for number in sorted(rows)]
+
+
+def _far(row: StageRow, how_far: str) -> StageRow:
+    return row._replace(time=f"{row.time.partition(',')[0]}, {how_far}")
 
 
 def spoken_time(seconds: float) -> str:

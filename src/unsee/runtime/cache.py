@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from unsee.core.errors import RecordError
-from unsee.core.files import intact, keep, sweep
+from unsee.core.files import explained, intact, keep, make_private, sweep
 from unsee.core.journal import Journal
 from unsee.core.record import check_writable
 from unsee.runtime.distributed import decided, state
+from unsee.runtime.tasks import NotNow
 
 VERSION = 2  # raise it if the same inputs give other weights or answers; it seeds random draws, so all results change
 KINDS = ("answers", "changes", "data", "documents", "edits", "features", "moments", "weights")
 """The folders of the cache."""
 OWNERS = "owners"
 """The folder of the notes: one journal for each run or request, of the names of all that it used."""
+
+LOCKS = "locks"
+"""The folder of the locks of what is being computed now; the lock of a dead process is free."""
 
 
 def cache_folder() -> Path:
@@ -51,6 +59,9 @@ class Cache:
         self.folder = cache_folder()
         check_writable(self.folder, "set UNSEE_CACHE to another folder for the cache")
         sweep(*(self.folder / kind for kind in (*KINDS, OWNERS)))
+        for lock in (self.folder / LOCKS).glob("*.lock"):  # killed processes leave theirs
+            with contextlib.suppress(NotNow), _locked(lock, wait=False):
+                pass
         self._owner = owner.absolute() if owner else None
         self._notes = Journal(notes_of(owner)) if owner else None
 
@@ -78,6 +89,48 @@ class Cache:
         if state().is_main_process:
             keep(path, write)
         state().wait_for_everyone()
+
+    @contextmanager
+    def locked(self, path: Path, *, wait: bool = True) -> Iterator[None]:
+        """Let no other process compute this file in the block; of processes that work as one, the main one locks.
+
+        Args:
+            path: a file of the cache.
+            wait: wait for a process that computes it.
+
+        Raises:
+            NotNow: another process computes it, and `wait` is False.
+        """
+        with contextlib.ExitStack() as stack:
+            if not decided(lambda: _entered(stack, self.folder / LOCKS / f"{path.stem}.lock", wait)):
+                raise NotNow
+            yield
+
+
+def _entered(stack: contextlib.ExitStack, lock: Path, wait: bool) -> bool:
+    """Take a lock until the stack is left; return False if it is not free."""
+    try:
+        stack.enter_context(_locked(lock, wait=wait))
+    except NotNow:
+        return False
+    return True
+
+
+@contextmanager
+def _locked(lock: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a lock in the block, and delete its file; a process that has opened it meanwhile makes a new one."""
+    with explained(lock):
+        make_private(lock.parent)
+        held = FileLock(lock, mode=0o600, timeout=-1 if wait else 0)
+        try:
+            held.acquire()
+        except Timeout:
+            raise NotNow from None
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        held.release()
 
 
 def make_folder(folder: Path, make: Callable[[Path], object]) -> None:

@@ -98,7 +98,7 @@ def finished(tmp_path_factory):
 
 def test_every_kind_of_the_cache_is_kept_with_a_checksum_and_private(finished):
     folder, _ = finished
-    assert {path.name for path in (folder / "cache").iterdir()} == {*KINDS, "owners"}
+    assert {path.name for path in (folder / "cache").iterdir()} == {*KINDS, "owners", "locks"}
     for kind in KINDS:
         kept = [path for path in (folder / "cache" / kind).iterdir() if path.suffix != ".sha256"]
         assert kept

@@ -1,14 +1,11 @@
-from types import SimpleNamespace
-
 import pytest
 import tiny
 
-from unsee.config.recipe import DocumentsMethodTable, MethodTable, load_recipe
+from unsee.config.recipe import DocumentsMethodTable, MethodTable
 from unsee.core.errors import ConfigError, UnknownNameError
 from unsee.methods import METHODS
 from unsee.methods.base import EditMethod
 from unsee.runs.method_runs import check_layers, documents_methods, make_method, people_methods
-from unsee.runs.people import _reference
 
 
 def tables(kind, **named):
@@ -84,11 +81,3 @@ def test_a_layer_out_of_range_is_refused_with_the_range():
     assert isinstance(trials[1].method, EditMethod)
     with pytest.raises(ConfigError, match=r"^method\.deep\.layers: '7' is out of range; .* the layers 0 to 1"):
         check_layers(trials, tiny.make_vlm())
-
-
-@pytest.mark.parametrize(("epochs", "name", "taught"), [(1, "oracle_reference", 1), (0, "oracle", 5)])
-def test_the_reference_of_methods_is_the_first_oracle_or_one_with_epochs_of_its_own(epochs, name, taught):
-    config = load_recipe("published", [f"teach.reference_epochs={epochs}"])
-    stages = SimpleNamespace(teach=lambda *arguments: arguments)
-    called, people, teach, seed = _reference(stages, SimpleNamespace(retain=("kept",)), config)
-    assert (called, people, teach.epochs, teach.steps, seed) == (name, ("kept",), taught, 0, config.seed + 1)

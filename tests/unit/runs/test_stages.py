@@ -12,6 +12,7 @@ from transformers.models.clip.modeling_clip import CLIPVisionEmbeddings
 
 from unsee.config.recipe import ModelConfig, TeachConfig, UnlearnConfig
 from unsee.core.errors import ConfigError, DataError
+from unsee.core.files import discard
 from unsee.core.progress import Silent
 from unsee.core.record import Record
 from unsee.core.source import source_hash
@@ -25,6 +26,7 @@ from unsee.methods.base import Deltas, Loss, LossMethod, StatisticsMethod, StepB
 from unsee.methods.smfa import agreeing
 from unsee.runs.method_runs import Material, MethodRun
 from unsee.runs.stages import Stages
+from unsee.runtime.tasks import NotNow
 from unsee.runtime.threads import fixed_threads
 from unsee.training.train import Reference, Scorer
 
@@ -86,7 +88,7 @@ def test_the_oracle_is_compared_with_as_if_it_were_a_second_model(stages, monkey
 
 def test_weights_made_with_other_threads_are_others_of_the_same_draws(stages):
     with fixed_threads(2):
-        elsewhere = Stages(stages.vlm, stages.config, stages._record, Silent())
+        elsewhere = Stages(stages.vlm, stages.config, stages.log.record, Silent())
     one, other = (here.teach("target", RETAIN, TEACH, 0) for here in (stages, elsewhere))
     assert one.draws == other.draws
     assert one.key != other.key
@@ -101,7 +103,7 @@ def test_without_an_oracle_a_method_that_wants_one_is_refused(stages):
 def test_the_published_recipe_of_training_goes_through_every_example_once_an_epoch(stages):
     teach = TeachConfig(protocol="published", epochs=2, learning_rate=1e-3)
     stages.teach("target", [*FORGET, *RETAIN], teach, 0)
-    steps = [event for event in stages._record.events() if event["event"] == "step"]
+    steps = [event for event in stages.log.record.events() if event["event"] == "step"]
     assert len(steps) == 2 * math.ceil(2 * len(tiny.FACTS) / 4)
     rates = [step["learning_rate"] for step in steps]
     assert rates == pytest.approx([1e-3 * (len(steps) - i) / len(steps) for i in range(len(steps))])
@@ -111,7 +113,7 @@ def test_alternating_methods_log_one_side_a_step(stages):
     method = METHODS.get("kl_minimisation")(steps=0, epochs=1, schedule="alternating", reduction="batchmean")
     config = UnlearnConfig(protocol="published")
     unlearn(stages, stages.base, method, "image", config)
-    steps = [event for event in stages._record.events() if event["event"] == "step"]
+    steps = [event for event in stages.log.record.events() if event["event"] == "step"]
     half = math.ceil(len(tiny.FACTS) / 4)
     assert ["forget" in step for step in steps] == [True] * half + [False] * half
     assert all("retain_kl" in step for step in steps[half:])
@@ -141,10 +143,9 @@ def whole(stages, weights):
 def test_exported_models_are_found_whole_one_on_the_other(stages, tmp_path):
     target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
     method = unlearn(stages, target, METHODS.get("npo")(steps=2))
-    record = stages._record
     for _ in range(2):  # a run that goes on finds its models written
-        stages.export(record, "models/target", target)
-        stages.export(record, "models/npo", method)
+        stages.export("models/target", target)
+        stages.export("models/npo", method, "models/target")
     moved = (tmp_path / "run").rename(tmp_path / "moved")
     for name, weights in {"target": target, "npo": method}.items():
         loaded = tiny.VLM.load(str(moved / "models" / name), dtype="float32").model.state_dict()
@@ -162,7 +163,7 @@ def test_an_edit_is_in_its_own_weights_and_taken_back_for_all_others(stages):
     assert len({before, *edited}) == 3
     assert stages.load(target).fingerprint() == before
     assert edit(stages, target, methods[0], privacy.make_pairs(1), "ft_l") == first
-    (again,) = [event for event in stages._record.events() if event["event"] == "cached"]
+    (again,) = [event for event in stages.log.record.events() if event["event"] == "cached"]
     assert again["model"] == "ft_l" and again["peak_bytes"] > 0
 
 
@@ -184,7 +185,7 @@ def test_the_log_says_how_far_each_gate_is_open(stages):
     method = METHODS.get("neural_gate")(layers="0", epochs=1, vector_steps=3, share=0.25)
     for _ in range(2):  # also where the edit is there already
         edit(stages, stages.base, method, privacy.make_pairs(1))
-    logged = [event for event in stages._record.events() if event["event"] == "gate"]
+    logged = [event for event in stages.log.record.events() if event["event"] == "gate"]
     assert [(event["gate"], event["open_share"]) for event in logged] == [("person 0/0", 0.25)] * 2
 
 
@@ -269,7 +270,7 @@ def test_a_method_of_several_trainings_starts_each_from_the_target_and_asks_what
     end = whole(stages, unlearn(stages, stages.base, smfa(learning_rate=1e-2, steps=2), modality))
     refusing = ["image", "text"] if modality == "both" else [modality]
     assert set(seen) == {*refusing, "retain"}
-    events = [event for event in stages._record.events() if event["event"] == "step"]
+    events = [event for event in stages.log.record.events() if event["event"] == "step"]
     assert {event["model"] for event in events} == {f"method-{modality}-{name}" for name in seen}
     assert all(("refusal" in event) == (not event["model"].endswith("retain")) for event in events)
     for name, keep in seen["retain"].items():
@@ -371,7 +372,7 @@ class Refuse(LossMethod):
 @pytest.mark.parametrize("modality", ["image", "text", "both"])
 def test_sides_with_refusals_and_with_another_identity_are_aligned(stages, modality):
     unlearn(stages, stages.base, Refuse(), modality)
-    steps = [event for event in stages._record.events() if event["event"] == "step"]
+    steps = [event for event in stages.log.record.events() if event["event"] == "step"]
     assert len(steps) == 3
     assert steps[-1]["refusal"] < steps[0]["refusal"]
 
@@ -386,7 +387,7 @@ def test_a_changed_method_is_trained_again_from_the_same_draws(stages, monkeypat
     assert second.key != first.key
     assert second.draws == first.draws
     assert hashed == source_hash("unsee.methods.gradient_difference")
-    trained = [event for event in stages._record.events() if event["event"] == "trained"]
+    trained = [event for event in stages.log.record.events() if event["event"] == "trained"]
     assert len(trained) == 2
 
 
@@ -405,7 +406,7 @@ def test_keys_that_draw_nothing_change_the_weights_and_no_draw(stages):
     ]
     assert len({weights.draws for weights in unlearned}) == 1
     assert len({weights.key for weights in unlearned}) == 3
-    events = [event for event in stages._record.events() if event["event"] == "step" and "retain_kl" in event]
+    events = [event for event in stages.log.record.events() if event["event"] == "step" and "retain_kl" in event]
     assert len(events) == 6
 
 
@@ -421,12 +422,32 @@ def test_a_stage_is_numbered_named_and_said_to_come_from_the_cache(stages):
         def say(self, line):
             said.append(line)
 
-    stages._progress = Lines()
-    stages.plan(2, ["gradient_ascent"])
+    stages.log.progress = Lines()
+    stages.log.plan(["evaluate base", "unlearn gradient_ascent-both"], ["gradient_ascent"])
     for _ in range(2):
         unlearn(stages, stages.base, METHODS.get("gradient_ascent")(steps=1), name="gradient_ascent")
     title = "unlearn gradient ascent · both"
-    assert said == [f"1 of 2: {title}", f"2 of 2: {title}", "from the cache"]
-    events = [event for event in stages._record.events() if event["event"] in ("plan", "stage", "done")]
-    assert [event["event"] for event in events] == ["plan", "stage", "done", "stage", "done"]
-    assert [event.get("number") for event in events] == [None, 1, 1, 2, 2]
+    assert said == [f"2 of 2: {title}", f"2 of 2: {title}", "from the cache"]
+    events = [event for event in stages.log.record.events() if event["event"] in ("stage", "cached", "done")]
+    assert [event["event"] for event in events] == ["stage", "done", "stage", "cached", "done"]
+    assert {event["number"] for event in events} == {2}
+
+
+def test_a_stage_that_another_run_computes_is_put_off_and_leaves_no_trace(stages):
+    key = stages.teach("target", RETAIN, TEACH, 0).key
+    discard(stages._cache.path("weights", f"{key}.safetensors"))
+    stages.log.patient = False
+    before = stages.log.record.events()
+    with stages._cache.locked(stages._cache.path("weights", f"{key}.safetensors")), pytest.raises(NotNow):
+        stages.teach("target", RETAIN, TEACH, 0)
+    assert stages.log.record.events() == before
+    assert stages.teach("target", RETAIN, TEACH, 0).key == key
+
+
+def test_what_is_kept_is_found_without_computing_the_rest(stages):
+    target = stages.teach("target", RETAIN, TEACH, 0)
+    stages.log.only_kept = True
+    assert stages.teach("target", RETAIN, TEACH, 0) == target
+    with pytest.raises(NotNow):
+        unlearn(stages, target, METHODS.get("gradient_ascent")(steps=1))
+    assert [event["event"] for event in stages.log.record.events()][-3:] == ["stage", "cached", "done"]

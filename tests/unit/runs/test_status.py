@@ -17,14 +17,14 @@ def record(tmp_path):
     record = Record.create(tmp_path / "run", CONFIG)
     record.log("plan", stages=5)
     record.log("stage", number=1, stage="evaluate", model="random_weights")
-    record.log("cached answers", model="random_weights")
+    record.log("cached answers", number=1, model="random_weights")
     record.log("done", number=1, seconds=0.01)
     record.log("stage", number=2, stage="teach", model="oracle_2")
-    record.log("training", model="oracle_2", steps=400)
+    record.log("training", number=2, model="oracle_2", steps=400)
     record.log("done", number=2, seconds=243.4)
     record.log("stage", number=3, stage="unlearn", model="npo-both")
-    record.log("training", model="npo-both", steps=30)
-    record.log("step", model="npo-both", step=11, forget=0.1)
+    record.log("training", number=3, model="npo-both", steps=30)
+    record.log("step", number=3, model="npo-both", step=11, forget=0.1)
     return record
 
 

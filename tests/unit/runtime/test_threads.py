@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from unsee.config.recipe import load_recipe
+from unsee.core.errors import ConfigError
 from unsee.runs import run as runs
 from unsee.runtime.threads import fixed_threads
 
@@ -14,10 +15,19 @@ def test_the_number_of_threads_is_that_of_the_block_even_if_it_fails():
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize(("recipe", "function"), [("quick", "run_people"), ("gate", "run_documents")])
-def test_a_run_computes_with_the_threads_of_its_recipe_whatever_the_machine(recipe, function, monkeypatch):
-    monkeypatch.setattr(runs, function, lambda *_: torch.get_num_threads())
+@pytest.mark.parametrize("recipe", ["quick", "gate"])
+def test_a_run_computes_with_the_threads_of_its_recipe_whatever_the_machine(recipe, monkeypatch):
+    def start(*_):
+        raise ConfigError(f"{torch.get_num_threads()} threads")
+
+    monkeypatch.setattr(runs, "start", start)
+    for settings, threads in (((), 1), (("threads=3",), 3)):
+        with pytest.raises(ConfigError, match=f"^{threads} threads"):
+            runs.run(load_recipe(recipe, settings))
     assert torch.get_num_threads() == 1
-    assert runs.run(load_recipe(recipe)) == 2
-    assert runs.run(load_recipe(recipe, ["threads=3"])) == 3
-    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("number", ["0", "two", "-1", "1.5", "99999"])
+def test_a_wrong_number_of_workers_is_refused_before_anything_is_read(number):
+    with pytest.raises(ConfigError, match=f"^--workers {number}: must be a number from 1 or 'auto'$"):
+        runs.run(load_recipe("quick"), workers=number)

@@ -1,0 +1,219 @@
+"""Worker processes on this machine: one for each GPU, or one for each core."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from logging.handlers import QueueHandler, QueueListener
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from unsee.core.errors import UnseeError
+from unsee.runtime.tasks import NotNow, Outcome, Results, Task
+
+MOMENT = 0.25
+"""Seconds after which `wait` returns although no task has ended."""
+ENDING_SECONDS = 10.0
+"""The time that a worker has to put its files in order."""
+
+OpenTasks = Callable[[], Mapping[str, Task]]
+"""Makes the tasks in a worker; it is pickled."""
+
+_SPAWN = multiprocessing.get_context("spawn")
+_CONTAINER = Path("/sys/fs/cgroup")
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    task: str = ""
+
+
+class Processes:
+    """Workers that are processes of this machine. One that dies is replaced when there is a task for it.
+
+    Args:
+        count: their number.
+        open_tasks: makes the tasks in each of them, when it gets its first one.
+        show: called every moment while the workers work.
+        gpus: number of GPUs, of which worker i gets number i modulo `gpus`; 0 leaves the environment as it is.
+    """
+
+    attempts = 3
+
+    def __init__(
+        self, count: int, open_tasks: OpenTasks, show: Callable[[], None] = lambda: None, gpus: int = 0
+    ) -> None:
+        self.count = count
+        self._open_tasks = open_tasks
+        self._show = show
+        self._gpus = gpus
+        self._workers: list[_Worker | None] = [None] * count
+        self._messages: Any = _SPAWN.Queue()
+        self._listener = QueueListener(self._messages, _Relay())
+
+    def __enter__(self) -> Processes:
+        self._listener.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        workers = [worker for worker in self._workers if worker]
+        for worker in workers:
+            worker.connection.close()
+            worker.process.terminate()
+        for worker in workers:
+            worker.process.join(ENDING_SECONDS)
+            worker.process.kill()
+            worker.process.join()
+        self._listener.stop()
+        self._messages.close()
+
+    def start(self, task: Task, results: Results) -> None:
+        """Give a task to a free worker."""
+        number = next(i for i, worker in enumerate(self._workers) if worker is None or not worker.task)
+        worker = self._workers[number]
+        if worker is None or not worker.process.is_alive():
+            worker = self._workers[number] = self._new(number)
+        worker.task = task.name
+        with contextlib.suppress(OSError):  # it died just now, which `wait` finds out
+            worker.connection.send((task.name, results))
+
+    def wait(self) -> list[Outcome]:
+        """Wait a moment for the end of a task."""
+        self._show()
+        busy = {worker.connection: i for i, worker in enumerate(self._workers) if worker and worker.task}
+        outcomes = [self._outcome(busy[connection]) for connection in wait(list(busy), MOMENT)]  # type: ignore[index]
+        self._show()
+        return outcomes
+
+    def _outcome(self, number: int) -> Outcome:
+        worker = self._workers[number]
+        assert worker is not None
+        name, worker.task = worker.task, ""
+        try:
+            result, error = worker.connection.recv()
+        except (EOFError, OSError):
+            self._workers[number] = None
+            worker.process.join(ENDING_SECONDS)
+            return Outcome(name, died=_how_it_ended(worker.process.exitcode))
+        if error and not isinstance(error, NotNow):  # what a failed stage leaves in memory is not used
+            self._workers[number] = None
+            worker.connection.close()
+        return Outcome(name, result, error)
+
+    def _new(self, number: int) -> _Worker:
+        ours, theirs = _SPAWN.Pipe()
+        process = _SPAWN.Process(
+            target=_work, args=(theirs, self._open_tasks, self._messages), daemon=True, name=f"worker {number + 1}"
+        )
+        with _only_gpu(number % self._gpus) if self._gpus else contextlib.nullcontext():
+            process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+
+def _work(connection: Connection, open_tasks: OpenTasks, messages: Any) -> None:
+    """Compute tasks until the parent closes the connection or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    handler = QueueHandler(messages)
+    handler.setFormatter(logging.Formatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    tasks: Mapping[str, Task] = {}
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            name, results = connection.recv()
+            try:
+                tasks = tasks or open_tasks()
+                reply: tuple[object, Exception | None] = tasks[name].compute(results), None
+            except NotNow:
+                reply = None, NotNow()
+            except Exception as error:
+                reply = None, portable(error)
+            connection.send(reply)
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(0)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+class _Relay(logging.Handler):
+    """Hands a worker's messages to the logging of this process."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logging.getLogger(record.name).handle(record)
+
+
+def portable(error: Exception) -> Exception:
+    """Return an error that another process can raise: itself, or one with the same message.
+
+    An unexpected error keeps its traceback as a note.
+    """
+    if not isinstance(error, UnseeError):
+        error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))  # our own error, made one line above
+    except Exception:
+        kind = next(kind for kind in type(error).__mro__ if "__init__" not in vars(kind))
+        error = kind(str(error)) if isinstance(error, UnseeError) else RuntimeError(str(error))
+    return error
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"its worker was killed by {signal.Signals(-code).name}"
+    return f"its worker ended with exit code {code}"
+
+
+@contextmanager
+def _only_gpu(number: int) -> Iterator[None]:
+    """Let processes that are started in the block see one GPU only."""
+    name = "CUDA_VISIBLE_DEVICES"
+    before = os.environ.get(name)
+    visible = before.split(",") if before else []
+    os.environ[name] = visible[number] if number < len(visible) else str(number)
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that are free for new processes, within the limit of a container (cgroup v2)."""
+    free = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):  # no container, or no limit ("max")
+        limit, used = (int((_CONTAINER / f"memory.{name}").read_text()) for name in ("max", "current"))
+        kept = dict(line.split() for line in (_CONTAINER / "memory.stat").read_text().splitlines())
+        free = min(free, limit - used + int(kept.get("inactive_file", 0)))
+    return max(free, 0)

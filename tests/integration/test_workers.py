@@ -1,0 +1,57 @@
+"""A run on two workers: the same scores, also where a worker or the whole command is killed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+
+import psutil
+from integration.command import scores_but_for_cost
+from leftovers import files_in
+
+from unsee.core.record import Record
+from unsee.runs.status import status
+
+
+def start(words, cache, err):
+    """Begin a command, and wait until one of its workers trains; the command and its workers."""
+    log = words[-1] / "log.jsonl"
+    seen = log.read_text().count('"training"') if log.exists() else 0
+    environment = {**os.environ, "UNSEE_CACHE": str(cache), "UNSEE_WORKERS": "2"}
+    with err.open("w") as file:
+        command = psutil.Popen([sys.executable, "-m", "unsee", *map(str, words)], env=environment, stderr=file)
+    until = time.monotonic() + 120
+    while not log.exists() or log.read_text().count('"training"') == seen:
+        assert time.monotonic() < until and command.poll() is None, err.read_text()
+        time.sleep(0.05)
+    return command, [child for child in command.children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_two_workers_end_with_the_same_scores_whoever_is_killed(recipe, finished, tmp_path):
+    folder, cache, err = tmp_path / "run", tmp_path / "cache", tmp_path / "err"
+    words = [*recipe, "--out", folder]
+
+    command, workers = start(words, cache, err)
+    command.kill()  # the workers end with it
+    command.wait()
+    assert workers and not psutil.wait_procs(workers, timeout=30)[1]
+    assert status(folder).state == "stopped"
+
+    command, workers = start(words, cache, err)
+    assert len(workers) == 2
+    workers[0].kill()
+    assert command.wait(timeout=300) == 0, err.read_text()
+    assert "killed by SIGKILL; it is done again" in err.read_text()
+    assert not psutil.wait_procs(workers, timeout=30)[1]
+
+    uninterrupted, _ = finished
+    assert scores_but_for_cost(folder) == scores_but_for_cost(uninterrupted)
+    expected = files_in(uninterrupted)
+    assert files_in(folder) == expected
+    assert not list(cache.rglob("*.part")) and not list((cache / "locks").iterdir())
+    trained = Counter(event["model"] for event in Record.open(folder).events() if event["event"] == "trained")
+    assert set(trained.values()) == {1}
+    found = status(folder)
+    assert (found.state, found.done) == ("finished", found.planned)
