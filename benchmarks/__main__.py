@@ -48,8 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from benchmarks.limit import machine, product_flops, versions
     from benchmarks.material import Material
     from benchmarks.works import works
-    from unsee.cli.terminal import hush, print_table
+    from unsee.cli.terminal import print_table
     from unsee.data.people.builder import build
+    from unsee.runtime.quiet import hush
 
     if options.device == "cuda" and not torch.cuda.is_available():
         print("benchmarks: --device cuda: torch finds no GPU", file=sys.stderr)

@@ -71,7 +71,7 @@ def measure(work: str, side: SideName, material: Material, *, count: bool = Fals
 
 
 def _child(sender: Connection, work: str, side: SideName, material: Material, count: bool) -> None:
-    from unsee.cli.terminal import hush
+    from unsee.runtime.quiet import hush
 
     hush()
     sender.send(measure_here(work, side, material, count=count))

@@ -29,7 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of three edits")
     options = parser.parse_args(arguments)
     keep_freed_memory()
-    from unsee.cli.terminal import hush
     from unsee.data.documents.builder import build
     from unsee.data.documents.export import as_pairs
     from unsee.data.documents.privacy_pair import load
@@ -38,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from unsee.methods import METHODS
     from unsee.methods.base import EditMethod, Work
     from unsee.models.vlm import VLM
+    from unsee.runtime.quiet import hush
 
     hush()
     vlm = VLM.load(options.model)

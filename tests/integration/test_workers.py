@@ -15,11 +15,11 @@ from unsee.core.record import Record
 from unsee.runs.status import status
 
 
-def start(words, cache, err):
+def start(words, cache, err, **variables):
     """Begin a command, and wait until one of its workers trains; the command and its workers."""
     log = words[-1] / "log.jsonl"
     seen = log.read_text().count('"training"') if log.exists() else 0
-    environment = {**os.environ, "UNSEE_CACHE": str(cache), "UNSEE_WORKERS": "2"}
+    environment = {**os.environ, "UNSEE_CACHE": str(cache), "UNSEE_WORKERS": "2", **variables}
     with err.open("w") as file:
         command = psutil.Popen([sys.executable, "-m", "unsee", *map(str, words)], env=environment, stderr=file)
     until = time.monotonic() + 120
@@ -55,3 +55,23 @@ def test_two_workers_end_with_the_same_scores_whoever_is_killed(recipe, finished
     assert set(trained.values()) == {1}
     found = status(folder)
     assert (found.state, found.done) == ("finished", found.planned)
+
+
+def test_a_ray_cluster_of_two_nodes_of_which_one_dies_ends_with_the_same_scores(recipe, finished, tmp_path):
+    from ray.cluster_utils import Cluster
+
+    folder, cache, err = tmp_path / "run", tmp_path / "cache", tmp_path / "err"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    node = cluster.add_node(num_cpus=1)
+    try:
+        command, workers = start(
+            [*recipe, "--out", folder], cache, err, UNSEE_WORKERS="ray", RAY_ADDRESS=cluster.address
+        )
+        assert not workers  # they belong to the nodes
+        cluster.remove_node(node, allow_graceful=False)
+        assert command.wait(timeout=300) == 0, err.read_text()
+    finally:
+        cluster.shutdown()
+    uninterrupted, _ = finished
+    assert scores_but_for_cost(folder) == scores_but_for_cost(uninterrupted)
+    assert files_in(folder) == files_in(uninterrupted)

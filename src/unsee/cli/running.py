@@ -30,8 +30,8 @@ def run_recipe(
         str,
         typer.Option(
             envvar="UNSEE_WORKERS",
-            help="Processes that compute stages at the same time: a number, or auto for one per GPU or core. They "
-            "change no figure.",
+            help="Processes that compute stages at the same time: a number, auto for one per GPU or core, or ray or "
+            "ray://HOST:PORT for a Ray cluster. They change no figure.",
         ),
     ] = "auto",
     plan: Annotated[

@@ -18,11 +18,12 @@ from unsee.runs.scenario import Run, RunResult
 from unsee.runs.watch import Logged, Watcher
 from unsee.runtime.distributed import state
 from unsee.runtime.quiet import hush
+from unsee.runtime.ray_workers import RayWorkers
 from unsee.runtime.tasks import Here, NotNow, Results, Task, run_tasks
 from unsee.runtime.threads import fixed_threads
 from unsee.runtime.workers import Processes, cores, free_memory
 
-AUTO = "auto"
+AUTO, RAY = "auto", "ray"
 WORKER_BYTES = 2**30
 """What a worker takes beside the model: Python, its libraries and the activations of a small model."""
 MODEL_COPIES = 4
@@ -42,18 +43,19 @@ def run(
         out: the run's folder; by default `runs/<name>-<key>`, the same for the same recipe.
         progress: where long work is shown.
         workers: number of processes that compute stages at the same time; "auto" takes one for each GPU, or, without
-            one, as many as cores and memory allow. 1 computes everything in this process.
+            one, as many as cores and memory allow. 1 computes everything in this process. "ray" or "ray://HOST:PORT"
+            computes on a Ray cluster.
 
     Raises:
         UnseeError: the recipe, the data, the model or the folder cannot be used, or a stage failed.
     """
     shown = progress or Silent()
-    number = _number(workers)
+    crew = _crew(workers)
     with fixed_threads(config.threads):
         started = start(config, out, shown)
         started.scenario.record.log("plan", stages=len(started.tasks))
         started.scenario.stages.log.patient = False  # while another run computes a stage, others are done
-        return started.finish(_computed(started, number, shown))
+        return started.finish(_computed(started, crew, shown))
 
 
 def start(config: RunConfig | DocumentsConfig, out: Path | None, progress: Progress) -> Run:
@@ -116,9 +118,10 @@ def plan(
     ]  # fmt: skip
 
 
-def _computed(run: Run, workers: int | None, progress: Progress) -> Results:
-    count = workers or _fitting(run)
-    if count == 1 or state().num_processes > 1:
+def _computed(run: Run, crew: int | str, progress: Progress) -> Results:
+    if crew == AUTO:
+        crew = _fitting(run)
+    if crew == 1 or state().num_processes > 1:
         return run_tasks(run.tasks, Here(), unwanted=run.unwanted)
     done = kept(run)
     unwanted = run.unwanted(done)
@@ -127,11 +130,14 @@ def _computed(run: Run, workers: int | None, progress: Progress) -> Results:
         return done
     stages, folder = run.scenario.stages, run.scenario.record.folder.absolute()
     stages.release()
-    with (
-        Watcher(folder / "log.jsonl", progress, stages.log.title) as watcher,
-        Processes(min(count, len(left)), partial(_open, run.config, folder), watcher.show, _gpus()) as processes,
-    ):
-        return run_tasks(run.tasks, processes, done=done, unwanted=run.unwanted)
+    opened = partial(_open, run.config, folder)
+    with Watcher(folder / "log.jsonl", progress, stages.log.title) as watcher:
+        if isinstance(crew, int):
+            workers: Processes | RayWorkers = Processes(min(crew, len(left)), opened, watcher.show, _gpus())
+        else:
+            workers = RayWorkers(crew.removeprefix(RAY), opened, watcher.show, run.config.threads)
+        with workers:
+            return run_tasks(run.tasks, workers, done=done, unwanted=run.unwanted)
 
 
 def _open(config: RunConfig | DocumentsConfig, folder: Path) -> Mapping[str, Task]:
@@ -147,17 +153,19 @@ def _open(config: RunConfig | DocumentsConfig, folder: Path) -> Mapping[str, Tas
     return {task.name: task for task in opened.tasks}
 
 
-def _number(workers: int | str) -> int | None:
-    """Return the number of workers that is asked for; None for as many as are worth it.
+def _crew(workers: int | str) -> int | str:
+    """Return the number of workers, "auto", or "ray" with the address of a cluster.
 
     Raises:
-        ConfigError: it is neither a number from 1 nor "auto".
+        ConfigError: it is nothing of these.
     """
     text = str(workers)
-    if text == AUTO:
-        return None
+    if text in (AUTO, RAY):
+        return text
+    if text.startswith(f"{RAY}://"):
+        return RAY + text
     if not (text.isascii() and text.isdecimal() and 0 < len(text) < 5 and int(text)):
-        raise ConfigError(f"--workers {text}: must be a number from 1 or '{AUTO}'")
+        raise ConfigError(f"--workers {text}: must be a number from 1, '{AUTO}', '{RAY}' or '{RAY}://HOST:PORT'")
     return int(text)
 
 

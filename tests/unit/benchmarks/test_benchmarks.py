@@ -13,9 +13,9 @@ from benchmarks import __main__ as program
 from benchmarks import gpu, growth, measure, memory, modes, ours
 from benchmarks.material import Material
 from benchmarks.works import works
-from unsee.cli.terminal import hush
 from unsee.core.allocator import keep_freed_memory
 from unsee.data.people.builder import build
+from unsee.runtime.quiet import hush
 
 pytestmark = pytest.mark.slow
 

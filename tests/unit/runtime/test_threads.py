@@ -29,5 +29,7 @@ def test_a_run_computes_with_the_threads_of_its_recipe_whatever_the_machine(reci
 
 @pytest.mark.parametrize("number", ["0", "two", "-1", "1.5", "99999"])
 def test_a_wrong_number_of_workers_is_refused_before_anything_is_read(number):
-    with pytest.raises(ConfigError, match=f"^--workers {number}: must be a number from 1 or 'auto'$"):
+    with pytest.raises(
+        ConfigError, match=f"^--workers {number}: must be a number from 1, 'auto', 'ray' or 'ray://HOST:PORT'$"
+    ):
         runs.run(load_recipe("quick"), workers=number)

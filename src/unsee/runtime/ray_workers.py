@@ -1,0 +1,131 @@
+"""Workers on a Ray cluster, which places and repeats their tasks (extra `unsee[ray]`)."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from unsee.core.errors import ConfigError, first_line
+from unsee.runtime.cache import cache_folder
+from unsee.runtime.tasks import NotNow, Outcome, Results, Task
+from unsee.runtime.workers import MOMENT, OpenTasks, portable
+
+RETRIES = 2
+"""How often Ray starts a task again whose process or node died."""
+
+_opened: dict[bytes, Mapping[str, Task]] = {}
+"""The tasks of the run that this process works for, by the pickled function that makes them."""
+
+
+class RayWorkers:
+    """Workers that Ray starts wherever a task's CPUs and GPUs are free. All nodes share the run's folder and the cache.
+
+    Args:
+        address: "ray://HOST:PORT"; "" is the cluster of $RAY_ADDRESS, or one that is started on this machine.
+        open_tasks: makes the tasks in each process, when it gets its first one.
+        show: called every moment while the workers work.
+        cpus: CPUs of one task.
+        gpus: GPUs of one task.
+
+    Raises:
+        ConfigError: Ray is not installed, cannot be reached, or has no node with so many CPUs and GPUs.
+    """
+
+    attempts = 1  # Ray repeats them itself
+
+    def __init__(
+        self, address: str, open_tasks: OpenTasks, show: Callable[[], None], cpus: int = 1, gpus: float = 0
+    ) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
+        try:
+            ray: Any = importlib.import_module("ray")
+        except ImportError:
+            raise ConfigError("--workers ray: Ray is not installed; pip install 'unsee[ray]'") from None
+        self._ray = ray
+        self._show = show
+        self._needs = {"CPU": float(cpus), "GPU": float(gpus)}
+        self._running: dict[Any, str] = {}
+        self._stack = contextlib.ExitStack()
+        variables = {
+            "UNSEE_CACHE": str(cache_folder().absolute()),
+            "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0"),
+        }
+        if not ray.is_initialized():
+            try:
+                ray.init(
+                    address=address or None, runtime_env={"env_vars": variables}, logging_level="ERROR",
+                    **({} if address else {"include_dashboard": False}),
+                )  # fmt: skip
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise ConfigError(f"--workers {address or 'ray'}: no cluster answers: {first_line(error)}") from error
+            self._stack.callback(ray.shutdown)
+        if not any(self._fits(node["Resources"]) for node in ray.nodes() if node["Alive"]):
+            self._stack.close()
+            raise ConfigError(f"--workers ray: no node has {cpus} CPUs and {gpus:g} GPUs, which one stage takes")
+        self._compute = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(compute)
+        self._open_tasks = ray.put(_Portable(open_tasks, Path.cwd()))
+
+    def __enter__(self) -> RayWorkers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for reference in self._running:
+            with contextlib.suppress(Exception):  # a node that is gone
+                self._ray.cancel(reference, force=True)
+        self._stack.close()
+
+    @property
+    def count(self) -> int:
+        """The number of tasks that fit into the cluster as it is now."""
+        nodes = (node["Resources"] for node in self._ray.nodes() if node["Alive"])
+        return max(1, sum(self._fits(resources) for resources in nodes))
+
+    def _fits(self, resources: Mapping[str, float]) -> int:
+        return int(min(resources.get(name, 0) // need for name, need in self._needs.items() if need))
+
+    def start(self, task: Task, results: Results) -> None:
+        """Hand a task to Ray."""
+        self._running[self._compute.remote(self._open_tasks, task.name, dict(results))] = task.name
+
+    def wait(self) -> list[Outcome]:
+        """Wait a moment for the end of a task."""
+        ended, _ = self._ray.wait(list(self._running), timeout=MOMENT)
+        self._show()
+        return [self._outcome(reference) for reference in ended]
+
+    def _outcome(self, reference: Any) -> Outcome:
+        name = self._running.pop(reference)
+        try:
+            result, error = self._ray.get(reference)
+        except self._ray.exceptions.RayError as failed:
+            return Outcome(name, died=f"its process or node died {RETRIES + 1} times: {first_line(failed)}")
+        return Outcome(name, result, error)
+
+
+class _Portable:
+    """The function that makes the tasks, with the folder in which its relative paths hold."""
+
+    def __init__(self, open_tasks: OpenTasks, folder: Path) -> None:
+        self.open_tasks = open_tasks
+        self.folder = folder
+
+
+def compute(portable_tasks: _Portable, name: str, results: Results) -> tuple[object, Exception | None]:
+    """Compute a task in a process of Ray, which keeps the run open for the next one."""
+    key = pickle.dumps(portable_tasks)
+    try:
+        if key not in _opened:
+            os.chdir(portable_tasks.folder)
+            _opened.clear()
+            _opened[key] = portable_tasks.open_tasks()
+        return _opened[key][name].compute(results), None
+    except NotNow:
+        return None, NotNow()
+    except Exception as error:
+        _opened.clear()  # what a failed stage leaves in memory is not used
+        return None, portable(error)
