@@ -54,19 +54,36 @@ def unsee(
         plugins: a folder, put where PYTHONPATH puts it.
         killed_after: seconds after which it gets SIGKILL, if it has not ended by then.
     """
-    out, err = cache.with_suffix(".out"), cache.with_suffix(".err")
-    for path in (out, err):
-        path.write_bytes(b"")  # a process may be killed before it comes to this
-    process = _context.Process(target=_command, args=(list(map(str, arguments)), cache, out, err, stop, plugins))
-    process.start()
+    command = Command(arguments, cache, stop, plugins)
     if killed_after is not None:
-        process.join(killed_after)
-        process.kill()
-    process.join(seconds)
-    if process.is_alive():
-        process.kill()
-        raise TimeoutError(f"unsee {arguments}: not done after {seconds} s")
-    return Finished(process.exitcode, out.read_text(), err.read_text())
+        command.process.join(killed_after)
+        command.process.kill()
+    return command.finished(seconds)
+
+
+class Command:
+    """A command that runs while the test goes on."""
+
+    def __init__(
+        self, arguments: Sequence[str], cache: Path, stop: Stop | None = None, plugins: Path | None = None,
+        name: str = "",
+    ) -> None:  # fmt: skip
+        self.arguments = list(map(str, arguments))
+        self.out, self.err = cache.with_suffix(f"{name}.out"), cache.with_suffix(f"{name}.err")
+        for path in (self.out, self.err):
+            path.write_bytes(b"")  # a process may be killed before it comes to this
+        self.process = _context.Process(
+            target=_command, args=(self.arguments, cache, self.out, self.err, stop, plugins)
+        )
+        self.process.start()
+
+    def finished(self, seconds: float = 600) -> Finished:
+        """Wait for its end."""
+        self.process.join(seconds)
+        if self.process.is_alive():
+            self.process.kill()
+            raise TimeoutError(f"unsee {self.arguments}: not done after {seconds} s")
+        return Finished(self.process.exitcode, self.out.read_text(), self.err.read_text())
 
 
 def _command(arguments: list[str], cache: Path, out: Path, err: Path, stop: Stop | None, plugins: Path | None) -> None:

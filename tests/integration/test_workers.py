@@ -1,4 +1,4 @@
-"""A run on two workers: the same scores, also where a worker or the whole command is killed."""
+"""A run on several workers, machines or commands: the same scores, also where a worker or a machine dies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 import psutil
-from integration.command import scores_but_for_cost
+from integration.command import Command, scores_but_for_cost
 from leftovers import files_in
 
 from unsee.core.record import Record
@@ -29,17 +29,9 @@ def start(words, cache, err, **variables):
     return command, [child for child in command.children() if "spawn_main" in " ".join(child.cmdline())]
 
 
-def test_two_workers_end_with_the_same_scores_whoever_is_killed(recipe, finished, tmp_path):
+def test_two_workers_of_which_one_is_killed_end_with_the_same_scores(recipe, finished, tmp_path):
     folder, cache, err = tmp_path / "run", tmp_path / "cache", tmp_path / "err"
-    words = [*recipe, "--out", folder]
-
-    command, workers = start(words, cache, err)
-    command.kill()  # the workers end with it
-    command.wait()
-    assert workers and not psutil.wait_procs(workers, timeout=30)[1]
-    assert status(folder).state == "stopped"
-
-    command, workers = start(words, cache, err)
+    command, workers = start([*recipe, "--out", folder], cache, err)
     assert len(workers) == 2
     workers[0].kill()
     assert command.wait(timeout=300) == 0, err.read_text()
@@ -55,6 +47,20 @@ def test_two_workers_end_with_the_same_scores_whoever_is_killed(recipe, finished
     assert set(trained.values()) == {1}
     found = status(folder)
     assert (found.state, found.done) == ("finished", found.planned)
+
+
+def test_two_runs_on_one_cache_share_the_work(recipe, finished, tmp_path):
+    folders = [tmp_path / "one", tmp_path / "other"]
+    commands = [Command([*recipe, "--out", folder], tmp_path / "cache", name=f".{folder.name}") for folder in folders]
+    assert [command.finished().code for command in commands] == [0, 0]
+    events = [event for folder in folders for event in Record.open(folder).events()]
+    done = Counter(
+        f"{event['event']} {event['model']}" for event in events if event["event"] in ("trained", "evaluated")
+    )
+    assert set(done.values()) == {1}
+    uninterrupted, _ = finished
+    for folder in folders:
+        assert scores_but_for_cost(folder) == scores_but_for_cost(uninterrupted)
 
 
 def test_a_ray_cluster_of_two_nodes_of_which_one_dies_ends_with_the_same_scores(recipe, finished, tmp_path):

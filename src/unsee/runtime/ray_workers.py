@@ -29,18 +29,15 @@ class RayWorkers:
         address: "ray://HOST:PORT"; "" is the cluster of $RAY_ADDRESS, or one that is started on this machine.
         open_tasks: makes the tasks in each process, when it gets its first one.
         show: called every moment while the workers work.
-        cpus: CPUs of one task.
-        gpus: GPUs of one task.
+        cpus: CPUs of one task. It also gets one GPU where a node has some.
 
     Raises:
-        ConfigError: Ray is not installed, cannot be reached, or has no node with so many CPUs and GPUs.
+        ConfigError: Ray is not installed, cannot be reached, or has no node with so many CPUs.
     """
 
     attempts = 1  # Ray repeats them itself
 
-    def __init__(
-        self, address: str, open_tasks: OpenTasks, show: Callable[[], None], cpus: int = 1, gpus: float = 0
-    ) -> None:
+    def __init__(self, address: str, open_tasks: OpenTasks, show: Callable[[], None], cpus: int = 1) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
         try:
             ray: Any = importlib.import_module("ray")
@@ -48,7 +45,6 @@ class RayWorkers:
             raise ConfigError("--workers ray: Ray is not installed; pip install 'unsee[ray]'") from None
         self._ray = ray
         self._show = show
-        self._needs = {"CPU": float(cpus), "GPU": float(gpus)}
         self._running: dict[Any, str] = {}
         self._stack = contextlib.ExitStack()
         variables = {
@@ -64,9 +60,11 @@ class RayWorkers:
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise ConfigError(f"--workers {address or 'ray'}: no cluster answers: {first_line(error)}") from error
             self._stack.callback(ray.shutdown)
+        gpus = int(any(node["Resources"].get("GPU") for node in ray.nodes() if node["Alive"]))
+        self._needs = {"CPU": cpus, "GPU": gpus}
         if not any(self._fits(node["Resources"]) for node in ray.nodes() if node["Alive"]):
             self._stack.close()
-            raise ConfigError(f"--workers ray: no node has {cpus} CPUs and {gpus:g} GPUs, which one stage takes")
+            raise ConfigError(f"--workers ray: no node has {cpus} CPUs and {gpus} GPUs, which one stage takes")
         self._compute = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(compute)
         self._open_tasks = ray.put(_Portable(open_tasks, Path.cwd()))
 

@@ -1,11 +1,13 @@
 """The scheduler: order, failures, workers that die, and how close the time comes to what is possible."""
 
 import logging
+import multiprocessing
 import os
 import signal
 import time
 from functools import partial
 
+import psutil
 import pytest
 
 from unsee.core.errors import ConfigError, RecordError, UnknownNameError, UnseeError
@@ -179,6 +181,32 @@ def test_processes_work_at_once_and_a_dead_one_costs_its_task_only(tmp_path, cap
     assert shown
     assert "a warning of a worker" in caplog.messages
     assert not any(process.is_alive() for process in started)
+
+
+def _hang(started, results):
+    started.write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def _hanging(started):
+    return {"hang": Task("hang", (), partial(_hang, started))}
+
+
+def _run_hanging(started):
+    with Processes(1, partial(_hanging, started)) as workers:
+        run_tasks([Task("hang", (), print)], workers)
+
+
+def test_a_worker_ends_with_its_parent(tmp_path):
+    started = tmp_path / "started"
+    parent = multiprocessing.get_context("spawn").Process(target=_run_hanging, args=(started,))
+    parent.start()
+    while not (started.exists() and started.read_text()):
+        assert parent.is_alive()
+        time.sleep(0.01)
+    worker = psutil.Process(int(started.read_text()))
+    parent.kill()
+    worker.wait(timeout=30)
 
 
 def test_errors_travel_between_processes_with_their_messages():
