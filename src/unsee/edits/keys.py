@@ -96,11 +96,12 @@ def second_moment(vlm: VLM, layer: int, texts: Sequence[str], cache: Cache | Non
         return _mean_outer_product(vlm, layer, texts)[0]
     path = cache.path("moments", f"{content}.safetensors")
     with cache.locked(path):  # another run may be computing it
-        if not cache.holds(path):
-            moment, count = _mean_outer_product(vlm, layer, texts)
-            about = {"tokens": str(count), "layer": str(layer)}
-            cache.keep(path, lambda part: write_tensors({"moment": moment}, part, about))
-    return load_file(path)["moment"].to(vlm.device)
+        if cache.holds(path):
+            return load_file(path)["moment"].to(vlm.device)
+        moment, count = _mean_outer_product(vlm, layer, texts)
+        about = {"tokens": str(count), "layer": str(layer)}
+        cache.keep(path, lambda part: write_tensors({"moment": moment}, part, about))
+    return moment
 
 
 @torch.no_grad()
