@@ -164,7 +164,6 @@ STOPS = {
     "evaluation": Stop("unsee.exams.documents:_replies", 2),
     "edit": Stop("unsee.methods.neural_gate:tune", 2),
     "method": Stop("unsee.methods.npo:NPO.loss", 2),
-    "scores": Stop("unsee.runs.documents:document_scores"),
     "report": Stop("unsee.runs.scenario:write_report"),
 }
 

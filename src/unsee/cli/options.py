@@ -15,3 +15,11 @@ Changes = Annotated[
         "--set", metavar="KEY=VALUE", help="Change one setting, such as model.dtype=float32; may be repeated."
     ),
 ]
+Workers = Annotated[
+    str,
+    typer.Option(
+        envvar="UNSEE_WORKERS",
+        help="Processes that compute stages at the same time: a number, auto for one per GPU or core, or ray or "
+        "ray://HOST:PORT for a Ray cluster. They change no figure.",
+    ),
+]

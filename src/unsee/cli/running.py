@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from unsee.cli.listing import lines_of
-from unsee.cli.options import Changes, ModelName
+from unsee.cli.options import Changes, ModelName, Workers
 from unsee.cli.terminal import print_table, show_progress
 from unsee.core.errors import ConfigError
 from unsee.core.reading import is_file
@@ -26,14 +26,7 @@ def run_recipe(
     ] = "quick",
     change: Changes = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: one under runs/).")] = None,
-    workers: Annotated[
-        str,
-        typer.Option(
-            envvar="UNSEE_WORKERS",
-            help="Processes that compute stages at the same time: a number, auto for one per GPU or core, or ray or "
-            "ray://HOST:PORT for a Ray cluster. They change no figure.",
-        ),
-    ] = "auto",
+    workers: Workers = "auto",
     plan: Annotated[
         bool, typer.Option("--plan", help="Show the stages and which of them are in the cache; compute none.")
     ] = False,
@@ -65,6 +58,25 @@ def run_recipe(
     print(result.report)
     if result.verdict == "no signal":
         raise typer.Exit(NO_SIGNAL)
+
+
+@commands.command("sweep")
+def run_sweep(
+    sweep: Annotated[Path, typer.Argument(help="TOML file: name, recipe, [set] and [vary] (docs/processes.md).")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the sweep (default: one under runs/).")] = None,
+    workers: Workers = "auto",
+) -> None:
+    """Run a recipe with every combination of some values, and report on all runs together.
+
+    Stages that runs share are computed once. The same command resumes an interrupted sweep.
+    """
+    with show_progress() as progress:
+        from unsee.runs.sweep import sweep as run_all
+
+        result = run_all(sweep, out, progress, workers)
+    for run in result.runs:
+        print(f"{run.verdict:<9}  {run.report}")
+    print(result.report)
 
 
 @commands.command()

@@ -128,7 +128,7 @@ class PeopleRun:
             self.scenario.stages.export(f"models/{name}", weights)
             return weights
 
-        teach = Task(f"teach {name}", (), compute, float(self.config.teach.steps))
+        teach = Task(f"teach {name}", (), compute, float(self.config.teach.steps), vital=True)
         return [teach, self.scenario.examine(name, seed, teach.name)]
 
     def _method_tasks(self, run: MethodRun) -> list[Task]:

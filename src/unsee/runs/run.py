@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -49,13 +51,19 @@ def run(
     Raises:
         UnseeError: the recipe, the data, the model or the folder cannot be used, or a stage failed.
     """
-    shown = progress or Silent()
-    crew = _crew(workers)
+    shown, crew = progress or Silent(), crew_of(workers)
+    started = begin(config, out, shown)
+    (result,) = finished([started], crew, shown)
+    return result
+
+
+def begin(config: RunConfig | DocumentsConfig, out: Path | None, progress: Progress) -> Run:
+    """Start a run, and log how many stages it has."""
     with fixed_threads(config.threads):
-        started = start(config, out, shown)
-        started.scenario.record.log("plan", stages=len(started.tasks))
-        started.scenario.stages.log.patient = False  # while another run computes a stage, others are done
-        return started.finish(_computed(started, crew, shown))
+        started = start(config, out, progress)
+    started.scenario.record.log("plan", stages=len(started.tasks))
+    started.scenario.stages.log.patient = False  # while another run computes a stage, others are done
+    return started
 
 
 def start(config: RunConfig | DocumentsConfig, out: Path | None, progress: Progress) -> Run:
@@ -118,31 +126,123 @@ def plan(
     ]  # fmt: skip
 
 
-def _computed(run: Run, crew: int | str, progress: Progress) -> Results:
+def finished(runs: Iterable[Run], crew: int | str, progress: Progress) -> list[RunResult]:
+    """Compute the stages of one or more runs as one graph, and write their scores and reports.
+
+    Args:
+        runs: runs that `begin` starts, at least one. In one process each is computed before the next one begins.
+        crew: from `crew_of`.
+        progress: where long work is shown.
+
+    Raises:
+        UnseeError: a stage failed.
+    """
+    waiting = iter(runs)
+    first = next(waiting)
     if crew == AUTO:
-        crew = _fitting(run)
+        crew = _fitting(first)
+    every = itertools.chain([first], waiting)
     if crew == 1 or state().num_processes > 1:
-        return run_tasks(run.tasks, Here(), unwanted=run.unwanted)
-    done = kept(run)
-    unwanted = run.unwanted(done)
-    left = [task for task in run.tasks if task.name not in done and task.name not in unwanted]
+        return [_finished_here(run) for run in every]
+    begun = []
+    for run in every:
+        begun.append((run, kept(run)))
+        run.scenario.stages.release()
+    names = {f"{run.scenario.record.folder.name}: " if len(begun) > 1 else "": run for run, _ in begun}
+    done = {
+        f"{name}{task}": result for name, (_, own) in zip(names, begun, strict=True) for task, result in own.items()
+    }
+    results = {**done, **_computed(names, done, crew, progress)}
+    return [run.finish(_own(results, name)) for name, run in names.items()]
+
+
+def _finished_here(run: Run) -> RunResult:
+    with fixed_threads(run.config.threads):
+        return run.finish(run_tasks(run.tasks, Here(), unwanted=run.unwanted))
+
+
+def _computed(runs: Mapping[str, Run], done: Results, crew: int | str, progress: Progress) -> Results:
+    """Compute on workers what is not done.
+
+    Args:
+        runs: by what stands before the names of their tasks: nothing for one run, else the name of its folder.
+    """
+    tasks = [task for name, run in runs.items() for task in _prefixed(run.tasks, name)]
+
+    def unwanted(results: Results) -> set[str]:
+        return {f"{name}{task}" for name, run in runs.items() for task in run.unwanted(_own(results, name))}
+
+    skipped = unwanted(done)
+    left = [task for task in tasks if task.name not in done and task.name not in skipped]
     if not left:
-        return done
-    stages, folder = run.scenario.stages, run.scenario.record.folder.absolute()
-    stages.release()
-    opened = partial(_open, run.config, folder)
-    with Watcher(folder / "log.jsonl", progress, stages.log.title) as watcher:
+        return {}
+    folders = {name: (run.config, run.scenario.record.folder.absolute()) for name, run in runs.items()}
+    opened = partial(_Opened, folders)
+    with ExitStack() as stack:
+        watchers = [
+            stack.enter_context(Watcher(folder / "log.jsonl", progress, _title(name, runs[name])))
+            for name, (_, folder) in folders.items()
+        ]
+
+        def show() -> None:
+            for watcher in watchers:
+                watcher.show()
+
         if isinstance(crew, int):
-            workers: Processes | RayWorkers = Processes(min(crew, len(left)), opened, watcher.show, _gpus())
+            workers: Processes | RayWorkers = Processes(min(crew, len(left)), opened, show, _gpus())
         else:
-            workers = RayWorkers(crew.removeprefix(RAY), opened, watcher.show, run.config.threads)
+            workers = RayWorkers(crew.removeprefix(RAY), opened, show, max(run.config.threads for run in runs.values()))
         with workers:
-            return run_tasks(run.tasks, workers, done=done, unwanted=run.unwanted)
+            return run_tasks(tasks, workers, done=done, unwanted=unwanted)
 
 
-def _open(config: RunConfig | DocumentsConfig, folder: Path) -> Mapping[str, Task]:
-    """Open the run in a worker, and return its tasks."""
-    hush()
+def _prefixed(tasks: Sequence[Task], name: str) -> list[Task]:
+    """Return the tasks with a name before theirs; what they need has it too."""
+
+    def renamed(task: Task) -> Task:
+        needs = tuple(name + need for need in task.needs)
+        return Task(name + task.name, needs, lambda results: task.compute(_own(results, name)), task.cost, task.vital)
+
+    return [renamed(task) for task in tasks]
+
+
+def _own(results: Results, name: str) -> dict[str, object]:
+    """Return the results of one run, by the names of its own tasks."""
+    return {key.removeprefix(name): value for key, value in results.items() if key.startswith(name)}
+
+
+def _title(name: str, run: Run) -> Callable[[int, str, str], str]:
+    return lambda number, what, model: name + run.scenario.stages.log.title(number, what, model)
+
+
+class _Opened(Mapping[str, Task]):
+    """The tasks of one or more runs in a worker. It opens a run when it gets its first task, and holds one at a time.
+
+    Args:
+        runs: recipe and folder of each run, by what stands before the names of its tasks.
+    """
+
+    def __init__(self, runs: Mapping[str, tuple[RunConfig | DocumentsConfig, Path]]) -> None:
+        hush()
+        self._runs = runs
+        self._name: str | None = None
+        self._tasks: dict[str, Task] = {}
+
+    def __getitem__(self, key: str) -> Task:
+        if key not in self._tasks:
+            self._tasks.clear()  # frees the model of the run before
+            name = next(name for name in self._runs if key.startswith(name))
+            self._tasks = {task.name: task for task in _prefixed(_open(*self._runs[name]), name)}
+        return self._tasks[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+
+def _open(config: RunConfig | DocumentsConfig, folder: Path) -> list[Task]:
     torch.set_num_threads(config.threads)
     if config.kind == "documents":
         opened: Run = open_documents_run(config, folder, Silent())
@@ -150,10 +250,10 @@ def _open(config: RunConfig | DocumentsConfig, folder: Path) -> Mapping[str, Tas
         opened = open_people(config, folder, Silent())
     log = opened.scenario.stages.log
     log.patient, log.progress = False, Logged(log.log)
-    return {task.name: task for task in opened.tasks}
+    return opened.tasks
 
 
-def _crew(workers: int | str) -> int | str:
+def crew_of(workers: int | str) -> int | str:
     """Return the number of workers, "auto", or "ray" with the address of a cluster.
 
     Raises:

@@ -25,7 +25,7 @@ from unsee.scoring import schema
 from unsee.scoring.schema import Scores
 from unsee.scoring.table import DocumentsRow, PeopleRow, rows
 
-EVALUATION_COST, EDIT_COST = 40.0, 60.0
+EVALUATION_COST, EDIT_COST = 30.0, 60.0
 """The expected time of an evaluation and of an edit, in steps of teaching; a step of a method counts twice."""
 
 

@@ -37,12 +37,14 @@ class Task:
         needs: names of the tasks whose results it takes, all before it in the list of tasks.
         compute: takes their results, and returns its own; raises `NotNow` to be tried again later.
         cost: the expected time, in any unit; long chains start first.
+        vital: if it fails, the run ends at once, because nothing can be said without it.
     """
 
     name: str
     needs: tuple[str, ...]
     compute: Callable[[Results], object]
     cost: float = 1.0
+    vital: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ def run_tasks(
 ) -> dict[str, Any]:
     """Run all tasks, and return their results by name.
 
-    If a task fails, those that need it are left out, all others are done, and then its error is raised. An error of a
-    folder or disk (`RecordError`) is raised at once, because it would stop the others too.
+    If a task fails, those that need it are left out, all others are done, and then its error is raised. It is raised at
+    once if the task is vital, or if it is about a folder or disk (`RecordError`), which would stop the others too.
 
     Args:
         tasks: in an order in which each stands after those that it needs; one worker keeps the order.
@@ -153,13 +155,15 @@ def run_tasks(
                 waiting = {task.name: task, **waiting}
             elif not outcome.error and not outcome.died:
                 results[task.name] = outcome.result
-            elif isinstance(outcome.error, RecordError):
+            elif isinstance(outcome.error, RecordError) or (task.vital and isinstance(outcome.error, UnseeError)):
                 raise outcome.error
             elif started[task.name] < workers.attempts and not isinstance(outcome.error, UnseeError):
                 log.warning("%s: %s; it is done again", task.name, outcome.died or outcome.error)
                 waiting = {task.name: task, **waiting}
             else:
                 failed[task.name] = outcome.error or _ended(task.name, outcome.died, started[task.name])
+                if task.vital:
+                    raise failed[task.name]
                 if waiting or running:
                     log.warning("%s: %s; stages that do not need it go on", task.name, failed[task.name])
     for error in failed.values():

@@ -134,12 +134,12 @@ def _work(connection: Connection, open_tasks: OpenTasks, messages: Any) -> None:
     handler = QueueHandler(messages)
     handler.setFormatter(logging.Formatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    tasks: Mapping[str, Task] = {}
+    tasks: Mapping[str, Task] | None = None
     with contextlib.suppress(EOFError, OSError):
         while True:
             name, results = connection.recv()
             try:
-                tasks = tasks or open_tasks()
+                tasks = open_tasks() if tasks is None else tasks
                 reply: tuple[object, Exception | None] = tasks[name].compute(results), None
             except NotNow:
                 reply = None, NotNow()

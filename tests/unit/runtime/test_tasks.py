@@ -106,14 +106,15 @@ def test_where_a_task_fails_the_other_branches_are_done_and_then_its_error_is_ra
     assert "npo: method.npo: diverged; stages that do not need it go on" in caplog.text
 
 
-def test_a_full_disk_ends_the_run_at_once():
+@pytest.mark.parametrize(("error", "vital"), [(RecordError("it is full"), False), (ConfigError("it is full"), True)])
+def test_a_full_disk_and_a_target_that_cannot_be_taught_end_the_run_at_once(error, vital):
     done = []
 
     def fail(results):
-        raise RecordError("cache: cannot be written: the disk is full")
+        raise error
 
-    with pytest.raises(RecordError, match="full"):
-        run_tasks([task("a", compute=fail), task("b", compute=done.append)], Here())
+    with pytest.raises(type(error), match="full"):
+        run_tasks([Task("a", (), fail, vital=vital), task("b", compute=done.append)], Here())
     assert not done
 
 
