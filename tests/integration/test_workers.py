@@ -83,14 +83,14 @@ def test_a_ray_cluster_of_two_nodes_of_which_one_dies_ends_with_the_same_scores(
     assert files_in(folder) == files_in(uninterrupted)
 
 
-def test_a_sweep_is_one_graph_whose_runs_share_their_stages(recipe, finished, tmp_path):
+def test_a_sweep_is_one_graph_whose_runs_share_their_stages(recipe, finished, cache, tmp_path):
     shared, varied = dict(setting.split("=", 1) for setting in recipe[3::2]), "method.gradient_difference.learning_rate"
     lines = [f'"{key}" = {value if value[0] in "[0123456789" else repr(value)}' for key, value in shared.items()]
     file = tmp_path / "sweep.toml"
     text = ['name = "rates"', 'recipe = "tiny"', "[set]", *lines, "[vary]", f'"{varied}" = [8e-4, 9e-4]']
     file.write_text("\n".join(text))
     words = ["sweep", file, "--out", tmp_path / "sweep", "--workers", "1"]
-    command = unsee(words, tmp_path / "cache")
+    command = unsee(words, cache)
     assert command.code == 0, command.err
     folders = [tmp_path / "sweep" / name for name in ("1-learning_rate-0.0008", "2-learning_rate-0.0009")]
     assert command.out.splitlines()[-3:] == [
@@ -99,8 +99,21 @@ def test_a_sweep_is_one_graph_whose_runs_share_their_stages(recipe, finished, tm
     trained = Counter(
         event["model"] for folder in folders for event in Record.open(folder).events() if event["event"] == "trained"
     )
-    assert trained == {"target": 1, "oracle": 1, "oracle_2": 1, "gradient_difference-both": 2}
+    assert trained == {"gradient_difference-both": 2}
     rates = [Record.open(folder).read_toml("config.toml")["method"]["gradient_difference"] for folder in folders]
     assert [rate["learning_rate"] for rate in rates] == [8e-4, 9e-4]
-    again = unsee([*words[:-1], "2"], tmp_path / "cache")  # on workers, if there were anything to do
+    again = unsee([*words[:-1], "2"], cache)  # on workers, if there were anything to do
+    assert (again.code, again.out) == (0, command.out)
+
+
+def test_a_search_ends_with_the_best_options_and_done_again_it_computes_nothing(recipe, finished, cache, tmp_path):
+    words = ["tune", *recipe[1:], "--method", "gradient_difference", "--trials", "2", "--out", tmp_path / "search"]
+    command = unsee(words, cache)
+    assert command.code == 0, command.err
+    assert "report figures of other people than these" in " ".join(command.err.split())
+    best = tmp_path / "search" / "best.toml"
+    assert command.out.splitlines()[-1] == str(best) and "steps" in best.read_text()
+    events = [event for number in (0, 1) for event in Record.open(tmp_path / f"search/trial-{number}").events()]
+    assert [event["model"] for event in events if event["event"] == "trained"] == ["gradient_difference-both"]
+    again = unsee(words, cache)
     assert (again.code, again.out) == (0, command.out)

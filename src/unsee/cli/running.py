@@ -79,6 +79,31 @@ def run_sweep(
     print(result.report)
 
 
+@commands.command("tune")
+def tune_method(
+    recipe: Annotated[str, typer.Argument(help="A recipe about people: its name or file.")],
+    method: Annotated[str, typer.Option(help="Method whose options are searched (see `unsee list methods`).")],
+    trials: Annotated[int, typer.Option(help="Number of trials; give every method the same.")] = 20,
+    change: Changes = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the search (default: one under runs/).")] = None,
+    workers: Workers = "auto",
+) -> None:
+    """Search the options of a method by its score, on other people than those that are reported (data.seed = 1).
+
+    Prints every trial, the best first, and the file of the best options. The same command goes on with an interrupted
+    search.
+    """
+    from unsee.config.recipe import load_recipe
+
+    config = load_recipe(recipe, change or ())
+    with show_progress() as progress:
+        from unsee.runs.tune import tune
+
+        result = tune(config, method, trials, out, progress, workers)
+    print_table(result.trials)
+    print(result.table)
+
+
 @commands.command()
 def unlearn(
     model: ModelName,

@@ -29,6 +29,10 @@ class Range:
         if self.low >= self.high or (self.scale == "log" and self.low <= 0):
             raise ValueError(f"a range from {self.low} to {self.high} ({self.scale}) holds no values to search")
 
+    def clipped(self, value: float) -> float:
+        """Return the value within the range that is nearest to the given one."""
+        return min(max(value, type(value)(self.low)), type(value)(self.high))
+
 
 def search_space(cls: type) -> dict[str, Range]:
     """Return the declared range of each option of a dataclass that has one, by name."""
