@@ -115,7 +115,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_template_that_cannot_be_used_says_why_in_one_sentence(folder, broken, monkeypatch):
-    monkeypatch.setattr("unsee.models.chat_template.SECONDS", 0.2)
+    if broken == "an endless loop":
+        monkeypatch.setattr("unsee.models.chat_template.SECONDS", 0.2)
     template, reason = BROKEN[broken]
     started = time.monotonic()
     with pytest.raises(ModelError, match=reason) as caught:
