@@ -36,6 +36,7 @@ def test_two_workers_of_which_one_is_killed_end_with_the_same_scores(recipe, fin
     workers[0].kill()
     assert command.wait(timeout=300) == 0, err.read_text()
     assert "killed by SIGKILL; it is done again" in err.read_text()
+    assert "Traceback" not in err.read_text()
     assert not psutil.wait_procs(workers, timeout=30)[1]
 
     uninterrupted, _ = finished
@@ -100,10 +101,34 @@ def test_a_sweep_is_one_graph_whose_runs_share_their_stages(recipe, finished, ca
         event["model"] for folder in folders for event in Record.open(folder).events() if event["event"] == "trained"
     )
     assert trained == {"gradient_difference-both": 2}
+    told = unsee(["status", tmp_path / "sweep"], cache)
+    assert told.code == 0 and [line.partition(";")[0] for line in told.out.splitlines()] == [
+        f"{folder}: finished" for folder in folders
+    ]
+    assert "1-learning_rate-0.0008: 1 of 12: " in command.err
     rates = [Record.open(folder).read_toml("config.toml")["method"]["gradient_difference"] for folder in folders]
     assert [rate["learning_rate"] for rate in rates] == [8e-4, 9e-4]
     again = unsee([*words[:-1], "2"], cache)  # on workers, if there were anything to do
     assert (again.code, again.out) == (0, command.out)
+
+
+def test_a_sweep_with_an_option_that_no_run_takes_begins_no_run(recipe, tmp_path):
+    file = tmp_path / "sweep.toml"
+    file.write_text('name = "s"\nrecipe = "tiny"\n[vary]\n"method.gradient_difference.retain_weight" = [1.0, "x"]\n')
+    command = unsee(["sweep", file, "--out", tmp_path / "sweep"], tmp_path / "cache")
+    assert (command.code, command.out) == (2, "")
+    assert f"{file}: run 2-retain_weight-x: method.gradient_difference.retain_weight: must be a number" in command.err
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_plan_says_what_is_in_the_cache_and_leaves_nothing(recipe, finished, cache, tmp_path):
+    before = files_in(cache)
+    command = unsee([*recipe, "--set", "method.gradient_difference.steps=7", "--plan"], cache)
+    assert command.code == 0, command.err
+    states = ["in the cache" in line for line in command.out.splitlines() if line.strip()[:1].isdigit()]
+    assert states == [*[True] * 9, False, False, True]
+    assert files_in(cache) == before
+    assert unsee([*recipe, "--plan", "--workers", "x"], cache).code == 2
 
 
 def test_a_search_ends_with_the_best_options_and_done_again_it_computes_nothing(recipe, finished, cache, tmp_path):

@@ -20,6 +20,6 @@ Workers = Annotated[
     typer.Option(
         envvar="UNSEE_WORKERS",
         help="Processes that compute stages at the same time: a number, auto for one per GPU or core, or ray or "
-        "ray://HOST:PORT for a Ray cluster. They change no figure.",
+        "ray://HOST:PORT for a Ray cluster. Their number changes no figure.",
     ),
 ]

@@ -28,7 +28,8 @@ def run_recipe(
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: one under runs/).")] = None,
     workers: Workers = "auto",
     plan: Annotated[
-        bool, typer.Option("--plan", help="Show the stages and which of them are in the cache; compute none.")
+        bool,
+        typer.Option("--plan", help="Show the stages and which of them are in the cache; compute none, write no run."),
     ] = False,
 ) -> None:
     """Train, unlearn, evaluate and report, as a recipe says.
@@ -40,9 +41,11 @@ def run_recipe(
     config = load_recipe(recipe, change or ())
     if plan:
         with show_progress() as progress:
+            from unsee.runs.run import crew_of
             from unsee.runs.run import plan as planned
 
-            rows = planned(config, out, progress)
+            crew_of(workers)
+            rows = planned(config, progress)
         print_table(rows)
         return
     with show_progress() as progress:
@@ -62,21 +65,29 @@ def run_recipe(
 
 @commands.command("sweep")
 def run_sweep(
-    sweep: Annotated[Path, typer.Argument(help="TOML file: name, recipe, [set] and [vary] (docs/processes.md).")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="TOML file: name, recipe, [set] with values for all runs, [vary] with lists of values."),
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder of the sweep (default: one under runs/).")] = None,
     workers: Workers = "auto",
 ) -> None:
     """Run a recipe with every combination of some values, and report on all runs together.
 
-    Stages that runs share are computed once. The same command resumes an interrupted sweep.
+    Stages that runs share are computed once. The same command resumes an interrupted sweep. Exit code 3: a run has no
+    signal.
     """
     with show_progress() as progress:
         from unsee.runs.sweep import sweep as run_all
 
-        result = run_all(sweep, out, progress, workers)
+        result = run_all(file, out, progress, workers)
     for run in result.runs:
         print(f"{run.verdict:<9}  {run.report}")
+        if run.verdict == "no signal":
+            print(f"unsee: {run.folder}: no signal, so nothing is ranked: {run.reason}", file=sys.stderr)
     print(result.report)
+    if any(run.verdict == "no signal" for run in result.runs):
+        raise typer.Exit(NO_SIGNAL)
 
 
 @commands.command("tune")
@@ -240,14 +251,16 @@ def compare(
 
 @commands.command()
 def status(
-    run: Annotated[Path, typer.Argument(help="Folder of a run or of a deletion request.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, a sweep, a search or a deletion request.")],
 ) -> None:
-    """Show how far a run has come, also while another process works on it."""
+    """Show how far a run has come, also while another process works on it; of several runs, one line each."""
     from unsee.runs.status import status as read_status
 
-    found = read_status(run)
-    print_table(found.rows)
-    for line in found.sentences:
+    several = [] if (run / "config.toml").exists() else sorted(path.parent for path in run.glob("*/config.toml"))
+    found = [read_status(folder) for folder in several or [run]]
+    if not several:
+        print_table(found[0].rows)
+    for line in (line for one in found for line in (one.sentences[:1] if several else one.sentences)):
         print(line)
 
 

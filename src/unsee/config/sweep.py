@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 from pydantic import Field
 
 from unsee.config.protocols import Table
+from unsee.config.reasons import shown
 from unsee.config.recipe import DocumentsConfig, RunConfig, build_table, load_recipe
 from unsee.config.tables import RunName
 from unsee.core.errors import ConfigError
 from unsee.core.reading import read_toml
 
-Value = bool | int | float | str | list[str] | list[int] | list[float]
+Value = bool | int | float | str | list[bool | int | float | str]
 MOST_RUNS = 1000
 
 
@@ -31,8 +33,8 @@ class SweepConfig(Table):
 
     name: RunName
     recipe: str
-    set: dict[str, Value] = Field(default_factory=dict)
-    vary: dict[str, list[Value]] = Field(min_length=1)
+    set: dict[str, Any] = Field(default_factory=dict)
+    vary: dict[str, list[Any]] = Field(min_length=1)
 
 
 def load_sweep(path: Path) -> tuple[SweepConfig, dict[str, RunConfig | DocumentsConfig]]:
@@ -44,23 +46,35 @@ def load_sweep(path: Path) -> tuple[SweepConfig, dict[str, RunConfig | Documents
     Raises:
         ConfigError: the file or a value cannot be used; the message names the key.
     """
-    sweep = build_table(SweepConfig, read_toml(path, ConfigError))
-    if empty := [key for key, values in sweep.vary.items() if not values]:
-        raise ConfigError(f"vary.{empty[0]}: needs at least one value")
-    if twice := [key for key in sweep.vary if key in sweep.set]:
-        raise ConfigError(f"set.{twice[0]}: is varied too; leave it out of one of them")
+    try:
+        sweep = build_table(SweepConfig, read_toml(path, ConfigError))
+        return sweep, _runs(sweep, path.parent)
+    except ConfigError as error:
+        raise error if str(error).startswith(f"{path}:") else ConfigError(f"{path}: {error}") from None
+
+
+def _runs(sweep: SweepConfig, beside: Path) -> dict[str, RunConfig | DocumentsConfig]:
+    for key, values in sweep.vary.items():
+        if not values:
+            raise ConfigError(f"vary.{key}: needs at least one value")
+        if key in sweep.set:
+            raise ConfigError(f"set.{key}: is varied too; leave it out of one of them")
+    for key, value in (*sweep.set.items(), *((key, value) for key, values in sweep.vary.items() for value in values)):
+        parts = value if isinstance(value, list) else [value]
+        if not all(isinstance(part, bool | int | float | str) for part in parts):
+            raise ConfigError(f"{key}: takes texts, numbers, true, false, and lists of these, got {shown(value)}")
     combinations = list(itertools.islice(itertools.product(*sweep.vary.values()), MOST_RUNS + 1))
     if len(combinations) > MOST_RUNS:
         raise ConfigError(f"vary: makes more than {MOST_RUNS} runs")
-    recipe = path.parent / sweep.recipe if sweep.recipe.endswith(".toml") else sweep.recipe
+    recipe = beside / sweep.recipe if sweep.recipe.endswith(".toml") else sweep.recipe
     runs = {}
-    for number, values in enumerate(combinations, start=1):
-        varied = dict(zip(sweep.vary, values, strict=True))
+    for number, combination in enumerate(combinations, start=1):
+        varied = dict(zip(sweep.vary, combination, strict=True))
         settings = [_setting(key, value) for key, value in (sweep.set | varied).items()]
         runs[_folder(number, varied)] = load_recipe(recipe, settings)
     if len({config.model_dump_json() for config in runs.values()}) < len(runs):
         raise ConfigError("vary: two runs are the same; give each value once")
-    return sweep, runs
+    return runs
 
 
 def _setting(key: str, value: Value) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
@@ -14,13 +15,16 @@ import torch
 from unsee.config.recipe import DocumentsConfig, RunConfig
 from unsee.core.errors import ConfigError
 from unsee.core.progress import Progress, Silent
+from unsee.exams.metrics import make_metrics
 from unsee.runs.documents import open_documents_run, start_documents
+from unsee.runs.method_runs import documents_methods, people_methods
 from unsee.runs.people import open_people, start_people
 from unsee.runs.scenario import Run, RunResult
 from unsee.runs.watch import Logged, Watcher
+from unsee.runtime.cache import notes_of
 from unsee.runtime.distributed import state
 from unsee.runtime.quiet import hush
-from unsee.runtime.ray_workers import RayWorkers
+from unsee.runtime.ray_workers import RayWorkers, connect
 from unsee.runtime.tasks import Here, NotNow, Results, Task, run_tasks
 from unsee.runtime.threads import fixed_threads
 from unsee.runtime.workers import Processes, cores, free_memory
@@ -57,13 +61,34 @@ def run(
     return result
 
 
-def begin(config: RunConfig | DocumentsConfig, out: Path | None, progress: Progress) -> Run:
-    """Start a run, and log how many stages it has."""
+def begin(config: RunConfig | DocumentsConfig, out: Path | None, progress: Progress, name: str = "") -> Run:
+    """Start a run, and log how many stages it has.
+
+    Args:
+        config: the recipe.
+        out: the run's folder, as for `run`.
+        progress: where long work is shown.
+        name: the run's name among several; "" for one alone.
+    """
     with fixed_threads(config.threads):
         started = start(config, out, progress)
     started.scenario.record.log("plan", stages=len(started.tasks))
-    started.scenario.stages.log.patient = False  # while another run computes a stage, others are done
+    log = started.scenario.stages.log
+    log.run, log.patient = name, False  # while another run computes a stage, others are done
     return started
+
+
+def check(config: RunConfig | DocumentsConfig) -> None:
+    """Check the methods and metrics of a recipe, without the model and the data.
+
+    Raises:
+        ConfigError: an option or a name cannot be used.
+    """
+    if config.kind == "documents":
+        list(documents_methods(config.method, config.seed))
+    else:
+        list(people_methods(config.method, config.seed))
+    make_metrics(config.evaluation, config.metric)
 
 
 def start(config: RunConfig | DocumentsConfig, out: Path | None, progress: Progress) -> Run:
@@ -101,20 +126,19 @@ class PlanRow(NamedTuple):
     share_of_the_work: str
 
 
-def plan(
-    config: RunConfig | DocumentsConfig, out: Path | None = None, progress: Progress | None = None
-) -> list[PlanRow]:
-    """Return the stages of a run, and which of them are in the cache; compute nothing but the data.
+def plan(config: RunConfig | DocumentsConfig, progress: Progress | None = None) -> list[PlanRow]:
+    """Return the stages of a run, and which of them are in the cache; compute only the data, leave no folder.
 
     Raises:
-        UnseeError: the recipe, the data, the model or the folder cannot be used.
+        UnseeError: the recipe, the data or the model cannot be used.
     """
-    with fixed_threads(config.threads):
-        started = start(config, out, progress or Silent())
-        log = started.scenario.stages.log
+    with fixed_threads(config.threads), TemporaryDirectory() as folder:
+        started = start(config, Path(folder) / "run", progress or Silent())
+        log, started.scenario.stages.exports = started.scenario.stages.log, False
         log.progress = Silent()
         done = kept(started)
-        work = sum(task.cost for task in started.tasks if task.name not in done)
+        notes_of(Path(folder) / "run").unlink(missing_ok=True)
+    work = sum(task.cost for task in started.tasks if task.name not in done)
     numbers = {task.name: number for number, task in enumerate(started.tasks, start=1)}
     return [
         PlanRow(
@@ -148,7 +172,7 @@ def finished(runs: Iterable[Run], crew: int | str, progress: Progress) -> list[R
     for run in every:
         begun.append((run, kept(run)))
         run.scenario.stages.release()
-    names = {f"{run.scenario.record.folder.name}: " if len(begun) > 1 else "": run for run, _ in begun}
+    names = {f"{run.scenario.stages.log.run}: " if len(begun) > 1 else "": run for run, _ in begun}
     done = {
         f"{name}{task}": result for name, (_, own) in zip(names, begun, strict=True) for task, result in own.items()
     }
@@ -180,7 +204,7 @@ def _computed(runs: Mapping[str, Run], done: Results, crew: int | str, progress:
     opened = partial(_Opened, folders)
     with ExitStack() as stack:
         watchers = [
-            stack.enter_context(Watcher(folder / "log.jsonl", progress, _title(name, runs[name])))
+            stack.enter_context(Watcher(folder / "log.jsonl", progress, runs[name].scenario.stages.log.title))
             for name, (_, folder) in folders.items()
         ]
 
@@ -191,7 +215,7 @@ def _computed(runs: Mapping[str, Run], done: Results, crew: int | str, progress:
         if isinstance(crew, int):
             workers: Processes | RayWorkers = Processes(min(crew, len(left)), opened, show, _gpus())
         else:
-            workers = RayWorkers(crew.removeprefix(RAY), opened, show, max(run.config.threads for run in runs.values()))
+            workers = RayWorkers(opened, show, max(run.config.threads for run in runs.values()))
         with workers:
             return run_tasks(tasks, workers, done=done, unwanted=unwanted)
 
@@ -209,10 +233,6 @@ def _prefixed(tasks: Sequence[Task], name: str) -> list[Task]:
 def _own(results: Results, name: str) -> dict[str, object]:
     """Return the results of one run, by the names of its own tasks."""
     return {key.removeprefix(name): value for key, value in results.items() if key.startswith(name)}
-
-
-def _title(name: str, run: Run) -> Callable[[int, str, str], str]:
-    return lambda number, what, model: name + run.scenario.stages.log.title(number, what, model)
 
 
 class _Opened(Mapping[str, Task]):
@@ -254,16 +274,17 @@ def _open(config: RunConfig | DocumentsConfig, folder: Path) -> list[Task]:
 
 
 def crew_of(workers: int | str) -> int | str:
-    """Return the number of workers, "auto", or "ray" with the address of a cluster.
+    """Return the number of workers, "auto", or "ray" once this process is connected to the cluster.
 
     Raises:
-        ConfigError: it is nothing of these.
+        ConfigError: it is nothing of these, or the cluster cannot be reached.
     """
     text = str(workers)
-    if text in (AUTO, RAY):
+    if text == AUTO:
         return text
-    if text.startswith(f"{RAY}://"):
-        return RAY + text
+    if text == RAY or text.startswith(f"{RAY}://"):
+        connect(text.removeprefix(RAY) and text)
+        return RAY
     if not (text.isascii() and text.isdecimal() and 0 < len(text) < 5 and int(text)):
         raise ConfigError(f"--workers {text}: must be a number from 1, '{AUTO}', '{RAY}' or '{RAY}://HOST:PORT'")
     return int(text)

@@ -26,6 +26,7 @@ class StageLog:
         cache: where weights and answers are kept.
         only_kept: refuse to compute anything (`NotNow`); what is in the cache is returned as ever.
         patient: wait while another run computes the same stage; False raises `NotNow` instead.
+        run: the name of the run among several, for titles; "" for one alone.
     """
 
     def __init__(self, record: Record, progress: Progress, cache: Cache) -> None:
@@ -34,6 +35,7 @@ class StageLog:
         self.cache = cache
         self.only_kept = False
         self.patient = True
+        self.run = ""
         self._stages: Sequence[str] = ()
         self._methods: Collection[str] = ()
         self._number = 0
@@ -70,7 +72,7 @@ class StageLog:
     def title(self, number: int, what: str, model: str) -> str:
         """Return the title of a stage, such as "3 of 50: teach second oracle"."""
         of = f"{number} of {len(self._stages)}: " if self._stages else ""
-        return of + self.readable(f"{what} {model}")
+        return (f"{self.run}: " if self.run else "") + of + self.readable(f"{what} {model}")
 
     def readable(self, stage: str) -> str:
         """Return the readable name of a stage."""

@@ -110,6 +110,9 @@ class Stages:
         progress: where long work is shown.
         replay: returns a function that draws trees from the training text of the base model.
         cache: the cache of the run; by default a new one.
+
+    Attributes:
+        exports: write models into the run's folder; they are in the cache in any case.
     """
 
     def __init__(
@@ -131,6 +134,7 @@ class Stages:
         self._replay = replay
         self._replayed: DrawTree | None = None
         self._cache = cache or Cache(record.folder)
+        self.exports = True
         self.log = StageLog(record, progress, self._cache)
 
     def teach(self, name: str, people: Sequence[Person], config: TeachConfig, seed: int) -> Weights:
@@ -316,7 +320,7 @@ class Stages:
             weights: the model.
             base: the folder in the run's folder of the model that an adapter belongs to; "" for the base model.
         """
-        if name in self.log.record:
+        if name in self.log.record or not self.exports:
             return
         if weights.edit:
             save = partial(_save_edit, Edit.load(weights.edit))

@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from unsee.config.recipe import dump_config
 from unsee.config.sweep import load_sweep
+from unsee.core.errors import ConfigError
+from unsee.core.files import write
 from unsee.core.progress import Progress, Silent
+from unsee.core.record import Record
 from unsee.report.people import write_report
-from unsee.runs.run import begin, crew_of, finished
+from unsee.runs.run import begin, check, crew_of, finished
 from unsee.runs.scenario import RunResult
+
+SWEEP_FILE = "sweep.toml"
+"""The sweep's own copy of its file."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,16 @@ def sweep(file: Path, out: Path | None = None, progress: Progress | None = None,
         UnseeError: the sweep, a recipe, the data, a model or a folder cannot be used, or a stage failed.
     """
     config, recipes = load_sweep(file)
-    crew, folder = crew_of(workers), out or Path("runs") / config.name
-    shown = progress or Silent()
-    results = finished((begin(recipe, folder / name, shown) for name, recipe in recipes.items()), crew, shown)
+    folder, shown = out or Path("runs") / config.name, progress or Silent()
+    for name, recipe in recipes.items():
+        try:
+            check(recipe)
+        except ConfigError as error:
+            raise ConfigError(f"{file}: run {name}: {error}") from None
+        Record.check(folder / name, dump_config(recipe))
+    crew = crew_of(workers)
+    write(folder / SWEEP_FILE, dump_config(config))
+    results = finished((begin(recipe, folder / name, shown, name) for name, recipe in recipes.items()), crew, shown)
     report = folder / "report.html"
     write_report([result.folder for result in results], report)
     return SweepResult(folder, report, results)

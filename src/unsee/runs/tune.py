@@ -108,7 +108,9 @@ def tune(
         asked = {number: study.ask() for number in range(start, min(start + BATCH, trials))}
         options = {number: _drawn(trial, space, defaults) for number, trial in asked.items()}
         recipes = {number: _with(config, method, own) for number, own in options.items()}
-        runs = finished((begin(one, folder / f"trial-{n}", shown) for n, one in recipes.items()), crew, shown)
+        runs = finished(
+            (begin(one, folder / f"trial-{n}", shown, f"trial-{n}") for n, one in recipes.items()), crew, shown
+        )
         for number, run in zip(asked, runs, strict=True):
             if run.verdict != "ok":
                 raise ConfigError(f"tune: no signal, so nothing can be searched: {run.reason}")

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,48 +23,54 @@ _opened: dict[bytes, Mapping[str, Task]] = {}
 """The tasks of the run that this process works for, by the pickled function that makes them."""
 
 
+def connect(address: str) -> Any:
+    """Connect this process to a Ray cluster, and return Ray.
+
+    Args:
+        address: "ray://HOST:PORT"; "" is the cluster of $RAY_ADDRESS, or one that is started on this machine.
+
+    Raises:
+        ConfigError: Ray is not installed, or cannot be reached.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError:
+        raise ConfigError("--workers ray: Ray is not installed; pip install 'unsee[ray]'") from None
+    variables = {"UNSEE_CACHE": str(cache_folder().absolute()), "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0")}
+    if not ray.is_initialized():
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                ray.init(
+                    address=address or None, runtime_env={"env_vars": variables}, logging_level="ERROR",
+                    **({} if address else {"include_dashboard": False}),
+                )  # fmt: skip
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"--workers {address or 'ray'}: no cluster answers: {first_line(error)}") from error
+    return ray
+
+
 class RayWorkers:
     """Workers that Ray starts wherever a task's CPUs and GPUs are free. All nodes share the run's folder and the cache.
 
     Args:
-        address: "ray://HOST:PORT"; "" is the cluster of $RAY_ADDRESS, or one that is started on this machine.
         open_tasks: makes the tasks in each process, when it gets its first one.
         show: called every moment while the workers work.
         cpus: CPUs of one task. It also gets one GPU where a node has some.
 
     Raises:
-        ConfigError: Ray is not installed, cannot be reached, or has no node with so many CPUs.
+        ConfigError: no node has so many CPUs.
     """
 
     attempts = 1  # Ray repeats them itself
 
-    def __init__(self, address: str, open_tasks: OpenTasks, show: Callable[[], None], cpus: int = 1) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
-        try:
-            ray: Any = importlib.import_module("ray")
-        except ImportError:
-            raise ConfigError("--workers ray: Ray is not installed; pip install 'unsee[ray]'") from None
-        self._ray = ray
+    def __init__(self, open_tasks: OpenTasks, show: Callable[[], None], cpus: int = 1) -> None:
+        self._ray = ray = connect("")
         self._show = show
         self._running: dict[Any, str] = {}
-        self._stack = contextlib.ExitStack()
-        variables = {
-            "UNSEE_CACHE": str(cache_folder().absolute()),
-            "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0"),
-        }
-        if not ray.is_initialized():
-            try:
-                ray.init(
-                    address=address or None, runtime_env={"env_vars": variables}, logging_level="ERROR",
-                    **({} if address else {"include_dashboard": False}),
-                )  # fmt: skip
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise ConfigError(f"--workers {address or 'ray'}: no cluster answers: {first_line(error)}") from error
-            self._stack.callback(ray.shutdown)
         gpus = int(any(node["Resources"].get("GPU") for node in ray.nodes() if node["Alive"]))
         self._needs = {"CPU": cpus, "GPU": gpus}
         if not any(self._fits(node["Resources"]) for node in ray.nodes() if node["Alive"]):
-            self._stack.close()
             raise ConfigError(f"--workers ray: no node has {cpus} CPUs and {gpus} GPUs, which one stage takes")
         self._compute = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(compute)
         self._open_tasks = ray.put(_Portable(open_tasks, Path.cwd()))
@@ -75,7 +82,6 @@ class RayWorkers:
         for reference in self._running:
             with contextlib.suppress(Exception):  # a node that is gone
                 self._ray.cancel(reference, force=True)
-        self._stack.close()
 
     @property
     def count(self) -> int:

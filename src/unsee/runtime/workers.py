@@ -73,8 +73,9 @@ class Processes:
     def __exit__(self, *_: object) -> None:
         workers = [worker for worker in self._workers if worker]
         for worker in workers:
-            worker.connection.close()
-            worker.process.terminate()
+            worker.connection.close()  # an idle one ends by itself
+            if worker.task:
+                worker.process.terminate()
         for worker in workers:
             worker.process.join(ENDING_SECONDS)
             worker.process.kill()
@@ -146,6 +147,7 @@ def _work(connection: Connection, open_tasks: OpenTasks, messages: Any) -> None:
             except Exception as error:
                 reply = None, portable(error)
             connection.send(reply)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway
 
 
 def _leave(*_: object) -> None:

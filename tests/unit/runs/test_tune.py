@@ -35,7 +35,7 @@ def runs(monkeypatch):
             verdict="ok" if value else "collapsed",
         )
 
-    monkeypatch.setattr(tuning, "begin", lambda config, out, progress: config)
+    monkeypatch.setattr(tuning, "begin", lambda config, out, progress, name: config)
     monkeypatch.setattr(tuning, "finished", finished)
     return tried
 
