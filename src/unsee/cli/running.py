@@ -41,7 +41,7 @@ def run_recipe(
     config = load_recipe(recipe, change or ())
     if plan:
         with show_progress() as progress:
-            from unsee.runs.run import crew_of
+            from unsee.runs.graph import crew_of
             from unsee.runs.run import plan as planned
 
             crew_of(workers)

@@ -1,39 +1,21 @@
-"""Runs a recipe in this process or on several workers; the key `kind` decides between people and documents."""
+"""Starts and runs a recipe; the key `kind` decides between people and documents."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-import torch
-
 from unsee.config.recipe import DocumentsConfig, RunConfig
-from unsee.core.errors import ConfigError
 from unsee.core.progress import Progress, Silent
 from unsee.exams.metrics import make_metrics
-from unsee.runs.documents import open_documents_run, start_documents
+from unsee.runs.documents import start_documents
+from unsee.runs.graph import crew_of, finished, kept
 from unsee.runs.method_runs import documents_methods, people_methods
-from unsee.runs.people import open_people, start_people
+from unsee.runs.people import start_people
 from unsee.runs.scenario import Run, RunResult
-from unsee.runs.watch import Logged, Watcher
 from unsee.runtime.cache import notes_of
-from unsee.runtime.distributed import state
-from unsee.runtime.quiet import hush
-from unsee.runtime.ray_workers import RayWorkers, connect
-from unsee.runtime.tasks import Here, NotNow, Results, Task, run_tasks
 from unsee.runtime.threads import fixed_threads
-from unsee.runtime.workers import Processes, cores, free_memory
-
-AUTO, RAY = "auto", "ray"
-WORKER_BYTES = 2**30
-"""What a worker takes beside the model: Python, its libraries and the activations of a small model."""
-MODEL_COPIES = 4
-"""What training takes on a CPU at most: weights, gradients and AdamW's two averages."""
 
 
 def run(
@@ -102,20 +84,6 @@ def start(config: RunConfig | DocumentsConfig, out: Path | None, progress: Progr
     return start_people(config, out, progress)
 
 
-def kept(run: Run) -> dict[str, object]:
-    """Return the results of the stages that are in the cache, and compute nothing."""
-    log, results = run.scenario.stages.log, dict[str, object]()
-    log.only_kept = True
-    for task in run.tasks:
-        if all(need in results for need in task.needs):
-            try:
-                results[task.name] = task.compute(results)
-            except NotNow:
-                continue
-    log.only_kept = False
-    return results
-
-
 class PlanRow(NamedTuple):
     """One stage of a run as text."""
 
@@ -148,156 +116,3 @@ def plan(config: RunConfig | DocumentsConfig, progress: Progress | None = None) 
         )
         for task in started.tasks
     ]  # fmt: skip
-
-
-def finished(runs: Iterable[Run], crew: int | str, progress: Progress) -> list[RunResult]:
-    """Compute the stages of one or more runs as one graph, and write their scores and reports.
-
-    Args:
-        runs: runs that `begin` starts, at least one. In one process each is computed before the next one begins.
-        crew: from `crew_of`.
-        progress: where long work is shown.
-
-    Raises:
-        UnseeError: a stage failed.
-    """
-    waiting = iter(runs)
-    first = next(waiting)
-    if crew == AUTO:
-        crew = _fitting(first)
-    every = itertools.chain([first], waiting)
-    if crew == 1 or state().num_processes > 1:
-        return [_finished_here(run) for run in every]
-    begun = []
-    for run in every:
-        begun.append((run, kept(run)))
-        run.scenario.stages.release()
-    names = {f"{run.scenario.stages.log.run}: " if len(begun) > 1 else "": run for run, _ in begun}
-    done = {
-        f"{name}{task}": result for name, (_, own) in zip(names, begun, strict=True) for task, result in own.items()
-    }
-    results = {**done, **_computed(names, done, crew, progress)}
-    return [run.finish(_own(results, name)) for name, run in names.items()]
-
-
-def _finished_here(run: Run) -> RunResult:
-    with fixed_threads(run.config.threads):
-        return run.finish(run_tasks(run.tasks, Here(), unwanted=run.unwanted))
-
-
-def _computed(runs: Mapping[str, Run], done: Results, crew: int | str, progress: Progress) -> Results:
-    """Compute on workers what is not done.
-
-    Args:
-        runs: by what stands before the names of their tasks: nothing for one run, else the name of its folder.
-    """
-    tasks = [task for name, run in runs.items() for task in _prefixed(run.tasks, name)]
-
-    def unwanted(results: Results) -> set[str]:
-        return {f"{name}{task}" for name, run in runs.items() for task in run.unwanted(_own(results, name))}
-
-    skipped = unwanted(done)
-    left = [task for task in tasks if task.name not in done and task.name not in skipped]
-    if not left:
-        return {}
-    folders = {name: (run.config, run.scenario.record.folder.absolute()) for name, run in runs.items()}
-    opened = partial(_Opened, folders)
-    with ExitStack() as stack:
-        watchers = [
-            stack.enter_context(Watcher(folder / "log.jsonl", progress, runs[name].scenario.stages.log.title))
-            for name, (_, folder) in folders.items()
-        ]
-
-        def show() -> None:
-            for watcher in watchers:
-                watcher.show()
-
-        if isinstance(crew, int):
-            workers: Processes | RayWorkers = Processes(min(crew, len(left)), opened, show, _gpus())
-        else:
-            workers = RayWorkers(opened, show, max(run.config.threads for run in runs.values()))
-        with workers:
-            return run_tasks(tasks, workers, done=done, unwanted=unwanted)
-
-
-def _prefixed(tasks: Sequence[Task], name: str) -> list[Task]:
-    """Return the tasks with a name before theirs; what they need has it too."""
-
-    def renamed(task: Task) -> Task:
-        needs = tuple(name + need for need in task.needs)
-        return Task(name + task.name, needs, lambda results: task.compute(_own(results, name)), task.cost, task.vital)
-
-    return [renamed(task) for task in tasks]
-
-
-def _own(results: Results, name: str) -> dict[str, object]:
-    """Return the results of one run, by the names of its own tasks."""
-    return {key.removeprefix(name): value for key, value in results.items() if key.startswith(name)}
-
-
-class _Opened(Mapping[str, Task]):
-    """The tasks of one or more runs in a worker. It opens a run when it gets its first task, and holds one at a time.
-
-    Args:
-        runs: recipe and folder of each run, by what stands before the names of its tasks.
-    """
-
-    def __init__(self, runs: Mapping[str, tuple[RunConfig | DocumentsConfig, Path]]) -> None:
-        hush()
-        self._runs = runs
-        self._name: str | None = None
-        self._tasks: dict[str, Task] = {}
-
-    def __getitem__(self, key: str) -> Task:
-        if key not in self._tasks:
-            self._tasks.clear()  # frees the model of the run before
-            name = next(name for name in self._runs if key.startswith(name))
-            self._tasks = {task.name: task for task in _prefixed(_open(*self._runs[name]), name)}
-        return self._tasks[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tasks)
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-
-def _open(config: RunConfig | DocumentsConfig, folder: Path) -> list[Task]:
-    torch.set_num_threads(config.threads)
-    if config.kind == "documents":
-        opened: Run = open_documents_run(config, folder, Silent())
-    else:
-        opened = open_people(config, folder, Silent())
-    log = opened.scenario.stages.log
-    log.patient, log.progress = False, Logged(log.log)
-    return opened.tasks
-
-
-def crew_of(workers: int | str) -> int | str:
-    """Return the number of workers, "auto", or "ray" once this process is connected to the cluster.
-
-    Raises:
-        ConfigError: it is nothing of these, or the cluster cannot be reached.
-    """
-    text = str(workers)
-    if text == AUTO:
-        return text
-    if text == RAY or text.startswith(f"{RAY}://"):
-        connect(text.removeprefix(RAY) and text)
-        return RAY
-    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 5 and int(text)):
-        raise ConfigError(f"--workers {text}: must be a number from 1, '{AUTO}', '{RAY}' or '{RAY}://HOST:PORT'")
-    return int(text)
-
-
-def _gpus() -> int:
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
-def _fitting(run: Run) -> int:
-    """Return the number of workers that have a GPU, or a core for each of their threads, and fit into memory."""
-    if torch.accelerator.is_available():
-        return max(1, _gpus())
-    size = sum(tensor.numel() * tensor.element_size() for tensor in run.scenario.stages.vlm.model.parameters())
-    fitting = free_memory() // (WORKER_BYTES + MODEL_COPIES * size)
-    return max(1, min(cores() // run.config.threads, fitting))

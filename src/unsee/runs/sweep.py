@@ -12,7 +12,8 @@ from unsee.core.files import write
 from unsee.core.progress import Progress, Silent
 from unsee.core.record import Record
 from unsee.report.people import write_report
-from unsee.runs.run import begin, check, crew_of, finished
+from unsee.runs.graph import crew_of, finished
+from unsee.runs.run import begin, check
 from unsee.runs.scenario import RunResult
 
 SWEEP_FILE = "sweep.toml"

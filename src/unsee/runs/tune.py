@@ -18,8 +18,9 @@ from unsee.core.files import write
 from unsee.core.progress import Progress, Silent
 from unsee.methods import METHODS
 from unsee.methods.base import Method
+from unsee.runs.graph import crew_of, finished
 from unsee.runs.method_runs import make_method
-from unsee.runs.run import begin, crew_of, finished
+from unsee.runs.run import begin
 from unsee.scoring.schema import MethodScore
 from unsee.scoring.table import rounded
 
