@@ -17,7 +17,7 @@ run: $(READY)
 	@$(BIN)/unsee run
 
 test: check browser
-	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 unit: check
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests/unit

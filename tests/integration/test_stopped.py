@@ -15,6 +15,7 @@ from unsee.runs.status import status
 STOPS = {
     "target": Stop("unsee.training.lessons:FineTuning.loss", 70),
     "target's weights": Stop("unsee.models.vlm:VLM.save", 1),
+    "oracle": Stop("unsee.training.lessons:FineTuning.loss", 60),
     "evaluation": Stop("unsee.core.journal:Journal.add", 30),
     "Ctrl-C": Stop("unsee.training.lessons:FineTuning.loss", 20, signal.SIGINT),
     "method": Stop("unsee.methods.gradient_difference:GradientDifference.loss", 10),
