@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import pickle
+import secrets
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,8 +19,8 @@ from unsee.runtime.workers import MOMENT, OpenTasks, portable
 RETRIES = 2
 """How often Ray starts a task again whose process or node died."""
 
-_opened: dict[bytes, Mapping[str, Task]] = {}
-"""The tasks of the run that this process works for, by the pickled function that makes them."""
+_opened: dict[str, Mapping[str, Task]] = {}
+"""The tasks of the run that this process works for, by the key of the function that makes them."""
 
 
 def connect(address: str) -> Any:
@@ -117,11 +117,12 @@ class _Portable:
     def __init__(self, open_tasks: OpenTasks, folder: Path) -> None:
         self.open_tasks = open_tasks
         self.folder = folder
+        self.key = secrets.token_hex(8)
 
 
 def compute(portable_tasks: _Portable, name: str, results: Results) -> tuple[object, Exception | None]:
     """Compute a task in a process of Ray, which keeps the run open for the next one."""
-    key = pickle.dumps(portable_tasks)
+    key = portable_tasks.key
     try:
         if key not in _opened:
             os.chdir(portable_tasks.folder)

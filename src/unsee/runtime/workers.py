@@ -6,7 +6,6 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import traceback
@@ -169,18 +168,17 @@ class _Relay(logging.Handler):
 
 
 def portable(error: Exception) -> Exception:
-    """Return an error that another process can raise: itself, or one with the same message.
+    """Return an error with the same message that another process can raise.
 
-    An unexpected error keeps its traceback as a note.
+    An error of the user stays one, of the nearest type that takes a message alone. Any other is a `RuntimeError` with its
+    traceback as a note.
     """
-    if not isinstance(error, UnseeError):
-        error.add_note("".join(traceback.format_exception(error)))
-    try:
-        pickle.loads(pickle.dumps(error))  # our own error, made one line above
-    except Exception:
+    if isinstance(error, UnseeError):
         kind = next(kind for kind in type(error).__mro__ if "__init__" not in vars(kind))
-        error = kind(str(error)) if isinstance(error, UnseeError) else RuntimeError(str(error))
-    return error
+        return kind(str(error))
+    unexpected = RuntimeError(f"{type(error).__name__}: {error}")
+    unexpected.add_note("".join(traceback.format_exception(error)))
+    return unexpected
 
 
 def _how_it_ended(code: int | None) -> str:
