@@ -170,8 +170,8 @@ class _Relay(logging.Handler):
 def portable(error: Exception) -> Exception:
     """Return an error with the same message that another process can raise.
 
-    An error of the user stays one, of the nearest type that takes a message alone. Any other is a `RuntimeError` with its
-    traceback as a note.
+    An error of the user stays one, of the nearest type that takes a message alone. Any other is a `RuntimeError` with
+    its traceback as a note.
     """
     if isinstance(error, UnseeError):
         kind = next(kind for kind in type(error).__mro__ if "__init__" not in vars(kind))
