@@ -174,7 +174,7 @@ def portable(error: Exception) -> Exception:
     its traceback as a note.
     """
     if isinstance(error, UnseeError):
-        kind = next(kind for kind in type(error).__mro__ if "__init__" not in vars(kind))
+        kind: type[Exception] = next(kind for kind in type(error).__mro__ if "__init__" not in vars(kind))
         return kind(str(error))
     unexpected = RuntimeError(f"{type(error).__name__}: {error}")
     unexpected.add_note("".join(traceback.format_exception(error)))
