@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from unsee.core.errors import ConfigError
+from unsee.core.progress import now_and_then
 from unsee.core.text import one_line, several_lines
 from unsee.scoring.names import heading
 
@@ -152,16 +153,7 @@ class Lines:
 
     @contextmanager
     def _counted(self, total: int) -> Iterator[Advance]:
-        done, written = 0, time.monotonic()
-
-        def advance(steps: int) -> None:
-            nonlocal done, written
-            done += steps
-            if time.monotonic() - written >= SILENT_SECONDS:
-                written = time.monotonic()
-                self._print(f"{self._title}: {done} of {total}")
-
-        yield advance
+        yield now_and_then(SILENT_SECONDS, lambda done: self._print(f"{self._title}: {done} of {total}"))
 
     def _print(self, line: str) -> None:
         print(one_line(line), file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -23,6 +24,20 @@ class Progress(Protocol):
     def say(self, line: str) -> None:
         """Show one line."""
         ...
+
+
+def now_and_then(seconds: float, tell: Callable[[int], None]) -> Advance:
+    """Return what counts the steps of a task, and tells their number when `seconds` have passed since it last did."""
+    done, told = 0, time.monotonic()
+
+    def advance(steps: int) -> None:
+        nonlocal done, told
+        done += steps
+        if time.monotonic() - told >= seconds:
+            told = time.monotonic()
+            tell(done)
+
+    return advance
 
 
 class Silent:

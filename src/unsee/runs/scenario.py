@@ -157,12 +157,10 @@ class Scenario:
 
     def _asked(self, run: MethodRun, target: Weights, material: Material) -> Examined:
         """Evaluate a method that changes no weights."""
-        if isinstance(run.method, PromptMethod):
-            answers = self.stages.examine(run.label, target, self.exam, run.method.system_prompt(material.names))
-        else:
-            assert isinstance(run.method, GuardMethod)
-            guard = run.method.guard(material.pairs(run.modality, run.seed))
-            answers = self.exam.guarded(self.stages.examine(run.label, target, self.exam), guard)
+        system = run.method.system_prompt(material.names) if isinstance(run.method, PromptMethod) else None
+        answers = self.stages.examine(run.label, target, self.exam, system)
+        if isinstance(run.method, GuardMethod):
+            answers = self.exam.guarded(answers, run.method.guard(material.pairs(run.modality, run.seed)))
         return Examined(_labelled(answers, run.name, run.modality, run.seed))
 
     def finish(self, scores: Scores, verdict: str, reason: str) -> RunResult:

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -100,6 +100,33 @@ class Examination(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Job:
+    """One training.
+
+    Attributes:
+        name: of the model.
+        made: the keys of the new weights.
+        start: the weights to start from.
+        method: its loss.
+        make_plan: returns the data and the schedule; called only if the weights are not in the cache.
+        seed: of everything that is drawn.
+        compared: the reference model if it is not the start.
+        fisher: the questions whose Fisher information is computed first.
+        stop: says when it may end early.
+    """
+
+    name: str
+    made: Weights
+    start: Weights
+    method: LossMethod
+    make_plan: Callable[[], Plan]
+    seed: int
+    compared: Weights | None = None
+    fisher: Mapping[Asked, Iterable[StepBatch]] | None = None
+    stop: StopRule | None = None
+
+
 class Stages:
     """Teaching, unlearning and examining with one model in memory.
 
@@ -151,7 +178,7 @@ class Stages:
             return Plan([stream], method, config.protocol, config.adamw)
 
         with self.log.stage("teach", name):
-            return self._train(name, Weights(key, draws), self.base, method, plan, seed)
+            return self._train(_Job(name, Weights(key, draws), self.base, method, plan, seed))
 
     def apply(self, run: MethodRun, target: Weights, material: Material) -> Weights:
         """Apply a method that changes weights to the target."""
@@ -202,7 +229,7 @@ class Stages:
 
             label = f"{run.label}-{name}" if name else run.label
             fisher = fisher_questions(self.vlm, method, material, draws) if isinstance(method, GradientMethod) else {}
-            return self._train(label, own, target, method, plan, run.seed, reference, fisher, stop)
+            return self._train(_Job(label, own, target, method, plan, run.seed, reference, fisher, stop))
 
         if not isinstance(method, ArithmeticMethod):
             return train(Training(method.sides), INPUTS[modality])
@@ -363,69 +390,47 @@ class Stages:
                 self.log.keep_weights("edited", run.label, path, edit.save, cost)
         return Weights(key_of(made.key, "computed"), made.draws, target.files, path)
 
-    def _train(
-        self,
-        name: str,
-        made: Weights,
-        start: Weights,
-        method: LossMethod,
-        make_plan: Callable[[], Plan],
-        seed: int,
-        compared: Weights | None = None,
-        fisher: Mapping[Asked, Iterable[StepBatch]] | None = None,
-        stop: StopRule | None = None,
-    ) -> Weights:
-        """Train, and return the new weights with their files; `made` holds their keys."""
-        path = self._cache.path("weights", f"{made.key}.safetensors")
-        checkpoint = path.with_name(f"{made.key}.checkpoint.safetensors")
-        result = Weights(made.key, made.draws, (*start.files, path))
-        with self.log.weights_missing(name, path) as are_missing:
+    def _train(self, job: _Job) -> Weights:
+        """Train, and return the new weights with their files."""
+        path = self._cache.path("weights", f"{job.made.key}.safetensors")
+        checkpoint = path.with_name(f"{job.made.key}.checkpoint.safetensors")
+        result = Weights(job.made.key, job.made.draws, (*job.start.files, path))
+        with self.log.weights_missing(job.name, path) as are_missing:
             if are_missing:
-                self._train_now(name, result, start, method, make_plan(), seed, compared, fisher, stop, checkpoint)
+                self._train_now(job, result, checkpoint)
             else:
                 discard(checkpoint)  # a kill can leave it
         return result
 
-    def _train_now(
-        self,
-        name: str,
-        result: Weights,
-        start: Weights,
-        method: LossMethod,
-        plan: Plan,
-        seed: int,
-        compared: Weights | None,
-        fisher: Mapping[Asked, Iterable[StepBatch]] | None,
-        stop: StopRule | None,
-        checkpoint: Path,
-    ) -> None:
+    def _train_now(self, job: _Job, result: Weights, checkpoint: Path) -> None:
+        plan = job.make_plan()
         schedule, steps = plan.schedule, plan.steps
         reference = None
-        if compared:
-            reference, steps = self._reference(compared, method, steps, schedule.steps)
-        trainable = self._loaded.start_training(start)
+        if job.compared:
+            reference, steps = self._reference(job.compared, job.method, steps, schedule.steps)
+        trainable = self._loaded.start_training(job.start)
         count = sum(parameter.numel() for parameter in trainable)
         self.log.log(
             "training",
-            model=name,
+            model=job.name,
             trainable_parameters=count,
             learning_rate=schedule.learning_rate,
             steps=schedule.steps,
         )
-        log.info("training model=%s trainable_parameters=%d", name, count)
+        log.info("training model=%s trainable_parameters=%d", job.name, count)
 
         def report(step: int, loss: Loss, rate: float) -> None:
-            self.log.log("step", model=name, step=step, learning_rate=rate, **loss.parts)
+            self.log.log("step", model=job.name, step=step, learning_rate=rate, **loss.parts)
 
         with measured(self.vlm.device) as cost:
             taken = train(
-                self.vlm, method, steps, schedule, trainable, reference=reference, fisher=fisher, name=name, seed=seed,
-                checkpoint=checkpoint, progress=self.log.progress, on_step=report, stop=stop,
+                self.vlm, job.method, steps, schedule, trainable, reference=reference, fisher=job.fisher, name=job.name,
+                seed=job.seed, checkpoint=checkpoint, progress=self.log.progress, on_step=report, stop=job.stop,
             )  # fmt: skip
         tensors = self.vlm.trained()
         steps_taken = {"steps": str(taken), "of": str(schedule.steps)}
         self.log.keep_weights(
-            "trained", name, result.files[-1], lambda part: save_file(tensors, part, metadata=steps_taken), cost
+            "trained", job.name, result.files[-1], lambda part: save_file(tensors, part, metadata=steps_taken), cost
         )
         self._loaded.finish_training(result)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from unsee.core.progress import Advance, Progress, Silent
+from unsee.core.progress import Advance, Progress, Silent, now_and_then
 from unsee.runtime.tasks import NotNow
 
 LOG_SECONDS = 2.0
@@ -31,16 +30,7 @@ class Logged(Silent):
     def task(self, name: str, total: int) -> Iterator[Advance]:
         """Log how far a task has come."""
         del name
-        done, written = 0, time.monotonic()
-
-        def advance(steps: int) -> None:
-            nonlocal done, written
-            done += steps
-            if time.monotonic() - written >= LOG_SECONDS:
-                written = time.monotonic()
-                self._log("progress", done=done, of=total)
-
-        yield advance
+        yield now_and_then(LOG_SECONDS, lambda done: self._log("progress", done=done, of=total))
 
 
 class _Stage:
