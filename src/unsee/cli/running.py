@@ -98,6 +98,10 @@ def tune_method(
     change: Changes = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the search (default: one under runs/).")] = None,
     workers: Workers = "auto",
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--range", help="Range of an option in place of the declared one: steps=10:40; repeatable."),
+    ] = None,
 ) -> None:
     """Search the options of a method by its score, on other people than those that are reported (data.seed = 1).
 
@@ -105,12 +109,13 @@ def tune_method(
     search.
     """
     from unsee.config.recipe import load_recipe
+    from unsee.config.search import Range
 
-    config = load_recipe(recipe, change or ())
+    config, ranges = load_recipe(recipe, change or ()), dict(map(Range.read, given or ()))
     with show_progress() as progress:
         from unsee.runs.tune import tune
 
-        result = tune(config, method, trials, out, progress, workers)
+        result = tune(config, method, trials, out, progress, workers, ranges)
     print_table(result.trials)
     print(result.table)
 

@@ -6,6 +6,8 @@ import typing
 from dataclasses import dataclass
 from typing import Literal
 
+from unsee.core.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Range:
@@ -28,6 +30,23 @@ class Range:
         """Refuse an empty range."""
         if self.low >= self.high or (self.scale == "log" and self.low <= 0):
             raise ValueError(f"a range from {self.low} to {self.high} ({self.scale}) holds no values to search")
+
+    @classmethod
+    def read(cls, text: str) -> tuple[str, Range]:
+        """Read "option=low:high", a range on a logarithmic scale; "option=low:high:linear" is on a linear one.
+
+        Raises:
+            ConfigError: the text is something else, or the range is empty.
+        """
+        name, _, ends = text.partition("=")
+        try:
+            low, high, *scale = ends.split(":")
+            (spread,) = scale or ["log"]
+            if spread not in ("log", "linear"):
+                raise ValueError(f"the scale is '{spread}'; choose log or linear")
+            return name.strip(), cls(float(low), float(high), "log" if spread == "log" else "linear")
+        except ValueError as error:
+            raise ConfigError(f"--range {text}: must be option=low:high, such as steps=10:40 ({error})") from None
 
     def clipped(self, value: float) -> float:
         """Return the value within the range that is nearest to the given one."""

@@ -160,18 +160,22 @@ class PeopleRun:
     def unwanted(self, results: Results) -> Collection[str]:
         """Return the methods as soon as target and oracles are known to have no signal, unless the recipe insists."""
         if self._signal is None and all(task.name in results for task in self._controls):
-            controls = table_of(results[task.name] for task in self._controls if is_examined(task, results))
-            self._signal = find_signal(controls, self.config.evaluation.bootstrap)
-            self._signal.save(self.scenario.record, "signal.json")
-            self.scenario.record.log("signal", signal=self._signal.signal)
+            self._signal = self._find_signal(results)
         if self._signal is None or self._signal.signal or not self.config.require_signal:
             return ()
         return [task.name for tasks in self._applied for task in tasks]
 
+    def _find_signal(self, results: Results) -> Signal:
+        """Compare target and oracle, and write down what was found."""
+        controls = table_of(results[task.name] for task in self._controls if is_examined(task, results))
+        signal = find_signal(controls, self.config.evaluation.bootstrap)
+        signal.save(self.scenario.record, "signal.json")
+        self.scenario.record.log("signal", signal=signal.signal)
+        return signal
+
     def finish(self, results: Results) -> RunResult:
         """Score the answers and write the report."""
-        signal, resamples = self._signal, self.config.evaluation.bootstrap
-        assert signal is not None
+        signal, resamples = self._signal or self._find_signal(results), self.config.evaluation.bootstrap
         table = table_of(results[task.name] for task in self.tasks if is_examined(task, results))
         self.scenario.record.write_table("answers.parquet", table)
         applied: dict[tuple[str, str], list[Examined]] = {}

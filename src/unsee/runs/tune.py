@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 4
 """Trials that are drawn together, whatever the number of workers, so that it changes no trial."""
+STARTUP = 6
+"""Trials that are drawn at random before TPE begins to choose."""
 MOST_TRIALS = 10_000
 
 
@@ -65,6 +67,7 @@ def tune(
     out: Path | None = None,
     progress: Progress | None = None,
     workers: int | str = 1,
+    ranges: Mapping[str, Range] | None = None,
 ) -> TuneResult:
     """Try options within the ranges that a method declares, the defaults first, and write the best ones.
 
@@ -79,6 +82,8 @@ def tune(
         out: the folder; by default `runs/tune-<recipe>-<method>`.
         progress: where long work is shown.
         workers: as for `unsee.runs.run.run`.
+        ranges: in place of declared ones, such as learning rates that suit this model; those of options that the method
+            lacks or that are not searched are left aside, so that all methods can be given the same.
 
     Raises:
         ConfigError: the recipe is not about people, the method declares no range, there is no signal, or Optuna is not
@@ -95,6 +100,7 @@ def tune(
     cls = METHODS.get(table.use or method)
     if not (space := search_space(cls)):
         raise ConfigError(f"method.{method}: declares no range to search")
+    space |= {name: one for name, one in (ranges or {}).items() if name in space}
     if config.data.source != GENERATED:
         log.warning("tune: data.source %s: report figures of other people than these", config.data.source)
     data = config.data.model_copy(update={"seed": config.data.seed or 1})
@@ -157,8 +163,10 @@ def _study(seed: int) -> Any:
         optuna = importlib.import_module("optuna")
     except ImportError:
         raise ConfigError("tune: Optuna is not installed; pip install 'unsee[tune]'") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it warns that this sampler is experimental
+    # The trials of one batch are drawn before any of them is scored: each is taken for a bad one meanwhile.
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, multivariate=True, constant_liar=True)
+    return optuna.create_study(direction="maximize", sampler=sampler)
 
 
 def _drawn(trial: Any, space: Mapping[str, Range], defaults: Method) -> dict[str, float]:

@@ -95,23 +95,21 @@ class Processes:
     def wait(self) -> list[Outcome]:
         """Wait a moment for the end of a task."""
         self._show()
-        busy = {worker.connection: i for i, worker in enumerate(self._workers) if worker and worker.task}
-        outcomes = [self._outcome(busy[connection]) for connection in wait(list(busy), MOMENT)]  # type: ignore[index]
+        busy: dict[object, _Worker] = {one.connection: one for one in self._workers if one and one.task}
+        outcomes = [self._outcome(busy[connection]) for connection in wait(list(busy), MOMENT)]
         self._show()
         return outcomes
 
-    def _outcome(self, number: int) -> Outcome:
-        worker = self._workers[number]
-        assert worker is not None
+    def _outcome(self, worker: _Worker) -> Outcome:
         name, worker.task = worker.task, ""
         try:
             result, error = worker.connection.recv()
         except (EOFError, OSError):
-            self._workers[number] = None
+            self._workers[self._workers.index(worker)] = None
             worker.process.join(ENDING_SECONDS)
             return Outcome(name, died=_how_it_ended(worker.process.exitcode))
         if error and not isinstance(error, NotNow):  # what a failed stage leaves in memory is not used
-            self._workers[number] = None
+            self._workers[self._workers.index(worker)] = None
             worker.connection.close()
         return Outcome(name, result, error)
 
@@ -154,9 +152,8 @@ def _leave(*_: object) -> None:
 
 
 def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+    if parent := multiprocessing.parent_process():
+        parent.join()
     os._exit(1)
 
 

@@ -1,3 +1,4 @@
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -6,6 +7,7 @@ from pydantic import Field
 
 from unsee.config.recipe import build_dataclass
 from unsee.config.search import Range, search_space
+from unsee.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,3 +31,16 @@ def test_a_range_does_not_limit_what_an_option_accepts():
 def test_an_empty_range_is_refused(wrong):
     with pytest.raises(ValueError, match="holds no values"):
         Range(*wrong)
+
+
+def test_a_range_is_read_from_the_command_line():
+    assert Range.read("steps=10:40") == ("steps", Range(10, 40))
+    assert Range.read(" share=0:0.5:linear") == ("share", Range(0, 0.5, "linear"))
+
+
+@pytest.mark.parametrize(
+    "text", ["steps", "steps=10", "steps=a:b", "steps=40:10", "share=0:1", "a=1:2:sqrt", "a=1:2:log:3"]
+)
+def test_what_is_no_range_is_one_sentence(text):
+    with pytest.raises(ConfigError, match=re.escape(f"--range {text}: must be option=low:high")):
+        Range.read(text)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from unsee.config.recipe import load_recipe
-from unsee.config.search import search_space
+from unsee.config.search import Range, search_space
 from unsee.core.errors import ConfigError, UnknownNameError
 from unsee.methods import METHODS
 from unsee.runs import tune as tuning
@@ -50,6 +50,13 @@ def test_the_first_trial_has_the_defaults_and_the_others_lie_in_the_declared_ran
         assert all(space[name].low <= value <= space[name].high for name, value in options.items())
         assert isinstance(options["steps"], int)
     assert len({config.method["npo"].options["learning_rate"] for config in runs}) == 10
+
+
+def test_a_given_range_is_searched_in_place_of_the_declared_one(runs, tmp_path):
+    ranges = {"steps": Range(10, 12), "strength": Range(1, 2)}  # NPO has no strength
+    tuning.tune(load_recipe("tiny"), "npo", 8, tmp_path, ranges=ranges)
+    assert {config.method["npo"].options["steps"] for config in runs} <= {10, 11, 12}
+    assert "strength" not in runs[0].method["npo"].options
 
 
 def test_people_are_others_than_those_reported_and_only_this_method_runs_from_both(runs, tmp_path):
