@@ -95,7 +95,7 @@ class Processes:
     def wait(self) -> list[Outcome]:
         """Wait a moment for the end of a task."""
         self._show()
-        busy: dict[object, _Worker] = {one.connection: one for one in self._workers if one and one.task}
+        busy: dict[Any, _Worker] = {one.connection: one for one in self._workers if one and one.task}
         outcomes = [self._outcome(busy[connection]) for connection in wait(list(busy), MOMENT)]
         self._show()
         return outcomes
