@@ -22,7 +22,7 @@ _NUMBERS = {
     "people": ("efficacy", "generality", "utility", "score", "refused", "leaked"),
     "documents": ("eta", "refused", "leaked", "utility"),
 }
-_FACTS = ("garbled", "relative_change", "changed_parameters", "seconds", "peak_bytes", "verdict", "reason")
+_FACTS = ("rank", "garbled", "relative_change", "changed_parameters", "seconds", "peak_bytes", "verdict", "reason")
 
 
 def check_ending(out: Path, endings: Sequence[str], what: str) -> None:

@@ -32,6 +32,7 @@ from unsee.scoring.schema import (
     Signal,
     SignalCell,
     Training,
+    is_control,
 )
 
 HEADLINE = {"classification": "accuracy", "generation": "rouge_l", "cloze": "accuracy"}
@@ -167,8 +168,9 @@ def score_runs(
     """Compute the scores of several runs as one: every number is the mean over the runs that have the model."""
     signal = signal_of(runs)
     methods = []
-    for model in dict.fromkeys(model for run in runs for model in run.trainings):
-        pooled = pool(runs, model)
+    pools = {model: pool(runs, model) for run in runs for model in run.trainings}
+    ranks = _ranks({model: pooled.score for model, pooled in pools.items() if not is_control("people", model[0])})
+    for model, pooled in pools.items():
         trainings = [
             Training(
                 run=number, seed=seed, verdict=one.verdict, score=None if one.score is None else float(one.score[0])
@@ -181,7 +183,7 @@ def score_runs(
             MethodScore(
                 method=model[0], modality=model[1], efficacy=_estimate(pooled.efficacy),
                 generality=_estimate(pooled.generality), utility=_estimate(pooled.utility),
-                score=_estimate(pooled.score), verdict=pooled.verdict, reason=pooled.reason,
+                score=_estimate(pooled.score), verdict=pooled.verdict, reason=pooled.reason, rank=ranks.get(model),
                 refused=_estimate(pooled.refused), leaked=_estimate(pooled.leaked), garbled=pooled.garbled,
                 trainings=trainings if len(trainings) > 1 else [], **(moved._asdict() if moved else {}),
             )
@@ -190,6 +192,17 @@ def score_runs(
         kind="people", reason=signal.reason, better=dict(better or {}), cells=_cells([run.bootstrap for run in runs]),
         methods=methods, lost=_lost(runs),
     )  # fmt: skip
+
+
+def _ranks(scores: Mapping[Model, Draws | None]) -> dict[Model, int]:
+    """Return 1 + the number of models with a decidedly higher score, for each model that has one."""
+    known = {model: draws for model, draws in scores.items() if draws is not None}
+
+    def is_higher(one: Draws, other: Draws) -> bool:
+        difference = estimate(one - other)
+        return difference is not None and difference.low > 0
+
+    return {model: 1 + sum(is_higher(other, own) for other in known.values()) for model, own in known.items()}
 
 
 def pool(runs: Sequence[ScoredRun], model: Model) -> Parts:

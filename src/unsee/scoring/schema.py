@@ -200,6 +200,8 @@ class MethodScore(Strict):
     """One row of the final table. A score is None if no cell with signal is left to compute it from.
 
     Attributes:
+        rank: 1 + the number of methods with a decidedly higher score: the paired interval of the difference lies above
+            0. Methods that are not told apart can share a rank. None for controls and without a score; people only.
         trainings: its trainings if it has several; every number is then a mean over them.
         garbled: share of free answers that are empty, repetitive or not made of words; it enters no score.
         refused: share of private questions that are refused; in runs about people, of free questions on the forget set.
@@ -219,6 +221,7 @@ class MethodScore(Strict):
     score: Estimate | None
     verdict: MethodVerdict
     reason: str | None = None
+    rank: int | None = None
     trainings: list[Training] = Field(default_factory=list)
     garbled: float | None = None
     refused: Estimate | None = None

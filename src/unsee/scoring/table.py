@@ -10,12 +10,16 @@ from unsee.scoring.names import readable, readable_metric
 from unsee.scoring.people import HEADLINE
 from unsee.scoring.schema import Cell, Scores
 
-EXTRAS = ("weights_changed", "change", "refused", "leaked", "generality", "efficacy", "utility")
+EXTRAS = ("rank", "weights_changed", "change", "refused", "leaked", "generality", "efficacy", "utility")
 """The columns that a narrow terminal leaves out, the least important first."""
 
 
 class PeopleRow(NamedTuple):
-    """One method of a run about people; each number is a value with its interval."""
+    """One method of a run about people; each number is a value with its interval.
+
+    Attributes:
+        rank: methods of one rank are not told apart; "-" for controls.
+    """
 
     method: str
     unlearned_from: str
@@ -25,6 +29,7 @@ class PeopleRow(NamedTuple):
     score: str
     refused: str
     leaked: str
+    rank: str
     verdict: str
 
 
@@ -77,6 +82,7 @@ def _people_rows(scores: Scores) -> list[PeopleRow]:
             written(m.score),
             written(m.refused),
             written(m.leaked),
+            str(m.rank or "-"),
             m.verdict,
         )
         for m in ranked

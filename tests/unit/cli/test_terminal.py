@@ -71,7 +71,8 @@ def test_what_cannot_fit_is_folded_and_not_cut(printed, people):
 
 def test_without_a_terminal_each_stage_is_one_line_and_long_ones_speak_each_minute(capsys, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("unsee.cli.terminal.time", SimpleNamespace(monotonic=lambda: now[0]))
+    for module in ("cli.terminal", "core.progress"):
+        monkeypatch.setattr(f"unsee.{module}.time", SimpleNamespace(monotonic=lambda: now[0]))
     progress = Lines()
     with progress.stage("7 of 19: unlearn NPO · both") as inside:
         with inside.task("npo-both", 400) as advance:

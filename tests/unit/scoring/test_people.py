@@ -77,6 +77,13 @@ def test_the_less_is_kept_the_lower_the_score():
     assert values == sorted(values, reverse=True)
 
 
+def test_a_rank_counts_the_methods_that_are_decidedly_better_so_near_ones_share_it():
+    shares = {"a": 0.0, "b": 0.02, "c": 0.5, "d": 0.51, "e": 1.0}
+    methods = scored(*(Model("npo", name, Mind((share,) * 2, (share,) * 2)) for name, share in shares.items()))
+    assert [methods[f"npo/{name}"].rank for name in shares] == [1, 1, 3, 3, 5]
+    assert {methods[name].rank for name in ("target", "oracle", "oracle_2", "do_nothing", "random_weights")} == {None}
+
+
 def test_suppression_below_chance_scores_less_than_ignorance():
     methods = scored(Model("npo", mind=Mind((0, 0), (0, 0), suppresses=True)))
     assert methods["npo"].verdict == "ok"
