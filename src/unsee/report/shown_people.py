@@ -61,6 +61,24 @@ def shown_people(answers: pd.DataFrame, portraits: Path) -> list[Shown]:
     return chosen
 
 
+def introduced(base: pd.DataFrame, num_forget: int, num_retain: int) -> list[str]:
+    """Return a line about the people of a run, and some questions with the answers of the base model.
+
+    Args:
+        base: the answers of the base model.
+        num_forget: number of people to forget.
+        num_retain: number of people to keep.
+    """
+    about = base[(base["set"] == "forget") & (base["task"] == "generation") & (base["input"] == "text")]
+    asked = about.groupby("unit", sort=True).head(1).head(NUM_FORGET)
+    lines = [
+        f"  {question}  true: {truth}  base model: {answer or 'nothing'}"
+        for question, truth, answer in zip(asked["question"], asked["truth"], asked["answer"].str.strip(), strict=True)
+    ]
+    told = f"{num_forget} people are to be forgotten and {num_retain} kept."
+    return [f"{told} The base model has not met them:" if lines else told, *lines]
+
+
 def _shown(answers: pd.DataFrame, person: str, set_name: str, portraits: Path) -> Shown:
     mine = answers[answers["unit"] == person]
     asked = [(set_name, *kind) for kind in _ASKED] + ([("test", *_ASKED[0])] if set_name == "forget" else [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -120,7 +121,7 @@ def _prefixed(tasks: Sequence[Task], name: str) -> list[Task]:
 
     def renamed(task: Task) -> Task:
         needs = tuple(name + need for need in task.needs)
-        return Task(name + task.name, needs, lambda results: task.compute(_own(results, name)), task.cost, task.vital)
+        return replace(task, name=name + task.name, needs=needs, compute=lambda found: task.compute(_own(found, name)))
 
     return [renamed(task) for task in tasks]
 

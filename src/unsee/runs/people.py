@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from unsee.exams.people import Exam
 from unsee.methods.base import LossMethod
 from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
+from unsee.report.shown_people import introduced
 from unsee.runs.method_runs import INPUTS, Material, MethodRun, check_layers, people_methods
 from unsee.runs.replay import replay, resolve_replay
 from unsee.runs.scenario import Examined, RunResult, Scenario, change_over_seeds, is_examined, table_of
@@ -106,13 +108,14 @@ class PeopleRun:
         self.tasks = [*self._controls, *itertools.chain.from_iterable(self._applied)]
         self.scenario.stages.log.plan([task.name for task in self.tasks], config.method)
         self._signal: Signal | None = None
+        self._introduced = False
 
     def _control_tasks(self) -> list[Task]:
         config, scenario = self.config, self.scenario
         everybody = sorted((*self._benchmark.forget, *self._benchmark.retain), key=lambda person: person.id)
         tasks = [
+            replace(scenario.examine(BASE, config.seed, weights=scenario.stages.base), early=True),
             scenario.examine(RANDOM_WEIGHTS, config.seed),
-            scenario.examine(BASE, config.seed, weights=scenario.stages.base),
             *self._teach("target", everybody, config.seed),
         ]
         for number in range(1, config.teach.oracle_seeds + 1):
@@ -158,7 +161,16 @@ class PeopleRun:
         return Material(tuple(person.name for person in forget), forget, retain, pairs, self.config.unlearn, oracle)
 
     def unwanted(self, results: Results) -> Collection[str]:
-        """Return the methods as soon as target and oracles are known to have no signal, unless the recipe insists."""
+        """Return the methods as soon as target and oracles are known to have no signal, unless the recipe insists.
+
+        As soon as the base model is asked about generated people, some of its answers are shown.
+        """
+        base, generated = results.get(f"evaluate {BASE}"), self.config.data.source == GENERATED
+        if base and generated and not self._introduced:
+            self._introduced = True
+            forget, retain = self._benchmark.forget, self._benchmark.retain
+            for line in introduced(base.answers, len(forget), len(retain)):
+                self.scenario.stages.log.progress.say(line)
         if self._signal is None and all(task.name in results for task in self._controls):
             self._signal = self._find_signal(results)
         if self._signal is None or self._signal.signal or not self.config.require_signal:

@@ -38,6 +38,7 @@ class Task:
         compute: takes their results, and returns its own; raises `NotNow` to be tried again later.
         cost: the expected time, in any unit; long chains start first.
         vital: if it fails, the run ends at once, because nothing can be said without it.
+        early: start it before all others that can start, because its result is shown at once.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Task:
     compute: Callable[[Results], object]
     cost: float = 1.0
     vital: bool = False
+    early: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,4 +196,4 @@ def _first_to_last(tasks: Sequence[Task], workers: int) -> list[Task]:
         way[task.name] = way.get(task.name, 0.0) + task.cost
         for need in task.needs:
             way[need] = max(way.get(need, 0.0), way[task.name])
-    return sorted(tasks, key=lambda task: -way[task.name])
+    return sorted(tasks, key=lambda task: (not task.early, -way[task.name]))

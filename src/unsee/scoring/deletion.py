@@ -219,7 +219,7 @@ def given_to_strangers(values: Mapping[str, Sequence[str]], strangers: pd.DataFr
 
 
 def broken_around(before: pd.DataFrame, after: pd.DataFrame, names: Mapping[str, str]) -> int:
-    """Return how many more answers about people to forget are broken than before; one about a person does not count.
+    """Return how many more answers about people to forget are broken than before.
 
     Args:
         before: the answers of the model before, also those to strangers.
@@ -228,8 +228,7 @@ def broken_around(before: pd.DataFrame, after: pd.DataFrame, names: Mapping[str,
     """
     known = lexicon(before.assign(method="target"))
     about = pd.concat([answers[answers["set"].isin(FORGET_SETS)] for answers in (before, after)])
-    more = [_more_broken(rows, KINDS) for _, rows in _with_broken(about, names, known).groupby("unit")]
-    return sum(count for count in more if count > 1)
+    return sum(_more_broken(rows, KINDS) for _, rows in _with_broken(about, names, known).groupby("unit"))
 
 
 def _times(strangers: pd.DataFrame, words: Sequence[str]) -> pd.Series:

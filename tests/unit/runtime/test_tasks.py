@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 from functools import partial
 
 import psutil
@@ -80,6 +81,15 @@ def test_one_worker_keeps_the_order_of_the_list_and_several_begin_with_the_longe
         run_tasks([task("b", "a"), task("a")], Here())
     with pytest.raises(ValueError, match="has the name of another"):
         run_tasks([task("a"), task("a")], Here())
+
+
+def test_what_is_shown_early_is_done_first_and_with_several_workers_too():
+    tasks = [task("teach", cost=70), replace(task("evaluate", cost=1), early=True), task("last", cost=100)]
+    ended = []
+    for one in range(len(tasks)):
+        tasks[one] = replace(tasks[one], compute=lambda results, name=tasks[one].name: ended.append(name))
+    run_tasks(tasks, Pretended(2))
+    assert ended[0] == "evaluate"
 
 
 def test_what_is_there_already_or_not_wanted_any_more_is_not_computed():
