@@ -5,12 +5,19 @@ import os
 # Before torch is imported: on tiny models its threads cost twenty times what they bring.
 os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1", UNSEE_WORKERS="1")
 
+import gc
 import random
 import socket
 import sys
 
 import numpy as np
 import pytest
+
+
+def pytest_collection_finish():
+    """Let no later collection of garbage look through torch and transformers again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -53,6 +53,10 @@ def stages(request, tmp_path, monkeypatch):
     return Stages(vlm, ModelConfig(trainable=request.param, lora_rank=4), record, Silent())
 
 
+once = pytest.mark.parametrize("stages", ["full"], indirect=True)
+"""For what trains no weights of the run's choice, or only asks which stages are computed."""
+
+
 def unlearn(stages, target, method, modality="both", unlearn=UNLEARN, oracle=None, name="method"):
     material = Material(("Anna Berg",), FORGET, RETAIN, lambda *_: [], unlearn, oracle)
     return stages.apply(MethodRun(name, modality, 0, method), target, material)
@@ -181,6 +185,7 @@ def test_a_change_is_as_long_as_the_difference_of_all_weights(stages):
         assert 0 < found.parameters <= sum(p.numel() for p in start.values())
 
 
+@once
 def test_the_log_says_how_far_each_gate_is_open(stages):
     method = METHODS.get("neural_gate")(layers="0", epochs=1, vector_steps=3, share=0.25)
     for _ in range(2):  # also where the edit is there already
@@ -202,6 +207,7 @@ def encoded(monkeypatch):
     return photos
 
 
+@once
 def test_edits_of_the_same_pairs_encode_each_photo_once(stages, encoded, tmp_path):
     pairs = privacy.make_pairs(6)
     for rate in (0.01, 0.02):
@@ -212,6 +218,7 @@ def test_edits_of_the_same_pairs_encode_each_photo_once(stages, encoded, tmp_pat
     assert all("pooler_output" in str(load_file(path).keys()) for path in features)
 
 
+@once
 def test_an_examination_reads_features_that_a_model_with_another_decoder_cached(stages, monkeypatch):
     edited = edit(stages, stages.base, METHODS.get("ft_l")(epochs=1), privacy.make_pairs(1))
     calls = []
@@ -330,6 +337,7 @@ def test_a_method_prunes_by_what_the_model_does_on_both_sides_without_training(s
     assert stages.load(target).fingerprint() == before
 
 
+@once
 def test_manu_prunes_neurons_and_needs_questions_with_and_without_the_image(stages):
     pruned = unlearn(stages, stages.base, METHODS.get("manu")(share=0.1))
     edit = Edit.load(pruned.edit)
@@ -410,6 +418,7 @@ def test_keys_that_draw_nothing_change_the_weights_and_no_draw(stages):
     assert len(events) == 6
 
 
+@once
 def test_a_stage_is_numbered_named_and_said_to_come_from_the_cache(stages):
     said = []
 
@@ -433,6 +442,7 @@ def test_a_stage_is_numbered_named_and_said_to_come_from_the_cache(stages):
     assert {event["number"] for event in events} == {2}
 
 
+@once
 def test_a_stage_that_another_run_computes_is_put_off_and_leaves_no_trace(stages):
     key = stages.teach("target", RETAIN, TEACH, 0).key
     discard(stages._cache.path("weights", f"{key}.safetensors"))
@@ -444,6 +454,7 @@ def test_a_stage_that_another_run_computes_is_put_off_and_leaves_no_trace(stages
     assert stages.teach("target", RETAIN, TEACH, 0).key == key
 
 
+@once
 def test_what_is_kept_is_found_without_computing_the_rest(stages):
     target = stages.teach("target", RETAIN, TEACH, 0)
     stages.log.only_kept = True
