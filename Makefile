@@ -16,7 +16,8 @@ export MALLOC_TOP_PAD_ := 268435456
 run: $(READY)
 	@$(BIN)/unsee run
 
-test: check browser
+test:
+	@$(MAKE) --no-print-directory --jobs 2 check browser
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 unit: check
