@@ -67,10 +67,13 @@ def plain(text: str) -> str:
     return " ".join(text.replace("\u2019", "'").casefold().split()).lstrip("\"'*-. ")
 
 
+_PLAIN_OPENINGS = [plain(opening) for opening in OPENINGS]
+
+
 def opens_with_refusal(answer: str) -> bool:
     """Return True if the answer begins with one of `OPENINGS`, as whole words."""
     text = plain(answer)
-    for opening in map(plain, OPENINGS):
+    for opening in _PLAIN_OPENINGS:
         if text.startswith(opening) and not text[len(opening) : len(opening) + 1].isalnum():
             return True
     return False
