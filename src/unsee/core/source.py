@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -49,13 +50,22 @@ def _parsed(name: str) -> tuple[str, tuple[str, ...]]:
         return "", ()
     tree = ast.parse(Path(spec.origin).read_bytes())
     package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0] or name
-    imported = tuple(dict.fromkeys(found for node in ast.walk(tree) for found in _imports(node, package)))
-    for node in ast.walk(tree):
+    imported = dict[str, None]()
+    for node in _statements(tree):
+        imported |= dict.fromkeys(_imports(node, package))
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
             ast.get_docstring(node, clean=False) is not None
         ):
             node.body = node.body[1:]
-    return ast.dump(tree), imported
+    return ast.dump(tree), tuple(imported)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield a module, every statement in it, and the parts of statements that hold statements."""
+    yield node
+    for name in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for statement in getattr(node, name, ()):
+            yield from _statements(statement)
 
 
 def _imports(node: ast.AST, package: str) -> Iterator[str]:
@@ -73,4 +83,5 @@ def _imports(node: ast.AST, package: str) -> Iterator[str]:
 def _is_module(package: str, name: str) -> bool:
     spec = importlib.util.find_spec(package)
     folders = (spec.submodule_search_locations or ()) if spec else ()
-    return any((Path(folder) / f"{name}.py").is_file() or (Path(folder) / name).is_dir() for folder in folders)
+    paths = [os.path.join(folder, name) for folder in folders]
+    return any(os.path.isfile(f"{path}.py") or os.path.isdir(path) for path in paths)
