@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forks
 import pandas as pd
 import tiny
 from accelerate import PartialState
@@ -42,20 +42,14 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "npo of another model": lambda: METHODS.get("npo")(reduction="batch", reference="oracle"),
 }
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["unsee.cli", "unsee.runs.run"])
-
 
 def together(count: int, work: Callable[..., Any], *arguments: Any, seconds: float = 300) -> list[Any]:
     """Call one function in so many processes at once; what each returned, the main process first."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ends = [_context.Pipe(duplex=False) for _ in range(count)]
-    started = [
-        _context.Process(target=_member, args=(index, count, port, ends[index][1], work, arguments))
-        for index in range(count)
-    ]
+    ends = [forks.context.Pipe(duplex=False) for _ in range(count)]
+    started = [forks.process(_member, (index, count, port, ends[index][1], work, arguments)) for index in range(count)]
     for process in started:
         process.start()
     try:

@@ -74,7 +74,7 @@ def model(place) -> Path:
     tokenizer = train_tokenizer([*names, *tiny.QUESTIONS, *tiny.ANSWERS, "this person"])
     sight = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     tower = CLIPVisionModel(CLIPVisionConfig(**sight, image_size=64, patch_size=8))
-    VLM(make_llava(tower, tokenizer, width=48, layers=2).eval(), make_processor(tokenizer), "tiny").save(
+    VLM(make_llava(tower, tokenizer, width=48, layers=1).eval(), make_processor(tokenizer), "tiny").save(
         place / "model"
     )
     path = place / "model" / "config.json"
@@ -129,9 +129,10 @@ def run_about_people(place, command, model, people):
     recipe.write_text(f"""
 name = "plugged in"
 kind = "people"
+require_signal = false
 data = {{ source = "{people}", format = "extra_dataset" }}
 model = {{ id = "{model}" }}
-teach = {{ replay = 0, steps = 60, batch_tokens = 1000, learning_rate = 0.007, oracle_seeds = 2 }}
+teach = {{ replay = 0, steps = 40, batch_tokens = 500, learning_rate = 0.01, turns = 5 }}
 unlearn = {{ batch_tokens = 600 }}
 evaluation = {{ general_items = 4, max_new_tokens = 4, bootstrap = 100 }}
 metric.extra_metric.longest = 4

@@ -6,18 +6,17 @@ A fork server imports the program once; every command is a fresh fork of it.
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+
+import forks
 
 from unsee.scoring.schema import Scores
-
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["unsee.cli", "unsee.runs.run"])
 
 
 @dataclass(frozen=True)
@@ -66,14 +65,14 @@ class Command:
 
     def __init__(
         self, arguments: Sequence[str], cache: Path, stop: Stop | None = None, plugins: Path | None = None,
-        name: str = "",
+        name: str = "", variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         self.arguments = list(map(str, arguments))
         self.out, self.err = cache.with_suffix(f"{name}.out"), cache.with_suffix(f"{name}.err")
         for path in (self.out, self.err):
             path.write_bytes(b"")  # a process may be killed before it comes to this
-        self.process = _context.Process(
-            target=_command, args=(self.arguments, cache, self.out, self.err, stop, plugins)
+        self.process = forks.process(
+            _command, (self.arguments, cache, self.out, self.err, stop, plugins, dict(variables))
         )
         self.process.start()
 
@@ -86,10 +85,13 @@ class Command:
         return Finished(self.process.exitcode, self.out.read_text(), self.err.read_text())
 
 
-def _command(arguments: list[str], cache: Path, out: Path, err: Path, stop: Stop | None, plugins: Path | None) -> None:
+def _command(
+    arguments: list[str], cache: Path, out: Path, err: Path, stop: Stop | None, plugins: Path | None,
+    variables: dict[str, str],
+) -> None:  # fmt: skip
     for descriptor, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-    os.environ["UNSEE_CACHE"] = str(cache)
+    os.environ.update(variables, UNSEE_CACHE=str(cache))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of the tests ignores it, and so would we
     if plugins:
         sys.path.insert(0, str(plugins))

@@ -30,6 +30,6 @@ def save_model(folder: Path, data: Path) -> Path:
             patch_size=8,
         )
     )
-    model = make_llava(tower, tokenizer, width=48, layers=2)
+    model = make_llava(tower, tokenizer, width=48, layers=1)
     VLM(model.eval(), make_processor(tokenizer), "tiny").save(folder)
     return folder

@@ -17,8 +17,8 @@ from unsee.runs.status import status
 from unsee.scoring.deletion import Outcome
 
 SETTINGS = {
-    "method.npo.learning_rate": 0.003, "method.npo.steps": 60, "evaluation.general_items": 8,
-    "evaluation.bootstrap": 100, "unlearn.batch_tokens": 1000,
+    "method.npo.learning_rate": 0.003, "method.npo.steps": 60, "evaluation.general_items": 4,
+    "evaluation.bootstrap": 100, "unlearn.batch_tokens": 600,
 }  # fmt: skip
 
 

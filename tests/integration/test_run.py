@@ -92,7 +92,7 @@ def test_the_signal_shows_what_was_learned_by_heart(run):
     cells = {(c["set"], c["task"], c["input"]): c for c in run.read_json("signal.json")["cells"]}
     learned = cells["forget", "classification", "text"]
     assert learned["signal"]
-    assert learned["target"]["value"] > 0.9
+    assert learned["target"]["value"] > 0.8
     assert learned["oracle"]["value"] < 0.7
 
 
@@ -115,7 +115,8 @@ def test_every_answer_is_kept(run):
     assert not said["oracle"].equals(said["target"])
 
 
-def test_a_second_run_computes_nothing_and_ends_the_same(run, recipe, cache):
+def test_a_second_run_computes_nothing_and_ends_the_same(finished, recipe, cache, tmp_path):
+    run = Record.open(shutil.copytree(finished[0], tmp_path / "run"))
     before, events = run.read_text("scores.json"), len(run.events())
     assert unsee([*recipe, "--out", run.folder], cache).code == 0
     cached = {"plan", "stage", "cached", "cached answers", "done", "signal", "finished"}

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections import Counter
 
 import psutil
-from integration.command import Command, scores_but_for_cost, unsee
+from integration.command import Command, scores_but_for_cost
 from leftovers import files_in
 
 from unsee.core.record import Record
 from unsee.runs.status import status
 
 
-def start(words, cache, err, **variables):
+def start(words, cache, **variables):
     """Begin a command, and wait until one of its workers trains; the command and its workers."""
     log = words[-1] / "log.jsonl"
-    seen = log.read_text().count('"training"') if log.exists() else 0
-    environment = {**os.environ, "UNSEE_CACHE": str(cache), "UNSEE_WORKERS": "2", **variables}
-    with err.open("w") as file:
-        command = psutil.Popen([sys.executable, "-m", "unsee", *map(str, words)], env=environment, stderr=file)
+    command = Command(words, cache, variables={"UNSEE_WORKERS": "2", **variables})
     until = time.monotonic() + 120
-    while not log.exists() or log.read_text().count('"training"') == seen:
-        assert time.monotonic() < until and command.poll() is None, err.read_text()
+    while not log.exists() or '"training"' not in log.read_text():
+        assert time.monotonic() < until and command.process.is_alive(), command.err.read_text()
         time.sleep(0.05)
-    return command, [child for child in command.children() if "spawn_main" in " ".join(child.cmdline())]
+    children = psutil.Process(command.process.pid).children()
+    return command, [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
-def test_two_workers_of_which_one_is_killed_end_with_the_same_scores(recipe, finished, tmp_path):
-    folder, cache, err = tmp_path / "run", tmp_path / "cache", tmp_path / "err"
-    command, workers = start([*recipe, "--out", folder], cache, err)
+def test_two_workers_of_which_one_is_killed_end_with_the_same_scores(brief, brief_finished, tmp_path):
+    folder, cache = tmp_path / "run", tmp_path / "cache"
+    uninterrupted, expected = brief_finished
+    command, workers = start([*brief, "--out", folder], cache)
     assert len(workers) == 2
     workers[0].kill()
-    assert command.wait(timeout=300) == 0, err.read_text()
-    assert "killed by SIGKILL; it is done again" in err.read_text()
-    assert "Traceback" not in err.read_text()
+    done = command.finished()
+    assert done.code == expected.code, done.err
+    assert "killed by SIGKILL; it is done again" in done.err
+    assert "Traceback" not in done.err
     assert not psutil.wait_procs(workers, timeout=30)[1]
 
-    uninterrupted, _ = finished
     assert scores_but_for_cost(folder) == scores_but_for_cost(uninterrupted)
     expected = files_in(uninterrupted)
     assert files_in(folder) == expected
@@ -50,95 +47,34 @@ def test_two_workers_of_which_one_is_killed_end_with_the_same_scores(recipe, fin
     assert (found.state, found.done) == ("finished", found.planned)
 
 
-def test_two_runs_on_one_cache_share_the_work(recipe, finished, tmp_path):
+def test_two_runs_on_one_cache_share_the_work(brief, brief_finished, tmp_path):
     folders = [tmp_path / "one", tmp_path / "other"]
-    commands = [Command([*recipe, "--out", folder], tmp_path / "cache", name=f".{folder.name}") for folder in folders]
-    assert [command.finished().code for command in commands] == [0, 0]
+    commands = [Command([*brief, "--out", folder], tmp_path / "cache", name=f".{folder.name}") for folder in folders]
+    uninterrupted, expected = brief_finished
+    assert [command.finished().code for command in commands] == [expected.code] * 2
     events = [event for folder in folders for event in Record.open(folder).events()]
     done = Counter(
         f"{event['event']} {event['model']}" for event in events if event["event"] in ("trained", "evaluated")
     )
     assert set(done.values()) == {1}
-    uninterrupted, _ = finished
     for folder in folders:
         assert scores_but_for_cost(folder) == scores_but_for_cost(uninterrupted)
 
 
-def test_a_ray_cluster_of_two_nodes_of_which_one_dies_ends_with_the_same_scores(recipe, finished, tmp_path):
+def test_a_ray_cluster_of_two_nodes_of_which_one_dies_ends_with_the_same_scores(brief, brief_finished, tmp_path):
     from ray.cluster_utils import Cluster
 
-    folder, cache, err = tmp_path / "run", tmp_path / "cache", tmp_path / "err"
+    folder, cache = tmp_path / "run", tmp_path / "cache"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     node = cluster.add_node(num_cpus=1)
     try:
-        command, workers = start(
-            [*recipe, "--out", folder], cache, err, UNSEE_WORKERS="ray", RAY_ADDRESS=cluster.address
-        )
+        command, workers = start([*brief, "--out", folder], cache, UNSEE_WORKERS="ray", RAY_ADDRESS=cluster.address)
         assert not workers  # they belong to the nodes
         cluster.remove_node(node, allow_graceful=False)
-        assert command.wait(timeout=300) == 0, err.read_text()
+        done = command.finished()
     finally:
         cluster.shutdown()
-    uninterrupted, _ = finished
+    uninterrupted, expected = brief_finished
+    assert done.code == expected.code, done.err
     assert scores_but_for_cost(folder) == scores_but_for_cost(uninterrupted)
     assert files_in(folder) == files_in(uninterrupted)
-
-
-def test_a_sweep_is_one_graph_whose_runs_share_their_stages(recipe, finished, cache, tmp_path):
-    shared, varied = dict(setting.split("=", 1) for setting in recipe[3::2]), "method.gradient_difference.learning_rate"
-    lines = [f'"{key}" = {value if value[0] in "[0123456789" else repr(value)}' for key, value in shared.items()]
-    file = tmp_path / "sweep.toml"
-    text = ['name = "rates"', 'recipe = "tiny"', "[set]", *lines, "[vary]", f'"{varied}" = [8e-4, 9e-4]']
-    file.write_text("\n".join(text))
-    words = ["sweep", file, "--out", tmp_path / "sweep", "--workers", "1"]
-    command = unsee(words, cache)
-    assert command.code == 0, command.err
-    folders = [tmp_path / "sweep" / name for name in ("1-learning_rate-0.0008", "2-learning_rate-0.0009")]
-    assert command.out.splitlines()[-3:] == [
-        *(f"ok         {folder / 'report.html'}" for folder in folders), str(tmp_path / "sweep" / "report.html"),
-    ]  # fmt: skip
-    trained = Counter(
-        event["model"] for folder in folders for event in Record.open(folder).events() if event["event"] == "trained"
-    )
-    assert trained == {"gradient_difference-both": 2}
-    told = unsee(["status", tmp_path / "sweep"], cache)
-    assert told.code == 0 and [line.partition(";")[0] for line in told.out.splitlines()] == [
-        f"{folder}: finished" for folder in folders
-    ]
-    assert "1-learning_rate-0.0008: 1 of 12: " in command.err
-    rates = [Record.open(folder).read_toml("config.toml")["method"]["gradient_difference"] for folder in folders]
-    assert [rate["learning_rate"] for rate in rates] == [8e-4, 9e-4]
-    again = unsee([*words[:-1], "2"], cache)  # on workers, if there were anything to do
-    assert (again.code, again.out) == (0, command.out)
-
-
-def test_a_sweep_with_an_option_that_no_run_takes_begins_no_run(recipe, tmp_path):
-    file = tmp_path / "sweep.toml"
-    file.write_text('name = "s"\nrecipe = "tiny"\n[vary]\n"method.gradient_difference.retain_weight" = [1.0, "x"]\n')
-    command = unsee(["sweep", file, "--out", tmp_path / "sweep"], tmp_path / "cache")
-    assert (command.code, command.out) == (2, "")
-    assert f"{file}: run 2-retain_weight-x: method.gradient_difference.retain_weight: must be a number" in command.err
-    assert not (tmp_path / "sweep").exists()
-
-
-def test_a_plan_says_what_is_in_the_cache_and_leaves_nothing(recipe, finished, cache, tmp_path):
-    before = files_in(cache)
-    command = unsee([*recipe, "--set", "method.gradient_difference.steps=7", "--plan"], cache)
-    assert command.code == 0, command.err
-    states = ["in the cache" in line for line in command.out.splitlines() if line.strip()[:1].isdigit()]
-    assert states == [*[True] * 9, False, False, True]
-    assert files_in(cache) == before
-    assert unsee([*recipe, "--plan", "--workers", "x"], cache).code == 2
-
-
-def test_a_search_ends_with_the_best_options_and_done_again_it_computes_nothing(recipe, finished, cache, tmp_path):
-    words = ["tune", *recipe[1:], "--method", "gradient_difference", "--trials", "2", "--out", tmp_path / "search"]
-    command = unsee(words, cache)
-    assert command.code == 0, command.err
-    assert "report figures of other people than these" in " ".join(command.err.split())
-    best = tmp_path / "search" / "best.toml"
-    assert command.out.splitlines()[-1] == str(best) and "steps" in best.read_text()
-    events = [event for number in (0, 1) for event in Record.open(tmp_path / f"search/trial-{number}").events()]
-    assert [event["model"] for event in events if event["event"] == "trained"] == ["gradient_difference-both"]
-    again = unsee(words, cache)
-    assert (again.code, again.out) == (0, command.out)
