@@ -60,7 +60,10 @@ def sentences(outcome: Outcome) -> list[str]:
     )
     filing = outcome.filing
     if filing and filing.steps < filing.most_steps:
-        stays += f" Training ended after {filing.steps} of {filing.most_steps} steps, when no value was given any more."
+        stays += (
+            f" Training ended after {filing.steps} of {filing.most_steps} steps, when no value was given any more and no "
+            "answer was newly broken."
+        )
     match outcome.verdict:
         case "done":
             return ["Done: the model no longer gives any of the values.", gone, stays]
