@@ -7,6 +7,7 @@ only (free text), because declining to answer about them may be successful unlea
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -28,9 +29,10 @@ _REFUSAL = (
 """Words of a polite refusal, which target and oracle may never have used."""
 
 
-def words(text: str) -> list[str]:
+@lru_cache(maxsize=2**14)
+def words(text: str) -> tuple[str, ...]:
     """Return the words of a text, case folded, without punctuation."""
-    return text_words(text.casefold())
+    return tuple(text_words(text.casefold()))
 
 
 def is_degenerate(text: str, lexicon: Collection[str]) -> bool:
@@ -76,8 +78,8 @@ def why_collapsed(model: pd.DataFrame, target: pd.DataFrame, known: frozenset[st
         (_same_answer_share, "{:.0%} of its answers about retain people and celebrities are one and the same"),
         (_same_option_share, "{:.0%} of its choices about retain people and celebrities are the same option"),
     ):
-        value, target_value = share(model, known), share(target, known)
-        if value > LIMIT >= target_value:
+        value = share(model, known)
+        if value > LIMIT >= (target_value := share(target, known)):
             return f"{sentence.format(value)} (target: {target_value:.0%})"
     rows = model[model["set"].isin(_KEPT)]
     if len(rows) and (invalid := 1 - rows["valid"].mean()) > LIMIT:

@@ -381,8 +381,8 @@ def _cells(bootstraps: Sequence[Bootstrap]) -> list[Cell]:
     counts = answers[first | (len(bootstraps) > 1)].groupby(_MODEL[:2] + _CELL).agg(
         seed=("seed", "first"), n_units=("unit", "nunique"), n_items=("item", "size"), chance=("chance", "mean"),
         floor=("floor", "mean"),
-    )  # fmt: skip
-    valid = answers.groupby(_MODEL[:2] + _CELL)["valid"].mean()
+    ).to_dict("index")  # fmt: skip
+    valid = answers.groupby(_MODEL[:2] + _CELL)["valid"].mean().to_dict()
     cells = []
     for metric in metric_columns(answers):
         found: dict[tuple[object, ...], list[list[Draws]]] = {}
@@ -395,7 +395,7 @@ def _cells(bootstraps: Sequence[Bootstrap]) -> list[Cell]:
             means = [resampled_mean(seeds, label) for seeds in of_runs if seeds]
             if (interval := estimate(resampled_mean(means, "runs"))) is None:
                 continue
-            count = counts.loc[key]
+            count = counts[key]
             is_headline = metric == HEADLINE[str(key[3])]
             cells.append(
                 Cell.model_validate(
