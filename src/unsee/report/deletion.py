@@ -61,8 +61,8 @@ def sentences(outcome: Outcome) -> list[str]:
     filing = outcome.filing
     if filing and filing.steps < filing.most_steps:
         stays += (
-            f" Training ended after {filing.steps} of {filing.most_steps} steps, when no value was given any more and no "
-            "answer was newly broken."
+            f" Training ended after {filing.steps} of {filing.most_steps} steps, when no value was given any more and "
+            "no answer was newly broken."
         )
     match outcome.verdict:
         case "done":

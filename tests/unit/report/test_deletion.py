@@ -102,7 +102,7 @@ def test_the_page_can_be_filed(tmp_path):
     ]
     assert not [fact for fact in facts if fact not in page]
     assert "<title>Deletion request 2026/17</title>" in page
-    assert "Training ended after 20 of 200 steps, when no value was given any more and no answer was" in page
+    assert "Training ended after 20 of 200 steps, when no value was given any more and no answer" in page
     assert "2 pictures lie outside the folder of the rows" in page and "To undo the request" in page
     redacted = write_request_report_again(record.folder, None, redact=True)
     assert redacted.name == "report-redacted.html"
