@@ -21,8 +21,8 @@ def start(words, cache, **variables):
     while not log.exists() or '"training"' not in log.read_text():
         assert time.monotonic() < until and command.process.is_alive(), command.err.read_text()
         time.sleep(0.05)
-    children = psutil.Process(command.process.pid).children()
-    return command, [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    servers = [one for one in psutil.Process(command.process.pid).children() if "forkserver" in " ".join(one.cmdline())]
+    return command, [worker for server in servers for worker in server.children()]
 
 
 def test_two_workers_of_which_one_is_killed_end_with_the_same_scores(brief, brief_finished, tmp_path):

@@ -109,7 +109,7 @@ def _computed(runs: Mapping[str, Run], done: Results, crew: int | str, progress:
                 watcher.show()
 
         if isinstance(crew, int):
-            workers: Processes | RayWorkers = Processes(min(crew, len(left)), opened, show, _gpus())
+            workers: Processes | RayWorkers = Processes(min(crew, len(left)), opened, show, _gpus(), __name__)
         else:
             workers = RayWorkers(opened, show, max(run.config.threads for run in runs.values()))
         with workers:

@@ -9,8 +9,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from logging.handlers import QueueHandler, QueueListener
 from multiprocessing.connection import Connection, wait
@@ -31,7 +30,8 @@ ENDING_SECONDS = 10.0
 OpenTasks = Callable[[], Mapping[str, Task]]
 """Makes the tasks in a worker; it is pickled."""
 
-_SPAWN = multiprocessing.get_context("spawn")
+_FORKED = multiprocessing.get_context("forkserver")
+"""Workers are forks of one process that has imported the program, which takes seconds, and nothing else."""
 _CONTAINER = Path("/sys/fs/cgroup")
 
 
@@ -50,19 +50,26 @@ class Processes:
         open_tasks: makes the tasks in each of them, when it gets its first one.
         show: called every moment while the workers work.
         gpus: number of GPUs, of which worker i gets number i modulo `gpus`; 0 leaves the environment as it is.
+        module: what all of them import.
     """
 
     attempts = 3
 
     def __init__(
-        self, count: int, open_tasks: OpenTasks, show: Callable[[], None] = lambda: None, gpus: int = 0
+        self,
+        count: int,
+        open_tasks: OpenTasks,
+        show: Callable[[], None] = lambda: None,
+        gpus: int = 0,
+        module: str = __name__,
     ) -> None:
+        _FORKED.set_forkserver_preload([module])
         self.count = count
         self._open_tasks = open_tasks
         self._show = show
         self._gpus = gpus
         self._workers: list[_Worker | None] = [None] * count
-        self._messages: Any = _SPAWN.Queue()
+        self._messages: Any = _FORKED.Queue()
         self._listener = QueueListener(self._messages, _Relay())
 
     def __enter__(self) -> Processes:
@@ -114,18 +121,21 @@ class Processes:
         return Outcome(name, result, error)
 
     def _new(self, number: int) -> _Worker:
-        ours, theirs = _SPAWN.Pipe()
-        process = _SPAWN.Process(
-            target=_work, args=(theirs, self._open_tasks, self._messages), daemon=True, name=f"worker {number + 1}"
-        )
-        with _only_gpu(number % self._gpus) if self._gpus else contextlib.nullcontext():
-            process.start()
+        ours, theirs = _FORKED.Pipe()
+        environment = {**os.environ, **(_only_gpu(number % self._gpus) if self._gpus else {})}
+        process = _FORKED.Process(
+            target=_work, args=(theirs, self._open_tasks, self._messages, environment), daemon=True,
+            name=f"worker {number + 1}",
+        )  # fmt: skip
+        process.start()
         theirs.close()
         return _Worker(process, ours)
 
 
-def _work(connection: Connection, open_tasks: OpenTasks, messages: Any) -> None:
+def _work(connection: Connection, open_tasks: OpenTasks, messages: Any, environment: Mapping[str, str]) -> None:
     """Compute tasks until the parent closes the connection or dies."""
+    os.environ.clear()  # it is that of the time when the first worker started
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -184,19 +194,11 @@ def _how_it_ended(code: int | None) -> str:
     return f"its worker ended with exit code {code}"
 
 
-@contextmanager
-def _only_gpu(number: int) -> Iterator[None]:
-    """Let processes that are started in the block see one GPU only."""
+def _only_gpu(number: int) -> dict[str, str]:
+    """Return the variable that lets a process see one GPU only."""
     name = "CUDA_VISIBLE_DEVICES"
-    before = os.environ.get(name)
-    visible = before.split(",") if before else []
-    os.environ[name] = visible[number] if number < len(visible) else str(number)
-    try:
-        yield
-    finally:
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before
+    visible = list(filter(None, os.environ.get(name, "").split(",")))
+    return {name: visible[number] if number < len(visible) else str(number)}
 
 
 def cores() -> int:

@@ -194,6 +194,24 @@ def test_processes_work_at_once_and_a_dead_one_costs_its_task_only(tmp_path, cap
     assert not any(process.is_alive() for process in started)
 
 
+def _sees(name):
+    return {str(number): Task(str(number), (), partial(_variable, name)) for number in range(2)}
+
+
+def _variable(name, results):
+    time.sleep(0.5)  # so that the other worker has a task too
+    return os.environ.get(name)
+
+
+def test_each_worker_sees_its_gpu_and_the_environment_of_now(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    with Processes(2, partial(_sees, "CUDA_VISIBLE_DEVICES"), gpus=2) as workers:
+        assert set(run_tasks(list(_sees("").values()), workers).values()) == {"3", "5"}
+    monkeypatch.setenv("SET_LATER", "yes")
+    with Processes(1, partial(_sees, "SET_LATER")) as workers:
+        assert set(run_tasks(list(_sees("").values()), workers).values()) == {"yes"}
+
+
 def _hang(started, results):
     started.write_text(str(os.getpid()))
     time.sleep(600)
