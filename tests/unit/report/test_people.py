@@ -204,7 +204,7 @@ def test_markdown_has_what_the_page_has_refused_leaked_and_factuality(run, tmp_p
     cells = [FactualityCell(**cell, high=9.0, n_units=12, n_items=24, invalid=0.0)]
     Factuality(judge="offline", cases=9, invalid=1, cells=cells).save(Record.open(judged), "judge.json")
     text = write_report([judged], tmp_path / "results.md").read_text()
-    assert "| score | refused | leaked | verdict |" in text
+    assert "| score | refused | leaked | rank | verdict |" in text
     assert "from 1 (nothing) to 10 (all). Judge: offline; 9 different" in text
     assert "| NPO | both | - / 7.50 [6.00, 9.00] |" in text
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):

@@ -27,7 +27,7 @@ def test_methods_need_the_target_alone_so_that_they_begin_before_the_oracles_are
     run = opened()
     names = [task.name for task in run.tasks]
     assert names == [
-        "evaluate random_weights", "evaluate base", "teach target", "evaluate target", "teach oracle",
+        "evaluate base", "evaluate random_weights", "teach target", "evaluate target", "teach oracle",
         "evaluate oracle", "teach oracle_2", "evaluate oracle_2", "evaluate do_nothing",
         "unlearn gradient_difference-both", "evaluate gradient_difference-both",
     ]  # fmt: skip
