@@ -64,7 +64,11 @@ def test_a_search_ends_with_the_best_options_and_done_again_it_computes_nothing(
     assert "report figures of other people than these" in " ".join(command.err.split())
     best = tmp_path / "search" / "best.toml"
     assert command.out.splitlines()[-1] == str(best) and "steps" in best.read_text()
-    events = [event for number in (0, 1) for event in Record.open(tmp_path / f"search/trial-{number}").events()]
+    events = [
+        event
+        for number in (0, 1)
+        for event in Record.open(tmp_path / f"search/gradient_difference/trial-{number}").events()
+    ]
     assert [event["model"] for event in events if event["event"] == "trained"] == ["gradient_difference-both"]
     again = unsee(words, cache)
     assert (again.code, again.out) == (0, command.out)

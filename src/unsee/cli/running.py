@@ -93,8 +93,11 @@ def run_sweep(
 @commands.command("tune")
 def tune_method(
     recipe: Annotated[str, typer.Argument(help="A recipe about people: its name or file.")],
-    method: Annotated[str, typer.Option(help="Method whose options are searched (see `unsee list methods`).")],
-    trials: Annotated[int, typer.Option(help="Number of trials; give every method the same.")] = 20,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Method to search; repeatable (default: all of the recipe)."),
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Number of trials for each method.")] = 20,
     change: Changes = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the search (default: one under runs/).")] = None,
     workers: Workers = "auto",
@@ -103,10 +106,10 @@ def tune_method(
         typer.Option("--range", help="Range of an option in place of the declared one: steps=10:40; repeatable."),
     ] = None,
 ) -> None:
-    """Search the options of a method by its score, on other people than those that are reported (data.seed = 1).
+    """Search the options of methods by their scores, on other people than those that are reported (data.seed = 1).
 
-    Prints every trial, the best first, and the file of the best options. The same command goes on with an interrupted
-    search.
+    Prints every trial, the best first, the file of the best options, and the page. The same command goes on with an
+    interrupted search.
     """
     from unsee.config.recipe import load_recipe
     from unsee.config.search import Range
@@ -115,9 +118,10 @@ def tune_method(
     with show_progress() as progress:
         from unsee.runs.tune import tune
 
-        result = tune(config, method, trials, out, progress, workers, ranges)
+        result = tune(config, method or (), trials, out, progress, workers, ranges)
     print_table(result.trials)
     print(result.table)
+    print(result.page)
 
 
 @commands.command()

@@ -1,10 +1,10 @@
-"""Searches the options of one method: the same number of trials for every method, on people that are not reported."""
+"""Searches the options of methods: the same number of trials for each, on people that are not reported."""
 
 from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from unsee.core.files import write
 from unsee.core.progress import Progress, Silent
 from unsee.methods import METHODS
 from unsee.methods.base import Method
+from unsee.report.search import Tried, write_search_page
 from unsee.runs.graph import crew_of, finished
 from unsee.runs.method_runs import make_method
 from unsee.runs.run import begin
@@ -36,6 +37,7 @@ MOST_TRIALS = 10_000
 class Trial(NamedTuple):
     """One trial as text."""
 
+    method: str
     trial: str
     options: str
     efficacy: str
@@ -51,42 +53,45 @@ class TuneResult:
 
     Attributes:
         folder: its folder, with a run for each trial.
-        table: the best options, as a table for a recipe.
-        trials: every trial, the best first.
+        table: the best options of every method, as tables for a recipe.
+        page: what was tried, as plots.
+        trials: every trial, method by method, the best first.
     """
 
     folder: Path
     table: Path
+    page: Path
     trials: list[Trial]
 
 
 def tune(
     config: RunConfig | DocumentsConfig,
-    method: str,
+    methods: Sequence[str],
     trials: int,
     out: Path | None = None,
     progress: Progress | None = None,
     workers: int | str = 1,
     ranges: Mapping[str, Range] | None = None,
 ) -> TuneResult:
-    """Try options within the ranges that a method declares, the defaults first, and write the best ones.
+    """Try options within the ranges that methods declare, the defaults first, and write the best ones.
 
-    Optuna's TPE draws the options, seeded by the recipe, four trials at a time. Every trial is a run, whose stages come
-    from the cache if the same search was begun before. So a search that was stopped goes on, and one that is repeated
-    ends the same. The people are those of `data.seed`, or of seed 1 if that is 0, the seed of what is reported.
+    Every method gets the same number of trials. Optuna's TPE draws the options, seeded by the recipe, four trials at a
+    time. Every trial is a run, whose stages come from the cache if the same search was begun before. So a search that
+    was stopped goes on, and one that is repeated ends the same. The people are those of `data.seed`, or of seed 1 if
+    that is 0, the seed of what is reported.
 
     Args:
-        config: the recipe. If it has a table of this name, other options and the modality are taken from it.
-        method: the name of the method's table, or of the method.
-        trials: their number.
-        out: the folder; by default `runs/tune-<recipe>-<method>`.
+        config: the recipe. If it has a table of a method, other options and the modality are taken from it.
+        methods: names of tables of the recipe, or of methods; none for all methods of the recipe that declare a range.
+        trials: their number for each method.
+        out: the folder; by default `runs/tune-<recipe>`, followed by the name of the method if it is one.
         progress: where long work is shown.
         workers: as for `unsee.runs.run.run`.
-        ranges: in place of declared ones, such as learning rates that suit this model; those of options that the method
+        ranges: in place of declared ones, such as learning rates that suit this model; those of options that a method
             lacks or that are not searched are left aside, so that all methods can be given the same.
 
     Raises:
-        ConfigError: the recipe is not about people, the method declares no range, there is no signal, or Optuna is not
+        ConfigError: the recipe is not about people, a method declares no range, there is no signal, or Optuna is not
             installed.
         UnseeError: a run cannot be started, or a stage failed.
     """
@@ -94,41 +99,87 @@ def tune(
         raise ConfigError("tune: searches by the score of runs about people; this recipe is about documents")
     if not 0 < trials <= MOST_TRIALS:
         raise ConfigError(f"--trials {trials}: must be from 1 to {MOST_TRIALS}")
-    table = config.method.get(method) or MethodTable.model_validate({})
-    modality = table.modality if len(table.modality) == 1 else ("both",)
-    table = table.model_copy(update={"modality": modality, "seeds": ()})
-    cls = METHODS.get(table.use or method)
-    if not (space := search_space(cls)):
-        raise ConfigError(f"method.{method}: declares no range to search")
-    space |= {name: one for name, one in (ranges or {}).items() if name in space}
+    searches = [_Search.of(config, method, ranges or {}) for method in methods or config.method]
+    searches = [search for search in searches if search.space or methods]
+    if without := [search.method for search in searches if not search.space]:
+        raise ConfigError(f"method.{without[0]}: declares no range to search")
+    if not searches:
+        raise ConfigError("tune: no method of this recipe declares a range to search; name one with --method")
     if config.data.source != GENERATED:
         log.warning("tune: data.source %s: report figures of other people than these", config.data.source)
-    data = config.data.model_copy(update={"seed": config.data.seed or 1})
-    config = config.model_copy(update={"data": data, "method": {method: table}})
     crew, shown = crew_of(workers), progress or Silent()
-    folder = out or Path("runs") / f"tune-{config.name}-{method}"
-    study = _study(config.seed)
-    defaults = make_method(method, table)
-    study.enqueue_trial({name: one.clipped(getattr(defaults, name)) for name, one in space.items()})
-    found: list[_Found] = []
-    for start in range(0, trials, BATCH):
-        asked = {number: study.ask() for number in range(start, min(start + BATCH, trials))}
-        options = {number: _drawn(trial, space, defaults) for number, trial in asked.items()}
-        recipes = {number: _with(config, method, own) for number, own in options.items()}
-        runs = finished(
-            (begin(one, folder / f"trial-{n}", shown, f"trial-{n}") for n, one in recipes.items()), crew, shown
-        )
-        for number, run in zip(asked, runs, strict=True):
-            if run.verdict != "ok":
-                raise ConfigError(f"tune: no signal, so nothing can be searched: {run.reason}")
-            (score,) = [one for one in run.scores.methods if one.method == method]
-            found.append(_Found(number, options[number], score, recipes[number]))
-            study.tell(asked[number], found[-1].value)
-    found.sort(key=lambda one: (-one.value, one.number))
-    best, first = folder / "best.toml", found[0]
-    about = f"# Score {first.row.score}: the best of {trials} trials, recipe {config.name}, data.seed = {data.seed}\n"
-    write(best, about + tomli_w.dumps({"method": {method: first.options}}))
-    return TuneResult(folder, best, [one.row for one in found])
+    folder = out or Path("runs") / "-".join(["tune", config.name, *(methods if len(methods) == 1 else ())])
+    best, page = folder / "best.toml", folder / "report.html"
+    about = f"The best of {trials} trials for each method, recipe {config.name}, data.seed = {searches[0].data_seed}."
+    found: dict[str, list[_Found]] = {}
+    for search in searches:
+        found[search.method] = search.found(trials, folder, crew, shown)
+        firsts = {method: tried[0] for method, tried in found.items()}
+        scores = "".join(f"# {method}: score {first.row.score}\n" for method, first in firsts.items())
+        tables = {"method": {method: first.table for method, first in firsts.items()}}
+        write(best, f"# {about}\n{scores}{tomli_w.dumps(tables)}")
+        spaces = {one.method: one.space for one in searches}
+        plotted = {name: (spaces[name], [one.tried for one in tried]) for name, tried in found.items()}
+        write_search_page(page, f"Options of {config.name}", about, plotted)
+    return TuneResult(folder, best, page, [one.row for tried in found.values() for one in tried])
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The search of the options of one method.
+
+    Attributes:
+        config: the recipe with this method alone, on the people of the search.
+        method: the name of its table.
+        space: the options to search.
+    """
+
+    config: RunConfig
+    method: str
+    space: Mapping[str, Range]
+
+    @classmethod
+    def of(cls, config: RunConfig, method: str, ranges: Mapping[str, Range]) -> _Search:
+        """Return the search of a method with the options that its table in the recipe has."""
+        table = config.method.get(method) or MethodTable.model_validate({})
+        modality = table.modality if len(table.modality) == 1 else ("both",)
+        table = table.model_copy(update={"modality": modality, "seeds": ()})
+        space = search_space(METHODS.get(table.use or method))
+        data = config.data.model_copy(update={"seed": config.data.seed or 1})
+        config = config.model_copy(update={"data": data, "method": {method: table}})
+        return cls(config, method, space | {name: one for name, one in ranges.items() if name in space})
+
+    @property
+    def data_seed(self) -> int:
+        """The seed of the people."""
+        return self.config.data.seed
+
+    def found(self, trials: int, folder: Path, crew: int | str, progress: Progress) -> list[_Found]:
+        """Return all trials, the best first."""
+        study, defaults = _study(self.config.seed), make_method(self.method, self.config.method[self.method])
+        study.enqueue_trial({name: one.clipped(getattr(defaults, name)) for name, one in self.space.items()})
+        found: list[_Found] = []
+        for start in range(0, trials, BATCH):
+            asked = {number: study.ask() for number in range(start, min(start + BATCH, trials))}
+            options = {number: _drawn(trial, self.space, defaults) for number, trial in asked.items()}
+            recipes = {number: self._with(own) for number, own in options.items()}
+            names = {number: f"{self.method}-{number}" for number in recipes}
+            runs = finished(
+                (begin(one, folder / self.method / f"trial-{n}", progress, names[n]) for n, one in recipes.items()),
+                crew, progress,
+            )  # fmt: skip
+            for number, run in zip(asked, runs, strict=True):
+                if run.verdict != "ok":
+                    raise ConfigError(f"tune: no signal, so nothing can be searched: {run.reason}")
+                (score,) = [one for one in run.scores.methods if one.method == self.method]
+                found.append(_Found(number, options[number], score, recipes[number].method[self.method]))
+                study.tell(asked[number], found[-1].value)
+        return sorted(found, key=lambda one: (-one.value, one.number))
+
+    def _with(self, options: Mapping[str, float]) -> RunConfig:
+        """Return the recipe with these options of the method."""
+        table = self.config.method[self.method].model_copy(update=dict(options))
+        return self.config.model_copy(update={"method": {self.method: table}})
 
 
 @dataclass(frozen=True)
@@ -138,11 +189,20 @@ class _Found:
     number: int
     options: dict[str, float]
     score: MethodScore
-    config: RunConfig
+    settings: MethodTable
 
     @property
     def value(self) -> float:
         return self.score.score.value if self.score.score else 0.0
+
+    @property
+    def table(self) -> dict[str, object]:
+        """The table for a recipe: the method and every option that is set."""
+        return {**({"use": self.settings.use} if self.settings.use else {}), **self.settings.options}
+
+    @property
+    def tried(self) -> Tried:
+        return Tried(self.number, self.options, self.value, self.score.verdict)
 
     @property
     def row(self) -> Trial:
@@ -150,7 +210,7 @@ class _Found:
         options = ", ".join(f"{name} {value:.3g}" for name, value in self.options.items())
         parts = (score.efficacy, score.generality, score.utility, score.score)
         efficacy, generality, utility, whole = ("-" if part is None else rounded(part.value) for part in parts)
-        return Trial(str(self.number), options, efficacy, generality, utility, whole, score.verdict)
+        return Trial(score.method, str(self.number), options, efficacy, generality, utility, whole, score.verdict)
 
 
 def _study(seed: int) -> Any:
@@ -170,17 +230,12 @@ def _study(seed: int) -> Any:
 
 
 def _drawn(trial: Any, space: Mapping[str, Range], defaults: Method) -> dict[str, float]:
-    """Draw a value for each option, whole numbers where the default is one."""
+    """Draw a value for each option, whole where the default is, else with three digits, so that it can be read."""
     options: dict[str, float] = {}
     for name, one in space.items():
         whole = isinstance(getattr(defaults, name), int)
         low, high = (int(one.low), int(one.high)) if whole else (one.low, one.high)
         suggest = trial.suggest_int if whole else trial.suggest_float
-        options[name] = suggest(name, low, high, log=one.scale == "log")
+        value = suggest(name, low, high, log=one.scale == "log")
+        options[name] = value if whole else float(f"{value:.3g}")
     return options
-
-
-def _with(config: RunConfig, method: str, options: Mapping[str, float]) -> RunConfig:
-    """Return the recipe with these options of the method."""
-    table = config.method[method].model_copy(update=dict(options))
-    return config.model_copy(update={"method": {method: table}})
