@@ -28,7 +28,7 @@ from unsee.runtime.cache import KINDS
 KILLS = int(os.environ.get("UNSEE_KILLS", 0))
 QUICK = ("build", "privacy build", "judge", "utility")
 COMMANDS = (*QUICK, "run", "run on workers", "gate", "unlearn") if KILLS else QUICK
-TIMED = {"seconds", "peak_bytes"}
+TIMED = {"seconds", "peak_bytes", "finished"}
 GATE = """
 name = "killed"
 privacy = { images = 1 }
