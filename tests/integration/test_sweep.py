@@ -63,12 +63,11 @@ def test_a_search_ends_with_the_best_options_and_done_again_it_computes_nothing(
     assert command.code == 0, command.err
     assert "report figures of other people than these" in " ".join(command.err.split())
     best = tmp_path / "search" / "best.toml"
-    assert command.out.splitlines()[-1] == str(best) and "steps" in best.read_text()
-    events = [
-        event
-        for number in (0, 1)
-        for event in Record.open(tmp_path / f"search/gradient_difference/trial-{number}").events()
-    ]
+    page = tmp_path / "search" / "report.html"
+    assert command.out.splitlines()[-2:] == [str(best), str(page)]
+    assert "steps" in best.read_text() and "<svg" in page.read_text()
+    folders = [tmp_path / "search" / "gradient_difference" / f"trial-{number}" for number in (0, 1)]
+    events = [event for folder in folders for event in Record.open(folder).events()]
     assert [event["model"] for event in events if event["event"] == "trained"] == ["gradient_difference-both"]
     again = unsee(words, cache)
     assert (again.code, again.out) == (0, command.out)
