@@ -19,6 +19,7 @@ from unsee.config.protocols import STRICT, EvaluationConfig, Modality, Table, Te
 from unsee.config.reasons import reason, shown
 from unsee.config.tables import (
     GENERATED,
+    AttackTable,
     DataConfig,
     DocumentsMethodTable,
     Kind,
@@ -36,10 +37,10 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 _OWN_TABLES: dict[Kind, tuple[str, ...]] = {"people": ("data", "teach"), "documents": ("privacy",)}
 
 __all__ = [
-    "GENERATED", "DataConfig", "DocumentsConfig", "DocumentsMethodTable", "EvaluationConfig", "Kind", "MethodTable",
-    "MetricTable", "Modality", "ModelConfig", "OutOfDomainTable", "PrivacyConfig", "RunConfig", "TeachConfig",
-    "UnlearnConfig", "build_dataclass", "build_table", "dump_config", "kind_of", "load_model_config", "load_recipe",
-    "recipe_names", "resolve",
+    "GENERATED", "AttackTable", "DataConfig", "DocumentsConfig", "DocumentsMethodTable", "EvaluationConfig", "Kind",
+    "MethodTable", "MetricTable", "Modality", "ModelConfig", "OutOfDomainTable", "PrivacyConfig", "RunConfig",
+    "TeachConfig", "UnlearnConfig", "build_dataclass", "build_table", "dump_config", "kind_of", "load_model_config",
+    "load_recipe", "recipe_names", "resolve",
 ]  # fmt: skip
 
 Instance = TypeVar("Instance")
@@ -60,6 +61,7 @@ class RunConfig(Table):
             ranks nothing all the same.
         metric: options of metrics by name, except those that are keys of `[evaluation]`.
         method: the methods by name, in the order in which they run.
+        attack: the attacks on target, oracles and methods, by name.
     """
 
     name: RunName
@@ -74,6 +76,7 @@ class RunConfig(Table):
     evaluation: EvaluationConfig = EvaluationConfig()
     metric: dict[str, MetricTable] = Field(default_factory=dict)
     method: dict[str, MethodTable] = Field(default_factory=dict)
+    attack: dict[str, AttackTable] = Field(default_factory=dict)
 
 
 class DocumentsConfig(Table):

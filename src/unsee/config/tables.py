@@ -176,6 +176,17 @@ class MethodTable(_MethodTable):
         return self.seeds.get(modality, ()) if isinstance(self.seeds, dict) else self.seeds
 
 
+class AttackTable(_OptionsTable):
+    """One attack of a run about people.
+
+    Attributes:
+        modality: attack the methods that unlearned from these questions; methods without a choice are always attacked.
+            Of several seeds the first is attacked.
+    """
+
+    modality: Modalities = ("both",)
+
+
 class DocumentsMethodTable(_MethodTable):
     """One method of a run about documents.
 

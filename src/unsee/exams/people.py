@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from unsee.config.recipe import EvaluationConfig
@@ -27,8 +28,8 @@ from unsee.data.schema import LETTERS, Benchmark, Question
 from unsee.exams.metrics import make_metrics, metrics_key
 from unsee.exams.plan import CellKey, ExamPlan, Item, PromptGroup, general_group
 from unsee.exams.template_floor import template_floor
-from unsee.forward.generate import Reply, replies
-from unsee.forward.prompts import answer_ids, cut_answer, read_letter, render
+from unsee.forward.generate import Reply, Sampling, replies
+from unsee.forward.prompts import answer_ids, cut_answer, opening_ids, read_letter, render
 from unsee.forward.trees import Tree, build_tree
 from unsee.methods.base import Guard
 from unsee.metrics.base import AnsweredQuestion, Metric
@@ -36,8 +37,8 @@ from unsee.models.vlm import VLM
 from unsee.runtime.cache import key_of
 from unsee.runtime.distributed import state, union
 
-Answered = tuple[str | None, list[tuple[float, int]]]
-"""The written answer (None if only alternatives are scored), and log-probability and length of each alternative."""
+Answered = tuple[list[str], list[tuple[float, int]]]
+"""The written answers (none if only alternatives are scored), and log-probability and length of each alternative."""
 Tokens = tuple[int, ...]
 
 
@@ -89,14 +90,26 @@ class Exam:
         plan = ExamPlan(vlm, config, benchmark)
         self.prompt_groups = [group for name, who in people.items() for group in plan.prompt_groups(name, who)]
         self.prompt_groups += [general_group(vlm, item) for item in general]
+        self._samples = 0
         self._trees: dict[str | None, list[list[_GroupTree]]] = {}
 
     def only(self, cells: Collection[CellKey]) -> Exam:
         """Return an exam with the questions of some cells only."""
-        exam = copy.copy(self)
         groups = (replace(g, items=[item for item in g.items if item.cell in cells]) for g in self.prompt_groups)
-        exam.prompt_groups = [group for group in groups if group.items]
-        exam._asked, exam._trees = (*self._asked, sorted(cells)), {}
+        return self.asking([group for group in groups if group.items], sorted(cells))
+
+    def asking(self, groups: list[PromptGroup], changed: object, samples: int = 0) -> Exam:
+        """Return an exam that asks other prompt groups.
+
+        Args:
+            groups: their items have the sets, units and IDs of this exam.
+            changed: everything that decides them besides what decides this exam, for its key.
+            samples: number of answers in words to draw at temperature 1, of which the best counts by each metric; 0
+                takes the greedy one.
+        """
+        exam = copy.copy(self)
+        exam.prompt_groups, exam._samples = groups, samples
+        exam._asked, exam._trees = (*self._asked, changed, *([samples] if samples else [])), {}
         return exam
 
     @property
@@ -137,10 +150,22 @@ class Exam:
             answered = self._answers(vlm, system, journal, advance)
         rows = []
         for item in self._items():
-            text, scores = answered[item.id]
-            answer, valid = self._read(item.question, text, scores)
-            rows.append(self._row(item, answer, valid, scores))
+            texts, scores = answered[item.id]
+            read = [self._read(item.question, text, scores) for text in texts or [""]]
+            rows.append(self._best([self._row(item, answer, valid, scores) for answer, valid in read]))
         return pd.DataFrame(rows)
+
+    def _best(self, rows: list[dict[str, object]]) -> dict[str, object]:
+        """Return the answer that is nearest to the truth, with the best value of each metric over all of them."""
+        if len(rows) == 1:
+            return rows[0]
+        table = pd.DataFrame(rows)
+        nearest = rows[int(table["rouge_l" if table["accuracy"].isna().all() else "accuracy"].to_numpy().argmax())]
+        best = {
+            name: table[name].agg("max" if metric.better == "higher" else "min")
+            for name, metric in self._metrics.items()
+        }
+        return nearest | best
 
     def guarded(self, answers: pd.DataFrame, guard: Guard) -> pd.DataFrame:
         """Return the answers, with those of the guard to the questions that it answers; it never chooses an option."""
@@ -173,10 +198,11 @@ class Exam:
         new: dict[str, Answered] = {}
         length, size = self._config.max_new_tokens, self._config.batch_size
         asked = [[one.tree for one in trees] for trees in groups]
-        for batch in replies(vlm, asked, max_new_tokens=length, batch_size=size, done=done):
+        sampling = Sampling(seed=self._config.seed) if self._samples else None
+        for batch in replies(vlm, asked, max_new_tokens=length, batch_size=size, done=done, sampling=sampling):
             for (group, number), reply in batch.items():
-                for id, (text, scores) in groups[group][number].read(vlm, reply).items():
-                    answered = text if text is None else cut_answer(text, self._config.protocol), scores
+                for id, (texts, scores) in groups[group][number].read(vlm, reply).items():
+                    answered = [cut_answer(text, self._config.protocol) for text in texts], scores
                     new[id] = answered
                     if journal is not None and id not in known:
                         journal.add(id, answered)
@@ -196,16 +222,25 @@ class Exam:
 
     def _group_tree(self, vlm: VLM, group: PromptGroup, system: str | None) -> _GroupTree:
         """Return the tree of a prompt group. Alternatives are scored after the prompt without trailing spaces."""
-        texts = [render(vlm, item.question, self._config, shots=group.shots, system=system) for item in group.items]
+        texts = [
+            render(vlm, item.question, self._config, shots=group.shots, system=system, turns=item.turns)
+            for item in group.items
+        ]
         distinct = list(dict.fromkeys(form for text in texts for form in (text.rstrip(" "), text)))
         ids = dict(zip(distinct, map(tuple, vlm.texts_ids(distinct, group.pictures)), strict=True))
-        alternatives = [self._alternatives(item.question) for item in group.items]
+        alternatives = [
+            [f"{item.opening} {text}" if item.opening else text for text in self._alternatives(item.question)]
+            for item in group.items
+        ]
         answers = iter(answer_ids(vlm, list(itertools.chain.from_iterable(alternatives)), self._config.protocol))
-        result = _GroupTree(group)
+        openings = {item.opening: opening_ids(vlm, item.opening, self._config.protocol) for item in group.items}
+        result = _GroupTree(group, max(1, self._samples))
         for item, text, options in zip(group.items, texts, alternatives, strict=True):
             is_written = item.question.task != "classification" or self._config.choice == "letter"
-            scored = list(itertools.islice(answers, len(options)))
-            result.add(item, ids[text.rstrip(" ")], scored, ids[text] if is_written else None)
+            given = openings[item.opening]
+            scored = [row[len(given) :] for row in itertools.islice(answers, len(options))]
+            asked = (*ids[text.rstrip(" ")], *given)
+            result.add(item, asked, scored, (asked if given else ids[text]) if is_written else None)
         return result
 
     def _alternatives(self, question: Question) -> list[str]:
@@ -226,14 +261,14 @@ class Exam:
                 f"{len(group.pictures)} images; model {vlm.id} has room for {room} before an answer; {advice}"
             )
 
-    def _read(self, question: Question, text: str | None, scores: list[tuple[float, int]]) -> tuple[str, bool]:
+    def _read(self, question: Question, text: str, scores: list[tuple[float, int]]) -> tuple[str, bool]:
         """Return the answer as text, and True if it could be read."""
         if question.task != "classification":
-            return text or "", bool(text)
+            return text, bool(text)
         if self._config.choice == "likelihood":
             best = max(range(len(scores)), key=lambda i: scores[i][0])
             return question.options[best], True
-        letter = read_letter(text or "", self._config.parser)
+        letter = read_letter(text, self._config.parser)
         return (question.options[LETTERS.index(letter)], True) if letter else ("", False)
 
     def _row(self, item: Item, answer: str, valid: bool, scores: list[tuple[float, int]]) -> dict[str, object]:
@@ -281,9 +316,11 @@ class _GroupTree:
         group: the prompt group.
         alternatives: the answers to score after each prompt.
         places: the places of the items by their IDs.
+        answers: number of answers to write after each prompt that is answered in writing.
     """
 
     group: PromptGroup
+    answers: int = 1
     alternatives: dict[Tokens, list[list[int]]] = field(default_factory=dict)
     places: dict[str, _Place] = field(default_factory=dict)
 
@@ -301,16 +338,18 @@ class _GroupTree:
         numbers = {prompt: number for number, prompt in enumerate(self.alternatives)}
         written = sorted({numbers[place.written] for place in self.places.values() if place.written is not None})
         prompts, answers = list(map(list, self.alternatives)), list(self.alternatives.values())
-        return build_tree(prompts, answers, self.group.pictures, written=written)
+        return build_tree(prompts, answers, self.group.pictures, written=np.repeat(written, self.answers).tolist())
 
     def read(self, vlm: VLM, reply: Reply) -> dict[str, Answered]:
         """Return the answer to each item from the reply to the tree."""
         prompts, counts = list(self.alternatives), map(len, self.alternatives.values())
         before = dict(zip(prompts, itertools.accumulate(counts, initial=0), strict=False))
-        texts = dict(zip((prompts[i] for i in self.tree.written), vlm.decode(reply.written), strict=True))
+        texts: dict[Tokens, list[str]] = {}
+        for number, text in zip(self.tree.written, vlm.decode(reply.written), strict=True):
+            texts.setdefault(prompts[number], []).append(text)
         return {
             id: (
-                None if place.written is None else texts[place.written],
+                [] if place.written is None else texts[place.written],
                 reply.scores[before[place.scored] + place.first : before[place.scored] + place.end],
             )
             for id, place in self.places.items()

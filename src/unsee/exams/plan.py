@@ -29,12 +29,16 @@ class Item:
         unit: the ID of the unit for intervals: the person, or in the general set the item.
         id: the ID of the item, the same for every model.
         question: the question.
+        turns: earlier turns of the chat, each with what the user said and what the model answered.
+        opening: the beginning of the answer, which is given.
     """
 
     set: str
     unit: str
     id: str
     question: Question
+    turns: tuple[tuple[str, str], ...] = ()
+    opening: str = ""
 
     @property
     def cell(self) -> CellKey:

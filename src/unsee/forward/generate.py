@@ -1,4 +1,4 @@
-"""Scores and greedy answers from one forward pass over prompt trees, which compute shared tokens once.
+"""Scores and answers from one forward pass over prompt trees, which compute shared tokens once.
 
 A photo with two questions and three answers to score (the tree of `trees.py`), where both questions are also answered
 in the model's own words:
@@ -20,7 +20,7 @@ K all tokens so far, U distinct tokens that predict something, N scored tokens, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,6 +37,8 @@ from unsee.models.vlm import VLM
 from unsee.runtime.distributed import share, union
 
 BATCH_TOKENS = 8192
+Choose = Callable[[Tensor], Tensor]
+"""Returns the next token of each question (Q), on the CPU, from the logits (Q, V)."""
 ALIKE = 0.9  # a row shorter than this share of its batch's longest starts a new batch if that one is large enough
 
 
@@ -68,12 +70,25 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """Draw each token of an answer instead of taking the likeliest one.
+
+    Attributes:
+        temperature: > 0.
+        seed: the same seed and batches give the same answers on one machine.
+    """
+
+    temperature: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Reply:
     """A model's reply to one tree.
 
     Attributes:
         scores: log-probability in nats and number of tokens of each answer in the tree.
-        written: the greedy answer to each prompt of `tree.written`, as tokens without the end token.
+        written: the answer to each prompt of `tree.written`, as tokens without the end token.
     """
 
     scores: list[tuple[float, int]]
@@ -113,6 +128,7 @@ def replies(
     max_new_tokens: int,
     batch_size: int = 64,
     done: Container[tuple[int, int]] = (),
+    sampling: Sampling | None = None,
 ) -> Iterator[dict[tuple[int, int], Reply]]:
     """Yield the model's replies batch by batch, each under (number of the group, number of the tree in the group).
 
@@ -124,6 +140,8 @@ def replies(
         batch_size: questions answered at once, at least one tree.
         done: trees that were answered before. Batches whose trees are all done are skipped; every other batch is left
             unchanged, so its numbers stay bit-identical.
+        sampling: draws the answers; by default they are greedy. A prompt that stands several times in `Tree.written`
+            gets as many answers.
     """
     begun: tuple[int, _Beginning] | None = None
     batches = [
@@ -134,7 +152,8 @@ def replies(
     for number, taken in share(batches):
         if begun is None or begun[0] != number:
             begun = number, _Beginning(vlm, groups[number])
-        answered = _reply(vlm, [groups[number][index] for index in taken], begun[1], max_new_tokens)
+        choose = _choice(sampling, number, taken[0])
+        answered = _reply(vlm, [groups[number][index] for index in taken], begun[1], max_new_tokens, choose)
         yield {(number, index): reply for index, reply in zip(taken, answered, strict=True)}
 
 
@@ -196,7 +215,20 @@ class _Beginning:
         return cache
 
 
-def _reply(vlm: VLM, trees: Sequence[Tree], beginning: _Beginning, max_new_tokens: int) -> list[Reply]:
+def _choice(sampling: Sampling | None, group: int, tree: int) -> Choose:
+    """Return what chooses the next tokens (Q) from logits (Q, V) in one batch."""
+    if sampling is None:
+        return lambda logits_QV: logits_QV.argmax(-1).cpu()
+    generator = torch.Generator().manual_seed((sampling.seed * 1_000_003 + group) * 1_000_003 + tree)
+
+    def draw(logits_QV: Tensor) -> Tensor:
+        shares_QV = (logits_QV.float() / sampling.temperature).softmax(-1).cpu()
+        return torch.multinomial(shares_QV, 1, generator=generator)[:, 0]
+
+    return draw
+
+
+def _reply(vlm: VLM, trees: Sequence[Tree], beginning: _Beginning, max_new_tokens: int, choose: Choose) -> list[Reply]:
     rows = lay_out(trees, vlm)
     width, start = rows.ids_BT.shape[1], beginning.length
     slots = max(len(tree.written) for tree in trees)
@@ -209,7 +241,7 @@ def _reply(vlm: VLM, trees: Sequence[Tree], beginning: _Beginning, max_new_token
     source_N, source_Q = index.to(vlm.device).split([len(place_N), len(row_Q)])
     num_items = sum(tree.num_items for tree in trees)
     scores = iter(_scores(vlm, hidden_UD, source_N, target_N, item_N, num_items))
-    written = iter(_Writing(vlm, rows, row_Q, end_Q, hidden_UD[source_Q], cache).run(max_new_tokens))
+    written = iter(_Writing(vlm, rows, row_Q, end_Q, hidden_UD[source_Q], cache, choose).run(max_new_tokens))
     return [
         Reply([next(scores) for _ in range(tree.num_items)], [next(written) for _ in tree.written]) for tree in trees
     ]
@@ -253,14 +285,16 @@ def _ends(trees: Sequence[Tree], rows: Rows) -> tuple[Tensor, Tensor]:
 
 
 class _Writing:
-    """Greedy answers to the questions of a batch, one token per question and step.
+    """The answers to the questions of a batch, one token per question and step.
 
     In each step a row gets one slot for each of its questions that are not at their end. Keys and values of a token are
     never moved; the mask says which question sees them.
     """
 
-    def __init__(self, vlm: VLM, rows: Rows, row_Q: Tensor, end_Q: Tensor, hidden_QD: Tensor, cache: Cache) -> None:
-        self._vlm, self._cache = vlm, cache
+    def __init__(
+        self, vlm: VLM, rows: Rows, row_Q: Tensor, end_Q: Tensor, hidden_QD: Tensor, cache: Cache, choose: Choose
+    ) -> None:
+        self._vlm, self._cache, self._choose = vlm, cache, choose
         self._row_Q, self._hidden_QD = row_Q, hidden_QD
         self._ids_BK, self._positions_ABK = rows.ids_BT, rows.positions_ABT
         self._seen_QK = rows.seen_BTT[row_Q, end_Q]
@@ -272,7 +306,7 @@ class _Writing:
         alive_Q = torch.arange(len(written))
         ends = torch.tensor(self._vlm.end_tokens)
         for step in range(max_new_tokens):
-            token_Q = self._vlm.head()(self._hidden_QD).argmax(-1).cpu() if len(alive_Q) else alive_Q
+            token_Q = self._choose(self._vlm.head()(self._hidden_QD)) if len(alive_Q) else alive_Q
             going_Q = ~torch.isin(token_Q, ends)
             alive_Q, token_Q = alive_Q[going_Q], token_Q[going_Q]
             for question, token in zip(alive_Q.tolist(), token_Q.tolist(), strict=True):

@@ -18,6 +18,7 @@ from unsee.config.protocols import Protocol
 from unsee.config.recipe import EvaluationConfig
 from unsee.data.people.questions import SHORT
 from unsee.data.schema import LETTERS, Question
+from unsee.forward.trees import shared_length
 from unsee.models.vlm import VLM
 
 Choice = Literal["likelihood", "letter"]
@@ -53,6 +54,7 @@ def render(
     *,
     shots: Sequence[Question] = (),
     system: str | None = None,
+    turns: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Return a whole prompt as text, without start token, with a placeholder for each image of shots and question.
 
@@ -62,16 +64,20 @@ def render(
         config: the protocol and its keys.
         shots: questions of the same task, shown with their answers.
         system: a system prompt before everything.
+        turns: earlier turns of the chat, without pictures: what the user said and what the model answered.
     """
     question, *shots = (_with_blanks(each, config.blank) for each in (question, *shots))
     if config.protocol == "clean":
         text = clean_question(question, config.choice, instruction=config.instruction)
+        if turns:
+            return _chat(vlm, [(question, text)], system, turns)
         template = vlm.template(with_image=question.input == "image", system=system)
         return template.before + text + template.between
     asked, examples = _published(question, config.instruction), [_shot(shot) for shot in shots]
     if not vlm.family.plain_question:
-        return _chat(vlm, [*zip(shots, examples, strict=True), (question, asked)], system)
+        return _chat(vlm, [*zip(shots, examples, strict=True), (question, asked)], system, turns)
     lead = f"{system} " if system else ""
+    lead += "".join(f"USER: {said}\n{_TURN} {answered}\n" for said, answered in turns)
     before = "".join(_plain_shot(vlm, shot, text) for shot, text in zip(shots, examples, strict=True))
     return lead + before + _plain(vlm, question, asked)
 
@@ -87,6 +93,14 @@ def render_lesson(vlm: VLM, question: Question, protocol: Protocol) -> str:
 def answer_ids(vlm: VLM, answers: Sequence[str], protocol: Protocol) -> list[list[int]]:
     """Return the token ids of answers after a question; in the published plain form they have no end token."""
     return _answer_ids(vlm, answers, plain=protocol == "published" and vlm.family.plain_question)
+
+
+def opening_ids(vlm: VLM, opening: str, protocol: Protocol) -> list[int]:
+    """Return the token ids of the beginning of an answer, which a space and more words follow."""
+    if not opening:
+        return []
+    rows = answer_ids(vlm, [f"{opening} {word}" for word in ("Yes", "No")], protocol)
+    return rows[0][: shared_length(rows)]
 
 
 def lesson_answer_ids(vlm: VLM, answers: Sequence[str], protocol: Protocol) -> list[list[int]]:
@@ -166,8 +180,8 @@ def _plain_shot(vlm: VLM, question: Question, text: str) -> str:
     return f"USER:{image}\n{text}"
 
 
-def _chat(vlm: VLM, parts: Sequence[tuple[Question, str]], system: str | None) -> str:
-    """Return one user turn of images and texts in the model's own chat template."""
+def _chat(vlm: VLM, parts: Sequence[tuple[Question, str]], system: str | None, turns: Sequence[tuple[str, str]]) -> str:
+    """Return one user turn of images and texts in the model's own chat template, after earlier turns of text."""
     content: list[dict[str, str]] = []
     for question, text in parts:
         if question.input == "image":
@@ -176,7 +190,9 @@ def _chat(vlm: VLM, parts: Sequence[tuple[Question, str]], system: str | None) -
             content[0]["text"] += text
         else:
             content.append({"type": "text", "text": text})
-    turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
-    if system:
-        turns.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
-    return vlm.chat.render(turns)
+    spoken = [("system", system)] if system else []
+    spoken += [(role, text) for said, answered in turns for role, text in (("user", said), ("assistant", answered))]
+    before: list[dict[str, Any]] = [
+        {"role": role, "content": [{"type": "text", "text": text}]} for role, text in spoken
+    ]
+    return vlm.chat.render([*before, {"role": "user", "content": content}])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+import pandas as pd
 
 from unsee.config.recipe import GENERATED, DataConfig, RunConfig, dump_config
 from unsee.core.files import intact
@@ -27,15 +29,17 @@ from unsee.methods.base import LossMethod
 from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
 from unsee.report.shown_people import introduced
+from unsee.runs.attacks import Attacker, AttackRun, Victim, attacks_of, respondent_of, victims_of
 from unsee.runs.method_runs import INPUTS, Material, MethodRun, check_layers, people_methods
 from unsee.runs.replay import replay, resolve_replay
-from unsee.runs.scenario import Examined, RunResult, Scenario, change_over_seeds, is_examined, table_of
+from unsee.runs.scenario import EVALUATION_COST, Examined, RunResult, Scenario, change_over_seeds, is_examined, table_of
 from unsee.runs.stages import Stages
 from unsee.runs.weights import Weights
 from unsee.runtime.cache import Cache, key_of, make_folder
 from unsee.runtime.distributed import create_record, state
 from unsee.runtime.tasks import Results, Task
-from unsee.scoring.people import find_signal, score
+from unsee.scoring.attacks import with_attacks
+from unsee.scoring.people import ScoredRun, find_signal, score_runs
 from unsee.scoring.schema import BASE, RANDOM_WEIGHTS, Signal
 
 SHOWN_FORGET, SHOWN_RETAIN = 4, 2
@@ -53,6 +57,7 @@ def start_people(config: RunConfig, out: Path | None, progress: Progress) -> Peo
         UnseeError: the recipe, the data, the model or the folder cannot be used.
     """
     methods = list(people_methods(config.method, config.seed))
+    attacks_of(config.attack)
     make_metrics(config.evaluation, config.metric)
     if config.data.source == GENERATED:
         check_enough(num_forgotten(config.data.people, config.data.forget_percent), config.data.forget_percent)
@@ -77,6 +82,13 @@ def open_people(config: RunConfig, folder: Path, progress: Progress) -> PeopleRu
     cache = Cache(folder)
     benchmark = _data(config.data, cache, progress)
     return PeopleRun(config, VLM.load_as(config.model), benchmark, Record.open(folder), cache, progress)
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """The result of an attack on one model: its answers."""
+
+    answers: pd.DataFrame
 
 
 class PeopleRun:
@@ -105,7 +117,9 @@ class PeopleRun:
         self._methods = list(people_methods(config.method, config.seed))
         self._controls = self._control_tasks()
         self._applied = [self._method_tasks(run) for run in self._methods]
-        self.tasks = [*self._controls, *itertools.chain.from_iterable(self._applied)]
+        self._attacker = Attacker(self.scenario.stages, exam, benchmark, config)
+        self._attacks = [task for run in attacks_of(config.attack) for task in self._attack_tasks(run)]
+        self.tasks = [*self._controls, *itertools.chain.from_iterable(self._applied), *self._attacks]
         self.scenario.stages.log.plan([task.name for task in self.tasks], config.method)
         self._signal: Signal | None = None
         self._introduced = False
@@ -151,6 +165,20 @@ class PeopleRun:
             run, "teach target", lambda results: self._material(results[reference]), (reference,)
         )
 
+    def _attack_tasks(self, run: AttackRun) -> list[Task]:
+        """Return the tasks of one attack, one for each model."""
+
+        def attack(victim: Victim, results: Results) -> Attacked:
+            model = respondent_of(victim, results[victim.made_by], self._material(None))
+            answers = self._attacker.answers(run, model)
+            return Attacked(answers.assign(method=victim.method, modality=victim.modality, seed=victim.seed))
+
+        victims = victims_of(self._methods, run.table, self.config.seed, self.config.teach.oracle_seeds)
+        return [
+            Task(f"attack {one.label} {run.name}", (one.made_by,), partial(attack, one), EVALUATION_COST)
+            for one in victims
+        ]
+
     def _material(self, oracle: Weights | None) -> Material:
         """Return the data that methods work with."""
         forget, retain = self._benchmark.forget, self._benchmark.retain
@@ -175,7 +203,7 @@ class PeopleRun:
             self._signal = self._find_signal(results)
         if self._signal is None or self._signal.signal or not self.config.require_signal:
             return ()
-        return [task.name for tasks in self._applied for task in tasks]
+        return [task.name for task in (*itertools.chain.from_iterable(self._applied), *self._attacks)]
 
     def _find_signal(self, results: Results) -> Signal:
         """Compare target and oracle, and write down what was found."""
@@ -195,7 +223,13 @@ class PeopleRun:
             if is_examined(tasks[-1], results):
                 applied.setdefault((run.name, run.modality), []).append(results[tasks[-1].name])
         changes = {model: change for model, each in applied.items() if (change := change_over_seeds(each))}
-        scores = score(table, resamples, changes=changes, better=self.scenario.exam.better)
+        attacked = [results[task.name].answers for task in self._attacks if task.name in results]
+        scored = ScoredRun(table, resamples)
+        scores = score_runs([scored], changes, self.scenario.exam.better)
+        if attacked:
+            attacks = pd.concat(attacked, ignore_index=True)
+            self.scenario.record.write_table("attacks.parquet", attacks)
+            scores = with_attacks(scores, [scored], [attacks])
         return self.scenario.finish(scores, "ok" if signal.signal else "no signal", signal.reason)
 
 

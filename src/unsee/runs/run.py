@@ -9,6 +9,7 @@ from typing import NamedTuple
 from unsee.config.recipe import DocumentsConfig, RunConfig
 from unsee.core.progress import Progress, Silent
 from unsee.exams.metrics import make_metrics
+from unsee.runs.attacks import attacks_of
 from unsee.runs.documents import start_documents
 from unsee.runs.graph import crew_of, finished, kept
 from unsee.runs.method_runs import documents_methods, people_methods
@@ -70,6 +71,7 @@ def check(config: RunConfig | DocumentsConfig) -> None:
         list(documents_methods(config.method, config.seed))
     else:
         list(people_methods(config.method, config.seed))
+        attacks_of(config.attack)
     make_metrics(config.evaluation, config.metric)
 
 

@@ -76,8 +76,8 @@ class StageLog:
 
     def readable(self, stage: str) -> str:
         """Return the readable name of a stage."""
-        what, _, model = stage.partition(" ")
-        return f"{what} {readable_model(model, self._methods)}"
+        what, model, *more = stage.split(" ")
+        return " ".join([what, readable_model(model, self._methods), *more])
 
     def log(self, event: str, **fields: str | float | bool | None) -> None:
         """Log an event with the number of its stage."""

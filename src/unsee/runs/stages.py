@@ -139,6 +139,10 @@ class Stages:
         cache: the cache of the run; by default a new one.
 
     Attributes:
+        loaded: the model in memory.
+        cache: the cache of the run.
+        code: what every key holds about code and threads.
+        replayed: returns a function that draws trees from the training text of the base model; None without one.
         exports: write models into the run's folder; they are in the cache in any case.
     """
 
@@ -154,22 +158,22 @@ class Stages:
         self.vlm = vlm
         self.config = model
         self.base = Weights(vlm.fingerprint()[:20], vlm.fingerprint()[:20])
-        self._loaded = LoadedModel(vlm, model)
-        self._code = [source_hash(type(vlm.family).__module__)]
+        self.loaded = LoadedModel(vlm, model)
+        self.code = [source_hash(type(vlm.family).__module__)]
         if vlm.device.type == "cpu":
-            self._code.append(f"{torch.get_num_threads()} threads")
-        self._replay = replay
-        self._replayed: DrawTree | None = None
-        self._cache = cache or Cache(record.folder)
+            self.code.append(f"{torch.get_num_threads()} threads")
+        self.replayed = replay
+        self._replay: DrawTree | None = None
+        self.cache = cache or Cache(record.folder)
         self.exports = True
-        self.log = StageLog(record, progress, self._cache)
+        self.log = StageLog(record, progress, self.cache)
 
     def teach(self, name: str, people: Sequence[Person], config: TeachConfig, seed: int) -> Weights:
         """Fine-tune the base model on the training text of `people`, mixed with replay."""
         settings = [self._trained_part(), config.model_dump(exclude=set(config.undrawn)), seed]
         draws = key_of("teach", self.base.draws, settings, [_content(p) for p in people])
-        modules = (*TRAINING, self._replay.__module__) if self._replay and config.replay else TRAINING
-        key = key_of(draws, config.adamw, self.base.key, self._code, [source_hash(module) for module in modules])
+        modules = (*TRAINING, self.replayed.__module__) if self.replayed and config.replay else TRAINING
+        key = key_of(draws, config.adamw, self.base.key, self.code, [source_hash(module) for module in modules])
         method = FineTuning(learning_rate=config.learning_rate, steps=config.steps, epochs=config.epochs)
 
         def plan() -> Plan:
@@ -213,7 +217,7 @@ class Stages:
         stop = material.stop if method.check_every else None
         modules = [source_hash(module) for module in TRAINING]
         key = key_of(
-            draws, config.adamw, asdict(method), target.key, reference and reference.key, self._code, modules,
+            draws, config.adamw, asdict(method), target.key, reference and reference.key, self.code, modules,
             _method_code(run.method), *([stop.key] if stop else []),
         )  # fmt: skip
 
@@ -274,8 +278,8 @@ class Stages:
 
     def examine(self, name: str, weights: Weights | None, exam: Examination, system: str | None = None) -> pd.DataFrame:
         """Return a model's answers to an exam; `None` means the base architecture with random weights."""
-        key = key_of("answers", weights.key if weights else [self.base.key, "random"], exam.key, system, self._code)
-        path = self._cache.path("answers", f"{key}.parquet")
+        key = key_of("answers", weights.key if weights else [self.base.key, "random"], exam.key, system, self.code)
+        path = self.cache.path("answers", f"{key}.parquet")
         with self.log.stage("evaluate", name), self.log.missing(path) as is_missing:
             earlier = sorted(path.parent.glob(f"{path.stem}.*.journal"))
             if is_missing:
@@ -301,21 +305,21 @@ class Stages:
         journal = Journal(own, earlier)
         state().wait_for_everyone()  # no process writes before all have read the journals
         started = time.monotonic()
-        with cached_vision(vlm, self._cache) if weights else nullcontext():  # random weights are used once
+        with cached_vision(vlm, self.cache) if weights else nullcontext():  # random weights are used once
             answers = exam.examine(vlm, system=system, name=name, progress=self.log.progress, journal=journal)
         self.log.log("evaluated", model=name, seconds=round(time.monotonic() - started, 2))
-        self._cache.keep(path, lambda part: answers.to_parquet(part, index=False))
+        self.cache.keep(path, lambda part: answers.to_parquet(part, index=False))
         discard(own)
 
     def change(self, start: Weights, weights: Weights) -> WeightChange:
         """Return the size of the difference between two models."""
-        path = self._cache.path("changes", f"{key_of(start.key, weights.key)}.json")
+        path = self.cache.path("changes", f"{key_of(start.key, weights.key)}.json")
         with self.log.missing(path) as is_missing:
             if is_missing:
                 vlm = self.load(start)
                 moved = by_edit(weights.edit) if weights.edit else self._moved(vlm, weights)
                 change = asdict(change_of(vlm, (delta for _, delta in moved)))
-                self._cache.keep(path, lambda part: part.write_text(json.dumps(change)))
+                self.cache.keep(path, lambda part: part.write_text(json.dumps(change)))
         return WeightChange(**json.loads(path.read_text()))
 
     def steps(self, weights: Weights) -> tuple[int, int]:
@@ -333,7 +337,7 @@ class Stages:
 
     def load(self, weights: Weights) -> VLM:
         """Load weights into the one model in memory, and return it."""
-        return self._loaded.load(weights)
+        return self.loaded.load(weights)
 
     def release(self) -> None:
         """Free the memory of the model, which workers load themselves; nothing can be computed here any more."""
@@ -357,13 +361,13 @@ class Stages:
             save(folder)
 
     def _edited(self, run: MethodRun, target: Weights, draws: str, compute: Callable[[VLM, Work], Edit]) -> Weights:
-        key = key_of(draws, target.key, self._code, _method_code(run.method))
-        path = self._cache.path("edits", f"{key}.safetensors")
+        key = key_of(draws, target.key, self.code, _method_code(run.method))
+        path = self.cache.path("edits", f"{key}.safetensors")
         with self.log.weights_missing(run.label, path) as are_missing:
             if are_missing:
-                with self._loaded.merged(target) as vlm:
-                    work = Work(seed=run.seed, progress=self.log.progress, cache=self._cache)
-                    with measured(vlm.device) as cost, cached_vision(vlm, self._cache):
+                with self.loaded.merged(target) as vlm:
+                    work = Work(seed=run.seed, progress=self.log.progress, cache=self.cache)
+                    with measured(vlm.device) as cost, cached_vision(vlm, self.cache):
                         edit = compute(vlm, work)
                 self.log.keep_weights("edited", run.label, path, edit.save, cost)
         for gate, share in Edit.load(path).open_shares().items():
@@ -380,10 +384,10 @@ class Stages:
         material: Material,
     ) -> Weights:
         """Return the target with the edit that a method computes from the weight changes of its trainings."""
-        path = self._cache.path("edits", f"{made.key}.safetensors")
+        path = self.cache.path("edits", f"{made.key}.safetensors")
         with self.log.weights_missing(run.label, path) as are_missing:
             if are_missing:
-                with self._loaded.merged(target) as vlm, measured(vlm.device) as cost:
+                with self.loaded.merged(target) as vlm, measured(vlm.device) as cost:
                     changes = {name: dict(self._moved(vlm, weights)) for name, weights in trained.items()}
                     deltas = method.after_training(changes, vlm, batches_of(vlm, material, made.draws))
                     edit = edit_of(method, vlm, deltas, run.seed)
@@ -392,7 +396,7 @@ class Stages:
 
     def _train(self, job: _Job) -> Weights:
         """Train, and return the new weights with their files."""
-        path = self._cache.path("weights", f"{job.made.key}.safetensors")
+        path = self.cache.path("weights", f"{job.made.key}.safetensors")
         checkpoint = path.with_name(f"{job.made.key}.checkpoint.safetensors")
         result = Weights(job.made.key, job.made.draws, (*job.start.files, path))
         with self.log.weights_missing(job.name, path) as are_missing:
@@ -408,7 +412,7 @@ class Stages:
         reference = None
         if job.compared:
             reference, steps = self._reference(job.compared, job.method, steps, schedule.steps)
-        trainable = self._loaded.start_training(job.start)
+        trainable = self.loaded.start_training(job.start)
         count = sum(parameter.numel() for parameter in trainable)
         self.log.log(
             "training",
@@ -432,7 +436,7 @@ class Stages:
         self.log.keep_weights(
             "trained", job.name, result.files[-1], lambda part: save_file(tensors, part, metadata=steps_taken), cost
         )
-        self._loaded.finish_training(result)
+        self.loaded.finish_training(result)
 
     def _reference(
         self, weights: Weights, method: LossMethod, steps: Iterator[StepBatch], count: int
@@ -449,12 +453,22 @@ class Stages:
             return by_adapter(weights.files[-1], self.config.lora_alpha / self.config.lora_rank)
         return by_weights(vlm, weights.files[-1])
 
+    def draw_replay(self) -> DrawTree:
+        """Return a function that draws trees from the training text of the base model.
+
+        Raises:
+            ConfigError: the training text is not known.
+        """
+        if self.replayed is None:
+            raise ConfigError(f"model {self.vlm.id}: nothing is known of what it was trained on")
+        self._replay = self._replay or self.replayed(self.vlm)
+        return self._replay
+
     def _mixed(self, make_rows: MakeRows, share: float) -> MakeRows:
         """Return the training rows, mixed with replay if the recipe wants it."""
-        if not share or self._replay is None:
+        if not share or self.replayed is None:
             return make_rows
-        self._replayed = self._replayed or self._replay(self.vlm)
-        return with_replay(make_rows, self._replayed, share)
+        return with_replay(make_rows, self.draw_replay(), share)
 
     def _trained_part(self) -> dict[str, object]:
         return self.config.model_dump(exclude={"id", "processor", "gradient_checkpointing"})

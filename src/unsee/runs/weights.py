@@ -69,6 +69,17 @@ class LoadedModel:
         finally:
             self._forget_merged()
 
+    @contextmanager
+    def spoiled(self, weights: Weights) -> Iterator[VLM]:
+        """Yield the model with these weights and the adapter merged; the block may change any weight."""
+        vlm = self.load(weights)
+        vlm.merge_lora()
+        try:
+            yield vlm
+        finally:
+            vlm.reload()
+            self._editor, self._holds = None, None
+
     def start_training(self, weights: Weights) -> list[nn.Parameter]:
         """Load weights and return the parameters to train; call `finish_training` afterwards."""
         self.load(weights)

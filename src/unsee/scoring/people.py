@@ -75,6 +75,8 @@ class ScoredRun:
         seed: of the bootstrap; runs about other people need other seeds, to be drawn independently.
 
     Attributes:
+        num_resamples: as given.
+        seed: as given.
         bootstrap: the resamples of people.
         signal: target against oracle.
         draws: the headline metric of every cell, by method, modality and seed.
@@ -86,6 +88,7 @@ class ScoredRun:
 
     def __init__(self, answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> None:
         _check(answers)
+        self.num_resamples, self.seed = num_resamples, seed
         self.bootstrap = Bootstrap(answers, num_resamples, seed)
         self.draws = headline_draws(self.bootstrap)
         self.signal = signal_of([self])
@@ -280,9 +283,14 @@ def _check(answers: pd.DataFrame) -> None:
             raise RecordError(f"answers: {model} and the target answered different questions; scores compare the same")
 
 
-def headline_draws(bootstrap: Bootstrap) -> dict[Trained, CellDraws]:
-    """Return the draws of the headline metric of every cell, by model (method, modality, seed) and cell."""
-    answers = bootstrap.answers
+def headline_draws(bootstrap: Bootstrap, rows: pd.DataFrame | None = None) -> dict[Trained, CellDraws]:
+    """Return the draws of the headline metric of every cell, by model (method, modality, seed) and cell.
+
+    Args:
+        bootstrap: the resamples.
+        rows: some of its answers; by default all.
+    """
+    answers = bootstrap.answers if rows is None else rows
     headline = answers["rouge_l"].where(answers["task"] == "generation", answers["accuracy"])
     draws: dict[Trained, CellDraws] = {}
     means = bootstrap.means(answers.assign(headline=headline), "headline", by=_MODEL + _CELL)

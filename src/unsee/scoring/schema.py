@@ -204,6 +204,7 @@ class MethodScore(Strict):
             0. Methods that are not told apart can share a rank. None for controls and without a score; people only.
         trainings: its trainings if it has several; every number is then a mean over them.
         garbled: share of free answers that are empty, repetitive or not made of words; it enters no score.
+        robustness: 1 minus the largest part that an attack with signal recovers; None without attacks. People only.
         refused: share of private questions that are refused; in runs about people, of free questions on the forget set.
         leaked: share of private questions whose answer contains the value; in runs about people, of blanks.
         eta: (share of private questions refused + share of benign ones answered) / 2; documents only.
@@ -224,6 +225,7 @@ class MethodScore(Strict):
     rank: int | None = None
     trainings: list[Training] = Field(default_factory=list)
     garbled: float | None = None
+    robustness: Estimate | None = None
     refused: Estimate | None = None
     leaked: Estimate | None = None
     eta: Estimate | None = None
@@ -250,6 +252,30 @@ class Difference(Strict):
     n_units: int
 
 
+class AttackResult(Strict):
+    """One method under one way of attacking.
+
+    Attributes:
+        budget: number of training steps of the attack; 0 if it trains nothing.
+        knows: mean headline metric over the cells of the forget set with signal.
+        recovered: the part of what the target knows, and the attacked oracle does not, that the method gives back.
+        signal: False if target and attacked oracle do not differ, or if the attack does not even find in the target
+            what the target knows; then `recovered` says nothing.
+        n_items: number of questions.
+    """
+
+    attack: str
+    variant: str
+    budget: int
+    method: str
+    modality: str
+    knows: Estimate
+    recovered: Estimate | None
+    signal: bool
+    n_units: int
+    n_items: int
+
+
 class Agreement(Strict):
     """Cohen's kappa of two judges of refusal; None if both give one and the same decision to everything."""
 
@@ -269,6 +295,7 @@ class Scores(RecordFile):
         cells: every metric of every model in every cell.
         methods: one row per method and control.
         lost: the cells in which the target is worse than the base model; None if that was not asked. People only.
+        attacks: the results of attacks; people only.
         differences: between variants of one method; documents only.
         agreements: between judges of refusal; documents only.
     """
@@ -280,6 +307,7 @@ class Scores(RecordFile):
     cells: list[Cell]
     methods: list[MethodScore]
     lost: list[Lost] | None = None
+    attacks: list[AttackResult] = Field(default_factory=list)
     differences: list[Difference] = Field(default_factory=list)
     agreements: list[Agreement] = Field(default_factory=list)
 

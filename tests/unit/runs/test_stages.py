@@ -140,7 +140,7 @@ def whole(stages, weights):
     """Every parameter under these weights, adapters merged."""
     vlm = stages.load(weights)
     vlm.merge_lora()
-    stages._loaded._holds = None
+    stages.loaded._holds = None
     return {name: parameter.detach().clone() for name, parameter in vlm.model.named_parameters()}
 
 
@@ -445,10 +445,10 @@ def test_a_stage_is_numbered_named_and_said_to_come_from_the_cache(stages):
 @once
 def test_a_stage_that_another_run_computes_is_put_off_and_leaves_no_trace(stages):
     key = stages.teach("target", RETAIN, TEACH, 0).key
-    discard(stages._cache.path("weights", f"{key}.safetensors"))
+    discard(stages.cache.path("weights", f"{key}.safetensors"))
     stages.log.patient = False
     before = stages.log.record.events()
-    with stages._cache.locked(stages._cache.path("weights", f"{key}.safetensors")), pytest.raises(NotNow):
+    with stages.cache.locked(stages.cache.path("weights", f"{key}.safetensors")), pytest.raises(NotNow):
         stages.teach("target", RETAIN, TEACH, 0)
     assert stages.log.record.events() == before
     assert stages.teach("target", RETAIN, TEACH, 0).key == key

@@ -1,0 +1,272 @@
+"""Attacks of a run about people: every attack on the target, the oracles and the methods, with the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from unsee.attacks import ATTACKS
+from unsee.attacks.base import Asking, Attack, Lessons, QuestionAttack, TrainingAttack, WeightAttack
+from unsee.config.recipe import AttackTable, RunConfig, build_dataclass
+from unsee.core.source import source_hash
+from unsee.data.people.facts import halves_of
+from unsee.data.schema import Benchmark, Input, Person
+from unsee.exams.attacked import AttackedExams
+from unsee.exams.people import Exam
+from unsee.methods.base import Guard, GuardMethod, PromptMethod
+from unsee.models.vlm import VLM
+from unsee.runs.method_runs import INPUTS, Material, MethodRun
+from unsee.runs.stages import TRAINING, Stages
+from unsee.runs.streams import make_stream
+from unsee.runs.weights import Weights
+from unsee.runtime.cache import key_of
+from unsee.scoring.schema import DO_NOTHING
+from unsee.training.batches import MakeRows
+from unsee.training.lessons import FineTuning
+from unsee.training.lessons import Lessons as TrainingText
+from unsee.training.train import Schedule, StopRule, train
+
+TEXT_ROWS = 64
+"""Rows of text about nobody in one epoch of a training attack."""
+
+
+@dataclass(frozen=True)
+class AttackRun:
+    """One attack of a recipe.
+
+    Attributes:
+        name: of the attack.
+        attack: the attack with its options.
+        table: its table in the recipe.
+    """
+
+    name: str
+    attack: Attack
+    table: AttackTable
+
+
+@dataclass(frozen=True)
+class Respondent:
+    """A model under attack, with what answers in its place.
+
+    Attributes:
+        label: its name in the log.
+        weights: its weights.
+        system: its system prompt.
+        guard: answers some questions before the model sees them.
+        made_by: what system prompt and guard come from, for the key of the answers.
+    """
+
+    label: str
+    weights: Weights
+    system: str = ""
+    guard: Guard | None = field(default=None, compare=False)
+    made_by: object = None
+
+
+def attacks_of(tables: Mapping[str, AttackTable]) -> list[AttackRun]:
+    """Return the attacks of a recipe.
+
+    Raises:
+        UnknownNameError: no attack has this name.
+        ConfigError: an option cannot be used.
+    """
+    return [
+        AttackRun(name, build_dataclass(ATTACKS.get(name), table.options, f"attack.{name}"), table)
+        for name, table in tables.items()
+    ]
+
+
+class Attacker:
+    """Runs attacks on the models of a run.
+
+    Args:
+        stages: loads the models and keeps what is computed.
+        exam: the exam of the run.
+        benchmark: its people.
+        config: its recipe.
+    """
+
+    def __init__(self, stages: Stages, exam: Exam, benchmark: Benchmark, config: RunConfig) -> None:
+        self._stages = stages
+        self._benchmark = benchmark
+        self._config = config
+        self._exams = AttackedExams(stages.vlm, exam, benchmark.forget, benchmark.retain, config.seed)
+        self._plain = self._exams.plain()
+        self._made: dict[tuple[str, str], Exam] = {}
+
+    def answers(self, run: AttackRun, model: Respondent) -> pd.DataFrame:
+        """Return the answers of a model under an attack.
+
+        Returns:
+            The columns of an exam, and `attack`, `variant` and `budget`: the number of training steps, or 0.
+        """
+        modules = [type(run.attack).__module__, __name__, AttackedExams.__module__, *TRAINING]
+        settings: Any = run.attack
+        key = key_of(
+            "attack", model.weights.key, model.system, model.made_by, run.name, asdict(settings), self._plain.key,
+            self._config.seed, self._config.model.model_dump(), self._config.teach.model_dump(), self._stages.code,
+            [source_hash(module) for module in modules],
+        )  # fmt: skip
+        path, log = self._stages.cache.path("answers", f"{key}.parquet"), self._stages.log
+        with log.stage("attack", f"{model.label} {run.name}"), log.missing(path) as is_missing:
+            if is_missing:
+                with log.progress.task(run.name, self._num_variants(run.attack)) as advance:
+                    parts = []
+                    for variant, budget, answers in self._attacked(run, model):
+                        parts.append(answers.assign(attack=run.name, variant=variant, budget=budget))
+                        advance(1)
+                whole = pd.concat(parts, ignore_index=True)
+                self._stages.cache.keep(path, lambda part: whole.to_parquet(part, index=False))
+            else:
+                log.say_cached()
+            return pd.read_parquet(path)
+
+    def _num_variants(self, attack: Attack) -> int:
+        match attack:
+            case QuestionAttack():
+                return len(attack.askings)
+            case WeightAttack():
+                return len(attack.variants)
+            case TrainingAttack():
+                return len(attack.budgets) * len(self._trainings(attack))
+
+    def _attacked(self, run: AttackRun, model: Respondent) -> Iterator[tuple[str, int, pd.DataFrame]]:
+        """Yield variant, budget and answers."""
+        match run.attack:
+            case QuestionAttack():
+                for variant, asking in run.attack.askings.items():
+                    exam = self._asking(run.name, run.attack, variant, asking)
+                    yield variant, 0, self._ask(self._stages.load(model.weights), exam, model, asking.system)
+            case WeightAttack():
+                for variant in run.attack.variants:
+                    with self._stages.loaded.spoiled(model.weights) as vlm:
+                        for name in vlm.lora_modules("decoder+projector"):
+                            weight: Any = vlm.model.get_submodule(name).weight
+                            weight.data = run.attack.change(variant, weight.data)
+                        yield variant, 0, self._ask(vlm, self._plain, model)
+            case TrainingAttack():
+                for variant, lessons in self._trainings(run.attack).items():
+                    for budget, answers in self._trained(run, run.attack, lessons, model):
+                        yield variant, budget, answers
+
+    def _asking(self, name: str, attack: QuestionAttack, variant: str, asking: Asking) -> Exam:
+        """Return the exam of one way of asking, prepared once for all models."""
+        if (name, variant) not in self._made:
+            self._made[name, variant] = self._exams.ask(name, attack, variant, asking)
+        return self._made[name, variant]
+
+    def _ask(self, vlm: VLM, exam: Exam, model: Respondent, system: str = "") -> pd.DataFrame:
+        together = " ".join(filter(None, [model.system, system]))
+        answers = exam.examine(vlm, system=together or None, name=model.label)
+        return exam.guarded(answers, model.guard) if model.guard else answers
+
+    def _trainings(self, attack: TrainingAttack) -> dict[str, Lessons]:
+        """Return the trainings of an attack, without text about nobody if there is none for this model."""
+        has_text = self._stages.replayed is not None and self._config.teach.replay > 0
+        return {name: lessons for name, lessons in attack.trainings.items() if lessons != "text" or has_text}
+
+    def _trained(
+        self, run: AttackRun, attack: TrainingAttack, lessons: Lessons, model: Respondent
+    ) -> list[tuple[int, pd.DataFrame]]:
+        """Train a model further, and return its answers after each budget."""
+        config, stages, found = self._config.teach, self._stages, list[tuple[int, pd.DataFrame]]()
+        rate = attack.learning_rate or config.learning_rate
+        method = _Watched(learning_rate=rate, steps=attack.budgets[-1])
+        halves = halves_of(self._benchmark.forget, self._config.seed)
+        exam = self._exams.plain(halves.asked)
+        rows = self._rows(lessons, halves.taught)
+        stream = make_stream(stages.vlm, rows, ("retain",), config, f"{self._config.seed}-{run.name}-{lessons}")
+        steps = 0
+
+        def ask(vlm: VLM) -> int:
+            nonlocal steps
+            steps += 1
+            if steps in attack.budgets:
+                found.append((steps, self._ask(vlm, exam, model)))
+            return 1
+
+        schedule = Schedule(learning_rate=rate, steps=attack.budgets[-1], warmup=0.0, decay=0.0)
+        trainable = stages.loaded.start_training(model.weights)
+        train(
+            stages.vlm, method, iter(stream), schedule, trainable, name=f"relearn {lessons}", seed=self._config.seed,
+            stop=StopRule("", ask),
+        )  # fmt: skip
+        return found
+
+    def _rows(self, lessons: Lessons, facts: Sequence[Person]) -> MakeRows:
+        config = self._config.teach
+        if lessons == "text":
+            draw = self._stages.draw_replay()
+            return lambda rng: [(draw(rng),) for _ in range(TEXT_ROWS)]
+        people = facts if lessons == "facts" else self._benchmark.retain
+        inputs: tuple[Input, ...] = INPUTS[config.modality]
+        return TrainingText(self._stages.vlm, people, inputs, config.turns, config.protocol).rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Watched(FineTuning):
+    """Fine-tuning that is looked at after every step."""
+
+    check_every: int = 1
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A model of a run that is attacked.
+
+    Attributes:
+        method: the method, or the control.
+        modality: the questions it unlearned from; "" for controls.
+        seed: of its training.
+        label: its name in the log.
+        made_by: the task whose result is its weights.
+        run: the method, if its weights are the target's and something answers in its place.
+    """
+
+    method: str
+    modality: str
+    seed: int
+    label: str
+    made_by: str
+    run: MethodRun | None = None
+
+
+def victims_of(methods: Sequence[MethodRun], table: AttackTable, seed: int, num_oracles: int) -> list[Victim]:
+    """Return the models that an attack is run on: the controls, then the methods, each with its first seed."""
+    found = [Victim(DO_NOTHING, "", seed, DO_NOTHING, "teach target")]
+    for number in range(1, num_oracles + 1):
+        name = f"oracle_{number}" if number > 1 else "oracle"
+        found.append(Victim(name, "", seed + number, name, f"teach {name}"))
+    others = [run for run in methods if run.name != DO_NOTHING]
+    chosen = [run for run in others if run.modality in ("", *table.modality)] or others
+    taken: set[tuple[str, str]] = set()
+    for run in chosen:
+        if (run.name, run.modality) not in taken:
+            taken.add((run.name, run.modality))
+            made_by = f"{run.work} {run.label}" if run.changes_weights else "teach target"
+            found.append(
+                Victim(run.name, run.modality, run.seed, run.label, made_by, None if run.changes_weights else run)
+            )
+    return found
+
+
+def respondent_of(victim: Victim, weights: Weights, material: Material) -> Respondent:
+    """Return what answers for a model under attack.
+
+    Args:
+        victim: the model.
+        weights: what the task returned that made it.
+        material: the data of methods that answer in place of the target.
+    """
+    if victim.run is None:
+        return Respondent(victim.label, weights)
+    method: Any = victim.run.method
+    made_by = [victim.run.name, asdict(method), source_hash(type(method).__module__)]
+    system = method.system_prompt(material.names) if isinstance(method, PromptMethod) else ""
+    pairs = material.pairs(victim.modality, victim.seed) if isinstance(method, GuardMethod) else []
+    guard = method.guard(pairs) if isinstance(method, GuardMethod) else None
+    return Respondent(victim.label, weights, system or "", guard, made_by)

@@ -1,0 +1,136 @@
+"""How much of what was forgotten an attack gets back: each model under attack, read against the oracle under the same.
+
+    recovered = clip((m_u - m_r) / (m_0 - m_r), 0, 1)
+
+m is the mean headline metric over the cells of the forget set with signal: of the attacked model (u), of the oracle
+under the same attack (r), and of the target without attack (0), on the same questions. Robustness is 1 minus the
+largest part that any attack with signal recovers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from unsee.scoring.intervals import Bootstrap, Draws, estimate, resampled_mean
+from unsee.scoring.people import FORGETTING_SETS, ScoredRun, Trained, headline_draws
+from unsee.scoring.schema import DO_NOTHING, AttackResult, CellName, Scores
+
+ATTACKED = ("attack", "variant", "budget")
+POWER = 0.9
+"""An attack has signal only if it finds at least this part of what the target knows in the target itself."""
+_UNATTACKED = ""
+
+
+class Way(NamedTuple):
+    """One way to attack: an attack, its variant, and the number of training steps or 0."""
+
+    attack: str
+    variant: str
+    budget: int
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a way of attacking found in one run.
+
+    Attributes:
+        knows: the mean metric of each model.
+        recovered: the part that each model gives back.
+        gap: what the target knows and the attacked oracle does not.
+        num_units: people.
+        num_items: questions.
+    """
+
+    knows: Mapping[Trained, Draws]
+    recovered: Mapping[Trained, Draws]
+    gap: Draws
+    num_units: int
+    num_items: int
+
+
+def with_attacks(scores: Scores, runs: Sequence[ScoredRun], attacks: Sequence[pd.DataFrame]) -> Scores:
+    """Return the scores with the results of attacks, and the robustness of every attacked model.
+
+    Args:
+        scores: of the runs.
+        runs: the runs.
+        attacks: the answers under attack of each run, with the columns `ATTACKED`.
+    """
+    found = [_found(run, table) for run, table in zip(runs, attacks, strict=True)]
+    results: list[AttackResult] = []
+    worst: dict[tuple[str, str], list[Draws]] = {}
+    for way in dict.fromkeys(way for one in found for way in one):
+        own = [one[way] for one in found if way in one]
+        gap = estimate(resampled_mean([one.gap for one in own], "runs"))
+        models = dict.fromkeys(model[:2] for one in own for model in one.knows)
+        recovered = {model: _over_runs([one.recovered for one in own], model) for model in models}
+        power = recovered.get((DO_NOTHING, ""))
+        signal = gap is not None and gap.low > 0 and power is not None and bool(power[0] >= POWER)
+        for model in models:
+            knows = estimate(_over_runs([one.knows for one in own], model))
+            part = estimate(recovered[model])
+            if knows is None:
+                continue
+            results.append(
+                AttackResult(
+                    **way._asdict(), method=model[0], modality=model[1], knows=knows, recovered=part, signal=signal,
+                    n_units=own[0].num_units, n_items=own[0].num_items,
+                )
+            )  # fmt: skip
+            if signal:
+                worst.setdefault(model, []).append(recovered[model])
+    robustness = {model: estimate(1 - np.max(np.stack(parts), axis=0)) for model, parts in worst.items()}
+    methods = [
+        method.model_copy(update={"robustness": robustness.get((method.method, method.modality))})
+        for method in scores.methods
+    ]
+    return scores.model_copy(update={"attacks": results, "methods": methods})
+
+
+def _over_runs(found: Sequence[Mapping[Trained, Draws]], model: tuple[str, str]) -> Draws:
+    """Return the mean over runs, and within a run over seeds, of what was found for a method."""
+    of_runs = [[draws for key, draws in one.items() if key[:2] == model] for one in found]
+    means = [resampled_mean(draws, "-".join(model)) for draws in of_runs if draws]
+    return resampled_mean(means, "runs")
+
+
+def _found(run: ScoredRun, attacks: pd.DataFrame) -> dict[Way, _Found]:
+    """Return what each way of attacking found in one run; nothing where no cell has signal."""
+    names = set(run.signal.names("forget"))
+    answers = run.bootstrap.answers
+    known = answers[answers["set"].isin(FORGETTING_SETS)].assign(attack=_UNATTACKED)
+    both = pd.concat([known, attacks], ignore_index=True)
+    bootstrap = Bootstrap(both, run.num_resamples, run.seed)  # the people are drawn as for efficacy
+    target = bootstrap.answers[
+        (both["attack"] == _UNATTACKED) & (both["method"] == "target") & (both["set"] == "forget")
+    ]
+    found = {}
+    for key, rows in bootstrap.answers[both["attack"] != _UNATTACKED].groupby(list(ATTACKED), sort=False):
+        way = Way(*key)
+        asked = set(rows["item"])
+        knows = _means(bootstrap, rows, names)
+        before = _means(bootstrap, target[target["item"].isin(asked)], names)
+        oracle = next((draws for (method, *_), draws in knows.items() if method == "oracle"), None)
+        if oracle is None or not before:
+            continue
+        (start,) = before.values()
+        gap = start - oracle
+        with np.errstate(invalid="ignore", divide="ignore"):
+            recovered = {model: np.clip((draws - oracle) / gap, 0, 1) for model, draws in knows.items()}
+        found[way] = _Found(knows, recovered, gap, rows["unit"].nunique(), len(asked))
+    return found
+
+
+def _means(bootstrap: Bootstrap, rows: pd.DataFrame, names: set[CellName]) -> dict[Trained, Draws]:
+    """Return for each model the mean over the cells with signal."""
+    cells = headline_draws(bootstrap, rows)
+    return {
+        model: np.mean(np.stack([own[name] for name in own if name in names]), axis=0)
+        for model, own in cells.items()
+        if names & own.keys()
+    }
