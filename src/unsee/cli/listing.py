@@ -59,6 +59,7 @@ def _recipes() -> Lines:
 
 LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "methods": partial(_registered, "unsee.methods", "METHODS"),
+    "attacks": partial(_registered, "unsee.attacks", "ATTACKS"),
     "metrics": partial(_registered, "unsee.metrics", "METRICS"),
     "models": _models,
     "datasets": partial(_registered, "unsee.data.people", "DATASETS"),

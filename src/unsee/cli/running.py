@@ -63,6 +63,33 @@ def run_recipe(
         raise typer.Exit(NO_SIGNAL)
 
 
+@commands.command("attack")
+def attack_run(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run about people.")],
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(help="Attack (see `unsee list attacks`); repeatable (default: all)."),
+    ] = None,
+    change: Changes = None,
+    workers: Workers = "auto",
+) -> None:
+    """Attack the models of a finished run: has it really gone, or is it only hidden?
+
+    Target, oracles and methods are attacked with the same questions and budget. What the run computed is used; scores
+    and page of the run are written again. The same command goes on where it was interrupted.
+    """
+    with show_progress() as progress:
+        from unsee.runs.attack import attack as attack_again
+        from unsee.scoring.table import EXTRAS
+
+        result = attack_again(folder, attack or (), change or (), progress, workers)
+    print_table(result.rows, EXTRAS)
+    print(result.report)
+    if result.verdict == "no signal":
+        print(f"unsee: no signal, so attacks say nothing: {result.reason}", file=sys.stderr)
+        raise typer.Exit(NO_SIGNAL)
+
+
 @commands.command("sweep")
 def run_sweep(
     file: Annotated[
@@ -276,7 +303,7 @@ def status(
 @commands.command("list")
 def list_names(
     kind: Annotated[
-        str, typer.Argument(metavar="methods|metrics|models|datasets|privacy|judges|refusals|utility|recipes")
+        str, typer.Argument(metavar="methods|attacks|metrics|models|datasets|privacy|judges|refusals|utility|recipes")
     ],
 ) -> None:
     """List available methods, models, recipes and other names.

@@ -66,20 +66,21 @@ def print_table(rows: Sequence[NamedTuple], extras: Sequence[str] = ()) -> None:
 
     Args:
         rows: the rows, all of one type.
-        extras: the fields to leave out, the least important first.
+        extras: the fields to leave out, the least important first; one that says nothing in any row is never shown.
     """
     from rich.console import Console
 
     if not rows:
         return
     console = Console(highlight=False, markup=False, emoji=False)
-    fields, left_out = list(rows[0]._fields), []
+    empty = {name for name in extras if all(getattr(row, name, "") == "-" for row in rows)}
+    fields, left_out = [name for name in rows[0]._fields if name not in empty], []
     table = _table(rows, fields)
     if not console.is_terminal:
         console.width = _width(table)
     if _width(table) > console.width:
         table = _table(rows, fields, intervals=False)
-        for extra in (name for name in extras if name in rows[0]._fields):
+        for extra in (name for name in extras if name in fields):
             if _width(table) <= console.width:
                 break
             fields.remove(extra)

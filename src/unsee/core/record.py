@@ -4,6 +4,7 @@ config.toml       the resolved recipe; a folder belongs to the run whose config 
 log.jsonl         one object per event: time, event and scalars, but no question or answer about a person
 answers.parquet   one row per model and question: `ANSWER_COLUMNS`, then one column per metric
 signal.json  scores.json  models/  portraits/  report.html
+attacks.parquet   the answers under attack, if there were attacks: the same columns, and attack, variant and budget
 judged.parquet  judge.json  judge-journal.jsonl   after `unsee judge`
 .lock             lock of the one process that writes here; released when the process ends
 
@@ -63,6 +64,8 @@ GENERAL_SET, STRANGER_SET = "general", "stranger"
 """The sets of questions unrelated to people and documents, and of questions about people whom nobody knows."""
 MIN_UNITS = 5
 """The fewest people for an interval; two can both differ by chance, and then every resample shows a difference."""
+ATTACKS_FILE = "attacks.parquet"
+"""The answers under attack."""
 JUDGE_COLUMNS = ("judge", "score", "reason")
 """The columns that judged.parquet adds."""
 

@@ -12,13 +12,15 @@ from unsee.config.recipe import command_of, kind_of, load_recipe
 from unsee.core.errors import RecordError
 from unsee.core.files import write
 from unsee.core.record import GENERAL_SET, Record, refuse_request
+from unsee.report.attacks import PANEL, AttackView, attack_views
 from unsee.report.documents import SETS as DOCUMENT_SETS
 from unsee.report.documents import DocumentsRun, document_runs
 from unsee.report.figures import Plot, colours
 from unsee.report.page import Effort, ModelView, capitalised, efforts, render, trade_off
 from unsee.report.shown_people import Shown, shown_people
 from unsee.report.tables import SCORE_ENDINGS, check_ending, write_scores
-from unsee.scoring.comparison import scored_runs
+from unsee.scoring.attacks import with_attacks
+from unsee.scoring.comparison import attack_tables, scored_runs
 from unsee.scoring.documents import JUDGE
 from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.scoring.modalities import Modalities, compare
@@ -108,6 +110,7 @@ class PeopleRun:
     covers: str
     people: list[Shown]
     factuality: FactualityView | None
+    attacks: list[AttackView]
     efforts: list[Effort]
     config: str
     looks: dict[tuple[str, str], PeopleModel] = field(repr=False)
@@ -154,7 +157,7 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
     title = ", ".join(dict.fromkeys(run.name for run in runs))
     kind = "documents" if kinds == {"documents"} else "people"
     sets = DOCUMENT_SETS if kind == "documents" else _SETS
-    page = render(f"{kind}{out.suffix}", title=title, runs=runs, redact=redact, sets=sets, judge=JUDGE)
+    page = render(f"{kind}{out.suffix}", title=title, runs=runs, redact=redact, sets=sets, judge=JUDGE, size=PANEL)
     write(out, page)
     return out
 
@@ -202,6 +205,9 @@ def _together(records: Sequence[Record]) -> Iterator[PeopleRun]:
     if not all(run.signal.signal for run in runs):
         return
     scores = score_runs(runs, better=Scores.load(records[0].folder, "scores.json").better)
+    attacks = attack_tables(records)
+    if attacks:
+        scores = with_attacks(scores, runs, attacks)
     yield _run(
         scores,
         signal_of(runs),
@@ -238,6 +244,7 @@ def _run(
         covers=covers,
         people=list(people),
         factuality=factuality,
+        attacks=attack_views(scores),
         efforts=list(efforts),
         config=config,
         looks={model.key: model for model in models},

@@ -19,7 +19,7 @@ from unsee.scoring.table import cell_rows, rows
 CELL_ENDINGS = (".csv", ".md", ".json")
 SCORE_ENDINGS = (".csv", ".tex", ".json")
 _NUMBERS = {
-    "people": ("efficacy", "generality", "utility", "score", "refused", "leaked"),
+    "people": ("efficacy", "generality", "utility", "score", "robustness", "refused", "leaked"),
     "documents": ("eta", "refused", "leaked", "utility"),
 }
 _FACTS = ("rank", "garbled", "relative_change", "changed_parameters", "seconds", "peak_bytes", "verdict", "reason")
@@ -91,6 +91,7 @@ def write_scores(runs: Sequence[tuple[str, Scores]], out: Path) -> None:
         texts = [pd.DataFrame(rows(scores)).assign(run=name) for name, scores in runs]
         table = pd.concat(texts, ignore_index=True)
         table = table[["run", *table.columns.drop("run")] if len(runs) > 1 else table.columns.drop("run")]
+        table = table.loc[:, ~(table == "-").all()]  # such as robustness in runs without attacks
         latex = table.rename(columns=heading).to_latex(index=False, escape=True)
         record.write_text(out.name, f"% needs \\usepackage{{booktabs}}\n{latex}")
 

@@ -13,7 +13,7 @@ import pandas as pd
 from unsee.config.recipe import GENERATED, DataConfig, RunConfig, dump_config
 from unsee.core.files import intact
 from unsee.core.progress import Progress
-from unsee.core.record import Record
+from unsee.core.record import ATTACKS_FILE, Record
 from unsee.data.general import general_items
 from unsee.data.images import preview
 from unsee.data.pairs import PrivacyPair
@@ -29,7 +29,7 @@ from unsee.methods.base import LossMethod
 from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
 from unsee.report.shown_people import introduced
-from unsee.runs.attacks import Attacker, AttackRun, Victim, attacks_of, respondent_of, victims_of
+from unsee.runs.attacker import Attacker, AttackRun, Victim, attacks_of, respondent_of, victims_of
 from unsee.runs.method_runs import INPUTS, Material, MethodRun, check_layers, people_methods
 from unsee.runs.replay import replay, resolve_replay
 from unsee.runs.scenario import EVALUATION_COST, Examined, RunResult, Scenario, change_over_seeds, is_examined, table_of
@@ -228,7 +228,7 @@ class PeopleRun:
         scores = score_runs([scored], changes, self.scenario.exam.better)
         if attacked:
             attacks = pd.concat(attacked, ignore_index=True)
-            self.scenario.record.write_table("attacks.parquet", attacks)
+            self.scenario.record.write_table(ATTACKS_FILE, attacks)
             scores = with_attacks(scores, [scored], [attacks])
         return self.scenario.finish(scores, "ok" if signal.signal else "no signal", signal.reason)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from unsee.config.recipe import DocumentsConfig, RunConfig
 from unsee.core.progress import Progress, Silent
 from unsee.exams.metrics import make_metrics
-from unsee.runs.attacks import attacks_of
+from unsee.runs.attacker import attacks_of
 from unsee.runs.documents import start_documents
 from unsee.runs.graph import crew_of, finished, kept
 from unsee.runs.method_runs import documents_methods, people_methods

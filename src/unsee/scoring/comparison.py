@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from unsee.config.recipe import kind_of, load_recipe
 from unsee.core.errors import ConfigError, RecordError, UnknownNameError
-from unsee.core.record import Record, refuse_request
+from unsee.core.record import ATTACKS_FILE, Record, refuse_request
 from unsee.scoring.documents import shared_draws
 from unsee.scoring.intervals import Draws, Estimate, estimate, resampled_mean
 from unsee.scoring.names import readable_metric
@@ -83,6 +85,19 @@ def compare_methods(folders: Sequence[Path], first: str, second: str) -> list[Co
         if not run.signal.signal:
             raise RecordError(f"{folder}: no signal, so no method is ranked: {run.signal.reason}")
     return list(_of_people(runs, first, second))
+
+
+def attack_tables(records: Sequence[Record]) -> list[pd.DataFrame]:
+    """Return the answers under attack of runs, with the units of `scored_runs`; none if a run was not attacked."""
+    if not all(ATTACKS_FILE in record for record in records):
+        return []
+    people = [load_recipe(record.folder / "config.toml").model_dump()["data"] for record in records]
+    tables = [record.read_table(ATTACKS_FILE) for record in records]
+    if len(records) == 1:
+        return tables
+    return [
+        table.assign(unit=f"{people.index(data)}/" + table["unit"]) for table, data in zip(tables, people, strict=True)
+    ]
 
 
 def scored_runs(records: Sequence[Record]) -> list[ScoredRun]:

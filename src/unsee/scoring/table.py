@@ -10,7 +10,7 @@ from unsee.scoring.names import readable, readable_metric
 from unsee.scoring.people import HEADLINE
 from unsee.scoring.schema import Cell, Scores
 
-EXTRAS = ("rank", "weights_changed", "change", "refused", "leaked", "generality", "efficacy", "utility")
+EXTRAS = ("rank", "weights_changed", "change", "refused", "leaked", "robustness", "generality", "efficacy", "utility")
 """The columns that a narrow terminal leaves out, the least important first."""
 
 
@@ -27,6 +27,7 @@ class PeopleRow(NamedTuple):
     generality: str
     utility: str
     score: str
+    robustness: str
     refused: str
     leaked: str
     rank: str
@@ -80,6 +81,7 @@ def _people_rows(scores: Scores) -> list[PeopleRow]:
             written(m.generality),
             written(m.utility),
             written(m.score),
+            written(m.robustness),
             written(m.refused),
             written(m.leaked),
             str(m.rank or "-"),
