@@ -292,7 +292,7 @@ def status(
     """Show how far a run has come, also while another process works on it; of several runs, one line each."""
     from unsee.runs.status import status as read_status
 
-    several = [] if (run / "config.toml").exists() else sorted(path.parent for path in run.glob("*/config.toml"))
+    several = [] if (run / "config.toml").exists() else sorted(path.parent for path in run.rglob("config.toml"))
     found = [read_status(folder) for folder in several or [run]]
     if not several:
         print_table(found[0].rows)

@@ -66,14 +66,16 @@ def print_table(rows: Sequence[NamedTuple], extras: Sequence[str] = ()) -> None:
 
     Args:
         rows: the rows, all of one type.
-        extras: the fields to leave out, the least important first; one that says nothing in any row is never shown.
+        extras: the fields to leave out, the least important first; of these, what few runs have is never shown empty.
     """
     from rich.console import Console
+
+    from unsee.scoring.table import OPTIONAL
 
     if not rows:
         return
     console = Console(highlight=False, markup=False, emoji=False)
-    empty = {name for name in extras if all(getattr(row, name, "") == "-" for row in rows)}
+    empty = {name for name in extras if name in OPTIONAL and all(getattr(row, name, "") == "-" for row in rows)}
     fields, left_out = [name for name in rows[0]._fields if name not in empty], []
     table = _table(rows, fields)
     if not console.is_terminal:

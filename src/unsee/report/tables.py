@@ -14,7 +14,7 @@ from unsee.core.record import MIN_UNITS, Record
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.names import heading
 from unsee.scoring.schema import Cell, Scores
-from unsee.scoring.table import cell_rows, rows
+from unsee.scoring.table import OPTIONAL, cell_rows, rows
 
 CELL_ENDINGS = (".csv", ".md", ".json")
 SCORE_ENDINGS = (".csv", ".tex", ".json")
@@ -91,7 +91,7 @@ def write_scores(runs: Sequence[tuple[str, Scores]], out: Path) -> None:
         texts = [pd.DataFrame(rows(scores)).assign(run=name) for name, scores in runs]
         table = pd.concat(texts, ignore_index=True)
         table = table[["run", *table.columns.drop("run")] if len(runs) > 1 else table.columns.drop("run")]
-        table = table.loc[:, ~(table == "-").all()]  # such as robustness in runs without attacks
+        table = table.drop(columns=[name for name in OPTIONAL if (table.get(name) == "-").all()])
         latex = table.rename(columns=heading).to_latex(index=False, escape=True)
         record.write_text(out.name, f"% needs \\usepackage{{booktabs}}\n{latex}")
 

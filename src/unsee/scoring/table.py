@@ -14,6 +14,10 @@ EXTRAS = ("rank", "weights_changed", "change", "refused", "leaked", "robustness"
 """The columns that a narrow terminal leaves out, the least important first."""
 
 
+OPTIONAL = ("robustness",)
+"""The columns that are left out where no row has a value, as in runs without attacks."""
+
+
 class PeopleRow(NamedTuple):
     """One method of a run about people; each number is a value with its interval.
 
