@@ -71,7 +71,7 @@ def test_a_model_forgets_and_a_page_says_so(done, target):
     assert "unsee: " not in command.err and all(sentence in command.out for sentence in sentences(outcome))
     assert command.out.endswith(f"{folder / 'report.html'}\n")
     assert {path.name for path in folder.iterdir()} == {
-        ".lock", "config.toml", "log.jsonl", "answers.parquet", "request.json", "report.html", "model",
+        ".lock", "config.toml", "log.jsonl", "answers.parquet", "request.json", "requests.json", "report.html", "model",
     }  # fmt: skip
     figures = {(f["set"], f["input"], f["metric"]): f for f in Record.open(folder).read_json("request.json")["figures"]}
     forgotten, kept = figures["forget", "text", "probability"], figures["retain", "text", "probability"]
@@ -126,6 +126,33 @@ def test_an_adapter_is_saved_where_one_was_trained(words, rows, tmp_path):
     adapter = tmp_path / "out" / "model"
     assert (adapter / "adapter_model.safetensors").is_file()
     assert VLM.load(str(adapter)).id == str(adapter)
+
+
+def test_the_next_request_starts_from_the_last_and_asks_its_rows_again(done, words, rows, tmp_path):
+    folder, _ = done
+    said = [json.loads(line) for line in (rows / "retain.jsonl").read_text().splitlines()]
+    for name, keep in (("forget", said[0]["person"]), ("retain", said[-1]["person"])):
+        lines = [
+            json.dumps(row | {"image": row["image"] and str(rows / row["image"])})
+            for row in said
+            if row["person"] == keep
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    changed = ["--forget", tmp_path / "forget.jsonl", "--retain", tmp_path / "retain.jsonl", "--after", folder]
+    few = ["--set", "method.npo.steps=2", "--reference", "second", "--out", tmp_path / "next"]
+    command = unsee(["unlearn", *words[2:], *changed, *few], tmp_path / "cache")
+    assert command.code in (0, 4), command.err
+    outcome = Outcome.load(tmp_path / "next", "request.json")
+    (earlier,) = outcome.earlier
+    assert earlier.at_hand and earlier.ways == sum(
+        person.ways for person in Outcome.load(folder, "request.json").people
+    )
+    assert "The rows of 1 earlier request were asked again" in command.out
+    assert "4 of 5: evaluate earlier 1 before" in command.err
+    listed = unsee(["requests", tmp_path / "next"], tmp_path / "cache")
+    assert listed.code == 0 and "second" in listed.out and listed.out.count("unchanged") >= 2
+    both = unsee(["unlearn", words[1], *words[2:], "--after", folder, "--out", tmp_path / "no"], tmp_path / "cache")
+    assert both.code == 2 and "not both" in both.err
 
 
 @pytest.mark.parametrize(

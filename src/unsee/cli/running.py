@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from unsee.cli.listing import lines_of
-from unsee.cli.options import Changes, ModelName, Workers
+from unsee.cli.options import Changes, Workers
 from unsee.cli.terminal import print_table, show_progress
 from unsee.core.errors import ConfigError
 from unsee.core.reading import is_file
@@ -153,7 +153,10 @@ def tune_method(
 
 @commands.command()
 def unlearn(
-    model: ModelName,
+    model: Annotated[
+        str, typer.Argument(help="A shipped model's name, a folder or a hub name; not with --after.")
+    ] = "",
+    *,
     forget: Annotated[
         Path, typer.Option(help="Questions to forget: JSON lines with image, question, answer and person.")
     ],
@@ -162,6 +165,9 @@ def unlearn(
     method: Annotated[str, typer.Option(help="Unlearning method (see `unsee list methods`).")] = "ignorance",
     modality: Annotated[str, typer.Option(help="Form of the questions to unlearn from: image, text or both.")] = "both",
     reference: Annotated[str, typer.Option(help="Number or name under which the request is filed.")] = "",
+    after: Annotated[
+        Path | None, typer.Option(help="Folder of the request before this one: start from the model that it left.")
+    ] = None,
     change: Changes = None,
 ) -> None:
     """Make a model forget one file of questions and keep another.
@@ -170,7 +176,9 @@ def unlearn(
     """
     from unsee.config.recipe import resolve
 
-    for key in ("forget", "retain", "content", "reference", "model.id", f"method.{method}.modality"):
+    if bool(model) == bool(after):
+        raise ConfigError("unlearn: give a model, or --after and the folder of the request before; not both")
+    for key in ("forget", "retain", "after", "content", "reference", "model.id", f"method.{method}.modality"):
         if given := [one for one in change or () if one.partition("=")[0].strip() == key]:
             option = {"model.id": "the model's name", f"method.{method}.modality": "--modality", "content": "the rows"}
             raise ConfigError(f"--set {given[0]}: {key} is given by {option.get(key, f'--{key}')}; change it there")
@@ -178,9 +186,11 @@ def unlearn(
     with show_progress() as progress:
         from unsee.runs.deletion import RequestConfig
         from unsee.runs.deletion import unlearn as carry_out
+        from unsee.runs.requests import start_of
 
         settings = {
-            "forget": str(forget), "retain": str(retain), "reference": reference, "model": {"id": model},
+            "forget": str(forget), "retain": str(retain), "reference": reference, "after": str(after or ""),
+            "model": {"id": start_of(after) if after else model},
             "method": {method: {"modality": [modality]}},
         }  # fmt: skip
         result = carry_out(resolve(RequestConfig, settings, change or ()), out, progress)
@@ -190,6 +200,18 @@ def unlearn(
     print(result.report)
     if result.is_failed:
         raise typer.Exit(NOT_DONE)
+
+
+@commands.command("requests")
+def list_requests(
+    folder: Annotated[Path, typer.Argument(help="Folder of a deletion request.")],
+) -> None:
+    """List a deletion request and all before it, check that none was changed, and say how to undo the last one."""
+    from unsee.runs.requests import ledger_rows, ledger_sentences
+
+    print_table(ledger_rows(folder))
+    for sentence in ledger_sentences(folder):
+        print(sentence)
 
 
 @commands.command()

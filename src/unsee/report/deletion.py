@@ -64,11 +64,18 @@ def sentences(outcome: Outcome) -> list[str]:
             f" Training ended after {filing.steps} of {filing.most_steps} steps, when no value was given any more and "
             "no answer was newly broken."
         )
+    stays = " ".join([stays, *_about_earlier(outcome)])
     match outcome.verdict:
         case "done":
             return ["Done: the model no longer gives any of the values.", gone, stays]
         case "leaks":
-            return ["Not done: the model still gives values that it was to forget.", gone, stays]
+            again = any(one.after > one.before for one in outcome.earlier)
+            what = (
+                "gives values again that an earlier request made it forget"
+                if again and not total.after
+                else ("still gives values that it was to forget")
+            )
+            return [f"Not done: the model {what}.", gone, stays]
         case "broke":
             broke = f"{'; '.join(outcome.broke)}."
             return ["Not done: the model broke.", broke[:1].upper() + broke[1:], gone, stays]
@@ -77,6 +84,24 @@ def sentences(outcome: Outcome) -> list[str]:
                 "Nothing was there to forget: the model gave none of the values before. Check that this is the right "
                 "model, and that your questions are worded as a user would ask.", gone, stays,
             ]  # fmt: skip
+
+
+def _about_earlier(outcome: Outcome) -> list[str]:
+    """Return sentences about earlier requests."""
+    asked = [one for one in outcome.earlier if one.at_hand]
+    said = []
+    if asked:
+        ways, before, after = (sum(getattr(one, key) for one in asked) for key in ("ways", "before", "after"))
+        said.append(
+            f"The rows of {_counted(len(asked), 'earlier request', 'earlier requests')} were asked again in {ways} "
+            f"ways: the value is given in {after or 'none'} now, and was in {before or 'none'} before this request."
+        )
+    if gone := len(outcome.earlier) - len(asked):
+        said.append(
+            f"The rows of {_counted(gone, 'earlier request', 'earlier requests')} are not at hand, so whether they "
+            "stay forgotten is not known."
+        )
+    return said
 
 
 def write_request_report(record: Record, outcome: Outcome, out: Path | None = None, *, redact: bool = False) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,17 +39,22 @@ from unsee.metrics.base import AnsweredQuestion
 from unsee.models.vlm import VLM
 from unsee.report.deletion import DeletionRow, rows, sentences, write_request_report
 from unsee.runs.method_runs import INPUTS, Material, MethodRun, make_method
+from unsee.runs.requests import Earlier, check_kept, earlier_requests, write_ledger
 from unsee.runs.stages import Stages
+from unsee.runs.weights import Weights
 from unsee.runtime.cache import Cache, key_of
 from unsee.runtime.distributed import create_record, state
 from unsee.scoring.deletion import (
     AFTER,
     BEFORE,
+    FORGET_SETS,
+    EarlierOutcome,
     Filing,
     Outcome,
     broken_around,
     compare,
     given_to_strangers,
+    with_earlier,
     with_values,
 )
 from unsee.training.train import StopRule
@@ -66,6 +73,7 @@ class RequestConfig(Table):
         forget: file of the rows to forget.
         retain: file of the rows to keep.
         reference: the number or name under which the request is filed.
+        after: the folder of the request whose model is the start; "" for the first request.
         content: fingerprint of both files, set when they are read; a folder belongs to one request.
         seed: of the batches.
         metric: options of metrics by name, except those that are keys of `[evaluation]`.
@@ -75,6 +83,7 @@ class RequestConfig(Table):
     forget: str
     retain: str
     reference: str = ""
+    after: str = ""
     content: str = ""
     seed: NonNegativeInt = 0
     model: ModelConfig = ModelConfig()
@@ -137,6 +146,9 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     name, method = _method(config)
     (modality,) = config.method[name].modality
     _check_asked(request, config)
+    after = Path(config.after) if config.after else None
+    earlier = earlier_requests(after) if after else []
+    check_kept(earlier, request, config.retain)
     Record.check(folder, dump_config(config))
     cache = Cache(folder)
     vlm = VLM.load_as(config.model)
@@ -144,7 +156,9 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     record = create_record(folder, dump_config(config))
     stages = Stages(vlm, config.model, record, progress or Silent(), cache=cache)
     run = MethodRun(name, modality, config.seed, method)
+    again = [one for one in earlier if one.request]
     planned = [f"evaluate {BEFORE}", f"{run.work} {run.label}", f"evaluate {AFTER}"]
+    planned += [f"evaluate earlier_{n}_{when}" for n in range(1, len(again) + 1) for when in (BEFORE, AFTER)]
     stages.log.plan(planned, config.method)
     record.log("plan", stages=len(planned))
     metrics = make_metrics(config.evaluation, config.metric)
@@ -155,22 +169,51 @@ def unlearn(config: RequestConfig, folder: Path, progress: Progress | None = Non
     before = with_values(before, exam.values, strangers)
     material = _material(exam, request, before, config, record)
     weights = stages.apply(run, stages.base, material)
-    after = _compared(exam.named(stages.examine(AFTER, weights, exam.after)), AFTER, config)
+    now = _compared(exam.named(stages.examine(AFTER, weights, exam.after)), AFTER, config)
     if "model" not in record:
         changed = stages.load(weights)
         with record.replacing("model") as path:
             changed.save(path)
 
-    everything = pd.concat([before, with_values(after, exam.values, strangers)], ignore_index=True)
+    everything = pd.concat([before, with_values(now, exam.values, strangers)], ignore_index=True)
     record.write_table("answers.parquet", in_order(everything))
     outcome = compare(everything, exam.names, config.evaluation.bootstrap)
+    exams = {
+        one.entry.digest: DeletionExam(vlm, one.request, (), config.evaluation, metrics) for one in again if one.request
+    }
+    outcome = with_earlier(outcome, list(_asked_again(earlier, exams, stages, weights, config)))
     if state().is_main_process:  # the others write nothing
         filing = _filing(config, request, vlm_before, record, stages.steps(weights))
         outcome = outcome.model_copy(update={"filing": filing})
     outcome.save(record, "request.json")
+    if state().is_main_process:
+        write_ledger(record, outcome, after)
     report = write_request_report(record, outcome)
     record.log("finished", verdict=outcome.verdict, collapsed=outcome.collapsed is not None)
     return RequestResult(folder, report, outcome)
+
+
+def _asked_again(
+    earlier: Sequence[Earlier], exams: Mapping[str, DeletionExam], stages: Stages, weights: Weights,
+    config: RequestConfig,
+) -> Iterator[EarlierOutcome]:  # fmt: skip
+    """Ask the rows of earlier requests again, of the model before this request and of the new one."""
+    numbers = itertools.count(1)
+    for place, one in enumerate(earlier, start=1):
+        reference = one.entry.filing.reference or str(place)
+        if (exam := exams.get(one.entry.digest)) is None:
+            yield EarlierOutcome(reference=reference, at_hand=False)
+            continue
+        number, found = next(numbers), []
+        strangers = pd.DataFrame()
+        for when, model, asked in ((BEFORE, stages.base, exam.before), (AFTER, weights, exam.after)):
+            answers = exam.named(stages.examine(f"earlier_{number}_{when}", model, asked))
+            answers = _compared(answers, when, config)
+            strangers = answers[answers["set"] == STRANGER_SET] if when == BEFORE else strangers
+            valued = with_values(answers, exam.values, strangers)
+            found.append(valued[valued["set"].isin(FORGET_SETS)])
+        given = [int((answers[LEAK] > 0).sum()) for answers in found]
+        yield EarlierOutcome(reference=reference, at_hand=True, ways=len(found[1]), before=given[0], after=given[1])
 
 
 def settled_methods(config: RequestConfig) -> dict[str, MethodTable]:

@@ -115,6 +115,24 @@ class KeptOutcome(Strict):
     any_broken: int
 
 
+class EarlierOutcome(Strict):
+    """The rows of an earlier request, asked again: do they stay forgotten?
+
+    Attributes:
+        reference: of the earlier request, or its number.
+        at_hand: False if its rows are gone or were changed, so that nothing was asked.
+        ways: ways of asking.
+        before: ways in which the value was given before the present request.
+        after: the same now.
+    """
+
+    reference: str
+    at_hand: bool
+    ways: int = 0
+    before: int = 0
+    after: int = 0
+
+
 class Filing(Strict):
     """The facts about a request that its page must hold to be filed.
 
@@ -156,6 +174,7 @@ class Outcome(RecordFile):
         kept: the people to keep.
         figures: every figure before and after.
         collapsed: the sign of collapse as a sentence, or None; a sign that the model showed before does not count.
+        earlier: the earlier requests whose model this one started from.
         filing: what identifies the request; None while it is compared.
     """
 
@@ -167,6 +186,7 @@ class Outcome(RecordFile):
     kept: KeptOutcome
     figures: list[BeforeAfter]
     collapsed: str | None
+    earlier: list[EarlierOutcome] = Field(default_factory=list)
     filing: Filing | None = None
 
     @property
@@ -269,6 +289,13 @@ def compare(answers: pd.DataFrame, names: Mapping[str, str], resamples: int) -> 
         verdict=verdict, broke=broke, people=people, rows=rows, kept=kept, figures=_figures(bootstrap),
         collapsed=collapsed,
     )  # fmt: skip
+
+
+def with_earlier(outcome: Outcome, earlier: Sequence[EarlierOutcome]) -> Outcome:
+    """Return the outcome with what became of earlier requests; a value that is given again is a leak."""
+    came_back = any(one.after > one.before for one in earlier)
+    verdict: Verdict = "leaks" if came_back and outcome.verdict != "broke" else outcome.verdict
+    return outcome.model_copy(update={"earlier": list(earlier), "verdict": verdict})
 
 
 def _row_of(item: str) -> str:
