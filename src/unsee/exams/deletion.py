@@ -23,10 +23,9 @@ from unsee.data.augmentation import augment_with_noise
 from unsee.data.deletion import Fact, Request
 from unsee.data.general import GeneralItem
 from unsee.data.images import decode, encode_png
-from unsee.data.people.portraits import draw_portrait, draw_scene
-from unsee.data.people.profiles import Profile, strangers
 from unsee.data.people.questions import name_twin
 from unsee.data.people.rewordings import about, photo_twin, rewordings
+from unsee.data.people.strangers import NUM_STRANGERS, invent_strangers
 from unsee.data.schema import Benchmark, Input, Person, Question
 from unsee.exams.people import Exam
 from unsee.metrics.base import Metric
@@ -34,11 +33,7 @@ from unsee.models.vlm import VLM
 from unsee.runtime.cache import key_of
 from unsee.scoring.values_given import value_words
 
-NUM_STRANGERS = 20
-"""Strangers who are asked about."""
 _HELD_OUT = 2  # wordings of each question that training does not see; it sees as many others
-_PORTRAIT_PIXELS = 96
-_TRIES = 4  # strangers drawn for each one wanted, as some share a name with somebody in the request
 
 
 INPUTS: tuple[Input, ...] = get_args(Input)
@@ -75,7 +70,8 @@ class DeletionExam:
         self._asked = [
             (item, person.name, question) for set_name, person in people for item, question in _items(set_name, person)
         ]
-        self._strangers = _strangers(facts, NUM_STRANGERS)
+        strangers = invent_strangers(NUM_STRANGERS, [fact.name for fact in facts])
+        self._strangers = [replace(one, questions=()) for one in strangers]
         self._about = list(_about(self._strangers, [(name, question) for _, name, question in self._asked]))
         sets = self._forget, self._other, self._retain
         strange = [person for person, _ in self._about]
@@ -280,21 +276,6 @@ def _items(set_name: str, person: Person) -> Iterator[tuple[str, Question]]:
     for index, question in enumerate(person.questions):
         photo = "/0" if question.input == "image" else ""
         yield f"{set_name}/{person.id}/{index:02}-{question.task}-{question.input}{photo}", question
-
-
-def _strangers(facts: Sequence[Fact], count: int) -> list[Person]:
-    """Return invented people, none of whom has a name or part of a name that occurs in the rows."""
-    taken = {part for fact in facts for part in fact.name.casefold().split()}
-    drawn = [one for one in strangers(_TRIES * count, 0) if not taken & set(one.name.casefold().split())]
-    return [
-        Person(id=f"s{number:02}", name=one.name, images=(_portrait(one),), questions=())
-        for number, one in enumerate(drawn[:count])
-    ]
-
-
-def _portrait(stranger: Profile) -> bytes:
-    scene = draw_scene(random.Random(stranger.id))
-    return encode_png(draw_portrait(stranger.look, scene, _PORTRAIT_PIXELS))
 
 
 def _about(people: Sequence[Person], asked: Sequence[tuple[str, Question]]) -> Iterator[tuple[Person, list[int]]]:

@@ -55,6 +55,7 @@ swapped_2, swapped_3, swapped_4: the same about people who are drawn anew.
 """
 SWAPPED: tuple[Side, ...] = ("swapped", "swapped_2", "swapped_3", "swapped_4")
 Order = Literal["joint", "alternating"]
+Others = Literal["retain", "strangers"]
 Asked = tuple[Side, Input]
 """The questions of a side that are asked with the image, or as text."""
 Model = Callable[[Batch], Scored]
@@ -148,6 +149,11 @@ class LossMethod(ABC):
     def reference(self) -> Literal["target", "oracle"]:
         """The reference model: the target before unlearning, or the oracle that never saw the people to forget."""
         return "target"
+
+    @property
+    def others(self) -> Others:
+        """The people of the swapped sides: people to keep, or invented people whom no model was taught."""
+        return "retain"
 
     @property
     def schedule(self) -> Order:

@@ -20,6 +20,7 @@ from unsee.methods.base import (
     Model,
     NonNegativeFloat,
     NonNegativeInt,
+    Others,
     PositiveFloat,
     Side,
     StepBatch,
@@ -41,8 +42,11 @@ class LocalNPO(LossMethod):
             + retain_weight * CE(retain)
 
     Tokens that answers about X and Z do not share (the name) have excess 1 and no part in the last divergence. The
-    method is of this project and has no paper. It was tried on invented people only, where tuning NPO gains nearly as
-    much.
+    method is of this project and has no paper.
+
+    Z are invented strangers, whom the target was never taught: what it says about them is what it would say about X had
+    it never met X. With people to keep in their place it knows an answer about each, and the prior is a mean of what
+    they are known for (docs/lab-notes.md has the difference).
 
     Attributes:
         learning_rate: peak learning rate, > 0.
@@ -52,6 +56,8 @@ class LocalNPO(LossMethod):
         local_weight: factor of the divergence on answers about another person, >= 0.
         hold_weight: factor of the divergence from the prior on the wording, >= 0.
         retain_weight: factor of the retain cross-entropy, >= 0.
+        others: the other people: invented "strangers", or people to "retain". In a deletion request it is always the
+            stranger who stands in for the person.
         num_others: number of other people whose mean is the prior, 1 to 4; they are drawn anew for each row.
         num_batches: number of different batches, which are used again and again, so that the target is asked about the
             others only once; 0 for a new one in every step.
@@ -63,6 +69,7 @@ class LocalNPO(LossMethod):
     local_weight: Annotated[NonNegativeFloat, Range(0.25, 4)] = 2.0
     hold_weight: Annotated[NonNegativeFloat, Range(0.25, 4)] = 1.0
     retain_weight: Annotated[NonNegativeFloat, Range(0.25, 8)] = 1.0
+    others: Others = "strangers"
     num_others: Annotated[int, Field(ge=1, le=len(SWAPPED))] = 4
     num_batches: NonNegativeInt = 12
 

@@ -71,7 +71,8 @@ class Material:
         unlearn: the batches of loss methods.
         oracle: a model that never saw the forget side, for methods with `reference = "oracle"`, if there is one.
         modality: the questions that loss methods unlearn from if the recipe gives no choice.
-        stand_ins: who takes the place of a person to forget on the swapped side, by ID; by default people to keep do.
+        strangers: invented people, who take the place of a person on the swapped side if the method wants that.
+        stand_ins: by the ID of a person, the one who always does.
         stop: ends the training of a method that has `check_every`.
     """
 
@@ -82,6 +83,7 @@ class Material:
     unlearn: UnlearnConfig
     oracle: Weights | None = None
     modality: Modality = "both"
+    strangers: Sequence[Person] = ()
     stand_ins: Mapping[str, Person] = field(default_factory=dict)
     stop: StopRule | None = None
 

@@ -22,6 +22,7 @@ from unsee.data.people.enough import check_enough
 from unsee.data.people.layout import num_forgotten
 from unsee.data.people.refusal_pairs import people_pairs
 from unsee.data.people.source import open_benchmark, pin
+from unsee.data.people.strangers import NUM_STRANGERS, invent_strangers
 from unsee.data.schema import Benchmark, Person
 from unsee.exams.metrics import make_metrics
 from unsee.exams.people import Exam
@@ -186,7 +187,9 @@ class PeopleRun:
         def pairs(modality: str, seed: int) -> list[PrivacyPair]:
             return people_pairs(forget, retain, INPUTS[modality], seed)
 
-        return Material(tuple(person.name for person in forget), forget, retain, pairs, self.config.unlearn, oracle)
+        strangers = invent_strangers(NUM_STRANGERS, [person.name for person in (*forget, *retain)])
+        names = tuple(person.name for person in forget)
+        return Material(names, forget, retain, pairs, self.config.unlearn, oracle, strangers=strangers)
 
     def unwanted(self, results: Results) -> Collection[str]:
         """Return the methods as soon as target and oracles are known to have no signal, unless the recipe insists.

@@ -212,7 +212,8 @@ class Stages:
             type(method).__name__, options, modality, self._trained_part(),
             config.model_dump(exclude=set(config.undrawn)), run.seed,
         ]  # fmt: skip
-        content = [_content(person) for person in (*material.forget, *material.retain, *material.stand_ins.values())]
+        strangers = (*material.stand_ins.values(), *(material.strangers if method.others == "strangers" else ()))
+        content = [_content(person) for person in (*material.forget, *material.retain, *strangers)]
         draws = key_of("unlearn", target.draws, settings, reference and reference.draws, content)
         stop = material.stop if method.check_every else None
         modules = [source_hash(module) for module in TRAINING]
@@ -227,7 +228,7 @@ class Stages:
             def plan() -> Plan:
                 streams = side_streams(
                     self.vlm, training.sides, material, inputs, own.draws,
-                    retain_inputs=training.inputs or None, whole_sides=method.whole_sides,
+                    retain_inputs=training.inputs or None, whole_sides=method.whole_sides, others=method.others,
                 )  # fmt: skip
                 return Plan(streams, method, config.protocol, config.adamw)
 

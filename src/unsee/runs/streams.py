@@ -9,7 +9,7 @@ from dataclasses import replace
 from unsee.config.protocols import TrainingConfig
 from unsee.data.schema import Input
 from unsee.forward.trees import Tree
-from unsee.methods.base import Asked, Batches, GradientMethod, Side, StepBatch
+from unsee.methods.base import Asked, Batches, GradientMethod, Others, Side, StepBatch
 from unsee.models.vlm import VLM
 from unsee.runs.method_runs import INPUTS, Material
 from unsee.training.batches import MakeRows, Row, Stream
@@ -27,6 +27,7 @@ def side_streams(
     *,
     retain_inputs: Sequence[Input] | None = None,
     whole_sides: Sequence[Side] = (),
+    others: Others = "retain",
 ) -> list[Stream]:
     """Return one stream for the forget side and the sides aligned with it, and one for the retain side.
 
@@ -38,6 +39,7 @@ def side_streams(
         seed: of the rows and their order, together with the side.
         retain_inputs: how the people to keep are asked about; by default as the recipe says.
         whole_sides: the sides of which every position is scored.
+        others: who takes the place of the people to forget on the swapped side.
     """
     config = material.unlearn
     streams = []
@@ -46,7 +48,8 @@ def side_streams(
         if group == ("retain",):
             people, kinds = material.retain, retain_inputs or INPUTS[config.retain_modality]
         lessons = Lessons(
-            vlm, people, kinds, config.turns, config.protocol, sides=group, others=material.retain,
+            vlm, people, kinds, config.turns, config.protocol, sides=group,
+            others=material.strangers if others == "strangers" else material.retain,
             stand_ins=material.stand_ins,
         )  # fmt: skip
         stream = make_stream(vlm, lessons.rows, group, config, f"{seed}-{group[0]}")
