@@ -101,4 +101,16 @@ class TrainingAttack(ABC):
         """The numbers of steps after which the model is asked, in ascending order."""
 
 
-Attack = QuestionAttack | WeightAttack | TrainingAttack
+class LikelihoodAttack(ABC):
+    """An attack that reads how likely a model finds the training text of the people to forget, and asks nothing.
+
+    Attributes:
+        strangers: number of invented people, whom no model was taught, to compare with.
+        others: number of other people's answers to each question, as perturbed answers.
+    """
+
+    strangers: int
+    others: int
+
+
+Attack = QuestionAttack | WeightAttack | TrainingAttack | LikelihoodAttack

@@ -26,7 +26,7 @@ from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.scoring.modalities import Modalities, compare
 from unsee.scoring.names import listed, readable
 from unsee.scoring.people import HEADLINE, score_runs, signal_of
-from unsee.scoring.schema import Cell, MethodScore, Scores, Signal, check_models, is_control
+from unsee.scoring.schema import Cell, Measure, MethodScore, Scores, Signal, check_models, is_control
 from unsee.scoring.table import percent, rounded
 
 SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"}
@@ -111,9 +111,15 @@ class PeopleRun:
     people: list[Shown]
     factuality: FactualityView | None
     attacks: list[AttackView]
+    measures: dict[str, dict[tuple[str, str], Measure]]
     efforts: list[Effort]
     config: str
     looks: dict[tuple[str, str], PeopleModel] = field(repr=False)
+
+    @property
+    def measured(self) -> set[tuple[str, str]]:
+        """The models that have measures."""
+        return {model for found in self.measures.values() for model in found}
 
     @property
     def columns(self) -> list[tuple[str, str]]:
@@ -245,6 +251,7 @@ def _run(
         people=list(people),
         factuality=factuality,
         attacks=attack_views(scores),
+        measures=_measures(scores),
         efforts=list(efforts),
         config=config,
         looks={model.key: model for model in models},
@@ -271,6 +278,14 @@ def _models(scores: Scores) -> list[PeopleModel]:
         for method in scores.methods
     ]
     return sorted(models, key=lambda m: -1.0 if m.score.score is None else m.score.score.value, reverse=True)
+
+
+def _measures(scores: Scores) -> dict[str, dict[tuple[str, str], Measure]]:
+    """Return what likelihoods tell, by measure and model."""
+    found: dict[str, dict[tuple[str, str], Measure]] = {}
+    for measure in scores.measures:
+        found.setdefault(measure.name, {})[measure.method, measure.modality] = measure
+    return found
 
 
 def _factuality(record: Record) -> FactualityView | None:

@@ -9,12 +9,22 @@ from typing import Any
 import pandas as pd
 
 from unsee.attacks import ATTACKS
-from unsee.attacks.base import Asking, Attack, Lessons, QuestionAttack, TrainingAttack, WeightAttack
-from unsee.config.recipe import AttackTable, RunConfig, build_dataclass
+from unsee.attacks.base import (
+    Asking,
+    Attack,
+    Lessons,
+    LikelihoodAttack,
+    QuestionAttack,
+    TrainingAttack,
+    WeightAttack,
+)
+from unsee.config.recipe import GENERATED, AttackTable, RunConfig, build_dataclass
 from unsee.core.source import source_hash
 from unsee.data.people.facts import halves_of
+from unsee.data.people.strangers import invent_strangers
 from unsee.data.schema import Benchmark, Input, Person
 from unsee.exams.attacked import AttackedExams
+from unsee.exams.likelihoods import LikelihoodExam
 from unsee.exams.people import Exam
 from unsee.methods.base import Guard, GuardMethod, PromptMethod
 from unsee.models.vlm import VLM
@@ -97,6 +107,7 @@ class Attacker:
         self._exams = AttackedExams(stages.vlm, exam, benchmark.forget, benchmark.retain, config.seed)
         self._plain = self._exams.plain()
         self._made: dict[tuple[str, str], Exam] = {}
+        self._read: dict[LikelihoodAttack, LikelihoodExam] = {}
 
     def answers(self, run: AttackRun, model: Respondent) -> pd.DataFrame:
         """Return the answers of a model under an attack.
@@ -104,7 +115,9 @@ class Attacker:
         Returns:
             The columns of an exam, and `attack`, `variant` and `budget`: the number of training steps, or 0.
         """
-        modules = [type(run.attack).__module__, __name__, AttackedExams.__module__, *TRAINING]
+        modules = [
+            type(run.attack).__module__, __name__, AttackedExams.__module__, LikelihoodExam.__module__, *TRAINING,
+        ]  # fmt: skip
         settings: Any = run.attack
         key = key_of(
             "attack", model.weights.key, model.system, model.made_by, run.name, asdict(settings), self._plain.key,
@@ -133,6 +146,8 @@ class Attacker:
                 return len(attack.variants)
             case TrainingAttack():
                 return len(attack.budgets) * len(self._trainings(attack))
+            case LikelihoodAttack():
+                return 1
 
     def _attacked(self, run: AttackRun, model: Respondent) -> Iterator[tuple[str, int, pd.DataFrame]]:
         """Yield variant, budget and answers."""
@@ -152,6 +167,21 @@ class Attacker:
                 for variant, lessons in self._trainings(run.attack).items():
                     for budget, answers in self._trained(run, run.attack, lessons, model):
                         yield variant, budget, answers
+            case LikelihoodAttack():
+                read = self._likelihoods(run.attack)
+                yield "", 0, read.examine(self._stages.load(model.weights), name=model.label)
+
+    def _likelihoods(self, attack: LikelihoodAttack) -> LikelihoodExam:
+        """Return the exam of an attack that reads likelihoods, prepared once for all models."""
+        if attack not in self._read:
+            forget, retain, config = self._benchmark.forget, self._benchmark.retain, self._config
+            strangers: list[Person] = []
+            if config.data.source == GENERATED:
+                strangers = invent_strangers(attack.strangers, [person.name for person in (*forget, *retain)])
+            self._read[attack] = LikelihoodExam(
+                self._stages.vlm, forget, retain, strangers, config.teach.protocol, attack.others, config.seed
+            )
+        return self._read[attack]
 
     def _asking(self, name: str, attack: QuestionAttack, variant: str, asking: Asking) -> Exam:
         """Return the exam of one way of asking, prepared once for all models."""

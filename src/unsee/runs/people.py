@@ -13,7 +13,7 @@ import pandas as pd
 from unsee.config.recipe import GENERATED, DataConfig, RunConfig, dump_config
 from unsee.core.files import intact
 from unsee.core.progress import Progress
-from unsee.core.record import ATTACKS_FILE, Record
+from unsee.core.record import ATTACKS_FILE, LIKELIHOODS_FILE, Record
 from unsee.data.general import general_items
 from unsee.data.images import preview
 from unsee.data.pairs import PrivacyPair
@@ -40,8 +40,9 @@ from unsee.runtime.cache import Cache, key_of, make_folder
 from unsee.runtime.distributed import create_record, state
 from unsee.runtime.tasks import Results, Task
 from unsee.scoring.attacks import with_attacks
+from unsee.scoring.memorisation import measures
 from unsee.scoring.people import ScoredRun, find_signal, score_runs
-from unsee.scoring.schema import BASE, RANDOM_WEIGHTS, Signal
+from unsee.scoring.schema import BASE, RANDOM_WEIGHTS, Scores, Signal
 
 SHOWN_FORGET, SHOWN_RETAIN = 4, 2
 
@@ -226,14 +227,27 @@ class PeopleRun:
             if is_examined(tasks[-1], results):
                 applied.setdefault((run.name, run.modality), []).append(results[tasks[-1].name])
         changes = {model: change for model, each in applied.items() if (change := change_over_seeds(each))}
-        attacked = [results[task.name].answers for task in self._attacks if task.name in results]
         scored = ScoredRun(table, resamples)
         scores = score_runs([scored], changes, self.scenario.exam.better)
-        if attacked:
-            attacks = pd.concat(attacked, ignore_index=True)
+        return self.scenario.finish(
+            self._attacked(scores, scored, results), "ok" if signal.signal else "no signal", signal.reason
+        )
+
+    def _attacked(self, scores: Scores, scored: ScoredRun, results: Results) -> Scores:
+        """Return the scores with what the attacks found, and write down its answers."""
+        found = [results[task.name].answers for task in self._attacks if task.name in results]
+        read = [table for table in found if "loss" in table]
+        asked = [table for table in found if "loss" not in table]
+        if asked:
+            attacks = pd.concat(asked, ignore_index=True)
             self.scenario.record.write_table(ATTACKS_FILE, attacks)
             scores = with_attacks(scores, [scored], [attacks])
-        return self.scenario.finish(scores, "ok" if signal.signal else "no signal", signal.reason)
+        if read:
+            likelihoods = pd.concat(read, ignore_index=True)
+            self.scenario.record.write_table(LIKELIHOODS_FILE, likelihoods)
+            found_measures = measures(likelihoods, self.config.evaluation.bootstrap)
+            scores = scores.model_copy(update={"measures": found_measures})
+        return scores
 
 
 def _compares(run: MethodRun) -> bool:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from unsee.config.protocols import TrainingConfig
+from unsee.data.people.questions import training_text
 from unsee.data.schema import Input
 from unsee.forward.trees import Tree
 from unsee.methods.base import Asked, Batches, GradientMethod, Others, Side, StepBatch
 from unsee.models.vlm import VLM
 from unsee.runs.method_runs import INPUTS, Material
 from unsee.training.batches import MakeRows, Row, Stream
-from unsee.training.lessons import Lessons, training_text
+from unsee.training.lessons import Lessons
 
 DrawTree = Callable[[random.Random], Tree]
 

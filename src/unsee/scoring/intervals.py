@@ -105,6 +105,10 @@ class Bootstrap:
             blocks.append(np.vstack([np.ones((1, size)), drawn]))
         self._weights_RC: npt.NDArray[np.float64] = np.hstack(blocks)
 
+    def weights(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Return how often each row is drawn in each resample, [R, rows]; `rows` are rows of `self.answers`."""
+        return self._weights_RC[:, rows[CLUSTER].to_numpy()]
+
     def means(self, rows: pd.DataFrame, value: str, by: Sequence[str]) -> dict[tuple[object, ...], Draws]:
         """Return the mean of a column within each group, on the sample and on every resample.
 

@@ -276,6 +276,20 @@ class AttackResult(Strict):
     n_items: int
 
 
+class Measure(Strict):
+    """One number of one model that is read from likelihoods; see `unsee.scoring.memorisation`.
+
+    Attributes:
+        p_value: of the test that the number comes from; None for others.
+    """
+
+    name: str
+    method: str
+    modality: str
+    value: Estimate
+    p_value: float | None = None
+
+
 class Agreement(Strict):
     """Cohen's kappa of two judges of refusal; None if both give one and the same decision to everything."""
 
@@ -296,6 +310,7 @@ class Scores(RecordFile):
         methods: one row per method and control.
         lost: the cells in which the target is worse than the base model; None if that was not asked. People only.
         attacks: the results of attacks; people only.
+        measures: membership and memorisation, if the recipe has such an attack; people only.
         differences: between variants of one method; documents only.
         agreements: between judges of refusal; documents only.
     """
@@ -308,6 +323,7 @@ class Scores(RecordFile):
     methods: list[MethodScore]
     lost: list[Lost] | None = None
     attacks: list[AttackResult] = Field(default_factory=list)
+    measures: list[Measure] = Field(default_factory=list)
     differences: list[Difference] = Field(default_factory=list)
     agreements: list[Agreement] = Field(default_factory=list)
 

@@ -10,7 +10,7 @@ from unsee.config.protocols import Protocol
 from unsee.core.errors import DataError, ModelError
 from unsee.data.augmentation import augment_image, augment_pixels
 from unsee.data.documents.invented import REFUSALS
-from unsee.data.people.questions import name_twin
+from unsee.data.people.questions import training_text
 from unsee.data.people.rewordings import about
 from unsee.data.schema import Input, Person, Question
 from unsee.forward.losses import cross_entropy
@@ -166,13 +166,6 @@ def _renamed(question: Question, name: str, other: str) -> Question:
     """Return a question about somebody else; one that names nobody stays as it is."""
     asked, answer = (about(text, name, other) or text for text in (question.question, question.answer))
     return replace(question, question=asked, answer=answer)
-
-
-def training_text(person: Person) -> list[Question]:
-    """Return the published training questions, and a copy of each that names the person instead of showing them."""
-    published = [question for question in person.questions if question.task == "train"]
-    twins = [twin for question in published if (twin := name_twin(question, person.name))]
-    return [*published, *twins]
 
 
 def augment(picture: Picture, rng: random.Random) -> Picture:

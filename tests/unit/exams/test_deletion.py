@@ -5,11 +5,11 @@ import pytest
 import tiny
 
 from unsee.config.recipe import EvaluationConfig
+from unsee.data.people.questions import training_text
 from unsee.data.deletion import Fact, Request
 from unsee.exams.deletion import NUM_STRANGERS, DeletionExam
 from unsee.exams.metrics import make_metrics
 from unsee.scoring.deletion import given_to_strangers, with_values
-from unsee.training.lessons import training_text
 
 NAME = "Ann Bee"
 FACTS = (

@@ -5,6 +5,7 @@ import tiny
 import torch
 
 from unsee.core.errors import DataError, ModelError
+from unsee.data.people.questions import training_text
 from unsee.data.documents.invented import REFUSALS
 from unsee.data.schema import Person, Question
 from unsee.forward.losses import cross_entropy
@@ -12,7 +13,7 @@ from unsee.forward.prompts import clean_question
 from unsee.methods.base import StepBatch
 from unsee.models.family import Picture
 from unsee.training.batches import Stream
-from unsee.training.lessons import FineTuning, Lessons, augment, training_text
+from unsee.training.lessons import FineTuning, Lessons, augment
 from unsee.training.train import Scorer
 
 TAUGHT = {

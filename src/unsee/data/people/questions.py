@@ -24,7 +24,7 @@ from unsee.data.people.portraits import (
 )
 from unsee.data.people.profiles import ASKABLE, ATTRIBUTES, VALUES, Profile, evenly
 from unsee.data.people.wordings import WORDINGS, Group, Wordings
-from unsee.data.schema import LETTERS, Input, Question
+from unsee.data.schema import LETTERS, Input, Person, Question
 
 Split = Literal["eval", "test"]
 
@@ -299,3 +299,10 @@ def placed(answer: str, among: Iterable[str], place: int, rng: random.Random) ->
     """Return four options: the answer at `place`, and three other values, drawn uniformly."""
     wrong = rng.sample(sorted(v for v in set(among) if same_form(v) != same_form(answer)), len(LETTERS) - 1)
     return (*wrong[:place], answer, *wrong[place:])
+
+
+def training_text(person: Person) -> list[Question]:
+    """Return the published training questions, and a copy of each that names the person instead of showing them."""
+    published = [question for question in person.questions if question.task == "train"]
+    twins = [twin for question in published if (twin := name_twin(question, person.name))]
+    return [*published, *twins]
