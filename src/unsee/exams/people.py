@@ -30,7 +30,7 @@ from unsee.exams.plan import CellKey, ExamPlan, Item, PromptGroup, general_group
 from unsee.exams.template_floor import template_floor
 from unsee.forward.generate import Reply, Sampling, replies
 from unsee.forward.prompts import answer_ids, cut_answer, opening_ids, read_letter, render
-from unsee.forward.trees import Tree, build_tree
+from unsee.forward.trees import Tree, build_tree, shared_length
 from unsee.methods.base import Guard
 from unsee.metrics.base import AnsweredQuestion, Metric
 from unsee.models.vlm import VLM
@@ -237,10 +237,12 @@ class Exam:
         result = _GroupTree(group, max(1, self._samples))
         for item, text, options in zip(group.items, texts, alternatives, strict=True):
             is_written = item.question.task != "classification" or self._config.choice == "letter"
+            rows = list(itertools.islice(answers, len(options)))
             given = openings[item.opening]
-            scored = [row[len(given) :] for row in itertools.islice(answers, len(options))]
+            given = given[: shared_length([[*given, -1], *rows])]  # some tokenizers join its end and an answer
             asked = (*ids[text.rstrip(" ")], *given)
-            result.add(item, asked, scored, (asked if given else ids[text]) if is_written else None)
+            written = (asked if given else ids[text]) if is_written else None
+            result.add(item, asked, [row[len(given) :] for row in rows], written)
         return result
 
     def _alternatives(self, question: Question) -> list[str]:

@@ -18,7 +18,6 @@ from unsee.config.protocols import Protocol
 from unsee.config.recipe import EvaluationConfig
 from unsee.data.people.questions import SHORT
 from unsee.data.schema import LETTERS, Question
-from unsee.forward.trees import shared_length
 from unsee.models.vlm import VLM
 
 Choice = Literal["likelihood", "letter"]
@@ -99,8 +98,9 @@ def opening_ids(vlm: VLM, opening: str, protocol: Protocol) -> list[int]:
     """Return the token ids of the beginning of an answer, which a space and more words follow."""
     if not opening:
         return []
-    rows = answer_ids(vlm, [f"{opening} {word}" for word in ("Yes", "No")], protocol)
-    return rows[0][: shared_length(rows)]
+    if protocol == "published" and vlm.family.plain_question:
+        return answer_ids(vlm, [opening], protocol)[0]
+    return vlm.answer_ids([opening], end=False)[0]
 
 
 def lesson_answer_ids(vlm: VLM, answers: Sequence[str], protocol: Protocol) -> list[list[int]]:

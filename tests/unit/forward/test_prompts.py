@@ -13,10 +13,12 @@ from unsee.forward.prompts import (
     clean_question,
     cut_answer,
     lesson_answer_ids,
+    opening_ids,
     read_letter,
     render,
     render_lesson,
 )
+from unsee.models import MODELS
 
 PUBLISHED = {"protocol": "published"}
 
@@ -179,3 +181,41 @@ def test_difficult_answers(text):
 @pytest.mark.parametrize("letter", LETTERS)
 def test_answers_that_state_a_letter_are_parsed(letter):
     assert read_letter(letter, "strict") == read_letter(letter, "first_letter") == letter
+
+
+TURNS = [("Said first?", "Answered first."), ("Said then?", "Answered then.")]
+
+
+@pytest.mark.parametrize("family", MODELS.names())
+@pytest.mark.parametrize("protocol", ["clean", "published"])
+def test_a_system_prompt_and_earlier_turns_stand_once_and_in_order_before_photo_and_question(family, protocol):
+    vlm = families.make_vlm(family)
+    for kind in ("image", "text"):
+        asked = question("generation", input=kind, question="Where was she born?")
+        text = render(vlm, asked, EvaluationConfig(protocol=protocol), system="Say nothing.", turns=TURNS)
+        said = ["Say nothing.", *TURNS[0], *TURNS[1], *[vlm.family.placeholder] * (kind == "image"), asked.question]
+        assert [text.count(part) for part in said] == [1] * len(said)
+        places = [text.index(part) for part in said]
+        assert places == sorted(places)
+        plain = render(vlm, asked, EvaluationConfig(protocol=protocol))
+        assert text.endswith(plain[plain.index(vlm.family.placeholder if kind == "image" else asked.question) :])
+
+
+def test_a_turn_of_the_published_plain_form_is_written_as_the_question_is(vlm):
+    shot = question("classification", question="Shown?", options=CHOICE.options)
+    text = render(vlm, CHOICE, EvaluationConfig(**PUBLISHED), shots=[shot], system="Say nothing.", turns=TURNS[:1])
+    assert text.startswith(
+        "Say nothing. USER: Said first?\nASSISTANT: Answered first.\nUSER: <image>\nQuestion: Shown?\n"
+    )
+    assert text.count("<image>") == 2
+
+
+@pytest.mark.parametrize("family", MODELS.names())
+@pytest.mark.parametrize("protocol", ["clean", "published"])
+def test_an_opening_is_the_beginning_of_an_answer_without_its_end(family, protocol):
+    vlm = families.make_vlm(family)
+    given = opening_ids(vlm, "It is Oslo,", protocol)
+    (whole,) = answer_ids(vlm, ["It is Oslo, Norway"], protocol)
+    assert 0 < len(given) < len(whole) and given[-1] not in vlm.end_tokens
+    assert vlm.decode([given]) == ["It is Oslo,"]
+    assert opening_ids(vlm, "", protocol) == []
