@@ -27,7 +27,7 @@ class Picture(QuestionAttack):
 
     Each disturbance keeps the size of the photo. `strength` multiplies all of them; at 1 they are noise of .04 of the
     range of values, brightness and contrast times .7, a blur of 2 % of the width, the middle 80 %, a grey box over 4 %
-    of the area, and a quarter of the resolution. The drawn question is FigStep's (Gong et al. 2023) beside the photo.
+    of the area, and a quarter of the resolution. The drawn question is FigStep's (Gong et al. 2023) below the photo.
     Questions without a photo are left out.
 
     Attributes:
@@ -43,10 +43,10 @@ class Picture(QuestionAttack):
         return disturbed | {_WRITTEN: Asking(pictures="question", wording=_READ_IT)}
 
     def picture(self, variant: str, image: Image.Image, question: str, rng: random.Random) -> Image.Image:
-        """Return the disturbed photo, or photo and question side by side."""
+        """Return the disturbed photo, or the photo above the question."""
         image = image.convert("RGB")
         if variant == _WRITTEN:
-            return _beside(image, question)
+            return _above(image, question)
         return _DISTURBANCES[variant](image, self.strength, rng)
 
 
@@ -96,12 +96,18 @@ _DISTURBANCES: dict[str, Disturb] = {
 }  # fmt: skip
 
 
-def _beside(image: Image.Image, question: str) -> Image.Image:
-    """Return a picture twice as wide, with the photo on the left and the question on the right."""
-    page = Image.new("RGB", (2 * image.width, image.height), "white")
-    page.paste(image, (0, 0))
-    font = ImageFont.load_default(max(8, image.width // 12))
-    letters = max(1, int((image.width - 8) / font.getlength("n")))
-    written = "\n".join(textwrap.wrap(question, letters))
-    ImageDraw.Draw(page).multiline_text((image.width + 4, 4), written, fill="black", font=font)
+def _above(image: Image.Image, question: str) -> Image.Image:
+    """Return a square picture, of which no model cuts off an edge, with the photo above the question."""
+    side = 2 * max(image.size)
+    page = Image.new("RGB", (side, side), "white")
+    page.paste(image, ((side - image.width) // 2, 0))
+    draw = ImageDraw.Draw(page)
+    for size in range(max(8, side // 12), 7, -1):
+        font = ImageFont.load_default(size)
+        widest = max((font.getlength(word) / len(word) for word in question.split()), default=1)
+        written = "\n".join(textwrap.wrap(question, max(1, int((side - 8) / widest))))
+        _, _, right, bottom = draw.multiline_textbbox((4, image.height + 4), written, font=font)
+        if right <= side and bottom <= side:
+            break
+    draw.multiline_text((4, image.height + 4), written, fill="black", font=font)
     return page
