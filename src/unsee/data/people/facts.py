@@ -28,7 +28,7 @@ def halves_of(people: Sequence[Person], seed: int) -> Halves:
 
     The values are the answers to choices and blanks, or, where a person has none, all answers. Half of them, drawn at
     random, may not occur in the training text; the questions are those whose answers hold one of them and none that is
-    taught.
+    taught. The name, which half of the text is about, is no such value.
     """
     taught, asked = [], {}
     for person in people:
@@ -50,10 +50,10 @@ def _values(person: Person) -> list[str]:
     """Return the distinct values of a person, sorted, so that a draw depends on the seed alone."""
     exam = [question for question in person.questions if question.task != "train"]
     short = [question for question in exam if question.task != "generation"] or exam
-    return sorted({question.answer.casefold().strip(" .") for question in short})
+    return sorted({question.answer.casefold().strip(" .") for question in short} - {person.name.casefold(), ""})
 
 
 def _holds(text: str, values: set[str]) -> bool:
     """Return True if a text holds one of the values as whole words."""
     folded = text.casefold()
-    return any(re.search(rf"(?<!\w){re.escape(value)}(?!\w)", folded) for value in values if value)
+    return any(re.search(rf"(?<!\w){re.escape(value)}(?!\w)", folded) for value in values)
