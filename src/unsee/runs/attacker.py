@@ -22,7 +22,7 @@ from unsee.config.recipe import GENERATED, AttackTable, RunConfig, build_datacla
 from unsee.core.source import source_hash
 from unsee.data.people.facts import halves_of
 from unsee.data.people.strangers import invent_strangers
-from unsee.data.schema import Benchmark, Input, Person
+from unsee.data.schema import Benchmark, Input
 from unsee.exams.attacked import AttackedExams
 from unsee.exams.likelihoods import LikelihoodExam
 from unsee.exams.people import Exam
@@ -35,7 +35,7 @@ from unsee.runs.weights import Weights
 from unsee.runtime.cache import key_of
 from unsee.scoring.schema import DO_NOTHING
 from unsee.training.batches import MakeRows
-from unsee.training.lessons import FineTuning
+from unsee.training.lessons import FineTuning, training_text
 from unsee.training.lessons import Lessons as TrainingText
 from unsee.training.train import Schedule, StopRule, train
 
@@ -106,6 +106,7 @@ class Attacker:
         self._config = config
         self._exams = AttackedExams(stages.vlm, exam, benchmark.forget, benchmark.retain, config.seed)
         self._plain = self._exams.plain()
+        self._halves = halves_of(benchmark.forget, config.seed)
         self._made: dict[tuple[str, str], Exam] = {}
         self._read: dict[LikelihoodAttack, LikelihoodExam] = {}
 
@@ -113,7 +114,8 @@ class Attacker:
         """Return the answers of a model under an attack.
 
         Returns:
-            The columns of an exam, and `attack`, `variant` and `budget`: the number of training steps, or 0.
+            The columns of an exam, and `attack`, `variant` and `budget`: the number of training steps, or 0. No rows if
+            no question can be asked in this way, as about pictures where there are none.
         """
         modules = [
             type(run.attack).__module__, __name__, AttackedExams.__module__, LikelihoodExam.__module__, *TRAINING,
@@ -132,7 +134,8 @@ class Attacker:
                     for variant, budget, answers in self._attacked(run, model):
                         parts.append(answers.assign(attack=run.name, variant=variant, budget=budget))
                         advance(1)
-                whole = pd.concat(parts, ignore_index=True)
+                asked = [part for part in parts if len(part)]
+                whole = pd.concat(asked, ignore_index=True) if asked else pd.DataFrame()
                 self._stages.cache.keep(path, lambda part: whole.to_parquet(part, index=False))
             else:
                 log.say_cached()
@@ -195,9 +198,14 @@ class Attacker:
         return exam.guarded(answers, model.guard) if model.guard else answers
 
     def _trainings(self, attack: TrainingAttack) -> dict[str, Lessons]:
-        """Return the trainings of an attack, without text about nobody if there is none for this model."""
-        has_text = self._stages.replayed is not None and self._config.teach.replay > 0
-        return {name: lessons for name, lessons in attack.trainings.items() if lessons != "text" or has_text}
+        """Return the trainings for which there is text, if there are questions about what it leaves out."""
+        there = {
+            "facts": any(training_text(person) for person in self._halves.taught),
+            "people": True,
+            "text": self._stages.replayed is not None and self._config.teach.replay > 0,
+        }
+        asks = any(self._halves.asked.values())
+        return {name: lessons for name, lessons in attack.trainings.items() if asks and there[lessons]}
 
     def _trained(
         self, run: AttackRun, attack: TrainingAttack, lessons: Lessons, model: Respondent
@@ -206,9 +214,8 @@ class Attacker:
         config, stages, found = self._config.teach, self._stages, list[tuple[int, pd.DataFrame]]()
         rate = attack.learning_rate or config.learning_rate
         method = _Watched(learning_rate=rate, steps=attack.budgets[-1])
-        halves = halves_of(self._benchmark.forget, self._config.seed)
-        exam = self._exams.plain(halves.asked)
-        rows = self._rows(lessons, halves.taught)
+        exam = self._exams.plain(self._halves.asked)
+        rows = self._rows(lessons)
         stream = make_stream(stages.vlm, rows, ("retain",), config, f"{self._config.seed}-{run.name}-{lessons}")
         steps = 0
 
@@ -227,12 +234,12 @@ class Attacker:
         )  # fmt: skip
         return found
 
-    def _rows(self, lessons: Lessons, facts: Sequence[Person]) -> MakeRows:
+    def _rows(self, lessons: Lessons) -> MakeRows:
         config = self._config.teach
         if lessons == "text":
             draw = self._stages.draw_replay()
             return lambda rng: [(draw(rng),) for _ in range(TEXT_ROWS)]
-        people = facts if lessons == "facts" else self._benchmark.retain
+        people = self._halves.taught if lessons == "facts" else self._benchmark.retain
         inputs: tuple[Input, ...] = INPUTS[config.modality]
         return TrainingText(self._stages.vlm, people, inputs, config.turns, config.protocol).rows
 
@@ -266,17 +273,18 @@ class Victim:
 
 
 def victims_of(methods: Sequence[MethodRun], table: AttackTable, seed: int, num_oracles: int) -> list[Victim]:
-    """Return the models that an attack is run on: the controls, then the methods, each with its first seed."""
+    """Return the models that an attack is run on: the controls, then the methods, each with its first seed.
+
+    A method that did not unlearn from the questions that the attack names is attacked with all that it unlearned from.
+    """
     found = [Victim(DO_NOTHING, "", seed, DO_NOTHING, "teach target")]
     for number in range(1, num_oracles + 1):
         name = f"oracle_{number}" if number > 1 else "oracle"
         found.append(Victim(name, "", seed + number, name, f"teach {name}"))
-    others = [run for run in methods if run.name != DO_NOTHING]
-    chosen = [run for run in others if run.modality in ("", *table.modality)] or others
-    taken: set[tuple[str, str]] = set()
-    for run in chosen:
-        if (run.name, run.modality) not in taken:
-            taken.add((run.name, run.modality))
+    for name in dict.fromkeys(run.name for run in methods if run.name != DO_NOTHING):
+        firsts = {run.modality: run for run in reversed(methods) if run.name == name}
+        own = {modality: run for modality, run in firsts.items() if modality in ("", *table.modality)} or firsts
+        for run in reversed(own.values()):
             made_by = f"{run.work} {run.label}" if run.changes_weights else "teach target"
             found.append(
                 Victim(run.name, run.modality, run.seed, run.label, made_by, None if run.changes_weights else run)
@@ -295,7 +303,7 @@ def respondent_of(victim: Victim, weights: Weights, material: Material) -> Respo
     if victim.run is None:
         return Respondent(victim.label, weights)
     method: Any = victim.run.method
-    made_by = [victim.run.name, asdict(method), source_hash(type(method).__module__)]
+    made_by = [victim.run.name, asdict(method), victim.modality, victim.seed, source_hash(type(method).__module__)]
     system = method.system_prompt(material.names) if isinstance(method, PromptMethod) else ""
     pairs = material.pairs(victim.modality, victim.seed) if isinstance(method, GuardMethod) else []
     guard = method.guard(pairs) if isinstance(method, GuardMethod) else None

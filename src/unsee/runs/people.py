@@ -235,7 +235,8 @@ class PeopleRun:
 
     def _attacked(self, scores: Scores, scored: ScoredRun, results: Results) -> Scores:
         """Return the scores with what the attacks found, and write down its answers."""
-        found = [results[task.name].answers for task in self._attacks if task.name in results]
+        every = (results[task.name].answers for task in self._attacks if task.name in results)
+        found = [table for table in every if len(table)]
         read = [table for table in found if "loss" in table]
         asked = [table for table in found if "loss" not in table]
         if asked:

@@ -93,7 +93,8 @@ class LoadedModel:
 
     def _undo_edit(self) -> None:
         if self._editor:
-            self._editor.revert()
+            if self.config.trainable == "full":  # with LoRA all weights are loaded again
+                self._editor.revert()
             self._editor = None
             self._forget_merged()
 
