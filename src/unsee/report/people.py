@@ -126,6 +126,12 @@ class PeopleRun:
         """Set and task of each column, the same for all models."""
         return [(row.set, row.task) for row in self.models[0].cells]
 
+    @property
+    def attacked(self) -> list[PeopleModel]:
+        """The models that some attack was run on, but the oracle, against which they are read."""
+        known = {model for attack in self.attacks for model in attack.worst}
+        return [model for model in self.models if model.key in known and model.score.method != "oracle"]
+
 
 def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
     """Write one page, or one file of scores, about one or more finished runs.

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from unsee.attacks import ATTACKS
 from unsee.config.recipe import RunConfig, build_table, dump_config, load_recipe, parse_options
-from unsee.core.errors import ConfigError, RecordError, UnknownNameError
+from unsee.core.errors import ConfigError, RecordError, UnknownNameError, UnseeError
 from unsee.core.progress import Progress
 from unsee.core.record import Record, refuse_request
-from unsee.runs.run import check, run
+from unsee.runs.graph import crew_of, finished
+from unsee.runs.run import begin, check
 from unsee.runs.scenario import RunResult
 
 
@@ -48,11 +49,20 @@ def attack(
     if foreign := [key for key in given if key != "attack"]:
         raise ConfigError(f"--set {foreign[0]}: only options of attacks can be set, such as attack.relearn.steps=32")
     tables = given.get("attack", {})
+    if not isinstance(tables, dict):
+        raise ConfigError(f"--set attack: must be a table, got {tables!r}; set options such as attack.relearn.steps=32")
     if unused := [name for name in tables if name not in wanted]:
         raise ConfigError(f"--set attack.{unused[0]}: this attack is not run; add --attack {unused[0]}")
     settings = config.model_dump()
     settings["attack"] |= {name: tables.get(name, settings["attack"].get(name, {})) for name in wanted}
     config = build_table(RunConfig, settings)
     check(config)
+    crew, before = crew_of(workers), record.read_text("config.toml")
     record.write_text("config.toml", dump_config(config))
-    return run(config, folder, progress, workers)
+    try:
+        started = begin(config, folder, progress)
+    except UnseeError:
+        record.write_text("config.toml", before)
+        raise
+    (result,) = finished([started], crew, progress)
+    return result
