@@ -21,8 +21,9 @@ from unsee.attacks.base import (
 from unsee.config.recipe import GENERATED, AttackTable, RunConfig, build_dataclass
 from unsee.core.source import source_hash
 from unsee.data.people.facts import halves_of
+from unsee.data.people.questions import training_text
 from unsee.data.people.strangers import invent_strangers
-from unsee.data.schema import Benchmark, Input
+from unsee.data.schema import Benchmark, Input, Person
 from unsee.exams.attacked import AttackedExams
 from unsee.exams.likelihoods import LikelihoodExam
 from unsee.exams.people import Exam
@@ -35,7 +36,7 @@ from unsee.runs.weights import Weights
 from unsee.runtime.cache import key_of
 from unsee.scoring.schema import DO_NOTHING
 from unsee.training.batches import MakeRows
-from unsee.training.lessons import FineTuning, training_text
+from unsee.training.lessons import FineTuning
 from unsee.training.lessons import Lessons as TrainingText
 from unsee.training.train import Schedule, StopRule, train
 

@@ -5,8 +5,8 @@ import pytest
 import tiny
 
 from unsee.config.recipe import EvaluationConfig
-from unsee.data.people.questions import training_text
 from unsee.data.deletion import Fact, Request
+from unsee.data.people.questions import training_text
 from unsee.exams.deletion import NUM_STRANGERS, DeletionExam
 from unsee.exams.metrics import make_metrics
 from unsee.scoring.deletion import given_to_strangers, with_values

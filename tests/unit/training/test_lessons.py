@@ -5,8 +5,8 @@ import tiny
 import torch
 
 from unsee.core.errors import DataError, ModelError
-from unsee.data.people.questions import training_text
 from unsee.data.documents.invented import REFUSALS
+from unsee.data.people.questions import training_text
 from unsee.data.schema import Person, Question
 from unsee.forward.losses import cross_entropy
 from unsee.forward.prompts import clean_question

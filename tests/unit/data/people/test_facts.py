@@ -6,8 +6,8 @@ import re
 import pytest
 
 from unsee.data.people.facts import halves_of
+from unsee.data.people.questions import training_text
 from unsee.data.schema import Person, Question
-from unsee.training.lessons import training_text
 
 FACTS = {"town": "Oslo, Norway", "job": "baker", "food": "ramen", "pay": "$30,000", "year": "1964", "hobby": "go-karts"}
 
