@@ -40,9 +40,11 @@ def side_streams(
         seed: of the rows and their order, together with the side.
         retain_inputs: how the people to keep are asked about; by default as the recipe says.
         whole_sides: the sides of which every position is scored.
-        others: who takes the place of the people to forget on the swapped side.
+        others: who takes the place of the people to forget on the swapped side; people to keep where nobody is
+            invented, as in a run about documents.
     """
     config = material.unlearn
+    in_place = (others == "strangers" and material.strangers) or material.retain
     streams = []
     for group in _aligned(sides):
         people, kinds = material.forget, inputs
@@ -50,7 +52,7 @@ def side_streams(
             people, kinds = material.retain, retain_inputs or INPUTS[config.retain_modality]
         lessons = Lessons(
             vlm, people, kinds, config.turns, config.protocol, sides=group,
-            others=material.strangers if others == "strangers" else material.retain,
+            others=in_place,
             stand_ins=material.stand_ins,
         )  # fmt: skip
         stream = make_stream(vlm, lessons.rows, group, config, f"{seed}-{group[0]}")
