@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from unsee.core.record import Record
-from unsee.scoring.people import find_signal, score
+from unsee.core.record import ATTACKS_FILE, Record
+from unsee.scoring.attacks import with_attacks
+from unsee.scoring.people import ScoredRun, find_signal, score
 from unsee.scoring.schema import Scores, Signal
 
 PLACES = ("Oslo", "Lima", "Perth", "Cairo", "Quito", "Turin", "Osaka", "Minsk", "Accra", "Dakar", "Hanoi", "Bergen")
@@ -221,3 +222,25 @@ def _portrait(number: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+Way = tuple[str, str, int]  # attack, variant, steps
+
+
+def make_attacks(ways: dict[Way, tuple[Model, ...]], **options: int) -> pd.DataFrame:
+    """The answers of some models under attacks: what each has in mind under each of them."""
+    tables = []
+    for (attack, variant, budget), models in ways.items():
+        answers = make_answers(models, **options)
+        forget = answers[answers["set"] == "forget"]
+        tables.append(forget.assign(attack=attack, variant=variant, budget=budget))
+    return pd.concat(tables, ignore_index=True)
+
+
+def attacked_run(run: Path, attacks: pd.DataFrame) -> Path:
+    """A run folder as `unsee attack` leaves it."""
+    record = Record.open(run)
+    record.write_table(ATTACKS_FILE, attacks)
+    scores = with_attacks(Scores.load(run, "scores.json"), [ScoredRun(record.read_answers())], [attacks])
+    scores.save(record, "scores.json")
+    return run

@@ -103,15 +103,17 @@ def _found(run: ScoredRun, attacks: pd.DataFrame) -> dict[Way, _Found]:
     """Return what each way of attacking found in one run; nothing where no cell has signal."""
     names = set(run.signal.names("forget"))
     answers = run.bootstrap.answers
-    known = answers[answers["set"].isin(FORGETTING_SETS)].assign(attack=_UNATTACKED)
+    known = answers[answers["set"].isin(FORGETTING_SETS)].assign(attack=_UNATTACKED, variant="", budget=0)
     both = pd.concat([known, attacks], ignore_index=True)
     bootstrap = Bootstrap(both, run.num_resamples, run.seed)  # the people are drawn as for efficacy
     target = bootstrap.answers[
         (both["attack"] == _UNATTACKED) & (both["method"] == "target") & (both["set"] == "forget")
     ]
     found = {}
-    for key, rows in bootstrap.answers[both["attack"] != _UNATTACKED].groupby(list(ATTACKED), sort=False):
-        way = Way(*key)
+    for (attack, variant, budget), rows in bootstrap.answers[both["attack"] != _UNATTACKED].groupby(
+        list(ATTACKED), sort=False
+    ):
+        way = Way(attack, variant, int(budget))
         asked = set(rows["item"])
         knows = _means(bootstrap, rows, names)
         before = _means(bootstrap, target[target["item"].isin(asked)], names)
