@@ -152,7 +152,7 @@ class LossMethod(ABC):
 
     @property
     def others(self) -> Others:
-        """The people of the swapped sides: people to keep, or, where there are some, invented ones nobody was taught."""
+        """The people of the swapped sides: people to keep, or invented ones nobody was taught if there are some."""
         return "retain"
 
     @property
