@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from synthetic import CONTROLS, METHODS, make_answers, make_run
+from synthetic import CONTROLS, METHODS, attacked_run, make_answers, make_attacks, make_run
 
 from unsee.report.people import write_report
 
@@ -13,6 +13,10 @@ from unsee.report.people import write_report
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("run"), make_answers(CONTROLS + METHODS))
+    victims = (*CONTROLS[1:4], *METHODS)
+    ways = [("relearn", "half of the facts", steps) for steps in (1, 2, 4)]
+    ways += [(name, "a way with a long name", 0) for name in ("quantise", "prompt", "picture", "sample")]
+    attacked_run(run, make_attacks(dict.fromkeys(ways, victims)))
     return write_report([run], run / "report.html")
 
 
@@ -41,7 +45,7 @@ def plain(browser, report):
 
 
 def column(page, number):
-    return page.locator(f".sortable tbody tr > :nth-child({number})").all_inner_texts()
+    return page.locator(f".methods tbody tr > :nth-child({number})").all_inner_texts()
 
 
 def test_it_opens_quietly_and_asks_for_nothing(page, report):
