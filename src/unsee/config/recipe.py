@@ -62,6 +62,7 @@ class RunConfig(Table):
         metric: options of metrics by name, except those that are keys of `[evaluation]`.
         method: the methods by name, in the order in which they run.
         attack: the attacks on target, oracles and methods, by name.
+        requests: number of groups of people whom every method that trains also forgets one after another; 1 for none.
     """
 
     name: RunName
@@ -77,6 +78,7 @@ class RunConfig(Table):
     metric: dict[str, MetricTable] = Field(default_factory=dict)
     method: dict[str, MethodTable] = Field(default_factory=dict)
     attack: dict[str, AttackTable] = Field(default_factory=dict)
+    requests: int = Field(default=1, ge=1, le=20)
 
 
 class DocumentsConfig(Table):

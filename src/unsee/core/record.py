@@ -5,6 +5,7 @@ log.jsonl         one object per event: time, event and scalars, but no question
 answers.parquet   one row per model and question: `ANSWER_COLUMNS`, then one column per metric
 signal.json  scores.json  models/  portraits/  report.html
 attacks.parquet   the answers under attack, if there were attacks: the same columns, and attack, variant and budget
+requests.parquet  the answers of models that forgot one group of people after another, if there were several requests
 likelihoods.parquet   how likely each model finds the training text of the people to forget, if membership was attacked
 judged.parquet  judge.json  judge-journal.jsonl   after `unsee judge`
 .lock             lock of the one process that writes here; released when the process ends
@@ -67,6 +68,8 @@ MIN_UNITS = 5
 """The fewest people for an interval; two can both differ by chance, and then every resample shows a difference."""
 ATTACKS_FILE = "attacks.parquet"
 """The answers under attack."""
+REQUESTS_FILE = "requests.parquet"
+"""The answers of models that forgot one group of people after another."""
 LIKELIHOODS_FILE = "likelihoods.parquet"
 """How likely each model finds the training text of the people to forget."""
 JUDGE_COLUMNS = ("judge", "score", "reason")

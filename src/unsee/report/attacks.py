@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log2
 
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.schema import AttackResult, Scores
@@ -51,7 +50,7 @@ class Panel:
 
     Attributes:
         title: the variant.
-        ticks: place and text of each number of steps.
+        ticks: place and text of each number of steps, or of requests.
         heights: place and text on the other axis.
     """
 
@@ -115,31 +114,35 @@ def _worst(results: Sequence[AttackResult]) -> Estimate | None:
 def _panels(results: Sequence[AttackResult]) -> list[Panel]:
     panels = []
     for variant in dict.fromkeys(result.variant for result in results if result.budget):
-        own = [result for result in results if result.variant == variant and result.signal and result.recovered]
-        budgets = sorted({result.budget for result in own})
-        if len(budgets) < 2:
-            continue
-        last = log2(budgets[-1])
-
-        def place(budget: int, last: float = last) -> float:
-            return round(_LEFT + log2(budget) / last * (PANEL[0] - _LEFT - _RIGHT), 1)
-
-        curves = []
-        for model in dict.fromkeys((result.method, result.modality) for result in own):
-            points = [
-                (place(result.budget), _height(result.recovered.value))
-                for result in own
-                if (result.method, result.modality) == model and result.recovered
-            ]
-            path = "M" + "L".join(f"{x} {y}" for x, y in points)
-            curves.append(Curve(model=model, path=path, ends=points[-1]))
-        panels.append(
-            Panel(
-                title=variant, curves=curves, ticks=[(place(budget), str(budget)) for budget in budgets],
-                heights=[(_height(share), f"{share:g}") for share in (0.0, 0.5, 1.0)],
-            )
-        )  # fmt: skip
+        own = [result for result in results if result.variant == variant and result.signal]
+        lines: dict[Model, dict[str, float]] = {}
+        for result in sorted(own, key=lambda one: one.budget):
+            if result.recovered:
+                line = lines.setdefault((result.method, result.modality), {})
+                line[str(result.budget)] = result.recovered.value
+        panels += panel(variant, lines)
     return panels
+
+
+def panel(title: str, lines: Mapping[Model, Mapping[str, float]]) -> list[Panel]:
+    """Return curves over evenly spaced places; nothing for fewer than two places.
+
+    Args:
+        title: what the curves show.
+        lines: the value at each place, by model.
+    """
+    places = list(dict.fromkeys(place for line in lines.values() for place in line))
+    if len(places) < 2:
+        return []
+    width = (PANEL[0] - _LEFT - _RIGHT) / (len(places) - 1)
+    at = {place: round(_LEFT + number * width, 1) for number, place in enumerate(places)}
+    curves = []
+    for model, line in lines.items():
+        points = [(at[place], _height(value)) for place, value in line.items()]
+        path = "M" + "L".join(f"{x} {y}" for x, y in points)
+        curves.append(Curve(model=model, path=path, ends=points[-1]))
+    heights = [(_height(share), f"{share:g}") for share in (0.0, 0.5, 1.0)]
+    return [Panel(title=title, curves=curves, ticks=[(x, place) for place, x in at.items()], heights=heights)]
 
 
 def _height(share: float) -> float:

@@ -12,7 +12,7 @@ from unsee.config.recipe import command_of, kind_of, load_recipe
 from unsee.core.errors import RecordError
 from unsee.core.files import write
 from unsee.core.record import GENERAL_SET, Record, refuse_request
-from unsee.report.attacks import PANEL, AttackView, attack_views
+from unsee.report.attacks import PANEL, AttackView, Panel, attack_views, panel
 from unsee.report.documents import SETS as DOCUMENT_SETS
 from unsee.report.documents import DocumentsRun, document_runs
 from unsee.report.figures import Plot, colours
@@ -115,6 +115,18 @@ class PeopleRun:
     efforts: list[Effort]
     config: str
     looks: dict[tuple[str, str], PeopleModel] = field(repr=False)
+
+    @property
+    def chains(self) -> list[Panel]:
+        """The curves of methods over one request after another."""
+        panels = []
+        for name in ("now", "past", "utility", "score"):
+            lines: dict[tuple[str, str], dict[str, float]] = {}
+            for one in self.scores.requests:
+                if number := getattr(one, name):
+                    lines.setdefault((one.method, one.modality), {})[str(one.request)] = number.value
+            panels += panel(name, lines)
+        return panels
 
     @property
     def measured(self) -> set[tuple[str, str]]:

@@ -31,6 +31,7 @@ from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
 from unsee.report.shown_people import introduced
 from unsee.runs.attacker import Attacker, AttackRun, Victim, attacks_of, respondent_of, victims_of
+from unsee.runs.continual import Continual
 from unsee.runs.method_runs import INPUTS, Material, MethodRun, check_layers, people_methods
 from unsee.runs.replay import replay, resolve_replay
 from unsee.runs.scenario import EVALUATION_COST, Examined, RunResult, Scenario, change_over_seeds, is_examined, table_of
@@ -121,7 +122,12 @@ class PeopleRun:
         self._applied = [self._method_tasks(run) for run in self._methods]
         self._attacker = Attacker(self.scenario.stages, exam, benchmark, config)
         self._attacks = [task for run in attacks_of(config.attack) for task in self._attack_tasks(run)]
-        self.tasks = [*self._controls, *itertools.chain.from_iterable(self._applied), *self._attacks]
+        self._continual = Continual(
+            self.scenario, benchmark.forget, benchmark.retain, config.requests, config.seed, self._methods, self._teach,
+            lambda forget: self._material(None, forget), insists=not config.require_signal,
+        )  # fmt: skip
+        self._further = [*self._continual.tasks, *self._attacks]
+        self.tasks = [*self._controls, *itertools.chain.from_iterable(self._applied), *self._further]
         self.scenario.stages.log.plan([task.name for task in self.tasks], config.method)
         self._signal: Signal | None = None
         self._introduced = False
@@ -181,14 +187,15 @@ class PeopleRun:
             for one in victims
         ]
 
-    def _material(self, oracle: Weights | None) -> Material:
-        """Return the data that methods work with."""
-        forget, retain = self._benchmark.forget, self._benchmark.retain
+    def _material(self, oracle: Weights | None, forget: Sequence[Person] = ()) -> Material:
+        """Return the data that methods work with; `forget` are some of the people to forget, by default all."""
+        everybody, retain = self._benchmark.forget, self._benchmark.retain
+        forget = forget or everybody
 
         def pairs(modality: str, seed: int) -> list[PrivacyPair]:
             return people_pairs(forget, retain, INPUTS[modality], seed)
 
-        strangers = invent_strangers(NUM_STRANGERS, [person.name for person in (*forget, *retain)])
+        strangers = invent_strangers(NUM_STRANGERS, [person.name for person in (*everybody, *retain)])
         names = tuple(person.name for person in forget)
         return Material(names, forget, retain, pairs, self.config.unlearn, oracle, strangers=strangers)
 
@@ -207,7 +214,7 @@ class PeopleRun:
             self._signal = self._find_signal(results)
         if self._signal is None or self._signal.signal or not self.config.require_signal:
             return ()
-        return [task.name for task in (*itertools.chain.from_iterable(self._applied), *self._attacks)]
+        return [task.name for task in (*itertools.chain.from_iterable(self._applied), *self._further)]
 
     def _find_signal(self, results: Results) -> Signal:
         """Compare target and oracle, and write down what was found."""
@@ -220,7 +227,8 @@ class PeopleRun:
     def finish(self, results: Results) -> RunResult:
         """Score the answers and write the report."""
         signal, resamples = self._signal or self._find_signal(results), self.config.evaluation.bootstrap
-        table = table_of(results[task.name] for task in self.tasks if is_examined(task, results))
+        asked = [*self._controls, *itertools.chain.from_iterable(self._applied)]
+        table = table_of(results[task.name] for task in asked if is_examined(task, results))
         self.scenario.record.write_table("answers.parquet", table)
         applied: dict[tuple[str, str], list[Examined]] = {}
         for run, tasks in zip(self._methods, self._applied, strict=True):
@@ -230,7 +238,11 @@ class PeopleRun:
         scored = ScoredRun(table, resamples)
         scores = score_runs([scored], changes, self.scenario.exam.better)
         return self.scenario.finish(
-            self._attacked(scores, scored, results), "ok" if signal.signal else "no signal", signal.reason
+            self._attacked(scores, scored, results).model_copy(
+                update={"requests": self._continual.results(table, results, resamples)}
+            ),
+            "ok" if signal.signal else "no signal",
+            signal.reason,
         )
 
     def _attacked(self, scores: Scores, scored: ScoredRun, results: Results) -> Scores:

@@ -276,6 +276,34 @@ class AttackResult(Strict):
     n_items: int
 
 
+class AfterRequest(Strict):
+    """A method after one of several requests; see `unsee.scoring.continual`.
+
+    Attributes:
+        request: its number, from 1.
+        people: number of people to forget so far.
+        now: efficacy on the people of this request; None without signal.
+        past: the lowest efficacy on the people of an earlier request; None after the first.
+        rebound: the largest part of an earlier efficacy that is lost again; None after the first.
+        utility: as in a run.
+        score: over all people to forget so far.
+        at_once: the score of the same method that forgot all of them at once; only after the last request.
+        verdict: of the model after this request.
+    """
+
+    method: str
+    modality: str
+    request: int
+    people: int
+    now: Estimate | None
+    past: Estimate | None
+    rebound: Estimate | None
+    utility: Estimate | None
+    score: Estimate | None
+    at_once: Estimate | None
+    verdict: MethodVerdict
+
+
 class Measure(Strict):
     """One number of one model that is read from likelihoods; see `unsee.scoring.memorisation`.
 
@@ -310,6 +338,7 @@ class Scores(RecordFile):
         methods: one row per method and control.
         lost: the cells in which the target is worse than the base model; None if that was not asked. People only.
         attacks: the results of attacks; people only.
+        requests: methods after one request after another, if the recipe has several; people only.
         measures: membership and memorisation, if the recipe has such an attack; people only.
         differences: between variants of one method; documents only.
         agreements: between judges of refusal; documents only.
@@ -323,6 +352,7 @@ class Scores(RecordFile):
     methods: list[MethodScore]
     lost: list[Lost] | None = None
     attacks: list[AttackResult] = Field(default_factory=list)
+    requests: list[AfterRequest] = Field(default_factory=list)
     measures: list[Measure] = Field(default_factory=list)
     differences: list[Difference] = Field(default_factory=list)
     agreements: list[Agreement] = Field(default_factory=list)

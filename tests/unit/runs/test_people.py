@@ -1,13 +1,17 @@
 """The stages of a run about people: which there are, and what each needs."""
 
+from dataclasses import replace
+
 import exams
 import pytest
 import tiny
 
 from unsee.config.recipe import load_recipe
+from unsee.core.errors import ConfigError
 from unsee.core.progress import Silent
 from unsee.core.record import Record
 from unsee.runs.people import PeopleRun
+from unsee.runs.weights import Weights
 from unsee.runtime.cache import Cache
 
 
@@ -51,3 +55,49 @@ def test_the_reference_of_methods_is_the_first_oracle_or_one_with_epochs_of_its_
     _, people, teach, seed = taught[name]
     assert (people, seed) == (exams.BENCHMARK.retain, run.config.seed + 1)
     assert (teach.epochs, teach.steps) == ((1, 0) if epochs else (0, run.config.teach.steps))
+
+
+def test_each_request_starts_from_the_model_that_the_last_one_left(opened):
+    run = opened("requests=1")
+    assert not [task.name for task in run.tasks if "after" in task.name or "retrained" in task.name]
+    with pytest.raises(ConfigError, match="requests: 2 groups of 1 people to forget are too small"):
+        opened("requests=2")
+
+
+def test_a_chain_of_requests(opened, monkeypatch):
+    people = tuple(exams.make_person(f"{number:03}", number) for number in range(4))
+    monkeypatch.setattr(exams, "BENCHMARK", replace(exams.BENCHMARK, forget=people))
+    run = opened(
+        "requests=2", 'method.npo.modality=["image","both"]', "method.npo.seeds=[3,4]", "method.manu.share=0.1"
+    )
+    needs = {task.name: task.needs for task in run.tasks if "after" in task.name}
+    assert needs == {
+        "unlearn gradient_difference_after_1-both": ("teach target",),
+        "evaluate gradient_difference_after_1-both": ("teach target", "unlearn gradient_difference_after_1-both"),
+        "unlearn gradient_difference_after_2-both": ("unlearn gradient_difference_after_1-both",),
+        "evaluate gradient_difference_after_2-both": (
+            "unlearn gradient_difference_after_1-both", "unlearn gradient_difference_after_2-both",
+        ),
+        "unlearn npo_after_1-both": ("teach target",),
+        "evaluate npo_after_1-both": ("teach target", "unlearn npo_after_1-both"),
+        "unlearn npo_after_2-both": ("unlearn npo_after_1-both",),
+        "evaluate npo_after_2-both": ("unlearn npo_after_1-both", "unlearn npo_after_2-both"),
+    }  # fmt: skip
+    taught, forgotten = {}, []
+    monkeypatch.setattr(run.scenario.stages, "teach", lambda *given: taught.setdefault(given[0], given[1]))
+    monkeypatch.setattr(run.scenario.stages, "export", lambda *given: None)
+    tasks = {task.name: task for task in run.tasks}
+    tasks["teach retrained_1"].compute({})
+
+    def apply(own, start, material):
+        forgotten.append([person.id for person in material.forget])
+        assert own.seed == (3 if own.name.startswith("npo") else 0)
+        return Weights("key", "draws")
+
+    monkeypatch.setattr(run.scenario.stages, "apply", apply)
+    for number, start in ((1, "teach target"), (2, "unlearn npo_after_1-both")):
+        tasks[f"unlearn npo_after_{number}-both"].compute({start: Weights("start", "draws")})
+    assert sorted(forgotten[0] + forgotten[1]) == [person.id for person in people] and len(forgotten[0]) == 2
+    assert {person.id for person in taught["retrained_1"]} == {
+        *forgotten[1], *(person.id for person in exams.BENCHMARK.retain),
+    }  # fmt: skip
