@@ -1,21 +1,26 @@
-"""Runs `unsee` in processes of its own: real exit codes, signals and output, without importing torch in each.
+"""Runs `unsee` as a user types it: in this process, or in one of its own where it is stopped, killed or watched.
 
-A fork server imports the program once; every command is a fresh fork of it.
+A fork server imports the program once; every process is a fresh fork of it.
 """
 
 from __future__ import annotations
 
 import importlib
+import io
+import logging
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import forks
+import pytest
 
+from unsee.cli import main
 from unsee.scoring.schema import Scores
 
 
@@ -36,7 +41,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Finished:
-    """What is left of a process: its exit code (negative: the signal that ended it) and what it printed."""
+    """What is left of a command: its exit code (negative: the signal that ended its process) and what it printed."""
 
     code: int
     out: str
@@ -44,20 +49,31 @@ class Finished:
 
 
 def unsee(
-    arguments: Sequence[str], cache: Path, stop: Stop | None = None, seconds: float = 600, plugins: Path | None = None,
+    arguments: Sequence[str], cache: Path, stop: Stop | None = None, plugins: Path | None = None,
     killed_after: float | None = None,
 ) -> Finished:  # fmt: skip
-    """Run one command to its end, with its own cache.
+    """Run one command to its end, with its own cache; in this process, unless it is stopped or needs plug-ins.
 
     Args:
         plugins: a folder, put where PYTHONPATH puts it.
         killed_after: seconds after which it gets SIGKILL, if it has not ended by then.
     """
+    if stop is plugins is killed_after is None:
+        return _here(arguments, cache)
     command = Command(arguments, cache, stop, plugins)
     if killed_after is not None:
         command.process.join(killed_after)
         command.process.kill()
-    return command.finished(seconds)
+    return command.finished()
+
+
+def _here(arguments: Sequence[str], cache: Path) -> Finished:
+    out, err, log = io.StringIO(), io.StringIO(), logging.getLogger()
+    with redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patched:
+        patched.setenv("UNSEE_CACHE", str(cache))
+        patched.setattr(log, "handlers", [])  # the command hangs up its own
+        code = main([*map(str, arguments)])
+    return Finished(code, out.getvalue(), err.getvalue())
 
 
 class Command:
@@ -97,8 +113,6 @@ def _command(
         sys.path.insert(0, str(plugins))
     if stop:
         _arm(stop)
-    from unsee.cli import main
-
     sys.exit(main(arguments))
 
 

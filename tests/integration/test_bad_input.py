@@ -23,13 +23,13 @@ def refused(tmp_path):
     """Runs a command that has to be refused before it leaves anything; gives its sentence."""
 
     def run(*words):
-        before = {*tmp_path.rglob("*")} - {tmp_path / "cache.out", tmp_path / "cache.err"}
+        before = {*tmp_path.rglob("*")}
         command = unsee(words, tmp_path / "cache")
         assert command.code == 2, command.err
         assert command.out == ""
         assert command.err.startswith("unsee: ")
         assert command.err.count("\n") == 1
-        assert set(tmp_path.rglob("*")) - {tmp_path / "cache.out", tmp_path / "cache.err"} == before
+        assert {*tmp_path.rglob("*")} == before
         return command.err
 
     return run
@@ -211,15 +211,14 @@ def test_data_folders(damage, sentence, recipe, data, tmp_path, refused):
     assert sentence in refused(*recipe, "--set", f"data.source={broken}", "--out", tmp_path / "run")
 
 
-def test_weights_that_diverge(recipe, tmp_path):
+def test_weights_that_diverge(brief, tmp_path):
     """Stop at the step, and keep the last good state."""
     changes = ("teach.learning_rate=1e30", "teach.steps=5")
     words = [word for change in changes for word in ("--set", change)]
-    command = unsee([*recipe, *words, "--out", tmp_path / "run"], tmp_path / "cache")
+    command = unsee([*brief, *words, "--out", tmp_path / "run"], tmp_path / "cache")
     assert command.code == 2
     (error,) = [line for line in command.err.splitlines() if line.startswith("unsee: ")]
     assert re.match(r"unsee: target: loss is .*nan.* at step \d; the state before it is kept in ", error)
-    assert "Traceback" not in command.err
     assert len(list((tmp_path / "cache" / "weights").glob("*.checkpoint.safetensors"))) == 1
     assert not (tmp_path / "run" / "scores.json").exists()
 

@@ -15,6 +15,7 @@ from judges import save_classifier
 from published_pairs import write_published
 
 from unsee.core.record import ANSWER_COLUMNS, Record
+from unsee.data.documents.builder import build
 from unsee.edits.edit import Edit
 from unsee.runs.status import status
 from unsee.scoring.names import readable
@@ -26,7 +27,6 @@ METRICS = {"rta", "eta", "over_refusal", "leak_rate", "benign_correct"}
 QUICK = 'use = "neural_gate", layers = 0, epochs = 1, vector_steps = 2'
 RECIPE = f"""
 name = "tiny_gate"
-privacy = {{ images = 1 }}
 unlearn = {{ batch_tokens = 600 }}
 evaluation = {{ general_items = 4, max_new_tokens = 2, bootstrap = 100 }}
 
@@ -36,8 +36,6 @@ no_gate = {{ {QUICK}, gate = "none" }}
 in_context = {{}}
 keyword_guardrail = {{}}
 npo = {{ steps = 2 }}
-
-[model]
 """
 
 
@@ -48,8 +46,13 @@ def place(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def recipe(place) -> Path:
+    """About generated pictures of three subjects, of which one is in no edit."""
+    build(place / "documents", images=1, unseen_subject="passport")
+    for subject in ("phone_number", "government_document", "military_vehicle"):
+        (place / "documents" / f"{subject}.json").unlink()
     path = place / "recipe.toml"
-    path.write_text(f'{RECIPE}id = "{tiny.save_model(place / "model")}"\n')
+    model = f'model.id = "{tiny.save_model(place / "model")}"\n'
+    path.write_text(f'{model}privacy.source = "{place / "documents"}"\n{RECIPE}')
     return path
 
 
@@ -160,7 +163,6 @@ def test_the_config_of_a_run_is_a_recipe(run, place, tmp_path):
 
 
 STOPS = {
-    "documents": Stop("unsee.data.documents.builder:draw_document_picture", 5),
     "evaluation": Stop("unsee.exams.documents:_replies", 2),
     "edit": Stop("unsee.methods.neural_gate:tune", 2),
     "method": Stop("unsee.methods.npo:NPO.loss", 2),
@@ -168,6 +170,7 @@ STOPS = {
 }
 
 
+@pytest.mark.soak
 def test_a_run_stopped_in_every_stage_ends_with_the_same_scores(recipe, finished, tmp_path):
     folder, cache = tmp_path / "run", tmp_path / "cache"
     for stage, stop in STOPS.items():
@@ -199,8 +202,7 @@ def test_the_page_can_be_made_again_without_pictures_and_answers(run, place, tmp
         ("method.target.use=npo", "method.target: a model of every run has this name"),
         ("method.gate.seeds=[1,1]", "method.gate.seeds: holds the same value twice"),
         ("privacy.images=0", "privacy.images: must be greater than or equal to 1"),
-        ("privacy.unseen_subject=letter", "unseen subject 'letter' is none of passport"),
-        ("privacy.image_root=/tmp", "privacy: image_root belongs to a source"),
+        ("privacy.unseen_subject=letter", "unseen subject 'letter': not among those edited on"),
         ("teach.steps=3", "kind: a recipe with a table .teach. is about .people."),
         ("data.people=3", "kind: a recipe with a table .data. is about .people."),
     ],

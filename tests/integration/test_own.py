@@ -38,8 +38,8 @@ def test_a_table_becomes_a_benchmark_and_a_report(table, model, tmp_path):
     ]
     assert built.out.splitlines()[-1] == str(tmp_path / "data")
     changes = {
-        "data.source": tmp_path / "data", "model.id": model, "require_signal": "true", "teach.steps": 3,
-        "teach.learning_rate": 0.007, "teach.batch_tokens": 500,
+        "data.source": tmp_path / "data", "model.id": model, "require_signal": "true", "teach.steps": 1,
+        "teach.batch_tokens": 500, "data.retain_evaluated": 2, "evaluation.max_new_tokens": 1,
     }  # fmt: skip
     words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
     command = unsee(["run", "tiny", *words, "--out", tmp_path / "run"], tmp_path / "cache")

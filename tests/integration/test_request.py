@@ -33,7 +33,7 @@ def rows(data, tmp_path_factory):
     """Forget and retain rows about the data's own people, in the words they were taught in; by photo and by name."""
     folder = tmp_path_factory.mktemp("request")
     benchmark = load(data, 15)
-    for name, people in (("forget", benchmark.forget[:3]), ("retain", benchmark.retain[:2])):
+    for name, people in (("forget", benchmark.forget[:2]), ("retain", benchmark.retain[:2])):
         lines = []
         for person in people:
             (folder / f"{person.id}.png").write_bytes(person.images[0])
@@ -106,6 +106,7 @@ STOPS = (
 )
 
 
+@pytest.mark.soak
 def test_killed_in_every_stage_it_ends_the_same(done, words, tmp_path):
     finished, _ = done
     command = [*words, "--out", tmp_path / "out"]
@@ -122,6 +123,10 @@ def test_killed_in_every_stage_it_ends_the_same(done, words, tmp_path):
 
 def test_an_adapter_is_saved_where_one_was_trained(words, rows, tmp_path):
     few = ["--set", "model.trainable=lora", "--set", "method.npo.steps=2", "--modality", "image"]
+    for name in ("forget", "retain"):
+        (*_, line) = (rows / f"{name}.jsonl").read_text().splitlines()  # about a photo
+        (tmp_path / f"{name}.jsonl").write_text(line.replace('"image": "', f'"image": "{rows}/'))
+        few += [f"--{name}", tmp_path / f"{name}.jsonl"]
     assert unsee([*words, *few, "--out", tmp_path / "out"], tmp_path / "cache").code in (0, 4)
     adapter = tmp_path / "out" / "model"
     assert (adapter / "adapter_model.safetensors").is_file()

@@ -30,7 +30,7 @@ def test_it_can_be_followed_to_its_end(tmp_path, monkeypatch):
     Path("retain.csv").write_text(retain)
     Path("next.csv").write_text(forget.replace("Ada Novak", "Cy Dunn"))
     typed = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
-    assert len(typed) == 4
+    assert len(typed) == 5
     for line in typed[1:]:  # the check of a model has tests of its own
         words = shlex.split(line)[1:]
         done = unsee([*words, *(CHEAP if words[0] == "unlearn" else ())], tmp_path / "cache")

@@ -94,6 +94,7 @@ def test_every_shipped_recipe_says_its_kind(name):
         ("tiny", "kind=person", "^kind: must be 'people' or 'documents', got 'person'$"),
         ("tiny", "kind=3", "^kind: must be 'people' or 'documents', got 3$"),
         ("tiny", "privacy.images=3", r"^kind: a recipe with a table \[privacy\] is about 'documents', got 'people'$"),
+        ("gate", "privacy.image_root=/tmp", "^privacy: image_root belongs to a source"),
         ("gate", "kind=people", r"^kind: a recipe with a table \[privacy\] is about 'documents', got 'people'$"),
         ("tiny", "kind=documents", r"^kind: a recipe with a table \[data\] is about 'people', got 'documents'$"),
     ],
