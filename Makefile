@@ -1,4 +1,5 @@
-# make run: one run from nothing to a report. make test: everything that is checked.
+# make run: one run from nothing to a report. make test: everything that is checked, but for make soak: the tests of rare
+# things at great cost.
 # make check: formatting, lint, types and layers. make unit: that and the quick half of the tests, in under a minute.
 # make nano: the shipped base models, remade from nothing. make bench: the published way against ours (docs/benchmarks.md).
 PYTHON ?= python3
@@ -10,7 +11,7 @@ export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := -1
 export MALLOC_TOP_PAD_ := 268435456
 
-.PHONY: run test unit check nano bench browser
+.PHONY: run test soak unit check nano bench browser
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -18,10 +19,13 @@ run: $(READY)
 
 test:
 	@$(MAKE) --no-print-directory --jobs 2 check browser
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
+
+soak: $(READY)
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m soak
 
 unit: check
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests/unit
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not soak" tests/unit
 
 check: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +137,9 @@ def curve(
     return losses
 
 
-def curves(trainable: str) -> dict[str, list[dict[str, float]]]:
-    """The curve of every objective."""
-    return {name: curve(name, trainable) for name in OBJECTIVES}
+def curves(objectives: Sequence[str], trainable: str) -> dict[str, list[dict[str, float]]]:
+    """The curves of some objectives."""
+    return {name: curve(name, trainable) for name in objectives}
 
 
 def answers() -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """A command killed at a random moment and given again ends with the same results, and nothing stray is left.
 
-By default the quick commands are killed once or twice. `UNSEE_KILLS=8` kills every command eight times:
+`make soak` kills the quick commands once or twice. `UNSEE_KILLS=8` kills every command eight times:
 
     UNSEE_KILLS=8 python -m pytest tests/integration/test_kills.py -s
 """
@@ -25,6 +25,8 @@ from safetensors import safe_open
 from unsee.core import files
 from unsee.runtime.cache import KINDS
 
+pytestmark = pytest.mark.soak
+
 KILLS = int(os.environ.get("UNSEE_KILLS", 0))
 QUICK = ("build", "privacy build", "judge", "utility")
 COMMANDS = (*QUICK, "run", "run on workers", "gate", "unlearn") if KILLS else QUICK
@@ -47,7 +49,6 @@ npo = { steps = 2 }
 def given(tmp_path_factory):
     """What the commands read: a model, a recipe, a benchmark and the rows of a deletion request."""
     folder = tmp_path_factory.mktemp("given")
-    unsee(["list", "recipes"], folder / "cache")  # imports the program, which is not timed
     model = tiny.save_model(folder / "model")
     (folder / "gate.toml").write_text(f'{GATE}id = "{model}"\n')
     benchmark_files.pope(folder / "pope")

@@ -1,4 +1,4 @@
-"""A run that is stopped in every stage, with no time to tidy up, ends as one that never was.
+"""A run that is stopped, with no time to tidy up, ends as one that never was.
 
 The making of data is stopped in `test_run.py`, in the one run that generates them.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from integration.command import Stop, scores_but_for_cost, unsee
 
 from unsee.core.record import Record
@@ -23,6 +24,19 @@ STOPS = {
 }
 
 
+def test_a_run_killed_in_training_goes_on_from_its_checkpoint(brief, brief_finished, tmp_path):
+    words, cache = [*brief, "--out", tmp_path / "run"], tmp_path / "cache"
+    assert unsee(words, cache, STOPS["target"]).code == -signal.SIGKILL
+    assert status(tmp_path / "run").state == "stopped"
+    uninterrupted, expected = brief_finished
+    assert unsee(words, cache).code == expected.code
+    events = Record.open(tmp_path / "run").events()
+    steps = [event["step"] for event in events if event["event"] == "step" and event["model"] == "target"]
+    assert steps == [*range(54), *range(50, 60)]
+    assert scores_but_for_cost(tmp_path / "run") == scores_but_for_cost(uninterrupted)
+
+
+@pytest.mark.soak
 def test_a_run_stopped_in_every_stage_ends_with_the_same_scores(brief, brief_finished, tmp_path):
     folder, cache = tmp_path / "run", tmp_path / "cache"
     uninterrupted, expected = brief_finished

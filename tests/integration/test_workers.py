@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
+from pathlib import Path
 
 import psutil
+import pytest
 from integration.command import Command, scores_but_for_cost
 from leftovers import files_in
+from together import together
 
 from unsee.core.record import Record
 from unsee.runs.status import status
+from unsee.runtime.ray_workers import RayWorkers
+from unsee.runtime.tasks import Task, run_tasks
 
 
 def start(words, cache, **variables):
@@ -47,6 +53,7 @@ def test_two_workers_of_which_one_is_killed_end_with_the_same_scores(brief, brie
     assert (found.state, found.done) == ("finished", found.planned)
 
 
+@pytest.mark.soak
 def test_two_runs_on_one_cache_share_the_work(brief, brief_finished, tmp_path):
     folders = [tmp_path / "one", tmp_path / "other"]
     commands = [Command([*brief, "--out", folder], tmp_path / "cache", name=f".{folder.name}") for folder in folders]
@@ -61,19 +68,52 @@ def test_two_runs_on_one_cache_share_the_work(brief, brief_finished, tmp_path):
         assert scores_but_for_cost(folder) == scores_but_for_cost(uninterrupted)
 
 
-def test_a_ray_cluster_of_two_nodes_of_which_one_dies_ends_with_the_same_scores(brief, brief_finished, tmp_path):
+@pytest.fixture
+def cluster():
+    """A Ray cluster on this machine, of two nodes that have room for one worker each."""
     from ray.cluster_utils import Cluster
 
-    folder, cache = tmp_path / "run", tmp_path / "cache"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    node = cluster.add_node(num_cpus=1)
-    try:
-        command, workers = start([*brief, "--out", folder], cache, UNSEE_WORKERS="ray", RAY_ADDRESS=cluster.address)
-        assert not workers  # they belong to the nodes
-        cluster.remove_node(node, allow_graceful=False)
-        done = command.finished()
-    finally:
-        cluster.shutdown()
+    cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+def _on_two_nodes(address: str, folder: Path) -> tuple[int, dict[str, object]]:
+    """The number of workers, and what they return to this process, in which no function has a name that they know."""
+    os.environ["RAY_ADDRESS"] = address
+
+    def meet(me, other):
+        (folder / me).touch()
+        until = time.monotonic() + 60
+        while not (folder / other).exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        return (folder / other).exists()
+
+    def open_tasks():
+        meetings = {me: Task(me, (), lambda results, names=(me, other): meet(*names)) for me, other in ("ab", "ba")}
+        return meetings | {"after": Task("after", ("a", "b"), lambda results: [*results.values()])}
+
+    with RayWorkers(open_tasks, lambda: None) as workers:
+        return workers.count, run_tasks([*open_tasks().values()], workers)
+
+
+def test_two_nodes_of_ray_work_at_once_and_give_each_other_their_results(cluster, tmp_path):
+    ((count, results),) = together(1, _on_two_nodes, cluster.address, tmp_path)
+    assert count == 2
+    assert results == {"a": True, "b": True, "after": [True, True]}
+
+
+@pytest.mark.soak
+def test_a_ray_cluster_of_two_nodes_of_which_one_dies_ends_with_the_same_scores(
+    brief, brief_finished, cluster, tmp_path
+):
+    folder, cache = tmp_path / "run", tmp_path / "cache"
+    command, workers = start([*brief, "--out", folder], cache, UNSEE_WORKERS="ray", RAY_ADDRESS=cluster.address)
+    assert not workers  # they belong to the nodes
+    (node,) = cluster.worker_nodes
+    cluster.remove_node(node, allow_graceful=False)
+    done = command.finished()
     uninterrupted, expected = brief_finished
     assert done.code == expected.code, done.err
     assert scores_but_for_cost(folder) == scores_but_for_cost(uninterrupted)

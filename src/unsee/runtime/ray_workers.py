@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from unsee.core.errors import ConfigError, first_line
-from unsee.runtime.cache import cache_folder
 from unsee.runtime.tasks import NotNow, Outcome, Results, Task
 from unsee.runtime.workers import MOMENT, OpenTasks, portable
 
@@ -32,6 +31,8 @@ def connect(address: str) -> Any:
     Raises:
         ConfigError: Ray is not installed, or cannot be reached.
     """
+    from unsee.runtime.cache import cache_folder  # imports torch, which not every process of Ray needs
+
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
     try:
         ray: Any = importlib.import_module("ray")

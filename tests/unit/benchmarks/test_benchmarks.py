@@ -25,6 +25,14 @@ COMPARED = [name for name in works() if name not in ("gradient_ascent-24", "npo-
 KINDS = ["llava-1.5-7b", "idefics2-8b"]
 
 
+def long(name):
+    """A work that takes more than a few seconds."""
+    return pytest.param(name, marks=pytest.mark.soak)
+
+
+LONG = ("evaluate-published", "edit-as-published", "add-a-method")
+
+
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch):
     """Restore UNSEE_CACHE, which some works set for their process: here that is the process of the tests."""
@@ -45,7 +53,7 @@ def measured(material):
     return cache(lambda name, side: measure.measure_here(name, side, material))
 
 
-@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("name", [long(name) if name in LONG else name for name in COMPARED])
 def test_both_sides_agree(measured, name):
     published, own = (measured(name, side) for side in ("published", "ours"))
     assert works()[name].same(published.answers, own.answers)
@@ -53,7 +61,7 @@ def test_both_sides_agree(measured, name):
     assert min(published.seconds, own.seconds) > 0
 
 
-@pytest.mark.parametrize("name", ["evaluate-published", "evaluate-clean", "edit-as-published", "add-a-method"])
+@pytest.mark.parametrize("name", ["evaluate-clean", *map(long, LONG)])
 def test_a_side_with_other_answers_does_not_agree(measured, name):
     answers = measured(name, "ours").answers
     match answers:
@@ -116,16 +124,20 @@ def test_the_file_has_the_schema_and_no_ratio_of_different_answers(material, mea
     assert (row.ratio, row.answers) == (f"{read['ratio']:.1f}", "the same") if same else ("", "differ")
 
 
-def test_a_side_that_two_works_share_is_measured_once(material, measured, monkeypatch):
+def test_a_side_that_two_works_share_is_measured_once(material, monkeypatch):
     asked = []
 
     def once(name, side, material, count=False):
         if not count:
             asked.append((name, side))
-        return measured(name, side)  # of operations nothing is counted
+        return measure.Measured(seconds=len(asked), peak_mib=1, tokens=1, flops=1)
 
     monkeypatch.setattr(measure, "measure", once)
-    edits = {name: work for name, work in works().items() if name.startswith("edit")}
+    edits = {
+        name: replace(work, same=lambda published, ours: True)
+        for name, work in works().items()
+        if name.startswith("edit")
+    }
     known = {}
     entries = [program.compare(name, work, material, 1, 1e9, known) for name, work in edits.items()]
     assert asked == [("edit", "published"), ("edit", "ours"), ("edit-as-published", "ours")]
@@ -138,6 +150,7 @@ def test_works_that_share_nothing_between_people_use_a_few_people(material):
     assert works()["evaluate-published"].about(many) == many
 
 
+@pytest.mark.soak
 def test_the_modes_of_neural_gate_are_timed_in_turn(material, capsys):
     modes.main(["--model", material.model, "--images", "1", "--rounds", "1"])
     assert re.fullmatch(
@@ -169,7 +182,9 @@ TINY = gpu.Shape(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "work"), zip(KINDS, ["evaluate-clean", "npo"], strict=True))
+@pytest.mark.parametrize(
+    ("name", "work"), [(KINDS[0], "evaluate-clean"), pytest.param(KINDS[1], "npo", marks=pytest.mark.soak)]
+)
 def test_the_gpu_benchmark_runs_on_small_models_of_the_same_kinds(material, name, work):
     built = gpu.Built(name, material.data, **SMALL, shape=TINY, dtype=torch.float32)
     (row,) = gpu.rows(built, [work], 1e9)

@@ -45,6 +45,7 @@ def test_gates_and_matrix_are_those_of_the_plain_procedure(published):
     assert same_gates and apart < 0.01
 
 
+@pytest.mark.soak
 def test_gates_and_matrices_of_two_layers_are_those_of_the_plain_procedure():
     published = _, gates = editing.edit(tiny.make_vlm(layers=3), PAIRS[:4], [0, 1])
     assert set(gates) == {"person 0/0", "person 0/1", "person 1/0", "person 1/1"}
@@ -75,6 +76,7 @@ def no_gate_on_the_benign_row(monkeypatch):
     monkeypatch.setattr(neural_gate_published, "make_pair_rows", ungated)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "other",
     [

@@ -28,10 +28,21 @@ def test_a_training_that_is_launched_with_deepspeed_is_refused(monkeypatch):
         together.curve("npo", "lora")
 
 
-@pytest.mark.parametrize("trainable", ["full", "lora"])
-def test_two_processes_have_the_losses_of_one_whatever_is_minimised(trainable):
-    alone = together.curves(trainable)
-    first, second = together.together(2, together.curves, trainable)
+EVERY = tuple(together.OBJECTIVES)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "trainable"),
+    [
+        (("npo balanced", "mmunlearner"), "full"),
+        pytest.param(EVERY[::2], "full", marks=pytest.mark.soak),
+        pytest.param(EVERY[1::2], "lora", marks=pytest.mark.soak),
+    ],
+    ids=["some", "half of all", "the other half"],
+)
+def test_two_processes_have_the_losses_of_one_whatever_is_minimised(objectives, trainable):
+    alone = together.curves(objectives, trainable)
+    first, second = together.together(2, together.curves, objectives, trainable)
     for name, curve in alone.items():
         assert len(curve) == together.STEPS
         assert curve[0] != curve[-1]
@@ -39,6 +50,7 @@ def test_two_processes_have_the_losses_of_one_whatever_is_minimised(trainable):
         assert second[name] == close(curve), name
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("objective", "trainable"), [("npo", "lora"), ("kl_minimisation", "full")])
 def test_two_processes_with_divided_weights_have_the_losses_of_one(tmp_path, objective, trainable):
     alone = together.curve(objective, trainable)
@@ -54,7 +66,7 @@ def test_a_process_without_a_row_of_its_own_changes_nothing():
     assert together.together(2, together.curve, "npo", "full", 1) == [close(alone)] * 2
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+@pytest.mark.parametrize(("before", "after"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.soak)])
 def test_a_training_goes_on_with_another_number_of_processes(tmp_path, before, after):
     alone = together.curve("npo", "full")
     checkpoint = tmp_path / "state.safetensors"
