@@ -12,7 +12,7 @@ def report(tmp_path_factory):
     return write_report([run], run / "report.html")
 
 
-@pytest.fixture(params=[1200, 390])
+@pytest.fixture(scope="module", params=[1200, 390])
 def page(request, browser, report):
     context = browser.new_context(viewport={"width": request.param, "height": 844})
     page = context.new_page()
@@ -37,6 +37,7 @@ def test_it_opens_quietly_with_every_picture_and_asks_for_nothing(page, report):
 def test_nothing_sticks_out_of_the_page(page):
     page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = false)")
 
 
 def test_method_eta_and_verdict_are_always_seen_in_print_too(browser, report, cut):
