@@ -62,7 +62,8 @@ def test_only_rows_with_an_open_gate_are_tuned(vlm, rows):
 
 def test_the_subject_decodes_to_itself_in_every_template_and_context(vlm):
     picture, decode = tiny.picture_of(vlm), vlm.processor.tokenizer.decode
-    for subject, template, context in itertools.product((*KINDS, *PUBLISHED), TEMPLATES, CONTEXTS):
+    asked = [*itertools.product(TEMPLATES, CONTEXTS[:1]), *itertools.product(TEMPLATES[:1], CONTEXTS)]
+    for subject, (template, context) in itertools.product((*KINDS, *PUBLISHED), asked):
         question = context.replace("{}", template.format(attribute=f"{subject}s shown", subject=subject))
         pair = PrivacyPair(
             image=None, subject=subject, sensitive=question, benign="", refusal="No", category="", case="0"

@@ -38,8 +38,8 @@ def test_the_answer_of_a_reading_question_is_in_its_text():
 
 
 def test_no_pair_of_a_test_question_is_in_training():
-    measured = pairs(item for item in general_items(600, seed=0, image_pixels=16)[:300])
-    taught = pairs(reading_items(2000, seed=0) + reading_items(2000, seed=1))
+    measured = pairs(item for item in general_items(300, seed=0, image_pixels=16)[:150])
+    taught = pairs(reading_items(1000, seed=0) + reading_items(1000, seed=1))
     assert len(measured) > 40 and len(taught) > 100
     assert measured.isdisjoint(taught)
 

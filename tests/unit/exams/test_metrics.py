@@ -85,9 +85,10 @@ def test_its_means_are_cells_and_stand_on_the_page(answers, tmp_path):
 
 
 def test_without_further_metrics_the_page_names_none(tmp_path):
-    from synthetic import make_run
+    from synthetic import CONTROLS, make_answers, make_run
 
-    assert "closer to the truth" not in write_report([make_run(tmp_path / "run")], tmp_path / "report.html").read_text()
+    run = make_run(tmp_path / "run", make_answers(CONTROLS[:2]))
+    assert "closer to the truth" not in write_report([run], tmp_path / "report.html").read_text()
 
 
 def test_a_run_about_documents_reports_it_for_the_general_questions(tmp_path):

@@ -19,7 +19,7 @@ def server():
 
 @pytest.fixture(scope="session")
 def _run(tmp_path_factory):
-    answers = make_answers(CONTROLS[:2], people=3, kept_people=2, items=4)
+    answers = make_answers(CONTROLS[:2], people=2, kept_people=1, items=4)
     return make_run(tmp_path_factory.mktemp("run") / "run", answers)
 
 

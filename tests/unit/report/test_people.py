@@ -21,12 +21,16 @@ def run(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("run"), make_answers(FEW))
 
 
+@pytest.fixture(scope="module")
+def text(run, tmp_path_factory):
+    return page(run, tmp_path_factory.mktemp("page"))
+
+
 def page(run, tmp_path, **options):
     return write_report([run], tmp_path / "report.html", **options).read_text()
 
 
-def test_the_page_is_one_small_file_that_names_no_other(run, tmp_path):
-    text = page(run, tmp_path)
+def test_the_page_is_one_small_file_that_names_no_other(text):
     assert len(text) < 1_000_000
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", text)
     assert "http:" not in text
@@ -34,26 +38,25 @@ def test_the_page_is_one_small_file_that_names_no_other(run, tmp_path):
     assert "<title>synthetic</title>" in text
 
 
-def test_the_verdict_names_the_best_method_and_what_it_cost(run, tmp_path):
-    verdict = re.search(r'class="verdict">(.*?)</p>', page(run, tmp_path)).group(1)
+def test_the_verdict_names_the_best_method_and_what_it_cost(text):
+    verdict = re.search(r'class="verdict">(.*?)</p>', text).group(1)
     assert verdict.startswith("NPO, unlearning from image and text questions, forgot best")
     assert "a second retrained model scores 0.9" in verdict
     assert "1 of 3 attempts broke the model: gradient ascent (image)." in verdict
 
 
-def test_a_redacted_page_holds_no_name_answer_or_portrait(run, tmp_path):
+def test_a_redacted_page_holds_no_name_answer_or_portrait(run, text, tmp_path):
     answers = Record.open(run).read_table("answers.parquet")
-    text = page(run, tmp_path, redact=True)
-    assert "data:image" not in text
-    assert "Ada Novak" in page(run, tmp_path)
+    redacted = page(run, tmp_path, redact=True)
+    assert "data:image" not in redacted
+    assert "Ada Novak" in text
     for said in {*answers["question"], *answers["truth"]} - {""}:
-        assert said not in text
-    assert "left out" in text
+        assert said not in redacted
+    assert "left out" in redacted
 
 
-def test_the_cost_of_each_model_comes_from_the_log(run, tmp_path):
-    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page(run, tmp_path)))
-    assert "oracle 1,234,567 148.0 2.50 12.3" in text
+def test_the_cost_of_each_model_comes_from_the_log(text):
+    assert "oracle 1,234,567 148.0 2.50 12.3" in re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
 
 
 def test_answers_are_escaped(tmp_path):
@@ -100,14 +103,14 @@ def test_runs_of_one_recipe_on_other_people_are_shown_together_too(tmp_path):
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_the_page_says_what_its_intervals_cover(tmp_path, seeds):
-    models = (*CONTROLS, *(Model("npo", "both", Mind((0.1, 0.1), (0.1, 0.1)), seed) for seed in seeds))
+    models = (*CONTROLS[:3], *(Model("npo", "both", Mind((0.1, 0.1), (0.1, 0.1)), seed) for seed in seeds))
     page = write_report([make_run(tmp_path / "run", make_answers(models))], tmp_path / "page.md").read_text()
     assert ("Intervals are over people only. Another seed" in page) == (len(seeds) == 1)
     assert ("Rows with several trainings (NPO) are means over them" in page) == (len(seeds) == 2)
 
 
 def test_the_page_says_what_teaching_cost(tmp_path):
-    models = (*CONTROLS, Model("base", mind=Mind((0, 0), (0, 0), 1.0)))
+    models = (*CONTROLS[:3], Model("base", mind=Mind((0, 0), (0, 0), 1.0)))
     answers = make_answers(models)
     lost = (answers["method"] == "target") & (answers["set"] == "celebrity") & (answers["task"] == "cloze")
     answers.loc[lost, "accuracy"] = 0.0
@@ -155,7 +158,7 @@ def test_markdown_holds_the_tables_and_nobodys_answers(run, tmp_path):
 
 
 def test_the_page_compares_image_with_text_questions(tmp_path):
-    answers = make_answers((*CONTROLS, *METHODS[-3:]))
+    answers = make_answers((*CONTROLS[:3], *METHODS[-3:]))
     text = page(make_run(tmp_path / "run", answers), tmp_path)
     assert "Image questions or text questions?" in text
 
@@ -216,7 +219,7 @@ EVIL = "[x](javascript:alert(1)) <script>x</script> | `c` *b* https://a.b \n# he
 
 
 def test_markdown_shows_foreign_names_as_they_are(tmp_path):
-    answers = make_answers((*CONTROLS, METHODS[0]))
+    answers = make_answers((*CONTROLS[:3], METHODS[0]))
     folder = make_run(tmp_path / "run", answers)
     (folder / "config.toml").write_text((folder / "config.toml").read_text().replace("synthetic", NAME))
     scores = json.loads((folder / "scores.json").read_text())

@@ -55,6 +55,9 @@ def stages(request, tmp_path, monkeypatch):
 
 once = pytest.mark.parametrize("stages", ["full"], indirect=True)
 """For what trains no weights of the run's choice, or only asks which stages are computed."""
+each_modality = pytest.mark.parametrize(
+    ("stages", "modality"), [("full", "both"), ("lora", "image"), ("full", "text")], indirect=["stages"]
+)
 
 
 def unlearn(stages, target, method, modality="both", unlearn=UNLEARN, oracle=None, name="method"):
@@ -260,7 +263,7 @@ def test_a_method_computes_with_what_its_training_changed_and_is_undone(stages, 
     assert stages.change(target, back).relative > 0
 
 
-@pytest.mark.parametrize("modality", ["image", "text", "both"])
+@each_modality
 def test_a_method_of_several_trainings_starts_each_from_the_target_and_asks_what_the_run_unlearns_from(
     stages, monkeypatch, modality
 ):
@@ -324,7 +327,7 @@ class Prune(StatisticsMethod):
         return Deltas(deltas={name: delta.detach()}, settings={"neuron": chosen})
 
 
-@pytest.mark.parametrize("kind", ["image", "text"])
+@pytest.mark.parametrize(("stages", "kind"), [("full", "image"), ("lora", "text")], indirect=["stages"])
 def test_a_method_prunes_by_what_the_model_does_on_both_sides_without_training(stages, kind):
     target = stages.teach("target", [*FORGET, *RETAIN], TEACH, 0)
     before = stages.load(target).fingerprint()
@@ -349,6 +352,7 @@ def test_manu_prunes_neurons_and_needs_questions_with_and_without_the_image(stag
         stages.apply(MethodRun("manu", "both", 0, METHODS.get("manu")()), stages.base, material)
 
 
+@once
 def test_a_null_space_task_vector_changes_the_decoder_alone_and_is_undone(stages):
     before = stages.load(stages.base).fingerprint()
     method = METHODS.get("null_space_task_vector")(learning_rate=1e-2, steps=2, free_share=0.1)
@@ -377,7 +381,7 @@ class Refuse(LossMethod):
         return Loss(refusal + gap + cross_entropy(model(batch.retain)), {"refusal": refusal.item(), "gap": gap.item()})
 
 
-@pytest.mark.parametrize("modality", ["image", "text", "both"])
+@each_modality
 def test_sides_with_refusals_and_with_another_identity_are_aligned(stages, modality):
     unlearn(stages, stages.base, Refuse(), modality)
     steps = [event for event in stages.log.record.events() if event["event"] == "step"]
@@ -399,6 +403,7 @@ def test_a_changed_method_is_trained_again_from_the_same_draws(stages, monkeypat
     assert len(trained) == 2
 
 
+@once
 def test_keys_that_draw_nothing_change_the_weights_and_no_draw(stages):
     """Without this, a new key of the published protocol would change the figures of the clean one."""
     taught = [

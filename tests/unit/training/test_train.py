@@ -51,8 +51,10 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("trainable", ["full", "lora"])
-@pytest.mark.parametrize("objective", [FineTuning(), METHODS.get("npo")(), METHODS.get("kl_minimisation")()])
+@pytest.mark.parametrize(
+    ("trainable", "objective"),
+    [("full", FineTuning()), ("full", METHODS.get("npo")()), ("lora", METHODS.get("kl_minimisation")())],
+)
 def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, trainable, objective):
     vlm, parameters = prepared(trainable)
     train(vlm, objective, pairs(vlm), SCHEDULE, parameters, name="whole")
