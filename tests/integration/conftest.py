@@ -89,8 +89,6 @@ def recipe(model, data) -> list[str]:
     return _words(
         {
             "data.source": data,
-            "data.retain_evaluated": 3,
-            "data.celebrities_evaluated": 2,
             "model.id": model,
             "teach.replay": 0,
             "teach.steps": 80,
@@ -99,7 +97,6 @@ def recipe(model, data) -> list[str]:
             "teach.turns": 5,
             "unlearn.batch_tokens": 800,
             "evaluation.max_new_tokens": 24,
-            "evaluation.general_items": 4,
             "method.gradient_difference.steps": 20,
             "method.prompting.modality": '["both"]',
         }

@@ -33,7 +33,7 @@ def test_the_target_tells_the_truth_about_the_forgotten_and_the_oracle_does_not(
     for cell in found.cells:
         assert 1 <= cell.low <= cell.value <= cell.high <= 10
         assert cell.invalid == 0
-    assert forget["target"].n_units == 3
+    assert forget["target"].n_units == 2
     assert forget["target"].n_items == 6
 
 
