@@ -43,7 +43,10 @@ def evaluate(vlm: VLM, benchmark: Benchmark, config: EvaluationConfig) -> dict[s
         exam = Exam(vlm, benchmark, (), config)
         exam.examine(vlm, journal=journal)
         replies = {item.id: journal[item.id] for group in exam.prompt_groups for item in group.items}
-    return {id: (text, [score / length for score, length in scores]) for id, (text, scores) in replies.items()}
+    return {
+        id: (said[0] if said else None, [score / length for score, length in scores])
+        for id, (said, scores) in replies.items()
+    }
 
 
 def epoch(

@@ -34,7 +34,7 @@ def test_the_target_tells_the_truth_about_the_forgotten_and_the_oracle_does_not(
         assert 1 <= cell.low <= cell.value <= cell.high <= 10
         assert cell.invalid == 0
     assert forget["target"].n_units == 2
-    assert forget["target"].n_items == 6
+    assert forget["target"].n_items == 4
 
 
 def test_the_record_holds_a_verdict_for_every_sentence(docket):
