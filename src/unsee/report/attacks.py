@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class WayView:
     """One way of attacking.
 
     Attributes:
-        name: variant and number of steps.
+        name: the number of steps, or the variant of an attack that trains nothing.
         signal: False if it says nothing.
         results: by model.
     """
@@ -67,14 +68,19 @@ class AttackView:
     Attributes:
         name: of the attack.
         worst: the most that any way with signal gets back, by model; None for all if none has signal.
-        ways: all ways.
+        tables: all ways; those of each training under its variant, all others under "".
         panels: curves, if the attack trains.
     """
 
     name: str
     worst: dict[Model, Estimate | None]
-    ways: list[WayView]
+    tables: dict[str, list[WayView]]
     panels: list[Panel]
+
+    @property
+    def signal(self) -> bool:
+        """False if no way says anything."""
+        return any(way.signal for ways in self.tables.values() for way in ways)
 
 
 def attack_views(scores: Scores) -> list[AttackView]:
@@ -82,20 +88,21 @@ def attack_views(scores: Scores) -> list[AttackView]:
     views = []
     for name in dict.fromkeys(result.attack for result in scores.attacks):
         own = [result for result in scores.attacks if result.attack == name]
-        ways = [
-            WayView(
-                name=f"{variant}, {budget} step{'s' if budget > 1 else ''}" if budget else variant,
+        tables: dict[str, list[WayView]] = {}
+        for (variant, budget), here in _grouped(own).items():
+            way = WayView(
+                name=f"{budget} step{'s' if budget > 1 else ''}" if budget else variant,
                 signal=here[0].signal,
                 results={(result.method, result.modality): result for result in here},
             )
-            for (variant, budget), here in _grouped(own).items()
-        ]
+            tables.setdefault(variant if budget else "", []).append(way)
+        ways = list(itertools.chain.from_iterable(tables.values()))
         models = dict.fromkeys((result.method, result.modality) for result in own)
         worst = {
             model: _worst([way.results[model] for way in ways if way.signal and model in way.results])
             for model in models
         }
-        views.append(AttackView(name=name, worst=worst, ways=ways, panels=_panels(own)))
+        views.append(AttackView(name=name, worst=worst, tables=tables, panels=_panels(own)))
     return views
 
 

@@ -164,4 +164,6 @@ def test_the_worst_way_with_signal_counts_and_one_budget_is_no_curve():
     (view,) = attack_views(Scores(kind="people", cells=[], methods=[], attacks=found))
     assert view.worst["npo", ""].value == 0.4
     assert view.panels == []
-    assert [way.name for way in view.ways] == ["a, 1 step", "a, 2 steps", "b, 1 step"]
+    assert {title: [way.name for way in ways] for title, ways in view.tables.items()} == {
+        "a": ["1 step", "2 steps"], "b": ["1 step"],
+    }  # fmt: skip
