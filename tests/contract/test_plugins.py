@@ -27,6 +27,7 @@ PLUGIN = Path(__file__).parents[1] / "plugin"
 TOWNS = ("Lima", "Oslo", "Cairo", "Perth")
 LEAVES = {
     "methods": "method:ExtraMethod",
+    "attacks": "attack:ExtraAttack",
     "datasets": "dataset:ExtraDataset",
     "metrics": "metric:ExtraMetric",
     "judges": "judge:ExtraJudge",
@@ -140,6 +141,9 @@ metric.extra_metric.longest = 4
 [method.extra_method]
 modality = ["both"]
 share = 0.2
+
+[attack.extra_attack]
+word = "Kindly."
 """)
     return place / "run", command("run", recipe, "--out", place / "run")
 
@@ -175,7 +179,7 @@ def test_the_list_shows_the_plug_in_with_its_own_summary_paper_and_distribution(
     assert "broken" in listed
 
 
-def test_dataset_method_metric_and_family_reach_the_report_of_a_run_about_people(run_about_people):
+def test_dataset_method_attack_metric_and_family_reach_the_report_of_a_run_about_people(run_about_people):
     folder, finished = run_about_people
     assert finished.code == 0, finished.err
     assert any(row.strip().startswith("Extra method") for row in finished.out.splitlines())
@@ -187,6 +191,9 @@ def test_dataset_method_metric_and_family_reach_the_report_of_a_run_about_people
     }
     assert scores.better["extra_metric"] == "lower"
     assert record.read_table("answers.parquet")["extra_metric"].notna().any()
+    attacked = record.read_table("attacks.parquet")
+    assert {*attacked["method"]} == {"do_nothing", "oracle", "oracle_2", "extra_method"}
+    assert attacked["question"].str.startswith("Kindly. ").all() and attacked["extra_metric"].notna().any()
     page = record.read_text("report.html")
     assert "Extra method" in page and "extra_metric" in page
 
@@ -257,6 +264,7 @@ def test_a_leaf_that_cannot_be_imported_is_named_in_one_sentence_and_breaks_noth
     (place / "broken.toml").write_text(f"{recipe}method.broken = {{}}\nmodel.id = '{model}'\nteach.replay = 0\n")
     for kind, words in {
         "method": ("run", place / "broken.toml", "--out", place / "broken-run"),
+        "attack": ("attack", folder, "--attack", "broken"),
         "dataset": ("eval", model, "--data", people, "--format", "broken"),
         "judge": ("judge", folder, "--judge", "broken"),
         "utility benchmark": ("utility", model, "--benchmark", "broken", "--data", place),
