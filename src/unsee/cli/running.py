@@ -83,7 +83,13 @@ def attack_run(
         from unsee.scoring.table import EXTRAS
 
         result = attack_again(folder, attack or (), change or (), progress, workers)
-    print_table(result.rows, EXTRAS)
+    print_table(result.rows, sorted(EXTRAS, key="robustness".__eq__))  # what was asked for is left out last
+    if silent := result.scores.silent_attacks:
+        print(
+            f"unsee: {', '.join(silent)}: no signal, so left out of robustness: even the target does "
+            "not give what it knows under them, or the oracle gives as much",
+            file=sys.stderr,
+        )
     print(result.report)
     if result.verdict == "no signal":
         print(f"unsee: no signal, so attacks say nothing: {result.reason}", file=sys.stderr)

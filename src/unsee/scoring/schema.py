@@ -358,6 +358,12 @@ class Scores(RecordFile):
     agreements: list[Agreement] = Field(default_factory=list)
 
     @property
+    def silent_attacks(self) -> list[str]:
+        """The attacks of which no way has signal."""
+        heard = {one.attack for one in self.attacks if one.signal}
+        return list(dict.fromkeys(one.attack for one in self.attacks if one.attack not in heard))
+
+    @property
     def cost_of_teaching(self) -> str:
         """A sentence on what the target lost against the base model; "" if that was not asked."""
         if self.lost is None:

@@ -91,6 +91,7 @@ def test_no_signal_where_target_and_attacked_oracle_do_not_differ():
     learned = Model("oracle", mind=KNOWS), npo(KNOWS)
     scores, found = attacked({("relearn", "all", 8): learned, WAY: (npo(HIDES),)}, npo(HIDES))
     assert not any(one.signal for (variant, _), one in found.items() if variant == "all")
+    assert scores.silent_attacks == []
     assert robustness(scores)["npo"].value > 0.8
 
 
@@ -100,6 +101,7 @@ def test_no_signal_where_the_attack_breaks_even_the_target():
     scores, found = attacked({("picture", "noise", 0): broken}, npo(HIDES))
     assert found["noise", "do_nothing"].recovered.value < 0.9
     assert not any(one.signal for one in found.values())
+    assert scores.silent_attacks == ["picture"]
     assert set(robustness(scores).values()) == {None}
 
 
