@@ -1,8 +1,9 @@
 """The command line. Only this package prints, sets up logging and chooses the exit code.
 
 Exit codes: 0 done; 1 a crash (with traceback), or a figure that is off (`conformance`); 2 an error of the user (one
-sentence); 3 no signal; 4 a deletion request that is not done: something still leaks, or the model broke; 130
-interrupted. Heavy libraries are imported inside the commands that need them, so that `unsee list` answers at once.
+sentence); 3 no signal, or an audit that cannot tell; 4 a deletion request that is not done (something still leaks, or
+the model broke), or an audit that recovered values; 130 interrupted. Heavy libraries are imported inside the commands
+that need them, so that `unsee list` answers at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import typer
 from typer.main import get_command
 
 import unsee
-from unsee.cli import asking, cache, editing, models, privacy, running
+from unsee.cli import asking, auditing, cache, editing, models, privacy, running
 from unsee.cli.terminal import is_main_process, silence_other_processes
 from unsee.core.allocator import keep_freed_memory
 from unsee.core.errors import UnseeError
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (running, asking, editing, privacy, models, cache):
+for module in (running, auditing, asking, editing, privacy, models, cache):
     app.add_typer(module.commands)
 
 

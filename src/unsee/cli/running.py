@@ -274,7 +274,7 @@ def _count_or_file(option: str, text: str) -> int | Path:
 
 @commands.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or of one deletion request.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or of one deletion request or audit.")],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -284,10 +284,14 @@ def report(
     ] = None,
     redact: Annotated[bool, typer.Option("--redact", help="Leave out names, answers and portraits.")] = False,
 ) -> None:
-    """Write one self-contained page, or a file of scores, about one run or several, or about a deletion request."""
+    """Write one self-contained page, or a file of scores, about one run or several, a deletion request or an audit."""
+    from unsee.report.audit import is_audit, write_audit_report_again
     from unsee.report.deletion import is_request, write_request_report_again
     from unsee.report.people import write_report
 
+    if len(runs) == 1 and is_audit(runs[0]):
+        print(write_audit_report_again(runs[0], out, redact=redact))
+        return
     if len(runs) == 1 and is_request(runs[0]):
         print(write_request_report_again(runs[0], out, redact=redact))
         return
@@ -315,7 +319,7 @@ def compare(
 
 @commands.command()
 def status(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, a sweep, a search or a deletion request.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, a sweep, a search, a deletion request or an audit.")],
 ) -> None:
     """Show how far a run has come, also while another process works on it; of several runs, one line each."""
     from unsee.runs.status import status as read_status

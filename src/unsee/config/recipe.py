@@ -19,6 +19,7 @@ from unsee.config.protocols import STRICT, EvaluationConfig, Modality, Table, Te
 from unsee.config.reasons import reason, shown
 from unsee.config.tables import (
     GENERATED,
+    AttackOptions,
     AttackTable,
     DataConfig,
     DocumentsMethodTable,
@@ -37,7 +38,8 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 _OWN_TABLES: dict[Kind, tuple[str, ...]] = {"people": ("data", "teach"), "documents": ("privacy",)}
 
 __all__ = [
-    "GENERATED", "AttackTable", "DataConfig", "DocumentsConfig", "DocumentsMethodTable", "EvaluationConfig", "Kind",
+    "GENERATED", "AttackOptions", "AttackTable", "DataConfig", "DocumentsConfig", "DocumentsMethodTable",
+    "EvaluationConfig", "Kind",
     "MethodTable", "MetricTable", "Modality", "ModelConfig", "OutOfDomainTable", "PrivacyConfig", "RunConfig",
     "TeachConfig", "UnlearnConfig", "build_dataclass", "build_table", "dump_config", "kind_of", "load_model_config",
     "load_recipe", "recipe_names", "resolve",
@@ -126,6 +128,8 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig 
     """
     path = _recipe_path(recipe)
     table = read_toml(path, ConfigError)
+    if {"forget", "before"} <= table.keys():
+        raise ConfigError(f"{path}: the settings of an audit, no recipe; `unsee audit` carries it out again")
     if {"forget", "retain"} <= table.keys():
         raise ConfigError(
             f"{path}: the settings of a deletion request, no recipe; `unsee unlearn` carries it out again"

@@ -176,7 +176,11 @@ class MethodTable(_MethodTable):
         return self.seeds.get(modality, ()) if isinstance(self.seeds, dict) else self.seeds
 
 
-class AttackTable(_OptionsTable):
+class AttackOptions(_OptionsTable):
+    """One attack."""
+
+
+class AttackTable(AttackOptions):
     """One attack of a run about people.
 
     Attributes:

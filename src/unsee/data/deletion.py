@@ -97,18 +97,22 @@ class _Row:
         return self.normalised_name, self.question, self.answer, hashlib.sha256(self.image or b"").hexdigest()
 
 
-def read_request(forget: Path, retain: Path) -> Request:
+def read_request(forget: Path, retain: Path | None) -> Request:
     """Read both files and check every row.
+
+    Args:
+        forget: the rows to forget.
+        retain: the rows to keep; None if nobody is to be kept.
 
     Raises:
         DataError: a file cannot be read or is empty, or rows are wrong (up to twenty faults are named).
     """
     problems = Problems()
-    forget_rows, retain_rows = _read(forget, problems), _read(retain, problems)
+    forget_rows, retain_rows = _read(forget, problems), _read(retain, problems) if retain else []
     retain_lines = {row.normalised_name: row.line for row in reversed(retain_rows)}
     for row in forget_rows:
         if row.normalised_name in retain_lines:
-            place = f"{retain.name}, line {retain_lines[row.normalised_name]}"
+            place = f"{retain and retain.name}, line {retain_lines[row.normalised_name]}"
             problems.add(forget, row.line, f"the same person is to be kept in {place}; leave it in one of the files")
     problems.stop_if_any()
     names = dict.fromkeys(row.normalised_name for row in (*forget_rows, *retain_rows))
@@ -120,7 +124,7 @@ def read_request(forget: Path, retain: Path) -> Request:
         fingerprint=hashlib.sha256(json.dumps(content).encode()).hexdigest(),
         forget_facts=tuple(_facts(forget_rows, numbers)),
         retain_facts=tuple(_facts(retain_rows, numbers)),
-        files={path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (forget, retain)},
+        files={path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (forget, retain) if path},
         outside=tuple(dict.fromkeys(row.outside for row in (*forget_rows, *retain_rows) if row.outside)),
     )
 

@@ -1,20 +1,18 @@
-"""The exam of an attack: the questions about the people to forget, asked in another way."""
+"""The exam of an attack: the questions under attack, asked in another way."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from unsee.attacks.base import QUESTION, Asking, QuestionAttack
-from unsee.data.schema import Person, Question
+from unsee.data.schema import Person
 from unsee.exams.people import Exam
 from unsee.exams.plan import Item, PromptGroup
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
-
-FORGET = "forget"
 
 
 class AttackedExams:
@@ -22,23 +20,27 @@ class AttackedExams:
 
     Args:
         vlm: prepares the pictures.
-        exam: the exam of the run, with all its questions.
-        forget: the people to forget.
+        exam: an exam that holds the questions under attack.
+        people: everybody whom they are about.
         retain: people to keep, for examples.
         seed: of pictures and examples.
+        sets: the sets of the questions under attack.
     """
 
-    def __init__(self, vlm: VLM, exam: Exam, forget: Sequence[Person], retain: Sequence[Person], seed: int) -> None:
+    def __init__(
+        self, vlm: VLM, exam: Exam, people: Sequence[Person], retain: Sequence[Person], seed: int,
+        sets: Sequence[str] = ("forget",),
+    ) -> None:  # fmt: skip
         self._vlm = vlm
         self._exam = exam
-        self._forget = {person.id: person for person in forget}
+        self._people = {person.id: person for person in people}
         self._retain = retain
         self._seed = seed
-        self._groups = [group for group in exam.prompt_groups if group.items[0].set == FORGET]
+        self._groups = [group for group in exam.prompt_groups if group.items[0].set in sets]
 
-    def plain(self, asked: Mapping[str, frozenset[Question]] | None = None) -> Exam:
-        """Return the exam with the questions about the people to forget only, all or, by person, some of them."""
-        return self._changed("plain", lambda item: item if asked is None or item.question in asked[item.unit] else None)
+    def plain(self, is_asked: Callable[[Item], bool] = lambda item: True) -> Exam:
+        """Return the exam with the questions under attack only, all or some of them."""
+        return self._changed("plain", lambda item: item if is_asked(item) else None)
 
     def ask(self, name: str, attack: QuestionAttack, variant: str, asking: Asking) -> Exam:
         """Return the exam with the questions as an attack asks them.
@@ -99,7 +101,7 @@ class AttackedExams:
 
     def _drawn(self, attack: QuestionAttack, variant: str, item: Item, question: str) -> Picture:
         """Return the picture for the photo of an item, whose number ends the item's ID."""
-        person, photo = self._forget[item.unit], int(item.id.rpartition("/")[2])
+        person, photo = self._people[item.unit], int(item.id.rpartition("/")[2])
         rng = random.Random(f"{self._seed}-{variant}-{person.id}-{photo}-{question}")
         return self._vlm.picture(attack.picture(variant, person.image(photo), question, rng))
 

@@ -10,6 +10,7 @@ and by name.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -63,8 +64,9 @@ class DeletionExam:
         settings = config.model_copy(update={"max_new_tokens": max(longest, config.max_new_tokens)})
         self._request = request
         self._photos = {fact.person: fact.photo for fact in reversed(request.forget_facts) if fact.photo}
-        self._forget = [_seen(fact, fact.photo or self._photos.get(fact.person)) for fact in request.forget_facts]
-        self._other = [_held_out(fact, fact.photo or self._photos.get(fact.person)) for fact in request.forget_facts]
+        photos = [fact.photo or self._photos.get(fact.person) for fact in request.forget_facts]
+        self._forget = [_seen(fact, photo) for fact, photo in zip(request.forget_facts, photos, strict=True)]
+        self._other = [_held_out(fact, photo) for fact, photo in zip(request.forget_facts, photos, strict=True)]
         self._retain = [_as_written(fact) for fact in request.retain_facts]
         people = [("forget", person) for person in self._forget] + [("test", person) for person in self._other]
         self._asked = [
@@ -73,6 +75,12 @@ class DeletionExam:
         strangers = invent_strangers(NUM_STRANGERS, [fact.name for fact in facts])
         self._strangers = [replace(one, questions=()) for one in strangers]
         self._about = list(_about(self._strangers, [(name, question) for _, name, question in self._asked]))
+        self._like = {one.id: [_cell(self._asked[place][0]) for place in places] for one, places in self._about}
+        self._written = {
+            _cell(item)
+            for fact, photo, person in zip(request.forget_facts, photos, self._forget, strict=True)
+            for item, _ in itertools.islice(_items("forget", person), _Forms.of(fact, photo).count)
+        }
         sets = self._forget, self._other, self._retain
         strange = [person for person, _ in self._about]
         self.before = Exam(vlm, _benchmark(*sets, strange), general, settings, metrics=metrics)
@@ -93,6 +101,11 @@ class DeletionExam:
             for side, facts in sides.items()
             for fact in facts
         }
+
+    @property
+    def people(self) -> list[Person]:
+        """Everybody whom questions in the words of a row are about: one for each row to forget, and the strangers."""
+        return [*self._forget, *(person for person, _ in self._about)]
 
     @property
     def names(self) -> dict[str, str]:
@@ -151,13 +164,26 @@ class DeletionExam:
     def named(self, answers: pd.DataFrame) -> pd.DataFrame:
         """Return the answers with strangers in a set of their own, by the item that they are asked like as `unit`."""
         strange = answers["set"] == "celebrity"
-        items = {person.id: [_cell(self._asked[place][0]) for place in places] for person, places in self._about}
-        parts = answers["item"].str.split("/")
         like = [
-            items[part[1]][int(part[2].partition("-")[0])] if is_strange else unit
-            for part, unit, is_strange in zip(parts, answers["unit"], strange, strict=True)
+            self._asked_like(item) if is_strange else unit
+            for item, unit, is_strange in zip(answers["item"], answers["unit"], strange, strict=True)
         ]
         return answers.assign(set=answers["set"].mask(strange, STRANGER_SET), unit=like)
+
+    def row_of(self, item: str) -> str:
+        """Return the row, "001-0003", of an item about somebody to forget, or of the one that a stranger gets."""
+        like = self._asked_like(item) if item.startswith("celebrity/") else item
+        return like.split("/")[1]
+
+    def as_written(self, item: str) -> bool:
+        """Return True for an item in the words of its row, with the photo or by name; also for that of a stranger."""
+        like = self._asked_like(item) if item.startswith("celebrity/") else _cell(item)
+        return like in self._written
+
+    def _asked_like(self, item: str) -> str:
+        """Return the item, without the number of the photo, that an item about a stranger is asked like."""
+        _, stranger, number = item.split("/")[:3]
+        return self._like[stranger][int(number.partition("-")[0])]
 
 
 def _benchmark(
@@ -245,6 +271,11 @@ class _Forms:
             return cls(fact, shown, fact.question, fact.answer)
         twin = name_twin(_question("image", fact.question, fact.answer), fact.name)
         return cls(fact, fact.question, twin.question if twin else None, twin.answer if twin else fact.answer)
+
+    @property
+    def count(self) -> int:
+        """The number of forms: 1 or 2."""
+        return sum(form is not None for form in (self.shown, self.by_name))
 
     def questions(self, reworded: slice) -> tuple[Question, ...]:
         """Return the questions: the form of the row first, then the other, then some rewordings of each."""

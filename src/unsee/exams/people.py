@@ -21,7 +21,7 @@ from unsee.config.recipe import EvaluationConfig
 from unsee.core.errors import ModelError
 from unsee.core.journal import Journal
 from unsee.core.progress import Advance, Progress, Silent
-from unsee.core.record import Better
+from unsee.core.record import LEAK, Better
 from unsee.core.source import source_hash
 from unsee.data.general import GeneralItem
 from unsee.data.schema import LETTERS, Benchmark, Question
@@ -160,7 +160,8 @@ class Exam:
         if len(rows) == 1:
             return rows[0]
         table = pd.DataFrame(rows)
-        nearest = rows[int(table["rouge_l" if table["accuracy"].isna().all() else "accuracy"].to_numpy().argmax())]
+        by = next(name for name in (LEAK, "accuracy", "rouge_l") if name in table and table[name].notna().all())
+        nearest = rows[int(table[by].to_numpy().argmax())]
         best = {
             name: table[name].agg("max" if metric.better == "higher" else "min")
             for name, metric in self._metrics.items()

@@ -1,9 +1,10 @@
-"""Attacks of a run about people: every attack on the target, the oracles and the methods, with the same questions."""
+"""The engine of attacks, and the models of a run about people that are attacked, all with the same questions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -18,7 +19,9 @@ from unsee.attacks.base import (
     TrainingAttack,
     WeightAttack,
 )
-from unsee.config.recipe import GENERATED, AttackTable, RunConfig, build_dataclass
+from unsee.config.protocols import TrainingConfig
+from unsee.config.recipe import GENERATED, AttackOptions, AttackTable, Modality, RunConfig, build_dataclass
+from unsee.core.errors import ConfigError
 from unsee.core.source import source_hash
 from unsee.data.people.facts import halves_of
 from unsee.data.people.questions import training_text
@@ -27,10 +30,11 @@ from unsee.data.schema import Benchmark, Input, Person
 from unsee.exams.attacked import AttackedExams
 from unsee.exams.likelihoods import LikelihoodExam
 from unsee.exams.people import Exam
+from unsee.exams.plan import Item
 from unsee.methods.base import Guard, GuardMethod, PromptMethod
 from unsee.models.vlm import VLM
 from unsee.runs.method_runs import INPUTS, Material, MethodRun
-from unsee.runs.stages import TRAINING, Stages
+from unsee.runs.stages import TRAINING, Stages, content_of
 from unsee.runs.streams import make_stream
 from unsee.runs.weights import Weights
 from unsee.runtime.cache import key_of
@@ -51,12 +55,10 @@ class AttackRun:
     Attributes:
         name: of the attack.
         attack: the attack with its options.
-        table: its table in the recipe.
     """
 
     name: str
     attack: Attack
-    table: AttackTable
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Respondent:
     made_by: object = None
 
 
-def attacks_of(tables: Mapping[str, AttackTable]) -> list[AttackRun]:
+def attacks_of(tables: Mapping[str, AttackOptions]) -> list[AttackRun]:
     """Return the attacks of a recipe.
 
     Raises:
@@ -86,28 +88,76 @@ def attacks_of(tables: Mapping[str, AttackTable]) -> list[AttackRun]:
         ConfigError: an option cannot be used.
     """
     return [
-        AttackRun(name, build_dataclass(ATTACKS.get(name), table.options, f"attack.{name}"), table)
+        AttackRun(name, build_dataclass(ATTACKS.get(name), table.options, f"attack.{name}"))
         for name, table in tables.items()
     ]
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What attacks ask about, and what they may train on.
+
+    Attributes:
+        exam: an exam that holds the questions under attack.
+        sets: their sets.
+        people: everybody whom they are about.
+        taught: the people to train on, by what a training attack asks for; it does without what is missing or empty.
+        has_text: training on text about nobody is wanted, if there is some.
+        is_asked: tells whether an item is asked after a training.
+        retain: people to keep, for examples.
+        training: how a training step is made up.
+        modality: how training text asks: with the photo, by name, or both.
+        learning_rate: of training attacks that name none.
+        seed: of everything that is drawn.
+        likelihoods: makes the exam of an attack that reads likelihoods; None where there is nobody to compare with.
+    """
+
+    exam: Exam
+    sets: Sequence[str]
+    people: Sequence[Person]
+    taught: Mapping[Lessons, Sequence[Person]]
+    has_text: bool
+    is_asked: Callable[[Lessons, Item], bool]
+    retain: Sequence[Person]
+    training: TrainingConfig
+    modality: Modality
+    learning_rate: float
+    seed: int
+    likelihoods: Callable[[VLM, LikelihoodAttack], LikelihoodExam] | None = None
+
+
+def scope_of_run(exam: Exam, benchmark: Benchmark, config: RunConfig) -> Scope:
+    """Return the scope of a run: the people to forget, halves of whose facts are taught and asked about."""
+    halves, teach = halves_of(benchmark.forget, config.seed), config.teach
+    forget, retain = benchmark.forget, benchmark.retain
+
+    def likelihoods(vlm: VLM, attack: LikelihoodAttack) -> LikelihoodExam:
+        strangers: list[Person] = []
+        if config.data.source == GENERATED:
+            strangers = invent_strangers(attack.strangers, [person.name for person in (*forget, *retain)])
+        return LikelihoodExam(vlm, forget, retain, strangers, teach.protocol, attack.others, config.seed)
+
+    return Scope(
+        exam=exam, sets=("forget",), people=forget, taught={"facts": halves.taught, "people": retain},
+        has_text=teach.replay > 0, is_asked=lambda lessons, item: item.question in halves.asked[item.unit],
+        retain=retain, training=teach, modality=teach.modality, learning_rate=teach.learning_rate, seed=config.seed,
+        likelihoods=likelihoods,
+    )  # fmt: skip
+
+
 class Attacker:
-    """Runs attacks on the models of a run.
+    """Runs attacks on models.
 
     Args:
         stages: loads the models and keeps what is computed.
-        exam: the exam of the run.
-        benchmark: its people.
-        config: its recipe.
+        scope: what is asked, and what may be trained on.
     """
 
-    def __init__(self, stages: Stages, exam: Exam, benchmark: Benchmark, config: RunConfig) -> None:
+    def __init__(self, stages: Stages, scope: Scope) -> None:
         self._stages = stages
-        self._benchmark = benchmark
-        self._config = config
-        self._exams = AttackedExams(stages.vlm, exam, benchmark.forget, benchmark.retain, config.seed)
+        self._scope = scope
+        self._exams = AttackedExams(stages.vlm, scope.exam, scope.people, scope.retain, scope.seed, scope.sets)
         self._plain = self._exams.plain()
-        self._halves = halves_of(benchmark.forget, config.seed)
         self._made: dict[tuple[str, str], Exam] = {}
         self._read: dict[LikelihoodAttack, LikelihoodExam] = {}
 
@@ -122,9 +172,11 @@ class Attacker:
             type(run.attack).__module__, __name__, AttackedExams.__module__, LikelihoodExam.__module__, *TRAINING,
         ]  # fmt: skip
         settings: Any = run.attack
+        scope = self._scope
         key = key_of(
             "attack", model.weights.key, model.system, model.made_by, run.name, asdict(settings), self._plain.key,
-            self._config.seed, self._config.model.model_dump(), self._config.teach.model_dump(), self._stages.code,
+            scope.seed, self._stages.trained_part(), scope.training.model_dump(), scope.learning_rate,
+            [[lessons, *map(content_of, people)] for lessons, people in scope.taught.items()], self._stages.code,
             [source_hash(module) for module in modules],
         )  # fmt: skip
         path, log = self._stages.cache.path("answers", f"{key}.parquet"), self._stages.log
@@ -177,14 +229,10 @@ class Attacker:
 
     def _likelihoods(self, attack: LikelihoodAttack) -> LikelihoodExam:
         """Return the exam of an attack that reads likelihoods, prepared once for all models."""
+        if self._scope.likelihoods is None:
+            raise ConfigError("an attack that reads likelihoods compares with people of a run; choose another")
         if attack not in self._read:
-            forget, retain, config = self._benchmark.forget, self._benchmark.retain, self._config
-            strangers: list[Person] = []
-            if config.data.source == GENERATED:
-                strangers = invent_strangers(attack.strangers, [person.name for person in (*forget, *retain)])
-            self._read[attack] = LikelihoodExam(
-                self._stages.vlm, forget, retain, strangers, config.teach.protocol, attack.others, config.seed
-            )
+            self._read[attack] = self._scope.likelihoods(self._stages.vlm, attack)
         return self._read[attack]
 
     def _asking(self, name: str, attack: QuestionAttack, variant: str, asking: Asking) -> Exam:
@@ -200,24 +248,25 @@ class Attacker:
 
     def _trainings(self, attack: TrainingAttack) -> dict[str, Lessons]:
         """Return the trainings for which there is text, if there are questions about what it leaves out."""
-        there = {
-            "facts": any(training_text(person) for person in self._halves.taught),
-            "people": True,
-            "text": self._stages.replayed is not None and self._config.teach.replay > 0,
-        }
-        asks = any(self._halves.asked.values())
-        return {name: lessons for name, lessons in attack.trainings.items() if asks and there[lessons]}
+        scope, found = self._scope, dict[str, Lessons]()
+        for name, lessons in attack.trainings.items():
+            there = lessons == "text" and scope.has_text and self._stages.replayed is not None
+            asks = any(scope.is_asked(lessons, item) for group in self._plain.prompt_groups for item in group.items)
+            if asks and (there or any(map(training_text, scope.taught.get(lessons, ())))):
+                found[name] = lessons
+        return found
 
     def _trained(
         self, run: AttackRun, attack: TrainingAttack, lessons: Lessons, model: Respondent
     ) -> list[tuple[int, pd.DataFrame]]:
         """Train a model further, and return its answers after each budget."""
-        config, stages, found = self._config.teach, self._stages, list[tuple[int, pd.DataFrame]]()
-        rate = attack.learning_rate or config.learning_rate
+        scope, stages, found = self._scope, self._stages, list[tuple[int, pd.DataFrame]]()
+        rate = attack.learning_rate or scope.learning_rate
         method = _Watched(learning_rate=rate, steps=attack.budgets[-1])
-        exam = self._exams.plain(self._halves.asked)
-        rows = self._rows(lessons)
-        stream = make_stream(stages.vlm, rows, ("retain",), config, f"{self._config.seed}-{run.name}-{lessons}")
+        exam = self._exams.plain(partial(scope.is_asked, lessons))
+        stream = make_stream(
+            stages.vlm, self._rows(lessons), ("retain",), scope.training, f"{scope.seed}-{run.name}-{lessons}"
+        )
         steps = 0
 
         def ask(vlm: VLM) -> int:
@@ -230,19 +279,19 @@ class Attacker:
         schedule = Schedule(learning_rate=rate, steps=attack.budgets[-1], warmup=0.0, decay=0.0)
         trainable = stages.loaded.start_training(model.weights)
         train(
-            stages.vlm, method, iter(stream), schedule, trainable, name=f"relearn {lessons}", seed=self._config.seed,
+            stages.vlm, method, iter(stream), schedule, trainable, name=f"relearn {lessons}", seed=scope.seed,
             stop=StopRule("", ask),
         )  # fmt: skip
         return found
 
     def _rows(self, lessons: Lessons) -> MakeRows:
-        config = self._config.teach
+        scope = self._scope
         if lessons == "text":
             draw = self._stages.draw_replay()
             return lambda rng: [(draw(rng),) for _ in range(TEXT_ROWS)]
-        people = self._halves.taught if lessons == "facts" else self._benchmark.retain
-        inputs: tuple[Input, ...] = INPUTS[config.modality]
-        return TrainingText(self._stages.vlm, people, inputs, config.turns, config.protocol).rows
+        inputs: tuple[Input, ...] = INPUTS[scope.modality]
+        people, training = scope.taught[lessons], scope.training
+        return TrainingText(self._stages.vlm, people, inputs, training.turns, training.protocol).rows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -254,14 +254,15 @@ def _filing(config: RequestConfig, request: Request, before: str, record: Record
     weights = sorted((record.folder / "model").glob("*.safetensors"))
     ((name, _),) = config.method.items()
     return Filing(
-        reference=config.reference, finished=earlier.finished if earlier else _now(), version=__version__, method=name,
+        reference=config.reference, finished=earlier.finished if earlier else now(), version=__version__, method=name,
         model=config.model.id, rows=dict(request.files), model_before=before,
         model_after={path.name: _digest(path) for path in weights}, steps=steps[0], most_steps=steps[1],
         outside=len(request.outside),
     )  # fmt: skip
 
 
-def _now() -> str:
+def now() -> str:
+    """Return date and time, UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -30,7 +30,7 @@ from unsee.methods.base import LossMethod
 from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
 from unsee.report.shown_people import introduced
-from unsee.runs.attacker import Attacker, AttackRun, Victim, attacks_of, respondent_of, victims_of
+from unsee.runs.attacker import Attacker, AttackRun, Victim, attacks_of, respondent_of, scope_of_run, victims_of
 from unsee.runs.continual import Continual
 from unsee.runs.method_runs import INPUTS, Material, MethodRun, check_layers, people_methods
 from unsee.runs.replay import replay, resolve_replay
@@ -120,7 +120,7 @@ class PeopleRun:
         self._methods = list(people_methods(config.method, config.seed))
         self._controls = self._control_tasks()
         self._applied = [self._method_tasks(run) for run in self._methods]
-        self._attacker = Attacker(self.scenario.stages, exam, benchmark, config)
+        self._attacker = Attacker(self.scenario.stages, scope_of_run(exam, benchmark, config))
         self._attacks = [task for run in attacks_of(config.attack) for task in self._attack_tasks(run)]
         self._continual = Continual(
             self.scenario, benchmark.forget, benchmark.retain, config.requests, config.seed, self._methods, self._teach,
@@ -181,7 +181,9 @@ class PeopleRun:
             answers = self._attacker.answers(run, model)
             return Attacked(answers.assign(method=victim.method, modality=victim.modality, seed=victim.seed))
 
-        victims = victims_of(self._methods, run.table, self.config.seed, self.config.teach.oracle_seeds)
+        victims = victims_of(
+            self._methods, self.config.attack[run.name], self.config.seed, self.config.teach.oracle_seeds
+        )
         return [
             Task(f"attack {one.label} {run.name}", (one.made_by,), partial(attack, one), EVALUATION_COST)
             for one in victims

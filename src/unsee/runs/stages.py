@@ -170,8 +170,8 @@ class Stages:
 
     def teach(self, name: str, people: Sequence[Person], config: TeachConfig, seed: int) -> Weights:
         """Fine-tune the base model on the training text of `people`, mixed with replay."""
-        settings = [self._trained_part(), config.model_dump(exclude=set(config.undrawn)), seed]
-        draws = key_of("teach", self.base.draws, settings, [_content(p) for p in people])
+        settings = [self.trained_part(), config.model_dump(exclude=set(config.undrawn)), seed]
+        draws = key_of("teach", self.base.draws, settings, [content_of(p) for p in people])
         modules = (*TRAINING, self.replayed.__module__) if self.replayed and config.replay else TRAINING
         key = key_of(draws, config.adamw, self.base.key, self.code, [source_hash(module) for module in modules])
         method = FineTuning(learning_rate=config.learning_rate, steps=config.steps, epochs=config.epochs)
@@ -209,11 +209,11 @@ class Stages:
         modality, config = run.modality or material.modality, material.unlearn
         options = {name: value for name, value in asdict(method).items() if name not in method.undrawn}
         settings = [
-            type(method).__name__, options, modality, self._trained_part(),
+            type(method).__name__, options, modality, self.trained_part(),
             config.model_dump(exclude=set(config.undrawn)), run.seed,
         ]  # fmt: skip
         strangers = (*material.stand_ins.values(), *(material.strangers if method.others == "strangers" else ()))
-        content = [_content(person) for person in (*material.forget, *material.retain, *strangers)]
+        content = [content_of(person) for person in (*material.forget, *material.retain, *strangers)]
         draws = key_of("unlearn", target.draws, settings, reference and reference.draws, content)
         stop = material.stop if method.check_every else None
         modules = [source_hash(module) for module in TRAINING]
@@ -273,7 +273,7 @@ class Stages:
 
         step = material.unlearn.model_dump(exclude=set(material.unlearn.undrawn))
         settings = [type(method).__name__, asdict(method), step, run.seed]
-        content = [_content(person) for person in (*material.forget, *material.retain)]
+        content = [content_of(person) for person in (*material.forget, *material.retain)]
         draws = key_of("measure", target.draws, settings, content)
         return self._edited(run, target, draws, compute)
 
@@ -471,7 +471,8 @@ class Stages:
             return make_rows
         return with_replay(make_rows, self.draw_replay(), share)
 
-    def _trained_part(self) -> dict[str, object]:
+    def trained_part(self) -> dict[str, object]:
+        """Return the settings of the model that decide what training does."""
         return self.config.model_dump(exclude={"id", "processor", "gradient_checkpointing"})
 
 
@@ -485,7 +486,7 @@ def _method_code(method: Method) -> list[str]:
     return [METHODS.name_of(cls), cls.__module__, source_hash(cls.__module__)]
 
 
-def _content(person: Person) -> str:
+def content_of(person: Person) -> str:
     """Return a hash of all data of a person that training uses."""
     return key_of([hashlib.sha256(image).hexdigest() for image in person.images], [asdict(q) for q in person.questions])
 

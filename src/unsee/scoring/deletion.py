@@ -329,7 +329,7 @@ def _values(rows: pd.DataFrame) -> dict[str, int]:
 def _person(number: int, rows: pd.DataFrame) -> PersonOutcome:
     lines = sorted({int(_identity(item).partition("-")[2]) for item in rows["item"]})
     return PersonOutcome(
-        person=number, lines=_ranges(lines), broken={kind: _more_broken(rows, [kind]) for kind in KINDS},
+        person=number, lines=ranges(lines), broken={kind: _more_broken(rows, [kind]) for kind in KINDS},
         any_broken=_more_broken(rows, KINDS), **_values(rows),
     )  # fmt: skip
 
@@ -358,7 +358,7 @@ def _more_broken(rows: pd.DataFrame, kinds: Sequence[str]) -> int:
     return max(0, int(counts[AFTER] - counts[BEFORE]))
 
 
-def _ranges(lines: list[int]) -> str:
+def ranges(lines: list[int]) -> str:
     """Return sorted line numbers as ranges, "1-7, 9"."""
     runs: list[list[int]] = []
     for line in lines:

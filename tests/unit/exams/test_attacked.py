@@ -69,11 +69,11 @@ def test_the_plain_exam_holds_the_questions_about_the_people_to_forget_and_gives
     pd.testing.assert_frame_equal(found[numbers], expected[numbers], rtol=1e-4)
 
 
-def test_some_questions_can_be_chosen_by_person(vlm, attacked):
+def test_some_questions_can_be_chosen(vlm, attacked):
     chosen = frozenset(q for q in FORGET[0].questions if q.task == "cloze")
-    assert {item.question for item in items(attacked.plain({"001": chosen}))} == chosen
-    assert items(attacked.plain({"001": frozenset()})) == []
-    assert attacked.plain({"001": frozenset()}).examine(vlm).empty
+    assert {item.question for item in items(attacked.plain(lambda item: item.question in chosen))} == chosen
+    assert items(attacked.plain(lambda item: False)) == []
+    assert attacked.plain(lambda item: False).examine(vlm).empty
 
 
 def test_an_asking_that_changes_nothing_asks_the_same(attacked):
@@ -111,7 +111,7 @@ def test_after_an_opening_answers_are_scored_and_written_as_in_a_plain_pass(vlm,
 def test_an_opening_ends_where_any_tokenizer_begins_a_word(family):
     vlm = families.make_vlm(family)
     own = AttackedExams(vlm, make_exam(vlm), FORGET, BENCHMARK.retain, 0)
-    exam = own.plain({"001": frozenset(q for q in FORGET[0].questions if q.input == "text")})
+    exam = own.plain(lambda item: item.unit == "001" and item.question.input == "text")
     exam = exam.asking(
         [replace(g, items=[replace(i, opening="Sure.") for i in g.items]) for g in exam.prompt_groups], 0
     )
@@ -231,7 +231,7 @@ def test_the_key_changes_with_everything_that_changes_the_questions(vlm, exam, a
     ]  # fmt: skip
     keys = [asked(attacked, **way).key for way in ways]
     keys += [attacked.plain().key, exam.key]
-    keys.append(attacked.plain({"001": frozenset(FORGET[0].questions[:3])}).key)
+    keys.append(attacked.plain(lambda item: item.question in FORGET[0].questions[:3]).key)
     other = AttackedExams(vlm, exam, FORGET, BENCHMARK.retain, 1)
     keys.append(asked(other, pictures="photo").key)
     asking = Asking(pictures="photo")

@@ -17,7 +17,7 @@ from unsee.core.errors import ConfigError, UnknownNameError
 from unsee.core.progress import Silent
 from unsee.core.record import Record
 from unsee.methods import METHODS
-from unsee.runs.attacker import Attacker, AttackRun, Respondent, attacks_of, respondent_of, victims_of
+from unsee.runs.attacker import Attacker, AttackRun, Respondent, attacks_of, respondent_of, scope_of_run, victims_of
 from unsee.runs.method_runs import Material, MethodRun, people_methods
 from unsee.runs.stages import Stages
 from unsee.runs.weights import Weights
@@ -81,15 +81,15 @@ class Photos(QuestionAttack):
 
 
 def own(attack):
-    return AttackRun("own", attack, AttackTable())
+    return AttackRun("own", attack)
 
 
 def attacker_of(stages, config=CONFIG, benchmark=BENCHMARK):
-    return Attacker(stages, exams.Exam(stages.vlm, benchmark, [], config.evaluation), benchmark, config)
+    return Attacker(stages, scope_of_run(exams.Exam(stages.vlm, benchmark, [], config.evaluation), benchmark, config))
 
 
 def attack(name, **options):
-    return AttackRun(name, ATTACKS.get(name)(**options), AttackTable())
+    return AttackRun(name, ATTACKS.get(name)(**options))
 
 
 def taught(stages):

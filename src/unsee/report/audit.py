@@ -1,0 +1,184 @@
+"""Writes the page of an audit, and its table for the terminal. It holds figures only: no name, question or answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from unsee.core.errors import RecordError
+from unsee.core.files import write
+from unsee.core.record import MIN_UNITS, Record
+from unsee.report.page import render
+from unsee.scoring.audit import DOUBT, LEVEL, Audit, Verdict
+from unsee.scoring.names import listed
+
+POWER = 0.9
+"""An attack that gets less than this part of the known rows from the model before breaks what it should find."""
+
+
+class AuditRow(NamedTuple):
+    """One person as text."""
+
+    people: str
+    lines: str
+    rows: str
+    before: str
+    now: str
+    oracle: str
+    verdict: str
+
+
+def wording(audit: Audit) -> dict[Verdict, str]:
+    """Return the only words in which a verdict is given."""
+    return {
+        "recovered": "recovered",
+        "not recovered": "not recovered by these attacks with this budget",
+        "cannot be told": "cannot be told from so few values"
+        if audit.has_oracle
+        else "cannot be told without an oracle",
+        "nothing to forget": "nothing to forget",
+    }
+
+
+def rows(audit: Audit) -> list[AuditRow]:
+    """Return a row for each person; the numbers are rows given when they are asked plainly."""
+    found = []
+    for person in audit.people:
+        plain = person.looks[0]
+        found.append(
+            AuditRow(
+                people=f"person {person.person}", lines=person.lines, rows=str(plain.rows), before=str(plain.before),
+                now=str(plain.after), oracle="-" if plain.oracle is None else str(plain.oracle),
+                verdict=wording(audit)[person.verdict],
+            )
+        )  # fmt: skip
+    return found
+
+
+def sentences(audit: Audit) -> list[str]:
+    """Return the verdict in plain words; the first sentence is the verdict."""
+    plain, attacks = audit.looks[0], audit.looks[1:]
+    by = [look.name for look in audit.looks if look.verdict == "recovered"]
+    how = f" ({listed(by)})" if by else " (about some of the people)"
+    first = wording(audit)[audit.verdict]
+    numbers = (
+        f"Asked plainly, the model before gives the values of {plain.before} of {plain.rows} rows, and the audited "
+        f"model those of {plain.after or 'none'}"
+    )
+    if plain.oracle is not None:
+        numbers += f"; the oracle gives {plain.oracle or 'none'}"
+    found = [f"{numbers}. An invented stranger gets {plain.by_chance:.1f}."]
+    if attacks:
+        most = max(attacks, key=lambda look: (-look.probability, look.after))
+        found.append(
+            f"Under attack, most beyond chance comes back with {most.name}: {most.after} of {most.rows} rows, of which "
+            f"a stranger gets {most.by_chance:.1f}."
+        )
+    unknown = len(audit.rows) - audit.known
+    if unknown:
+        found.append(
+            f"{unknown} of {len(audit.rows)} rows have nothing to forget: the model before does not give them."
+        )
+    collapsed = [one for one in audit.models if one.model == "after" and one.collapsed]
+    found += [
+        f"The audited model is broken: {one.collapsed}. A broken model gives no value either." for one in collapsed
+    ]
+    match audit.verdict:
+        case "recovered":
+            return [f"Verdict: {first}{how}. The audited model still gives values that should be gone.", *found]
+        case "nothing to forget":
+            return [
+                f"Verdict: {first}. The model before gives none of the values, so nothing can be said of the audited "
+                "one. Check that this is the right model, and that the questions are worded as a user would ask.",
+                *found,
+            ]  # fmt: skip
+        case _:
+            return [f"Verdict: {first}.", *found]
+
+
+def limits(audit: Audit) -> list[str]:
+    """Return what cannot be concluded from this audit, and why, each as a sentence."""
+    found = []
+    filing = audit.filing
+    if not audit.has_oracle:
+        found.append(
+            "No oracle was given: only a model that was trained without these rows shows how often their values come "
+            "out anyway. Invented strangers stand in for it; the model may guess about them in another way."
+        )
+    if filing and filing.undivided:
+        several = "People" if len(filing.undivided) > 1 else "Person"
+        found.append(
+            f"{several} {listed([str(number) for number in filing.undivided])}: the rows cannot be divided into halves "
+            "without a common value, so nothing was trained on one half to ask about the other."
+        )
+    if filing and filing.kept_from == "invented":
+        found.append("No rows to keep were given: nothing says what else the model lost.")
+    weak = [
+        look.name for look in audit.looks[1:]
+        if not look.variant and audit.looks[0].before and look.before < POWER * audit.looks[0].before
+    ]  # fmt: skip
+    if weak:
+        found.append(
+            f"Asked as in {listed(weak)}, the model before gives fewer rows than plainly: there the way of asking also "
+            "breaks what it should find, and finding nothing says less."
+        )
+    return found
+
+
+def write_audit_report(record: Record, audit: Audit, out: Path | None = None, *, redact: bool = False) -> Path:
+    """Write the page.
+
+    Args:
+        record: the folder.
+        audit: the figures.
+        out: the file; by default report.html in the folder, or report-redacted.html.
+        redact: leave out local paths and the settings, which hold some.
+
+    Returns:
+        The file.
+
+    Raises:
+        RecordError: the file is no .html page, or cannot be written.
+    """
+    name = "report-redacted.html" if redact else "report.html"
+    path = out or record.folder / name
+    if path.suffix != ".html":
+        raise RecordError(f"{path}: the page of an audit is an .html file; choose this ending")
+    filing = audit.filing
+    first, *more = sentences(audit)
+    page = render(
+        "audit.html",
+        title=f"Audit {filing.reference}".rstrip() if filing else "Audit",
+        audit=audit,
+        filing=filing,
+        verdict=first,
+        sentences=more,
+        wording=wording(audit),
+        tags={
+            "recovered": "collapsed",
+            "cannot be told": "no-signal",
+            "nothing to forget": "forget",
+            "not recovered": "ok",
+        },
+        limits=limits(audit),
+        shown=lambda name: Path(name).name if redact else name,
+        level=LEVEL,
+        doubt=DOUBT,
+        min_units=MIN_UNITS,
+        config="" if redact else record.read_text("config.toml"),
+    )
+    if out:
+        write(out, page)
+    else:
+        record.write_text(name, page)
+    return path
+
+
+def is_audit(folder: Path) -> bool:
+    """Return True if a folder holds an audit that is finished."""
+    return (folder / "audit.json").is_file()
+
+
+def write_audit_report_again(folder: Path, out: Path | None, *, redact: bool) -> Path:
+    """Write the page of a finished audit from its figures; the arguments are those of `write_audit_report`."""
+    return write_audit_report(Record.open(folder), Audit.load(folder, "audit.json"), out, redact=redact)
