@@ -9,17 +9,17 @@ import tiny
 import torch
 
 from unsee.attacks import ATTACKS
-from unsee.attacks.base import LikelihoodAttack, QuestionAttack, TrainingAttack, WeightAttack
-from unsee.config.recipe import AttackTable, ModelConfig, build_dataclass, load_recipe
+from unsee.attacks.base import LikelihoodAttack, QuestionAttack, StateAttack, TrainingAttack, WeightAttack
+from unsee.config.recipe import ModelConfig, build_dataclass, load_recipe
 from unsee.core.errors import ConfigError
 from unsee.core.progress import Silent
 from unsee.core.record import ANSWER_COLUMNS, Record
-from unsee.runs.attacker import Attacker, AttackRun, Respondent
+from unsee.runs.attacker import Attacker, AttackRun, Respondent, scope_of_run
 from unsee.runs.stages import Stages
 from unsee.scoring.attacks import ATTACKED
 
 NAMES = ATTACKS.names()
-BASES = (QuestionAttack, WeightAttack, TrainingAttack, LikelihoodAttack)
+BASES = (QuestionAttack, WeightAttack, TrainingAttack, LikelihoodAttack, StateAttack)
 QUICK = {"relearn": {"steps": 1}, "sample": {"answers": 2}, "membership": {"strangers": 5, "others": 1}}
 """Options that make an attack short."""
 
@@ -62,8 +62,9 @@ def attacked(stages, name, code=""):
     """The answers of the base model; other code computes them again."""
     settings = ["teach.batch_tokens=300", "teach.learning_rate=0.01", "teach.replay=0.0", "evaluation.max_new_tokens=3"]
     config, stages.code = load_recipe("tiny", settings), [code]
-    attacker = Attacker(stages, exams.make_exam(stages.vlm, config.evaluation), exams.BENCHMARK, config)
-    run = AttackRun(name, ATTACKS.get(name)(**QUICK.get(name, {})), AttackTable())
+    scope = scope_of_run(exams.make_exam(stages.vlm, config.evaluation), exams.BENCHMARK, config)
+    attacker = Attacker(stages, scope)
+    run = AttackRun(name, ATTACKS.get(name)(**QUICK.get(name, {})))
     return attacker.answers(run, Respondent("base", stages.base))
 
 

@@ -113,4 +113,41 @@ class LikelihoodAttack(ABC):
     others: int
 
 
-Attack = QuestionAttack | WeightAttack | TrainingAttack | LikelihoodAttack
+@dataclass(frozen=True, kw_only=True)
+class States:
+    """Hidden states at the last token of choices, before the model answers.
+
+    Attributes:
+        state_LQD: the output of each decoder layer.
+        options: the tokens of each option, by question.
+        truth_Q: the number of the true option.
+        head_VD: the output matrix, whose rows stand for tokens.
+        log_readable: log-probabilities of tokens that the head reads from each layer (Q, V); empty if it cannot.
+    """
+
+    state_LQD: Tensor
+    options: Sequence[Sequence[Sequence[int]]]
+    truth_Q: Tensor
+    head_VD: Tensor
+    log_readable: Sequence[Tensor]
+
+
+class StateAttack(ABC):
+    """An attack that reads the answers to choices from hidden states."""
+
+    def is_control(self, variant: str) -> bool:
+        """Return True if a variant shows what the attack finds where nothing is to be found; it never counts."""
+        return False
+
+    @abstractmethod
+    def read(self, known: States, asked: States, seed: int) -> Mapping[str, Tensor]:
+        """Return the option that is read for each question, by variant.
+
+        Args:
+            known: choices about people to keep, whose true options may be used.
+            asked: choices about the people to forget, whose true options may not.
+            seed: of everything that is drawn.
+        """
+
+
+Attack = QuestionAttack | WeightAttack | TrainingAttack | LikelihoodAttack | StateAttack

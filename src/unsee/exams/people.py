@@ -180,6 +180,17 @@ class Exam:
             rows.append(row)
         return pd.DataFrame(rows, columns=answers.columns)
 
+    def answered(self, item: Item, answer: str) -> dict[str, object]:
+        """Return the row of an item with an answer that was found in another way; no probability is known."""
+        return self._row(item, answer, True, [(math.nan, 1)] * len(self._alternatives(item.question)))
+
+    def prompts(self, vlm: VLM, group: PromptGroup, items: Sequence[Item]) -> list[list[int]]:
+        """Return the prompts of some items of a group as tokens."""
+        texts = [
+            render(vlm, item.question, self._config, shots=group.shots, turns=item.turns).rstrip(" ") for item in items
+        ]
+        return vlm.texts_ids(texts, group.pictures)
+
     def _items(self) -> list[Item]:
         return [item for group in self.prompt_groups for item in group.items]
 

@@ -16,6 +16,7 @@ from unsee.attacks.base import (
     Lessons,
     LikelihoodAttack,
     QuestionAttack,
+    StateAttack,
     TrainingAttack,
     WeightAttack,
 )
@@ -31,6 +32,7 @@ from unsee.exams.attacked import AttackedExams
 from unsee.exams.likelihoods import LikelihoodExam
 from unsee.exams.people import Exam
 from unsee.exams.plan import Item
+from unsee.exams.states import StatesExam
 from unsee.methods.base import Guard, GuardMethod, PromptMethod
 from unsee.models.vlm import VLM
 from unsee.runs.method_runs import INPUTS, Material, MethodRun
@@ -160,6 +162,7 @@ class Attacker:
         self._plain = self._exams.plain()
         self._made: dict[tuple[str, str], Exam] = {}
         self._read: dict[LikelihoodAttack, LikelihoodExam] = {}
+        self._inside: StatesExam | None = None
 
     def answers(self, run: AttackRun, model: Respondent) -> pd.DataFrame:
         """Return the answers of a model under an attack.
@@ -169,7 +172,8 @@ class Attacker:
             no question can be asked in this way, as about pictures where there are none.
         """
         modules = [
-            type(run.attack).__module__, __name__, AttackedExams.__module__, LikelihoodExam.__module__, *TRAINING,
+            type(run.attack).__module__, __name__, AttackedExams.__module__, LikelihoodExam.__module__,
+            StatesExam.__module__, *TRAINING,
         ]  # fmt: skip
         settings: Any = run.attack
         scope = self._scope
@@ -202,7 +206,7 @@ class Attacker:
                 return len(attack.variants)
             case TrainingAttack():
                 return len(attack.budgets) * len(self._trainings(attack))
-            case LikelihoodAttack():
+            case LikelihoodAttack() | StateAttack():
                 return 1
 
     def _attacked(self, run: AttackRun, model: Respondent) -> Iterator[tuple[str, int, pd.DataFrame]]:
@@ -226,6 +230,10 @@ class Attacker:
             case LikelihoodAttack():
                 read = self._likelihoods(run.attack)
                 yield "", 0, read.examine(self._stages.load(model.weights), name=model.label)
+            case StateAttack():
+                self._inside = self._inside or StatesExam(self._stages.vlm, self._scope.exam, self._scope.seed)
+                for variant, answers in self._inside.examine(self._stages.load(model.weights), run.attack):
+                    yield variant, 0, answers
 
     def _likelihoods(self, attack: LikelihoodAttack) -> LikelihoodExam:
         """Return the exam of an attack that reads likelihoods, prepared once for all models."""

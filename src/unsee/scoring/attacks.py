@@ -3,8 +3,8 @@
     recovered = clip((m_u - m_r) / (m_0 - m_r), 0, 1)
 
 m is the mean headline metric over the cells of the forget set with signal: of the attacked model (u), of the oracle
-under the same attack (r), and of the target without attack (0), on the same questions. Robustness is 1 minus the
-largest part that any attack with signal recovers.
+under the same attack (r), and of the target without attack (0), on the same questions. Where hidden states are read, 0
+is the target as it is read. Robustness is 1 minus the largest part that any attack with signal recovers.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class _Found:
         gap: what the target knows and the attacked oracle does not.
         num_units: people.
         num_items: questions.
+        is_control: True for a variant that never counts.
     """
 
     knows: Mapping[Trained, Draws]
@@ -51,6 +52,7 @@ class _Found:
     gap: Draws
     num_units: int
     num_items: int
+    is_control: bool = False
 
 
 def with_attacks(scores: Scores, runs: Sequence[ScoredRun], attacks: Sequence[pd.DataFrame]) -> Scores:
@@ -70,7 +72,8 @@ def with_attacks(scores: Scores, runs: Sequence[ScoredRun], attacks: Sequence[pd
         models = dict.fromkeys(model[:2] for one in own for model in one.knows)
         recovered = {model: _over_runs([one.recovered for one in own], model) for model in models}
         power = recovered.get((DO_NOTHING, ""))
-        signal = gap is not None and gap.low > 0 and power is not None and bool(power[0] >= POWER)
+        told = gap is not None and gap.low > 0 and power is not None and bool(power[0] >= POWER)
+        signal = told and not own[0].is_control
         for model in models:
             knows = estimate(_over_runs([one.knows for one in own], model))
             part = estimate(recovered[model])
@@ -121,11 +124,17 @@ def _found(run: ScoredRun, attacks: pd.DataFrame) -> dict[Way, _Found]:
         if oracle is None or not before:
             continue
         (start,) = before.values()
+        if _all_true(rows, "inside"):  # what is read inside has no plain form
+            start = next((draws for (method, *_), draws in knows.items() if method == DO_NOTHING), start)
         gap = start - oracle
         with np.errstate(invalid="ignore", divide="ignore"):
             recovered = {model: np.clip((draws - oracle) / gap, 0, 1) for model, draws in knows.items()}
-        found[way] = _Found(knows, recovered, gap, rows["unit"].nunique(), len(asked))
+        found[way] = _Found(knows, recovered, gap, rows["unit"].nunique(), len(asked), _all_true(rows, "control"))
     return found
+
+
+def _all_true(rows: pd.DataFrame, column: str) -> bool:
+    return column in rows and bool(rows[column].eq(True).all())
 
 
 def _means(bootstrap: Bootstrap, rows: pd.DataFrame, names: set[CellName]) -> dict[Trained, Draws]:

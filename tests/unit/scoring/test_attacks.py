@@ -171,3 +171,18 @@ def test_people_are_drawn_as_for_efficacy():
     draws = np.mean(cells, axis=0)
     low, high = np.quantile(draws[1:], [0.025, 0.975])
     assert (knows.value, knows.low, knows.high) == pytest.approx((draws[0], low, high))
+
+
+@pytest.mark.parametrize(("column", "signal"), [("inside", True), ("control", False)])
+def test_what_is_read_inside_is_read_against_the_target_as_it_is_read_and_a_control_never_counts(column, signal):
+    half = Mind(forget=(0.6, 0.6))
+    way = ("probe", "probe, layer 1", 0)
+    runs, models = runs_of(npo(HIDES)), (Model("do_nothing", mind=half), ORACLE, SECOND, npo(half))
+    attacks = make_attacks({way: models}, seed=0, **SMALL).assign(inside=True)
+    scores = with_attacks(scored(npo(HIDES)), runs, [attacks.assign(**{column: True})])
+    found = {one.method: one for one in scores.attacks}
+    assert found["do_nothing"].recovered.value == 1
+    assert all(one.signal is signal for one in found.values())
+    assert (robustness(scores)["npo"] is not None) is signal
+    if signal:
+        assert robustness(scores)["npo"].value < 0.4
