@@ -23,7 +23,7 @@ def start(words, cache, **variables):
     """Begin a command, and wait until one of its workers trains; the command and its workers."""
     log = words[-1] / "log.jsonl"
     command = Command(words, cache, variables={"UNSEE_WORKERS": "2", **variables})
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not log.exists() or '"training"' not in log.read_text():
         assert time.monotonic() < until and command.process.is_alive(), command.err.read_text()
         time.sleep(0.05)
