@@ -86,7 +86,6 @@ class VLM:
             UnknownNameError: no model has this name, or the family of the model is not supported.
         """
         vlm = cls._load(config)
-        vlm.chat.check()
         vlm._try_out()
         return vlm
 
@@ -95,6 +94,7 @@ class VLM:
         keep_freed_memory()
         vlm = cls(*load_parts(config, state().device), config.id)  # the device is also set for whatever follows
         vlm.config = config
+        vlm.chat.check()
         if config.gradient_checkpointing:
             vlm.model.activation_checkpointing_enable()
         return vlm
@@ -148,7 +148,9 @@ class VLM:
         """Return a model of the same architecture with random weights and the same processor."""
         torch.manual_seed(seed)
         model = type(self.model)(self.model.config).to(self.device, self.model.dtype)  # type: ignore[arg-type]
-        return VLM(model.eval(), self.processor, self.id)
+        made = VLM(model.eval(), self.processor, self.id)
+        made.chat.check()
+        return made
 
     @property
     def device(self) -> torch.device:

@@ -54,7 +54,11 @@ def test_a_template_of_texts_gets_the_image_in_the_text(folder):
         "<|im_start|>system\nHush.<|im_end|>\n<|im_start|>user\n"
     )
     parts = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "Which?"}]
-    assert "<image>\n<image>\nWhich?" in vlm.chat.render([{"role": "user", "content": parts}])
+    asked = [{"role": "user", "content": parts}]
+    assert "<image>\n<image>\nWhich?" in vlm.chat.render(asked)
+    assert vlm.untrained().chat.render(asked) == vlm.chat.render(asked)
+    vlm.reload()
+    assert vlm.template(with_image=True) == found
 
 
 def test_what_stands_for_an_image_is_that_of_the_family():
