@@ -216,7 +216,7 @@ class Attacker:
                 for variant, asking in run.attack.askings.items():
                     exam = self._asking(run.name, run.attack, variant, asking)
                     yield variant, 0, self._ask(self._stages.load(model.weights), exam, model, asking.system)
-            case WeightAttack() if self._config.model.quantization == "none":  # weights of 4 bits are packed
+            case WeightAttack() if self._stages.config.quantization == "none":  # weights of 4 bits are packed
                 for variant in run.attack.variants:
                     with self._stages.loaded.spoiled(model.weights) as vlm:
                         for name in vlm.lora_modules("decoder+projector"):

@@ -67,7 +67,8 @@ def with_attacks(scores: Scores, runs: Sequence[ScoredRun], attacks: Sequence[pd
     results: list[AttackResult] = []
     worst: dict[tuple[str, str], list[Draws]] = {}
     for way in dict.fromkeys(way for one in found for way in one):
-        own = [one[way] for one in found if way in one]
+        every = [one[way] for one in found if way in one]
+        own = [one for one in every if not np.isnan(one.gap[0])] or every
         gap = estimate(resampled_mean([one.gap for one in own], "runs"))
         models = dict.fromkeys(model[:2] for one in own for model in one.knows)
         recovered = {model: _over_runs([one.recovered for one in own], model) for model in models}
@@ -77,8 +78,6 @@ def with_attacks(scores: Scores, runs: Sequence[ScoredRun], attacks: Sequence[pd
         for model in models:
             knows = estimate(_over_runs([one.knows for one in own], model))
             part = estimate(recovered[model])
-            if knows is None:
-                continue
             results.append(
                 AttackResult(
                     **way._asdict(), method=model[0], modality=model[1], knows=knows, recovered=part, signal=signal,
@@ -103,7 +102,7 @@ def _over_runs(found: Sequence[Mapping[Trained, Draws]], model: tuple[str, str])
 
 
 def _found(run: ScoredRun, attacks: pd.DataFrame) -> dict[Way, _Found]:
-    """Return what each way of attacking found in one run; nothing where no cell has signal."""
+    """Return what each way of attacking found in one run."""
     names = set(run.signal.names("forget"))
     answers = run.bootstrap.answers
     known = answers[answers["set"].isin(FORGETTING_SETS)].assign(attack=_UNATTACKED, variant="", budget=0)
@@ -121,7 +120,7 @@ def _found(run: ScoredRun, attacks: pd.DataFrame) -> dict[Way, _Found]:
         knows = _means(bootstrap, rows, names)
         before = _means(bootstrap, target[target["item"].isin(asked)], names)
         oracle = next((draws for (method, *_), draws in knows.items() if method == "oracle"), None)
-        if oracle is None or not before:
+        if oracle is None:
             continue
         (start,) = before.values()
         if _all_true(rows, "inside"):  # what is read inside has no plain form
@@ -138,10 +137,9 @@ def _all_true(rows: pd.DataFrame, column: str) -> bool:
 
 
 def _means(bootstrap: Bootstrap, rows: pd.DataFrame, names: set[CellName]) -> dict[Trained, Draws]:
-    """Return for each model the mean over the cells with signal."""
-    cells = headline_draws(bootstrap, rows)
-    return {
-        model: np.mean(np.stack([own[name] for name in own if name in names]), axis=0)
-        for model, own in cells.items()
-        if names & own.keys()
-    }
+    """Return for each model the mean over the cells with signal; NaN if none of them was asked."""
+    found = {}
+    for model, own in headline_draws(bootstrap, rows).items():
+        with_signal = [draws for name, draws in own.items() if name in names]
+        found[model] = np.mean(np.stack(with_signal or [draws * np.nan for draws in own.values()]), axis=0)
+    return found

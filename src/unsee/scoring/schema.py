@@ -257,7 +257,7 @@ class AttackResult(Strict):
 
     Attributes:
         budget: number of training steps of the attack; 0 if it trains nothing.
-        knows: mean headline metric over the cells of the forget set with signal.
+        knows: mean headline metric over the cells of the forget set with signal; None if the attack asks about none.
         recovered: the part of what the target knows, and the attacked oracle does not, that the method gives back.
         signal: False if target and attacked oracle do not differ, or if the attack does not even find in the target
             what the target knows; then `recovered` says nothing.
@@ -269,7 +269,7 @@ class AttackResult(Strict):
     budget: int
     method: str
     modality: str
-    knows: Estimate
+    knows: Estimate | None
     recovered: Estimate | None
     signal: bool
     n_units: int

@@ -115,7 +115,18 @@ def test_without_signal_there_is_nothing_to_get_back():
     alike = (Model("target", mind=NEVER_KNEW), *CONTROLS[1:3], Model("do_nothing", mind=NEVER_KNEW))
     run = ScoredRun(make_answers(alike, **SMALL), num_resamples=100)
     scores = with_attacks(score_runs([run]), [run], [make_attacks({WAY: alike[1:]}, **SMALL)])
-    assert scores.attacks == [] and set(robustness(scores).values()) == {None}
+    assert {(one.signal, one.knows, one.recovered) for one in scores.attacks} == {(False, None, None)}
+    assert scores.silent_attacks == ["relearn"] and set(robustness(scores).values()) == {None}
+
+
+def test_an_attack_that_asks_about_no_cell_with_signal_says_so_and_counts_for_nothing():
+    run = runs_of(npo(HIDES))[0]
+    attacks = make_attacks({WAY: (DO_NOTHING, ORACLE, npo(HIDES))}, **SMALL)
+    other = attacks.assign(attack="picture", input="sound")  # a kind of question that no run has asked
+    scores = with_attacks(scored(npo(HIDES)), [run], [together(attacks, other)])
+    assert scores.silent_attacks == ["picture"]
+    alone = with_attacks(scored(npo(HIDES)), [run], [attacks])
+    assert robustness(scores) == robustness(alone)
 
 
 def test_questions_that_an_attack_leaves_out_are_left_out_of_the_target_too():
