@@ -22,7 +22,7 @@ from unsee.attacks.base import (
 )
 from unsee.config.protocols import TrainingConfig
 from unsee.config.recipe import GENERATED, AttackOptions, AttackTable, Modality, RunConfig, build_dataclass
-from unsee.core.errors import ConfigError
+from unsee.core.errors import ConfigError, ModelError
 from unsee.core.source import source_hash
 from unsee.data.people.facts import halves_of
 from unsee.data.people.questions import training_text
@@ -214,6 +214,9 @@ class Attacker:
         match run.attack:
             case QuestionAttack():
                 for variant, asking in run.attack.askings.items():
+                    if asking.system and not _takes_system(self._stages.vlm, asking.system):
+                        self._stages.log.log("attack left out", variant=variant, reason="no system prompt")
+                        continue
                     exam = self._asking(run.name, run.attack, variant, asking)
                     yield variant, 0, self._ask(self._stages.load(model.weights), exam, model, asking.system)
             case WeightAttack() if self._stages.config.quantization == "none":  # weights of 4 bits are packed
@@ -300,6 +303,15 @@ class Attacker:
         inputs: tuple[Input, ...] = INPUTS[scope.modality]
         people, training = scope.taught[lessons], scope.training
         return TrainingText(self._stages.vlm, people, inputs, training.turns, training.protocol).rows
+
+
+def _takes_system(vlm: VLM, system: str) -> bool:
+    """Return False for a chat template that drops or refuses a system prompt."""
+    try:
+        vlm.template(with_image=False, system=system)
+    except ModelError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)

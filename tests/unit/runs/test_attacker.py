@@ -13,7 +13,7 @@ import torch
 from unsee.attacks import ATTACKS
 from unsee.attacks.base import Asking, QuestionAttack, TrainingAttack, WeightAttack
 from unsee.config.recipe import AttackTable, MethodTable, ModelConfig, load_recipe
-from unsee.core.errors import ConfigError, UnknownNameError
+from unsee.core.errors import ConfigError, ModelError, UnknownNameError
 from unsee.core.progress import Silent
 from unsee.core.record import Record
 from unsee.methods import METHODS
@@ -283,3 +283,18 @@ def test_attacks_of_a_recipe_are_checked():
         attacks_of({"sample": AttackTable.model_validate({"answers": 1})})
     with pytest.raises(ConfigError, match=r"attack\.sample\.anwsers: unknown option; did you mean 'answers'"):
         attacks_of({"sample": AttackTable.model_validate({"anwsers": 3})})
+
+
+@full
+def test_a_role_is_left_out_for_a_model_that_takes_no_system_prompt(stages, monkeypatch):
+    plain = stages.vlm.template
+
+    def template(*, with_image, system=None):
+        if system:
+            raise ModelError("its chat template drops the system prompt")
+        return plain(with_image=with_image)
+
+    monkeypatch.setattr(stages.vlm, "template", template)
+    prompts = attack("prompt", instruction="", opening="", examples=0)
+    answers = attacker_of(stages).answers(prompts, Respondent("base", stages.base))
+    assert set(answers["variant"]) == {"claim"}
