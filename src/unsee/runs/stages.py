@@ -12,9 +12,9 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -22,7 +22,6 @@ from typing import Protocol
 import pandas as pd
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unsee.config.recipe import ModelConfig, TeachConfig
@@ -40,14 +39,11 @@ from unsee.forward.vision_cache import cached_vision
 from unsee.methods import METHODS
 from unsee.methods.base import (
     ArithmeticMethod,
-    Asked,
     EditMethod,
     GradientMethod,
-    Loss,
     LossMethod,
     Method,
     StatisticsMethod,
-    StepBatch,
     Training,
     Work,
     edit_of,
@@ -64,6 +60,7 @@ from unsee.runs.streams import (
     ways_of_asking,
     with_replay,
 )
+from unsee.runs.trainings import Job, train_model
 from unsee.runs.weight_change import WeightChange, by_adapter, by_edit, by_weights, change_of
 from unsee.runs.weights import LoadedModel, Weights
 from unsee.runtime.cache import Cache, key_of
@@ -71,7 +68,6 @@ from unsee.runtime.cost import Cost, measured
 from unsee.runtime.distributed import state
 from unsee.training.batches import MakeRows, Plan
 from unsee.training.lessons import FineTuning, Lessons
-from unsee.training.train import Reference, Scorer, StopRule, train
 
 log = logging.getLogger(__name__)
 
@@ -98,33 +94,6 @@ class Examination(Protocol):
     ) -> pd.DataFrame:
         """Return the answers of a model, from the journal if it holds them; add all others to it."""
         ...
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One training.
-
-    Attributes:
-        name: of the model.
-        made: the keys of the new weights.
-        start: the weights to start from.
-        method: its loss.
-        make_plan: returns the data and the schedule; called only if the weights are not in the cache.
-        seed: of everything that is drawn.
-        compared: the reference model if it is not the start.
-        fisher: the questions whose Fisher information is computed first.
-        stop: says when it may end early.
-    """
-
-    name: str
-    made: Weights
-    start: Weights
-    method: LossMethod
-    make_plan: Callable[[], Plan]
-    seed: int
-    compared: Weights | None = None
-    fisher: Mapping[Asked, Iterable[StepBatch]] | None = None
-    stop: StopRule | None = None
 
 
 class Stages:
@@ -182,7 +151,7 @@ class Stages:
             return Plan([stream], method, config.protocol, config.adamw)
 
         with self.log.stage("teach", name):
-            return self._train(_Job(name, Weights(key, draws), self.base, method, plan, seed))
+            return train_model(self.loaded, self.log, Job(name, Weights(key, draws), self.base, method, plan, seed))
 
     def apply(self, run: MethodRun, target: Weights, material: Material) -> Weights:
         """Apply a method that changes weights to the target."""
@@ -234,7 +203,9 @@ class Stages:
 
             label = f"{run.label}-{name}" if name else run.label
             fisher = fisher_questions(self.vlm, method, material, draws) if isinstance(method, GradientMethod) else {}
-            return self._train(_Job(label, own, target, method, plan, run.seed, reference, fisher, stop))
+            return train_model(
+                self.loaded, self.log, Job(label, own, target, method, plan, run.seed, reference, fisher, stop)
+            )
 
         if not isinstance(method, ArithmeticMethod):
             return train(Training(method.sides), INPUTS[modality])
@@ -394,59 +365,6 @@ class Stages:
                     edit = edit_of(method, vlm, deltas, run.seed)
                 self.log.keep_weights("edited", run.label, path, edit.save, cost)
         return Weights(key_of(made.key, "computed"), made.draws, target.files, path)
-
-    def _train(self, job: _Job) -> Weights:
-        """Train, and return the new weights with their files."""
-        path = self.cache.path("weights", f"{job.made.key}.safetensors")
-        checkpoint = path.with_name(f"{job.made.key}.checkpoint.safetensors")
-        result = Weights(job.made.key, job.made.draws, (*job.start.files, path))
-        with self.log.weights_missing(job.name, path) as are_missing:
-            if are_missing:
-                self._train_now(job, result, checkpoint)
-            else:
-                discard(checkpoint)  # a kill can leave it
-        return result
-
-    def _train_now(self, job: _Job, result: Weights, checkpoint: Path) -> None:
-        plan = job.make_plan()
-        schedule, steps = plan.schedule, plan.steps
-        reference = None
-        if job.compared:
-            reference, steps = self._reference(job.compared, job.method, steps, schedule.steps)
-        trainable = self.loaded.start_training(job.start)
-        count = sum(parameter.numel() for parameter in trainable)
-        self.log.log(
-            "training",
-            model=job.name,
-            trainable_parameters=count,
-            learning_rate=schedule.learning_rate,
-            steps=schedule.steps,
-        )
-        log.info("training model=%s trainable_parameters=%d", job.name, count)
-
-        def report(step: int, loss: Loss, rate: float) -> None:
-            self.log.log("step", model=job.name, step=step, learning_rate=rate, **loss.parts)
-
-        with measured(self.vlm.device) as cost:
-            taken = train(
-                self.vlm, job.method, steps, schedule, trainable, reference=reference, fisher=job.fisher, name=job.name,
-                seed=job.seed, checkpoint=checkpoint, progress=self.log.progress, on_step=report, stop=job.stop,
-            )  # fmt: skip
-        tensors = self.vlm.trained()
-        steps_taken = {"steps": str(taken), "of": str(schedule.steps)}
-        self.log.keep_weights(
-            "trained", job.name, result.files[-1], lambda part: save_file(tensors, part, metadata=steps_taken), cost
-        )
-        self.loaded.finish_training(result)
-
-    def _reference(
-        self, weights: Weights, method: LossMethod, steps: Iterator[StepBatch], count: int
-    ) -> tuple[Reference, Iterator[StepBatch]]:
-        """Compute the reference states of all steps with another model, before it is replaced by the one to train."""
-        vlm = self.load(weights)
-        reference = Reference(vlm, Scorer(vlm, method.hidden_layers), other=True)
-        moved = (step.to(vlm.device) for step in itertools.islice(steps, count))
-        return reference, reference.announced(moved, method.reference_sides)
 
     def _moved(self, vlm: VLM, weights: Weights) -> Iterator[tuple[str, Tensor]]:
         """Yield the difference between trained weights and the model before training, by name."""
