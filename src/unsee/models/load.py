@@ -17,7 +17,7 @@ from transformers import (
 from transformers.utils.import_utils import is_bitsandbytes_available
 
 from unsee.config.recipe import ModelConfig
-from unsee.core.errors import ModelError, UnknownNameError, UnseeError
+from unsee.core.errors import ModelError, UnknownNameError, UnseeError, did_you_mean
 from unsee.models import MODELS, shipped
 from unsee.models.adapter import chain, cure, merge_into
 from unsee.models.load_errors import PROCESSOR_ADVICE, check_folder, check_hub, check_size, holds_processor, loading
@@ -73,7 +73,11 @@ def _load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
     four_bit = {"quantization_config": _four_bits(id)} if config.quantization == "4bit" else {}
     with loading(f"model {id}:"):
         kind = PreTrainedConfig.get_config_dict(str(source))[0].get("model_type")
-        if kind in MODELS.names():
+    if kind and kind not in MODELS.names():
+        known = f"{did_you_mean(str(kind), MODELS.names())} (known: {', '.join(MODELS.names())})"
+        raise ModelError(f"model {id}: cannot be loaded: no family {kind!r} of models that take pictures{known}")
+    with loading(f"model {id}:"):
+        if kind:
             MODELS.get(kind)  # importing the family registers a model class that transformers lacks
         if paths:
             with torch.device("meta"):

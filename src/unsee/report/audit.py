@@ -113,6 +113,9 @@ def limits(audit: Audit) -> list[str]:
         )
     if filing and filing.kept_from == "invented":
         found.append("No rows to keep were given: nothing says what else the model lost.")
+    asked = {look.attack for look in audit.looks}
+    if filing and (idle := [name for name in filing.attacks if name not in asked]):
+        found.append(f"No row can be asked as {listed(idle)} does, which needs photos; nothing was asked so.")
     weak = [
         look.name for look in audit.looks[1:]
         if not look.variant and audit.looks[0].before and look.before < POWER * audit.looks[0].before

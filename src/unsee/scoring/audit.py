@@ -27,7 +27,7 @@ BEFORE, AFTER, ORACLE = "before", "after", "oracle"
 LEVEL = 0.01
 """The probability of as many values by chance below which they are recovered; attacks share it between them."""
 DOUBT, DOUBTED_SHARE = 0.05, 0.5
-"""It cannot be told below this probability, nor from this share of what the model before gives on."""
+"""It cannot be told below this probability (without an oracle), nor from this share of what the model before gives."""
 PLAIN = ("", "")
 Verdict = Literal["recovered", "cannot be told", "not recovered", "nothing to forget"]
 
@@ -298,7 +298,7 @@ def _look(
     verdict: Verdict = "not recovered"
     if given and probability < _level(look, num_looks):
         verdict = "recovered"
-    elif given > mean and (probability < DOUBT or given >= DOUBTED_SHARE * known > 0):
+    elif given > mean and (given >= DOUBTED_SHARE * known > 0 or (probability < DOUBT and not has_oracle)):
         verdict = "cannot be told"
     others_before = others if has_oracle else before.others(asked)
     return LookFound(

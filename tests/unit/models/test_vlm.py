@@ -223,7 +223,10 @@ BROKEN = {
     "broken processor": (lambda folder: (folder / "processor_config.json").write_text("{"), "cannot be loaded: .*JSON"),
     "truncated weights": (lambda folder: (folder / "model.safetensors").write_bytes(b"0" * 99), "cannot be loaded: "),
     "unknown family": (lambda folder: config(folder, model_type="llavva"), "cannot be loaded: .*llavva"),
-    "text only": (lambda folder: config(folder, model_type="llama"), "cannot be loaded: .*LlamaConfig"),
+    "text only": (
+        lambda folder: config(folder, model_type="llama"),
+        "cannot be loaded: no family 'llama' of models that take pictures",
+    ),
 }
 
 
