@@ -12,7 +12,7 @@ judged.parquet  judge.json  judge-journal.jsonl   after `unsee judge`
 
 A run about documents has pictures/ in place of portraits/ and no signal.json; its answers also hold a column `leak` and
 one column `refused_<judge>` per judge of refusal. A deletion request has request.json and model/ in place of
-signal.json, scores.json and models/.
+signal.json, scores.json and models/; an audit has audit.json, and attack, variant and budget in its answers.
 
 Every file is written whole or not at all, and only its owner can read it (`unsee.core.files`).
 """
@@ -300,13 +300,14 @@ class Record:
 
 
 def refuse_request(record: Record) -> None:
-    """Refuse the folder of a deletion request where a run is wanted.
+    """Refuse the folder of a deletion request or an audit where a run is wanted.
 
     Raises:
         RecordError: it is one; the message names its page.
     """
-    if "request.json" in record:
-        raise RecordError(f"{record.folder}: a deletion request; its page is {record.folder / 'report.html'}")
+    for name, what in (("request.json", "a deletion request"), ("audit.json", "an audit")):
+        if name in record:
+            raise RecordError(f"{record.folder}: {what}; its page is {record.folder / 'report.html'}")
 
 
 def check_writable(folder: Path, advice: str = "choose another --out") -> None:
