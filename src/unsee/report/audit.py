@@ -9,7 +9,8 @@ from unsee.core.errors import RecordError
 from unsee.core.files import write
 from unsee.core.record import MIN_UNITS, Record
 from unsee.report.page import render
-from unsee.scoring.audit import DOUBT, LEVEL, Audit, Verdict
+from unsee.scoring.audit import Audit, Verdict
+from unsee.scoring.chance import DOUBT, DOUBT_BESIDE_ORACLE, LEVEL
 from unsee.scoring.names import listed
 
 POWER = 0.9
@@ -166,7 +167,7 @@ def write_audit_report(record: Record, audit: Audit, out: Path | None = None, *,
         limits=limits(audit),
         shown=lambda name: Path(name).name if redact else name,
         level=LEVEL,
-        doubt=DOUBT,
+        doubt=DOUBT_BESIDE_ORACLE if audit.has_oracle else DOUBT,
         min_units=MIN_UNITS,
         config="" if redact else record.read_text("config.toml"),
     )

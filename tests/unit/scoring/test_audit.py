@@ -5,7 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from unsee.scoring.audit import ModelFound, audit_of, chance
+from unsee.scoring.audit import ModelFound, audit_of
+from unsee.scoring.chance import chance
 
 PEOPLE, ROWS, STRANGERS = 2, 4, 20
 PLAIN, RELEARN, SAMPLE = ("", "", 0), ("relearn", "other people", 4), ("sample", "best of 10", 0)
@@ -120,6 +121,12 @@ def test_rows_that_the_model_before_does_not_give_have_nothing_to_forget():
     assert [row.known for row in audit.rows] == [True, True, *[False] * 6]
     assert [person.verdict for person in audit.people] == ["not recovered", "nothing to forget"]
     assert found({}, before={}).verdict == "nothing to forget"
+
+
+def test_much_that_chance_hardly_explains_cannot_be_told_even_beside_an_oracle():
+    one_row = {(1, 1)}
+    audit = found({PLAIN: one_row}, before={PLAIN: one_row}, oracle={})
+    assert audit.people[0].looks[0].probability > 0.01 and audit.people[0].verdict == "cannot be told"
 
 
 def test_one_of_many_people_counts_at_a_level_that_all_share():
