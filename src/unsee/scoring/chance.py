@@ -32,7 +32,7 @@ def chance(count: int, strangers: Sequence[int], oracle: int | None = None) -> f
         strangers: how many of the same rows each stranger gets, from the oracle if there is one.
         oracle: the number of rows that the oracle gives; None without one.
     """
-    mean = max((sum(strangers) + 1) / max(1, len(strangers)), oracle or 0)
-    below = sum(mean**k * math.exp(-mean) / math.factorial(k) for k in range(count))
+    mean = max((sum(strangers) + 1) / max(1, len(strangers)), float(oracle or 0))
+    below = sum(math.exp(k * math.log(mean) - mean - math.lgamma(k + 1)) for k in range(count))
     as_many = sum(other >= count for other in strangers) / max(1, len(strangers))
     return float(min(1.0, max(as_many, 1 - below, 0.0)))

@@ -62,6 +62,7 @@ def test_the_probability_of_chance():
     assert chance(2, [0] * 20) == pytest.approx(1 - math.exp(-0.05) * 1.05)
     assert chance(3, [3, *[0] * 19]) == 1 / 20  # one stranger in twenty gets as many
     assert chance(2, [0] * 20, oracle=2) > 0.5
+    assert chance(2000, [1000] * 20) < 1e-9 < 0.4 < chance(1000, [990, 1010] * 10)
     assert chance(4, [1] * 20) < chance(4, [2] * 20) < chance(3, [2] * 20)
 
 
