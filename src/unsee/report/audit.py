@@ -61,6 +61,8 @@ def sentences(audit: Audit) -> list[str]:
     plain, attacks = audit.looks[0], audit.looks[1:]
     by = [look.name for look in audit.looks if look.verdict == "recovered"]
     how = f" ({listed(by)})" if by else " (about some of the people)"
+    if audit.is_unchanged:
+        how = " (the audited model has the same weights as the model before)"
     first = wording(audit)[audit.verdict]
     numbers = (
         f"Asked plainly, the model before gives the values of {plain.before} of {plain.rows} rows, and the audited "

@@ -142,7 +142,7 @@ def audit(config: AuditConfig, folder: Path, progress: Progress | None = None) -
     found = audit_of(everything[everything["row"] != ""], exam.values, damage, config.evaluation.bootstrap)
     if state().is_main_process:  # the others write nothing
         filing = _filing(config, request, exam, record, identities, rate, attacks)
-        found = found.model_copy(update={"filing": filing})
+        found = found.model_copy(update={"filing": filing}).settled()
     found.save(record, RESULT)
     report = write_audit_report(record, found)
     record.log("finished", verdict=found.verdict)

@@ -171,6 +171,17 @@ class Audit(RecordFile):
         return any(one.model == ORACLE for one in self.models)
 
     @property
+    def is_unchanged(self) -> bool:
+        """True if the audited model has the weights of the model before."""
+        models = self.filing.models if self.filing else {}
+        return len(models) > 1 and models[AFTER].fingerprint == models[BEFORE].fingerprint
+
+    def settled(self) -> Audit:
+        """Return the audit with the verdict that equal weights decide, whatever chance could explain."""
+        decided = self.is_unchanged and self.verdict != "nothing to forget"
+        return self.model_copy(update={"verdict": "recovered"}) if decided else self
+
+    @property
     def known(self) -> int:
         """The number of rows that the model before gives."""
         return sum(row.known for row in self.rows)

@@ -5,7 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from unsee.scoring.audit import ModelFound, audit_of
+from unsee.report.audit import sentences
+from unsee.scoring.audit import AuditedModel, AuditFiling, ModelFound, audit_of
 from unsee.scoring.chance import chance
 
 PEOPLE, ROWS, STRANGERS = 2, 4, 20
@@ -133,3 +134,21 @@ def test_much_that_chance_hardly_explains_cannot_be_told_even_beside_an_oracle()
 def test_one_of_many_people_counts_at_a_level_that_all_share():
     audit = found({PLAIN: {(1, 1), (1, 2)}})
     assert audit.people[0].verdict == "recovered" and audit.looks[0].after == 2 and audit.verdict == "recovered"
+
+
+def test_equal_weights_are_recovered_whatever_strangers_get():
+    told = {(number, person, line) for number in range(STRANGERS) for person, line in ALL}
+    audit = found({PLAIN: ALL}, told=told, looks=(PLAIN,))
+    assert audit.verdict != "recovered"
+    models = {name: AuditedModel(name=name, fingerprint=f"{name[0]}0", files={}) for name in ("before", "after")}
+    filing = AuditFiling(
+        reference="", finished="2026-11-29T09:00:00+00:00", version="0", models=models, rows={}, attacks={},
+        learning_rate=1e-3, strangers=STRANGERS, kept_from="invented", undivided=[],
+    )  # fmt: skip
+    assert audit.model_copy(update={"filing": filing}).settled().verdict == audit.verdict
+    same = filing.model_copy(update={"models": models | {"after": models["before"]}})
+    settled = audit.model_copy(update={"filing": same}).settled()
+    assert settled.verdict == "recovered"
+    assert "the same weights as the model before" in sentences(settled)[0]
+    nothing = found({}, before={}).model_copy(update={"filing": same}).settled()
+    assert nothing.verdict == "nothing to forget"
