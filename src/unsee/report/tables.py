@@ -91,7 +91,7 @@ def write_scores(runs: Sequence[tuple[str, Scores]], out: Path) -> None:
         texts = [pd.DataFrame(rows(scores)).assign(run=name) for name, scores in runs]
         table = pd.concat(texts, ignore_index=True)
         table = table[["run", *table.columns.drop("run")] if len(runs) > 1 else table.columns.drop("run")]
-        table = table.drop(columns=[name for name in OPTIONAL if (table.get(name) == "-").all()])
+        table = table.drop(columns=[name for name in OPTIONAL if name in table and (table[name] == "-").all()])
         latex = table.rename(columns=heading).to_latex(index=False, escape=True)
         record.write_text(out.name, f"% needs \\usepackage{{booktabs}}\n{latex}")
 

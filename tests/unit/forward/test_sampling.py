@@ -88,7 +88,9 @@ def test_tokens_are_drawn_as_often_as_the_model_says(vlm, temperature):
               if token not in vlm.end_tokens),
             (ended, tokens.count(None)),
         ]:  # fmt: skip
-            assert abs(found - count * share) <= 5 * math.sqrt(count * share * (1 - share)) + 1e-6
+            assert (
+                abs(found - count * share) <= 5 * math.sqrt(count * share * (1 - share)) + 2
+            )  # of rare tokens, one or two
 
     check((), [answer[0] if answer else None for answer in drawn])
     first = max({answer[0] for answer in drawn if answer}, key=lambda token: [a[:1] for a in drawn].count((token,)))

@@ -298,6 +298,9 @@ def test_the_file_is_the_contract(tmp_path):
         "methods",
         "lost",
         "differences",
+        "attacks",
+        "measures",
+        "requests",
         "agreements",
     }
     cell = {"method", "modality", "seed", "set", "task", "input", "metric", "value", "low", "high"}
