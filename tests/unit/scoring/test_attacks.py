@@ -197,3 +197,17 @@ def test_what_is_read_inside_is_read_against_the_target_as_it_is_read_and_a_cont
     assert (robustness(scores)["npo"] is not None) is signal
     if signal:
         assert robustness(scores)["npo"].value < 0.4
+
+
+def test_no_signal_where_even_the_second_oracle_is_said_to_know():
+    half = Model("oracle_2", mind=Mind(forget=(0.5, 0.5)), seed=1)
+    scores, found = attacked({WAY: (npo(HIDES), half)}, npo(HIDES))
+    assert found["half", "oracle_2"].recovered.value > 0.2
+    assert not any(one.signal for one in scores.attacks) and robustness(scores)["npo"] is None
+
+
+def test_no_signal_where_little_can_be_read_inside():
+    barely = Model("do_nothing", mind=Mind(forget=(0.15, 0.15)))
+    attacks = make_attacks({("probe", "probe, layer 0", 0): (barely, ORACLE, SECOND)}, seed=0, **SMALL)
+    scores = with_attacks(scored(), runs_of(), [attacks.assign(inside=True)])
+    assert not any(one.signal for one in scores.attacks)
