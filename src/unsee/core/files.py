@@ -150,7 +150,7 @@ def keep(path: Path, write: Callable[[Path], object]) -> None:
     with _unfinished(path) as made:
         write(made)
         _settle(made, sync=False)  # content that a loss of power spoils does not have its checksum
-        checksums = [_digest(made), *(_checksums(path) if path.exists() else [])][:_CHECKSUMS_KEPT]
+        checksums = [sha256_of(made), *(_checksums(path) if path.exists() else [])][:_CHECKSUMS_KEPT]
         beside = made.with_name(made.name + CHECKSUM)
         beside.write_text("".join(f"{checksum}  {path.name}\n" for checksum in checksums))
         beside.chmod(0o600)
@@ -259,7 +259,7 @@ def _fits(path: Path, checksums: list[str]) -> bool:
         state = _state(path)
         if path.is_file() and _verified.get(path) == state:
             return True
-        fits = _digest(path) in checksums
+        fits = sha256_of(path) in checksums
     except OSError:
         return False
     if fits:
@@ -267,11 +267,11 @@ def _fits(path: Path, checksums: list[str]) -> bool:
     return fits
 
 
-def _digest(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file; of a folder, that of the names and contents of all files in it."""
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
-        lines = (f"{_digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        lines = (f"{sha256_of(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

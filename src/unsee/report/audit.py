@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from unsee.core.errors import RecordError
-from unsee.core.files import write
 from unsee.core.record import MIN_UNITS, Record
-from unsee.report.page import render
+from unsee.report.page import page_path, render, write_page
 from unsee.scoring.audit import Audit, Verdict
 from unsee.scoring.chance import DOUBT, DOUBT_BESIDE_ORACLE, LEVEL
 from unsee.scoring.names import listed
@@ -146,10 +144,7 @@ def write_audit_report(record: Record, audit: Audit, out: Path | None = None, *,
     Raises:
         RecordError: the file is no .html page, or cannot be written.
     """
-    name = "report-redacted.html" if redact else "report.html"
-    path = out or record.folder / name
-    if path.suffix != ".html":
-        raise RecordError(f"{path}: the page of an audit is an .html file; choose this ending")
+    path = page_path(record, out, "an audit", redact=redact)
     filing = audit.filing
     first, *more = sentences(audit)
     page = render(
@@ -173,11 +168,7 @@ def write_audit_report(record: Record, audit: Audit, out: Path | None = None, *,
         min_units=MIN_UNITS,
         config="" if redact else record.read_text("config.toml"),
     )
-    if out:
-        write(out, page)
-    else:
-        record.write_text(name, page)
-    return path
+    return write_page(record, path, page)
 
 
 def is_audit(folder: Path) -> bool:

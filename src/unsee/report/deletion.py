@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from unsee.core.errors import RecordError
-from unsee.core.files import write
 from unsee.core.record import GENERAL_SET, MIN_UNITS, Record
-from unsee.report.page import render
+from unsee.report.page import page_path, render, write_page
 from unsee.scoring.broken_answers import KINDS
 from unsee.scoring.deletion import BROKEN_SHARE, LOST_SHARE, METRICS, SETS, BeforeAfter, Outcome
 
@@ -119,10 +117,7 @@ def write_request_report(record: Record, outcome: Outcome, out: Path | None = No
     Raises:
         RecordError: the file is no .html page, or cannot be written.
     """
-    name = "report-redacted.html" if redact else "report.html"
-    path = out or record.folder / name
-    if path.suffix != ".html":
-        raise RecordError(f"{path}: the page of a deletion request is an .html file; choose this ending")
+    path = page_path(record, out, "a deletion request", redact=redact)
     filing = outcome.filing
     first, *more = sentences(outcome)
     page = render(
@@ -143,11 +138,7 @@ def write_request_report(record: Record, outcome: Outcome, out: Path | None = No
         lost_share=LOST_SHARE,
         config="" if redact else record.read_text("config.toml"),
     )
-    if out:
-        write(out, page)
-    else:
-        record.write_text(name, page)
-    return path
+    return write_page(record, path, page)
 
 
 def is_request(folder: Path) -> bool:

@@ -11,6 +11,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from unsee.core.errors import RecordError
+from unsee.core.files import write
+from unsee.core.record import Record
 from unsee.core.text import markdown
 from unsee.report.figures import Dot, Plot, plot
 from unsee.scoring.intervals import Estimate
@@ -83,6 +86,33 @@ def render(template: str, **values: object) -> str:
         "fenced": _fenced,
     }  # fmt: skip
     return environment.get_template(template).render(**values).lstrip()
+
+
+def page_path(record: Record, out: Path | None, what: str, *, redact: bool) -> Path:
+    """Return the file of a page that exists as .html only; by default report.html in the folder of the record.
+
+    Args:
+        record: the folder.
+        out: the file that was asked for.
+        what: the content of the page, for the message.
+        redact: the page leaves out private parts; by default it is then report-redacted.html.
+
+    Raises:
+        RecordError: the file has another ending.
+    """
+    path = out or record.folder / ("report-redacted.html" if redact else "report.html")
+    if path.suffix != ".html":
+        raise RecordError(f"{path}: the page of {what} is an .html file; choose this ending")
+    return path
+
+
+def write_page(record: Record, path: Path, page: str) -> Path:
+    """Write a page, in the folder of the record as its other files are, and return its path."""
+    if path.parent == record.folder:
+        record.write_text(path.name, page)
+    else:
+        write(path, page)
+    return path
 
 
 def _in_markdown(value: object) -> object:

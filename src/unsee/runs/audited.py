@@ -11,6 +11,7 @@ from PIL import Image
 
 from unsee.config.recipe import ModelConfig
 from unsee.core.errors import ModelError
+from unsee.core.files import sha256_of
 from unsee.models import shipped
 from unsee.models.adapter import chain
 from unsee.models.vlm import VLM, content
@@ -60,7 +61,7 @@ def described(config: ModelConfig) -> tuple[Traits, AuditedModel, float]:
     files = _files(config.id)
     vlm = VLM.load_as(config)
     own = AuditedModel(
-        name=config.id, fingerprint=vlm.fingerprint(), files={name: _digest(path) for name, path in files.items()}
+        name=config.id, fingerprint=vlm.fingerprint(), files={name: sha256_of(path) for name, path in files.items()}
     )
     return Traits.of(vlm), own, _rate(vlm, config)
 
@@ -98,11 +99,6 @@ def _files(id: str) -> dict[str, Path]:
         above = f"{folder.resolve().name}/" if adapters else ""
         found.update({f"{above}{path.name}": path for path in sorted(folder.glob("*.safetensors"))})
     return found
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _rate(vlm: VLM, config: ModelConfig) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from unsee.config.recipe import (
     dump_config,
 )
 from unsee.core.errors import ConfigError, DataError
+from unsee.core.files import sha256_of
 from unsee.core.progress import Progress, Silent
 from unsee.core.record import GENERAL_SET, LEAK, STRANGER_SET, Record, in_order
 from unsee.core.source import source_hash
@@ -256,7 +256,7 @@ def _filing(config: RequestConfig, request: Request, before: str, record: Record
     return Filing(
         reference=config.reference, finished=earlier.finished if earlier else now(), version=__version__, method=name,
         model=config.model.id, rows=dict(request.files), model_before=before,
-        model_after={path.name: _digest(path) for path in weights}, steps=steps[0], most_steps=steps[1],
+        model_after={path.name: sha256_of(path) for path in weights}, steps=steps[0], most_steps=steps[1],
         outside=len(request.outside),
     )  # fmt: skip
 
@@ -264,11 +264,6 @@ def _filing(config: RequestConfig, request: Request, before: str, record: Record
 def now() -> str:
     """Return date and time, UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _method(config: RequestConfig) -> tuple[str, LossMethod]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,6 +16,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from unsee.core.errors import DataError, RecordError, UnseeError
+from unsee.core.files import sha256_of
 from unsee.core.reading import read_toml
 from unsee.core.record import Record
 from unsee.core.text import same_form
@@ -196,16 +196,10 @@ def ledger_sentences(folder: Path) -> list[str]:
 
 def _state(entry: Entry, folder: Path) -> Literal["unchanged", "changed", "not at hand"]:
     """Return whether the model of a request is what the request left."""
-    found = dict(_digests(folder / "model"))
+    found = {path.name: sha256_of(path) for path in sorted((folder / "model").glob("*.safetensors"))}
     if not found:
         return "not at hand"
     return "unchanged" if found == entry.filing.model_after else "changed"
-
-
-def _digests(model: Path) -> Iterator[tuple[str, str]]:
-    for path in sorted(model.glob("*.safetensors")):
-        with path.open("rb") as file:
-            yield path.name, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _rows(folder: Path, filing: Filing) -> Request | None:

@@ -188,8 +188,8 @@ def test_what_was_verified_is_read_again_only_after_a_change(tmp_path, monkeypat
     kept = tmp_path / "kept"
     files.keep(kept, document)
     files._verified.clear()
-    read, digest = [], files._digest
-    monkeypatch.setattr(files, "_digest", lambda path: read.append(path) or digest(path))
+    read, digest = [], files.sha256_of
+    monkeypatch.setattr(files, "sha256_of", lambda path: read.append(path) or digest(path))
     assert files.intact(kept)
     assert files.intact(kept)
     assert read == [kept]

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from unsee.core.errors import DataError, RecordError
+from unsee.core.files import sha256_of
 from unsee.core.record import Record
 from unsee.data.deletion import read_request
-from unsee.runs.deletion import _digest
 from unsee.runs.requests import (
     LEDGER,
     check_kept,
@@ -46,7 +46,7 @@ def make_request(folder, number, after=None):
     filing = Filing(
         reference=f"2026-{number}", finished=f"2026-11-0{number + 1}T09:00:00+00:00", version="0", method="ignorance",
         model="nano", rows=dict(read_request(forget, retain).files), model_before="0" * 64,
-        model_after={weights.name: _digest(weights)}, steps=10, most_steps=200, outside=0,
+        model_after={weights.name: sha256_of(weights)}, steps=10, most_steps=200, outside=0,
     )  # fmt: skip
     outcome = Outcome(
         verdict="done", broke=[], rows=[], figures=[], collapsed=None, filing=filing,
