@@ -19,22 +19,30 @@ if TYPE_CHECKING:
     from unsee.data.people.builder import build
     from unsee.data.people.mllmu import load
     from unsee.edits.edit import Edit, Editor
+    from unsee.evaluation import EvaluationCallback, evaluate, score
     from unsee.models.vlm import VLM
     from unsee.runs.run import run as run_recipe
 
 __version__ = "0.1.0"
 
-__all__ = ["VLM", "Edit", "Editor", "build", "load", "load_pairs", "load_recipe", "run_recipe"]
+__all__ = [
+    "VLM", "Edit", "Editor", "EvaluationCallback", "build", "evaluate", "load", "load_pairs", "load_recipe", "losses",
+    "run_recipe", "score",
+]  # fmt: skip
 
 _HOMES = {
     "Edit": ("unsee.edits.edit", "Edit"),
     "Editor": ("unsee.edits.edit", "Editor"),
+    "EvaluationCallback": ("unsee.evaluation", "EvaluationCallback"),
     "VLM": ("unsee.models.vlm", "VLM"),
     "build": ("unsee.data.people.builder", "build"),
+    "evaluate": ("unsee.evaluation", "evaluate"),
     "load": ("unsee.data.people.mllmu", "load"),
     "load_pairs": ("unsee.data.pairs", "load_pairs"),
     "load_recipe": ("unsee.config.recipe", "load_recipe"),
+    "losses": ("unsee.losses", ""),
     "run_recipe": ("unsee.runs.run", "run"),
+    "score": ("unsee.evaluation", "score"),
 }
 
 
@@ -42,7 +50,8 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'unsee' has no attribute '{name}'")
     module, attribute = _HOMES[name]
-    value: object = getattr(importlib.import_module(module), attribute)
+    home = importlib.import_module(module)
+    value: object = getattr(home, attribute) if attribute else home
     globals()[name] = value
     return value
 

@@ -11,18 +11,12 @@ import pandas as pd
 from unsee.core import text
 from unsee.core.errors import RecordError
 from unsee.core.record import MIN_UNITS, Record
-from unsee.scoring.intervals import Estimate
 from unsee.scoring.names import heading
 from unsee.scoring.schema import Cell, Scores
-from unsee.scoring.table import OPTIONAL, cell_rows, rows
+from unsee.scoring.table import OPTIONAL, cell_rows, numbers, rows
 
 CELL_ENDINGS = (".csv", ".md", ".json")
 SCORE_ENDINGS = (".csv", ".tex", ".json")
-_NUMBERS = {
-    "people": ("efficacy", "generality", "utility", "score", "robustness", "refused", "leaked"),
-    "documents": ("eta", "refused", "leaked", "utility"),
-}
-_FACTS = ("rank", "garbled", "relative_change", "changed_parameters", "seconds", "peak_bytes", "verdict", "reason")
 
 
 def check_ending(out: Path, endings: Sequence[str], what: str) -> None:
@@ -84,7 +78,7 @@ def write_scores(runs: Sequence[tuple[str, Scores]], out: Path) -> None:
             out.name, [{"run": name, "scores": scores.model_dump(by_alias=True)} for name, scores in runs]
         )
     elif out.suffix == ".csv":
-        tables = [_numbers(scores).assign(run=name) for name, scores in runs]
+        tables = [numbers(scores).assign(run=name) for name, scores in runs]
         table = pd.concat(tables, ignore_index=True)
         record.write_text(out.name, table[["run", *table.columns.drop("run")]].to_csv(index=False))
     else:
@@ -94,19 +88,6 @@ def write_scores(runs: Sequence[tuple[str, Scores]], out: Path) -> None:
         table = table.drop(columns=[name for name in OPTIONAL if name in table and (table[name] == "-").all()])
         latex = table.rename(columns=heading).to_latex(index=False, escape=True)
         record.write_text(out.name, f"% needs \\usepackage{{booktabs}}\n{latex}")
-
-
-def _numbers(scores: Scores) -> pd.DataFrame:
-    """Return the methods with a column for every value and for the ends of its interval."""
-    table = []
-    for method in scores.methods:
-        row: dict[str, object] = {"method": method.method, "modality": method.modality}
-        for name in _NUMBERS[scores.kind]:
-            number: Estimate | None = getattr(method, name)
-            parts = (None, None, None) if number is None else (number.value, number.low, number.high)
-            row |= zip((name, f"{name}_low", f"{name}_high"), parts, strict=True)
-        table.append(row | {name: getattr(method, name) for name in _FACTS})
-    return pd.DataFrame(table)
 
 
 def markdown(rows: Sequence[NamedTuple]) -> str:

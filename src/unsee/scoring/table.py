@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import pandas as pd
+
 from unsee.core.record import GENERAL_SET, METRIC_COLUMNS, MIN_UNITS
+from unsee.scoring.intervals import Estimate
 from unsee.scoring.names import readable, readable_metric
 from unsee.scoring.people import HEADLINE
 from unsee.scoring.schema import Cell, Scores
@@ -14,6 +17,11 @@ EXTRAS = ("rank", "weights_changed", "change", "refused", "leaked", "robustness"
 """The columns that a narrow terminal leaves out, the least important first."""
 
 
+_NUMBERS = {
+    "people": ("efficacy", "generality", "utility", "score", "robustness", "refused", "leaked"),
+    "documents": ("eta", "refused", "leaked", "utility"),
+}
+_FACTS = ("rank", "garbled", "relative_change", "changed_parameters", "seconds", "peak_bytes", "verdict", "reason")
 OPTIONAL = ("robustness",)
 """The columns that are left out where no row has a value, as in runs without attacks."""
 
@@ -73,6 +81,19 @@ class CellRow(NamedTuple):
 def rows(scores: Scores) -> list[PeopleRow] | list[DocumentsRow]:
     """Return the methods and controls, best first: by score, or by EtA in a run about documents."""
     return _documents_rows(scores) if scores.kind == "documents" else _people_rows(scores)
+
+
+def numbers(scores: Scores) -> pd.DataFrame:
+    """Return the methods, one a row, with a column for every value and for the ends of its interval."""
+    table = []
+    for method in scores.methods:
+        row: dict[str, object] = {"method": method.method, "modality": method.modality}
+        for name in _NUMBERS[scores.kind]:
+            number: Estimate | None = getattr(method, name)
+            parts = (None, None, None) if number is None else (number.value, number.low, number.high)
+            row |= zip((name, f"{name}_low", f"{name}_high"), parts, strict=True)
+        table.append(row | {name: getattr(method, name) for name in _FACTS})
+    return pd.DataFrame(table)
 
 
 def _people_rows(scores: Scores) -> list[PeopleRow]:

@@ -1,0 +1,154 @@
+"""The losses of the unlearning methods on plain tensors, for a training loop of your own.
+
+    from unsee import losses
+
+    kept = losses.Pass(retain_logits, retain_labels)
+    loss = losses.npo(logits, labels, reference_logits, retain=kept, beta=0.5)
+
+There is one function for each method that minimises a loss (`losses.names()`), those that other distributions add among
+them:
+
+    NAME(logits, labels, reference=None, *, hidden={}, reference_hidden={}, **sides_and_options) -> Tensor
+
+The tensors are those of a `Pass` over the method's first side, which is "forget" but for IDK ("refusal"). The other
+sides ("retain", "refusal", "swapped", ...; `unsee.methods.base.Side`) are given by name, each as a `Pass`; so are the
+options of the method's recipe. Those of its training (learning_rate, steps) have no part in a loss. Without a retain
+side, `retain_weight` is 0 unless it is given. The result is the loss to minimise, a scalar. A ConfigError names a side,
+a reference or an option that is missing or wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from dataclasses import fields as fields_of
+from functools import partial
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from unsee.config.recipe import build_dataclass
+from unsee.core.errors import ConfigError, UnknownNameError
+from unsee.forward.losses import Scored
+from unsee.methods import METHODS
+from unsee.methods.base import ArithmeticMethod, GradientMethod, LossMethod, Side, StepBatch
+
+IGNORED = -100
+"""The label of a token that is not scored, as in transformers."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a forward pass over a batch gave, one answer a row.
+
+    Attributes:
+        logits: (B, T, V) of the model in training, as it returns them: those at t predict the token at t + 1.
+        labels: (B, T) tokens, `IGNORED` where nothing is to be scored.
+        reference: (B, T, V) logits of the reference model; None where the loss asks for none.
+        hidden: outputs of decoder layers (B, T, D), by layer from 0, for losses on hidden states (RMU).
+        reference_hidden: those of the reference model.
+    """
+
+    logits: Tensor
+    labels: Tensor
+    reference: Tensor | None = None
+    hidden: Mapping[int, Tensor] = field(default_factory=dict)
+    reference_hidden: Mapping[int, Tensor] = field(default_factory=dict)
+
+
+def names() -> list[str]:
+    """Return the methods that have a loss here."""
+    return [leaf.name for leaf in METHODS.leaves() if _is_loss(METHODS.get(leaf.name))]
+
+
+def __getattr__(name: str) -> Callable[..., Tensor]:
+    if name.startswith("_") or name not in METHODS.names():
+        raise AttributeError(f"module 'unsee.losses' has no attribute '{name}'")
+    if not _is_loss(METHODS.get(name)):
+        raise ConfigError(
+            f"losses.{name}: this method is more than a loss; use it by a recipe, or one of: {', '.join(names())}"
+        )
+    return partial(_loss, name)
+
+
+def __dir__() -> list[str]:
+    return ["IGNORED", "Pass", "names", *names()]
+
+
+def _is_loss(method: object) -> bool:
+    return (
+        isinstance(method, type)
+        and issubclass(method, LossMethod)
+        and not issubclass(method, (GradientMethod, ArithmeticMethod))
+    )
+
+
+def _loss(name: str, /, logits: Tensor, labels: Tensor, reference: Tensor | None = None, **given: Any) -> Tensor:
+    """Return the loss of a method; the docstring of the module has the arguments."""
+    first = Pass(logits, labels, reference, given.pop("hidden", {}), given.pop("reference_hidden", {}))
+    passes = {side: given.pop(side) for side in get_args(Side) if side in given}
+    method = _method(name, given, with_retain="retain" in passes)
+    passes = {method.sides[0]: first, **passes}
+    where = f"losses.{name}"
+    for side, one in passes.items():
+        if not isinstance(one, Pass):
+            raise ConfigError(f"{where}: {side} must be a losses.Pass, not {type(one).__name__}")
+        if side not in method.sides:
+            raise UnknownNameError(where, side, method.sides)
+    if missing := [side for side in method.sides if side not in passes]:
+        raise ConfigError(f"{where}: needs a Pass over each of its sides; missing: {', '.join(missing)}")
+
+    def model(side: Any) -> Scored:
+        one = passes[side]
+        if method.hidden_layers and not one.hidden:
+            raise ConfigError(
+                f"{where}: needs the outputs of decoder layers of the {side} side, as hidden={{layer: states}}"
+            )
+        return _scored(f"{where}: {side}", one.logits, one.labels, one.hidden, side in method.whole_sides)
+
+    def before(side: Any) -> Scored:
+        one = passes[side]
+        if one.reference is None:
+            raise ConfigError(f"{where}: needs the reference model's logits of the {side} side")
+        with torch.no_grad():
+            return _scored(
+                f"{where}: reference, {side}",
+                one.reference,
+                one.labels,
+                one.reference_hidden,
+                side in method.whole_sides,
+            )
+
+    sides: Any = {
+        side: side for side in method.sides
+    }  # a method hands a batch on to its models and looks at nothing in it
+    return method.loss(model, before, StepBatch(sides)).total
+
+
+def _method(name: str, options: Mapping[str, Any], with_retain: bool) -> LossMethod:
+    cls = METHODS.get(name)
+    if not with_retain and "retain_weight" in {own.name for own in fields_of(cls)}:
+        options = {"retain_weight": 0.0, **options}
+    found: LossMethod = build_dataclass(cls, options, f"losses.{name}")
+    return found
+
+
+def _scored(where: str, logits_BTV: Tensor, labels_BT: Tensor, hidden: Mapping[int, Tensor], whole: bool) -> Scored:
+    """Return the scores of the labelled tokens of one pass."""
+    if logits_BTV.shape[:-1] != labels_BT.shape:
+        raise ConfigError(f"{where}: logits {tuple(logits_BTV.shape)} do not belong to labels {tuple(labels_BT.shape)}")
+    next_BT = torch.nn.functional.pad(labels_BT[:, 1:], (0, 1), value=IGNORED).to(logits_BTV.device)
+    scored_N = (next_BT != IGNORED).flatten().nonzero().flatten()
+    if len(scored_N) == 0:
+        raise ConfigError(f"{where}: no label of this batch is scored; all are {IGNORED}")
+    taken_U = torch.arange(next_BT.numel(), device=scored_N.device) if whole else scored_N
+    return Scored(
+        logits_BTV.flatten(0, 1)[taken_U],
+        scored_N if whole else torch.arange(len(scored_N), device=scored_N.device),
+        next_BT.flatten()[scored_N],
+        scored_N // next_BT.shape[1],
+        len(next_BT),
+        {layer: state_BTD.flatten(0, 1)[taken_U] for layer, state_BTD in hidden.items()},
+        taken_U if whole else None,
+    )

@@ -1,0 +1,102 @@
+"""Scores of answers that anybody's code made, and of a model in anybody's training loop."""
+
+import exams
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+import tiny
+import torch
+from transformers import Trainer, TrainingArguments
+
+import unsee
+from unsee.core.errors import ConfigError, RecordError
+from unsee.core.record import ANSWER_COLUMNS
+from unsee.data.general import general_items
+from unsee.exams.people import Exam
+from unsee.scoring.people import score
+
+OPTIONS = {"general_items": 4, "max_new_tokens": 4}
+NEEDED = ("method", "set", "task", "input", "unit", "item", "truth", "answer", "options")
+
+
+@pytest.fixture(scope="module")
+def answers():
+    half = synthetic.Model("npo", "both", synthetic.Mind(forget=(0.5, 0.5), test=(0.5, 0.5)))
+    return synthetic.make_answers((*synthetic.CONTROLS, half))
+
+
+def test_scores_are_those_of_a_run(answers):
+    table = unsee.score(answers).set_index("method")
+    for method in score(answers).methods:
+        assert table.loc[method.method, "verdict"] == method.verdict
+        if method.score:
+            assert tuple(table.loc[method.method, ["score", "score_low", "score_high"]]) == (
+                method.score.value, method.score.low, method.score.high,
+            )  # fmt: skip
+
+
+def test_truth_and_answers_are_enough(answers):
+    whole, bare = unsee.score(answers), unsee.score(answers[[*NEEDED, "modality"]])
+    np.testing.assert_allclose(whole["score"].astype(float), bare["score"].astype(float), atol=0.02)
+
+
+def test_tables_of_models_by_name_are_one_table(answers):
+    by_name = {name: own.drop(columns="method") for name, own in answers.groupby("method", sort=False)}
+    pd.testing.assert_frame_equal(unsee.score(by_name), unsee.score(answers))
+
+
+@pytest.mark.parametrize("column", NEEDED)
+def test_a_missing_column_is_named(answers, column):
+    with pytest.raises(RecordError, match=f"no column {column}"):
+        unsee.score(answers[[name for name in NEEDED if name != column]])
+
+
+@pytest.mark.parametrize("name", ["target", "oracle"])
+def test_a_missing_reference_model_is_named(answers, name):
+    with pytest.raises(RecordError, match=name):
+        unsee.score(answers[answers["method"] != name])
+
+
+def test_the_given_table_is_left_as_it_is(answers):
+    before = answers[list(NEEDED)].copy()
+    unsee.score(before)
+    pd.testing.assert_frame_equal(before, answers[list(NEEDED)])
+
+
+def test_a_model_is_asked_what_a_run_asks_and_left_in_its_mode():
+    vlm = tiny.make_vlm()
+    vlm.model.train()
+    found = unsee.evaluate(vlm.model, vlm.processor, exams.BENCHMARK, **OPTIONS)
+    assert vlm.model.training
+    vlm.model.eval()
+    config = exams.CONFIG.model_copy(update=OPTIONS)
+    wanted = Exam(vlm, exams.BENCHMARK, general_items(4, 0), config).examine(vlm)
+    pd.testing.assert_frame_equal(found, wanted)
+    assert set(ANSWER_COLUMNS) - set(found.columns) == {"method", "modality", "seed"}
+
+
+def test_an_unknown_option_is_named():
+    vlm = tiny.make_vlm()
+    with pytest.raises(ConfigError, match="max_new_tokens"):
+        unsee.evaluate(vlm.model, vlm.processor, exams.BENCHMARK, max_new_token=3)
+
+
+def test_a_trainer_reports_the_scores_of_every_evaluation(tmp_path):
+    vlm = tiny.make_vlm()
+    people = exams.BENCHMARK
+    oracle = unsee.evaluate(vlm.model, vlm.processor, people, **OPTIONS)
+    right = {name: oracle[name].where(oracle[name].isna(), 1.0) for name in ("accuracy", "rouge_l")}
+    target = oracle.assign(answer=oracle["truth"], **right)
+    callback = unsee.EvaluationCallback(people, vlm.processor, target=target, oracle=oracle, **OPTIONS)
+    ids = torch.arange(8)
+    rows = [{"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}] * 2
+    settings = TrainingArguments(
+        output_dir=str(tmp_path), max_steps=2, eval_strategy="steps", eval_steps=1, report_to=[], use_cpu=True,
+        save_strategy="no", disable_tqdm=True, per_device_train_batch_size=1,
+    )  # fmt: skip
+    trainer = Trainer(vlm.model, settings, train_dataset=rows, eval_dataset=rows, callbacks=[callback])
+    trainer.train()
+    assert [one["step"] for one in callback.history] == [1, 2]
+    assert all("eval_unsee_utility" in one for one in callback.history)
+    assert "eval_unsee_utility" in trainer.evaluate()
