@@ -17,7 +17,7 @@ import typer
 from typer.main import get_command
 
 import unsee
-from unsee.cli import asking, auditing, cache, editing, models, privacy, running
+from unsee.cli import asking, auditing, cache, editing, models, playing, privacy, running
 from unsee.cli.terminal import is_main_process, silence_other_processes
 from unsee.core.allocator import keep_freed_memory
 from unsee.core.errors import UnseeError
@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (running, auditing, asking, editing, privacy, models, cache):
+for module in (running, auditing, playing, asking, editing, privacy, models, cache):
     app.add_typer(module.commands)
 
 

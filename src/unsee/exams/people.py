@@ -130,6 +130,7 @@ class Exam:
         name: str = "model",
         progress: Progress | None = None,
         journal: Journal | None = None,
+        every: bool = False,
     ) -> pd.DataFrame:
         """Ask a model every question.
 
@@ -139,6 +140,7 @@ class Exam:
             name: the name of the model in the progress bar.
             progress: where long work is shown.
             journal: holds the model's earlier answers; new ones are added to it.
+            every: return a row for each answer where several are drawn, not the best.
 
         Returns:
             One row per item: the columns of `unsee.core.record.ANSWER_COLUMNS` from `set` on, and the metrics.
@@ -152,7 +154,8 @@ class Exam:
         for item in self._items():
             texts, scores = answered[item.id]
             read = [self._read(item.question, text, scores) for text in texts or [""]]
-            rows.append(self._best([self._row(item, answer, valid, scores) for answer, valid in read]))
+            own = [self._row(item, answer, valid, scores) for answer, valid in read]
+            rows += own if every else [self._best(own)]
         return pd.DataFrame(rows)
 
     def _best(self, rows: list[dict[str, object]]) -> dict[str, object]:

@@ -73,7 +73,7 @@ def start_people(config: RunConfig, out: Path | None, progress: Progress) -> Peo
     cache = Cache(folder)
     check_layers(methods, vlm)
     with state().main_process_first():
-        benchmark = _data(config.data, cache, progress)
+        benchmark = benchmark_of(config.data, cache, progress)
     check_enough(len(benchmark.forget), config.data.forget_percent)
     record = create_record(folder, dump_config(config))
     _show_portraits(record, benchmark)
@@ -83,7 +83,7 @@ def start_people(config: RunConfig, out: Path | None, progress: Progress) -> Peo
 def open_people(config: RunConfig, folder: Path, progress: Progress) -> PeopleRun:
     """Open a run that another process has started, to compute some of its stages."""
     cache = Cache(folder)
-    benchmark = _data(config.data, cache, progress)
+    benchmark = benchmark_of(config.data, cache, progress)
     return PeopleRun(config, VLM.load_as(config.model), benchmark, Record.open(folder), cache, progress)
 
 
@@ -270,7 +270,7 @@ def _compares(run: MethodRun) -> bool:
     return isinstance(run.method, LossMethod) and run.method.reference == "oracle"
 
 
-def _data(config: DataConfig, cache: Cache, progress: Progress) -> Benchmark:
+def benchmark_of(config: DataConfig, cache: Cache, progress: Progress) -> Benchmark:
     """Return the benchmark; if its people are generated, build it in the cache."""
     if config.source != GENERATED:
         return open_benchmark(config.source, config.forget_percent, config.training_text, config.format)

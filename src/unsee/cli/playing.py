@@ -1,0 +1,65 @@
+"""The command that opens a page on which models answer side by side."""
+
+from __future__ import annotations
+
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unsee.cli.options import Processor
+from unsee.cli.terminal import show_progress
+from unsee.core.errors import ConfigError
+
+commands = typer.Typer()
+
+
+@commands.command()
+def play(
+    models: Annotated[list[str], typer.Argument(help="Folder of a finished run, or any models (names or folders).")],
+    data: Annotated[str, typer.Option(help="People to ask models about: folder or hub name.")] = "",
+    format: Annotated[str, typer.Option(help="Format of the data (see `unsee list datasets`).")] = "mllmu",
+    forget_percent: Annotated[int, typer.Option(help="Forget set of the data: 5, 10 or 15 per cent.")] = 15,
+    processor: Processor = "",
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Show no name, portrait, question or answer; only what they amount to.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine (0: a free one).")] = 0,
+    browse: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Ask several models the same question, side by side, on a local page.
+
+    Pick a person, show a photo, ask anything, as it is or under attack. Only this machine can reach the page,
+    and nothing is sent or stored. Needs the extra unsee[play].
+    """
+    try:
+        from unsee.play.server import serve
+    except ModuleNotFoundError as error:
+        raise ConfigError("unsee play: needs starlette and uvicorn; run: pip install 'unsee[play]'") from error
+    from unsee.data.people.source import open_benchmark
+    from unsee.runs.play import playground_of_models, playground_of_run
+
+    with show_progress() as progress:
+        if len(models) == 1 and (Path(models[0]) / "config.toml").is_file():
+            if data:
+                raise ConfigError("unsee play: a run has its own people; leave --data out")
+            playground = playground_of_run(Path(models[0]), progress, redact=redact)
+        else:
+            benchmark = open_benchmark(data, forget_percent, format=format) if data else None
+            playground = playground_of_models(models, benchmark, processor, redact=redact)
+        playground.warm_up(progress)
+
+    def ready(address: str) -> None:
+        print(f"{address}\nOnly this machine can reach the page. Stop with Ctrl-C.", flush=True)
+        if browse:
+            webbrowser.open(address)
+
+    try:
+        with suppress(KeyboardInterrupt):
+            serve(playground, port, ready)
+    except SystemExit as error:  # uvicorn's way to say that the port is taken
+        raise ConfigError(
+            f"unsee play: port {port} is taken or not allowed; choose another --port, or leave it out"
+        ) from error

@@ -1,0 +1,137 @@
+"""The page of the playground and its server, for this machine alone.
+
+The server listens on the loopback address. A token is drawn at the start and stands in the page's address; every other
+request has to carry it, and has to name this machine as its host. So neither another user nor a page of the web in the
+same browser can ask. Nothing is written to disk, and the page loads nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import uvicorn
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from unsee.core.errors import UnseeError
+from unsee.data.images import decode, preview
+from unsee.play.playground import Ask, Character, Playground
+from unsee.report.page import render
+
+HOST = "127.0.0.1"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src 'nonce-{}'; connect-src 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+_LARGEST_BYTES = 32 * 2**20
+
+
+def make_app(playground: Playground, token: str) -> Starlette:
+    """Return the server's application.
+
+    Args:
+        playground: the models and the people.
+        token: has to be in the page's address (`?token=`) and in the header `X-Token` of every other request.
+    """
+
+    def page(request: Request) -> Response:
+        if not secrets.compare_digest(request.query_params.get("token", ""), token):
+            return PlainTextResponse("unsee play: open the address that the command printed, with its token", 403)
+        nonce = secrets.token_urlsafe(16)
+        content = render("play.html", nonce=nonce, token=token, state=_state(playground), redacted=playground.redact)
+        return HTMLResponse(content, headers={"Content-Security-Policy": _POLICY.format(nonce)})
+
+    async def person(request: Request) -> Response:
+        number = request.path_params["number"]
+        if number >= len(playground.people):
+            return JSONResponse({"error": "play: no such person"}, 404)
+        return JSONResponse(_described(playground.people[number], playground.redact))
+
+    async def ask(request: Request) -> Response:
+        try:
+            wanted = Ask.model_validate_json(await request.body())
+            said = await run_in_threadpool(playground.ask, wanted)
+        except ValidationError:
+            return JSONResponse({"error": "play: this is no question that the page asks; load it again"}, 400)
+        except UnseeError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        return JSONResponse(said.model_dump())
+
+    def guarded(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def check(request: Request) -> Response:
+            if not secrets.compare_digest(request.headers.get("x-token", ""), token):
+                return JSONResponse(
+                    {"error": "play: the token is missing or of another start; load the page again"}, 403
+                )
+            if int(request.headers.get("content-length") or 0) > _LARGEST_BYTES:
+                return JSONResponse({"error": "play: the picture has more than 24 MB; choose a smaller one"}, 413)
+            return await handle(request)
+
+        return check
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/people/{number:int}", guarded(person)),
+            Route("/ask", guarded(ask), methods=["POST"]),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
+    )
+
+
+def serve(playground: Playground, port: int, ready: Callable[[str], None]) -> None:
+    """Serve the page until the process is interrupted.
+
+    Args:
+        playground: the models and the people.
+        port: 0 takes a free one.
+        ready: is called with the page's address once the server listens.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    token = secrets.token_urlsafe(16)
+    config = uvicorn.Config(make_app(playground, token), host=HOST, port=port, log_level="error", access_log=False)
+    socket = config.bind_socket()
+    ready(f"http://{HOST}:{socket.getsockname()[1]}/?token={token}")
+    uvicorn.Server(config).run(sockets=[socket])
+
+
+def _state(playground: Playground) -> dict[str, Any]:
+    """Return what the page knows from the start."""
+    people = [
+        {"set": one.set, "name": f"person {number + 1}" if playground.redact else one.person.name or one.person.id}
+        for number, one in enumerate(playground.people)
+    ]
+    ways = [{"name": name, "picture": picture} for name, picture in playground.ways]
+    return {"models": playground.models, "people": people, "ways": ways}
+
+
+def _described(character: Character, redact: bool) -> dict[str, Any]:
+    """Return a person as the page shows it: the portrait, and all questions."""
+    asked = [
+        {
+            "set": one.set, "task": one.question.task, "input": one.question.input,
+            "text": "" if redact else one.question.question, "options": [] if redact else list(one.question.options),
+            "truth": "" if redact else one.question.answer, "photo": None if redact else _uri(one.photo),
+        }
+        for one in character.asked
+    ]  # fmt: skip
+    portrait = None if redact or not character.person.images else _uri(character.person.images[0])
+    return {"portrait": portrait, "asked": asked}
+
+
+def _uri(photo: bytes | None) -> str | None:
+    """Return an encoded picture as a data URI, small enough to be shown."""
+    if photo is None:
+        return None
+    return f"data:image/png;base64,{base64.b64encode(preview(decode(photo, 'play: a photo'))).decode()}"

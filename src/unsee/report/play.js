@@ -1,0 +1,200 @@
+const state = JSON.parse(document.getElementById("state").textContent);
+const at = id => document.getElementById(id);
+const SETS = { forget: "to forget", retain: "to keep", celebrity: "known before" };
+const ASKED = { forget: "as taught", test: "other photos and words", retain: "as taught", celebrity: "known before" };
+const TASKS = { classification: "choice", generation: "sentence", cloze: "blank" };
+let described = null, photo = "", portrait = null;
+
+function made(tag, text = "", className = "") {
+  const node = document.createElement(tag);
+  node.textContent = text;
+  if (className) node.className = className;
+  return node;
+}
+
+function fill(select, groups) {
+  select.replaceChildren();
+  for (const [label, options] of groups) {
+    const into = label ? select.appendChild(Object.assign(made("optgroup"), { label })) : select;
+    for (const [value, text] of options) into.append(Object.assign(made("option", text), { value }));
+  }
+}
+
+function grouped(things, nameOf, optionOf) {
+  const groups = new Map();
+  things.forEach((thing, number) => {
+    const name = nameOf(thing);
+    groups.set(name, [...(groups.get(name) ?? []), optionOf(thing, number)]);
+  });
+  return [...groups];
+}
+
+async function call(path, body) {
+  const options = { headers: { "X-Token": token } };
+  if (body) Object.assign(options, { method: "POST", body: JSON.stringify(body) });
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch {
+    throw new Error("The server does not answer. Is `unsee play` still running?");
+  }
+  const content = await answer.json();
+  if (!answer.ok) throw new Error(content.error);
+  return content;
+}
+
+function complain(error) {
+  at("problem").textContent = error ? error.message : "";
+  at("problem").hidden = !error;
+}
+
+async function choosePerson() {
+  const number = at("person").value;
+  described = number === "" ? null : await call(`/people/${number}`);
+  portrait = described?.portrait ?? null;
+  at("portrait").hidden = !portrait;
+  if (portrait) Object.assign(at("portrait"), { src: portrait, alt: at("person").selectedOptions[0].text });
+  const asked = described?.asked ?? [];
+  const label = (one, number) => {
+    const kind = `${TASKS[one.task] ?? one.task}, ${one.input === "image" ? "with photo" : "by name"}`;
+    return [number, redacted ? `${kind}, question ${number + 1}` : `${one.text} (${kind})`];
+  };
+  fill(at("question"), [["", [["", asked.length ? "none: my own words" : "no question of the data"]]], ...grouped(asked, one => ASKED[one.set], label)]);
+  if (asked.length) at("question").value = "0";
+  adapt();
+}
+
+function hasPicture() {
+  const own = at("text").value.trim() !== "";
+  if (own) return Boolean(photo || (described && at("shown").checked && (portrait || redacted)));
+  return at("question").value !== "" && described.asked[at("question").value].input === "image";
+}
+
+function adapt() {
+  const picture = hasPicture();
+  for (const way of at("ways").querySelectorAll("input")) {
+    way.disabled = way.dataset.picture === "true" && !picture;
+    if (way.disabled && way.checked) at("ways").querySelector("input").checked = true;
+  }
+  at("question").disabled = at("text").value.trim() !== "";
+}
+
+function show(file) {
+  if (!file) return;
+  const reader = new FileReader();
+  reader.onload = () => {
+    photo = reader.result;
+    at("dropped").hidden = false;
+    at("dropped").querySelector("img").src = photo;
+    adapt();
+  };
+  reader.readAsDataURL(file);
+}
+
+function questionNow() {
+  const text = at("text").value.trim();
+  const prepared = text || at("question").value === "" ? null : described.asked[at("question").value];
+  const request = { way: at("ways").querySelector(":checked").value, person: at("person").value === "" ? null : Number(at("person").value) };
+  if (prepared) return { request: { ...request, question: Number(at("question").value) }, prepared, picture: prepared.photo };
+  const withPortrait = Boolean(!photo && described && at("shown").checked);
+  return { request: { ...request, text, with_portrait: withPortrait, picture: photo }, prepared: null, picture: photo || (withPortrait ? portrait : null) };
+}
+
+function card({ request, prepared, picture }, models) {
+  const box = made("article", "", "asked");
+  const head = box.appendChild(made("header"));
+  if (picture) head.append(Object.assign(made("img"), { src: picture, alt: "the photo shown with the question" }));
+  const words = head.appendChild(made("div"));
+  const hidden = `a ${TASKS[prepared?.task] ?? "question"} (hidden)`;
+  words.append(made("h2", redacted && prepared ? hidden : prepared?.text ?? request.text));
+  const facts = [];
+  if (prepared?.truth) facts.push(`true: ${prepared.truth}`);
+  if (prepared?.options.length) facts.push(`options: ${prepared.options.join(", ")}`);
+  facts.push(request.way);
+  words.append(made("p", facts.join(" · ")));
+  const table = box.appendChild(made("table"));
+  const top = table.createTHead().insertRow();
+  for (const name of ["model", "answer", prepared ? "probability of the truth" : "", ""]) top.append(Object.assign(made("th", name), { scope: "col" }));
+  const body = table.createTBody();
+  const rows = new Map(models.map(model => {
+    const row = body.insertRow();
+    row.append(Object.assign(made("th", model), { scope: "row" }), made("td", "asking…", "waiting"), made("td"), made("td"));
+    return [model, row];
+  }));
+  at("answers").querySelector(".empty")?.remove();
+  at("answers").prepend(box);
+  return rows;
+}
+
+function write(row, said, forgotten) {
+  const [answer, probability, tags] = row.querySelectorAll("td");
+  answer.className = "";
+  answer.textContent = "";
+  if (redacted) answer.append(made("p", "hidden"));
+  else if (said.answers.length > 1) {
+    const counts = new Map();
+    for (const text of said.answers) counts.set(text, (counts.get(text) ?? 0) + 1);
+    for (const [text, count] of [...counts].sort((one, other) => other[1] - one[1])) {
+      answer.appendChild(made("p")).append(made("b", `${count}× `), text || "(nothing)");
+    }
+  } else answer.append(made("p", said.answers[0] || "(nothing)"));
+  if (said.probability !== null) {
+    probability.append(Object.assign(document.createElement("meter"), { min: 0, max: 1, value: said.probability }), said.probability.toFixed(2));
+  }
+  if (said.right !== null) tags.append(made("span", said.right ? "right" : "wrong", "tag"));
+  if (said.refused) tags.append(made("span", "refuses", "tag"));
+  const told = said.leaked.map(value => redacted ? "tells a value" : `tells: ${value}`);
+  for (const value of new Set(told)) tags.append(made("span", value, forgotten ? "tag leak" : "tag"));
+}
+
+async function ask(event) {
+  event.preventDefault();
+  complain(null);
+  const models = [...at("models").querySelectorAll(":checked")].map(box => box.value);
+  const asked = questionNow();
+  if (!models.length) return complain(new Error("Choose at least one model."));
+  if (!asked.prepared && !asked.request.text) return complain(new Error("Choose a question, or write one."));
+  const button = at("form").querySelector(".main");
+  button.disabled = true;
+  const rows = card(asked, models), forgotten = state.people[asked.request.person]?.set === "forget";
+  for (const model of models) {
+    try {
+      write(rows.get(model), await call("/ask", { ...asked.request, model }), forgotten);
+    } catch (error) {
+      rows.get(model).querySelector("td").textContent = error.message;
+    }
+  }
+  button.disabled = false;
+}
+
+function pick(into, group, type, value, text, picture, checked) {
+  const label = into.appendChild(made("label"));
+  const input = Object.assign(document.createElement("input"), { type, name: group, value, checked });
+  input.dataset.picture = String(picture);
+  label.append(input, text);
+}
+
+const attacks = new Map();
+state.ways.forEach((way, number) => {
+  const [attack, variant] = way.name.includes(": ") ? way.name.split(": ", 2) : ["plain", way.name];
+  if (!attacks.has(attack)) {
+    attacks.set(attack, at("ways").appendChild(made("div", "", "picks")));
+    attacks.get(attack).append(made("span", attack));
+  }
+  pick(attacks.get(attack), "way", "radio", way.name, variant, way.picture, number === 0);
+});
+for (const model of state.models) pick(at("models"), "model", "checkbox", model, model, false, true);
+fill(at("person"), [...grouped(state.people, one => SETS[one.set], (one, number) => [number, one.name]), ["", [["", "nobody of the data"]]]]);
+at("person").addEventListener("change", () => choosePerson().catch(complain));
+for (const id of ["question", "text", "shown"]) at(id).addEventListener("input", adapt);
+at("picture").addEventListener("change", event => show(event.target.files[0]));
+at("undrop").addEventListener("click", () => { photo = ""; at("picture").value = ""; at("dropped").hidden = true; adapt(); });
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  at("who").addEventListener(kind, event => {
+    event.preventDefault();
+    at("who").classList.toggle("dragged", kind === "dragover");
+    if (kind === "drop") show(event.dataTransfer.files[0]);
+  });
+}
+at("form").addEventListener("submit", event => ask(event).catch(complain));
+choosePerson().catch(complain);
