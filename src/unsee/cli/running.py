@@ -31,6 +31,12 @@ def run_recipe(
         bool,
         typer.Option("--plan", help="Show the stages and which of them are in the cache; compute none, write no run."),
     ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Send losses, rates and scores to a tracker: tensorboard, wandb, mlflow, trackio; repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Train, unlearn, evaluate and report, as a recipe says.
 
@@ -52,7 +58,7 @@ def run_recipe(
         from unsee.runs.run import run
         from unsee.scoring.table import EXTRAS
 
-        result = run(config, out, progress, workers)
+        result = run(config, out, progress, workers, track or ())
     print_table(result.rows, EXTRAS)
     if result.scores.lost:
         print(result.scores.cost_of_teaching, file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from unsee.runs.graph import crew_of, finished, kept
 from unsee.runs.method_runs import documents_methods, people_methods
 from unsee.runs.people import start_people
 from unsee.runs.scenario import Run, RunResult
+from unsee.runs.tracking import check_trackers, tracked
 from unsee.runtime.cache import notes_of
 from unsee.runtime.threads import fixed_threads
 
@@ -24,6 +26,7 @@ def run(
     out: Path | None = None,
     progress: Progress | None = None,
     workers: int | str = 1,
+    track: Sequence[str] = (),
 ) -> RunResult:
     """Run a recipe; stages that an earlier run computed come from the cache. Workers change no number.
 
@@ -34,13 +37,16 @@ def run(
         workers: number of processes that compute stages at the same time; "auto" takes one for each GPU, or, without
             one, as many as cores and memory allow. 1 computes everything in this process. "ray" or "ray://HOST:PORT"
             computes on a Ray cluster.
+        track: experiment trackers of accelerate that get losses, rates and scores ("tensorboard", "wandb", ...).
 
     Raises:
         UnseeError: the recipe, the data, the model or the folder cannot be used, or a stage failed.
     """
+    check_trackers(track)
     shown, crew = progress or Silent(), crew_of(workers)
     started = begin(config, out, shown)
-    (result,) = finished([started], crew, shown)
+    with tracked(track, started.scenario.record, config.name):
+        (result,) = finished([started], crew, shown)
     return result
 
 

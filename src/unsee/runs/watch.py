@@ -64,6 +64,31 @@ class _Stage:
             self._open.__exit__(NotNow, NotNow(), None)
 
 
+class Tail:
+    """Reads what has been added to a run's log.
+
+    Args:
+        log: the run's log.jsonl, which need not exist yet; what it holds now is left out.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._read = log.stat().st_size if log.exists() else 0
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        """Yield the events that were written since the last call."""
+        if not self._log.exists():
+            return
+        with self._log.open("rb") as file:
+            file.seek(self._read)
+            text = file.read()
+        whole, _, _ = text.rpartition(b"\n")
+        self._read += len(whole) + bool(whole)
+        for line in whole.splitlines():
+            with contextlib.suppress(ValueError):
+                yield json.loads(line)
+
+
 class Watcher:
     """Shows the stages that workers log from now on.
 
@@ -74,10 +99,9 @@ class Watcher:
     """
 
     def __init__(self, log: Path, progress: Progress, title: Callable[[int, str, str], str]) -> None:
-        self._log = log
+        self._tail = Tail(log)
         self._progress = progress
         self._title = title
-        self._read = log.stat().st_size if log.exists() else 0
         self._stages: dict[int, _Stage] = {}
 
     def __enter__(self) -> Watcher:
@@ -90,20 +114,8 @@ class Watcher:
 
     def show(self) -> None:
         """Show what has been logged since the last call."""
-        for event in self._new_events():
+        for event in self._tail.new():
             self._show(event)
-
-    def _new_events(self) -> Iterator[dict[str, Any]]:
-        if not self._log.exists():
-            return
-        with self._log.open("rb") as file:
-            file.seek(self._read)
-            text = file.read()
-        whole, _, _ = text.rpartition(b"\n")
-        self._read += len(whole) + bool(whole)
-        for line in whole.splitlines():
-            with contextlib.suppress(ValueError):
-                yield json.loads(line)
 
     def _show(self, event: dict[str, Any]) -> None:
         number = event.get("number", 0)

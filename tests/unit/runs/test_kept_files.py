@@ -24,7 +24,7 @@ from unsee.core.record import Record
 from unsee.data.documents.source import open_documents
 from unsee.methods import METHODS
 from unsee.runs.method_runs import Material, MethodRun
-from unsee.runs.people import _data
+from unsee.runs.people import benchmark_of
 from unsee.runs.stages import Stages
 from unsee.runtime.cache import KINDS, Cache
 
@@ -75,7 +75,7 @@ def everything(folder: Path) -> dict[str, Any]:
         "answers": answers.to_json(),
         "change": stages.change(target, edited),
         "costs": [bool(stages.cost(weights)) for weights in (target, edited)],
-        "data": _data(DataConfig(people=7, celebrities=1), cache, Silent()).fingerprint,
+        "data": benchmark_of(DataConfig(people=7, celebrities=1), cache, Silent()).fingerprint,
         "documents": open_documents(PrivacyConfig(images=1), cache, Silent()).fingerprint(),
     }
 
