@@ -289,12 +289,19 @@ def report(
         ),
     ] = None,
     redact: Annotated[bool, typer.Option("--redact", help="Leave out names, answers and portraits.")] = False,
+    leaderboard: Annotated[
+        bool, typer.Option("--leaderboard", help="One table over runs of any models and data, with filters.")
+    ] = False,
 ) -> None:
     """Write one self-contained page, or a file of scores, about one run or several, a deletion request or an audit."""
     from unsee.report.audit import is_audit, write_audit_report_again
     from unsee.report.deletion import is_request, write_request_report_again
+    from unsee.report.leaderboard import write_leaderboard
     from unsee.report.people import write_report
 
+    if leaderboard:
+        print(write_leaderboard(runs, out or Path("leaderboard.html"), redact=redact))
+        return
     if len(runs) == 1 and is_audit(runs[0]):
         print(write_audit_report_again(runs[0], out, redact=redact))
         return

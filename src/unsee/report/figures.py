@@ -36,6 +36,7 @@ class Dot:
         shape: "circle", "square", "triangle" or "diamond".
         colour: number in the palette of the style sheet, or "control".
         faint: drawn hollow; a collapsed model.
+        row: the number of its row in a table that can be filtered.
     """
 
     label: str
@@ -45,6 +46,7 @@ class Dot:
     faint: bool
     x: Estimate
     y: Estimate
+    row: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

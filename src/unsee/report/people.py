@@ -31,7 +31,7 @@ from unsee.scoring.table import percent, rounded
 
 SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"}
 _SOURCES = {"image": "from image questions", "text": "from text questions", "both": "from image and text questions"}
-_SETS = ("forget", "test", "retain", "celebrity", GENERAL_SET)
+SETS = ("forget", "test", "retain", "celebrity", GENERAL_SET)
 _TASKS = ("classification", "generation", "cloze")
 _GARBLED = 0.02  # of a model that works, one answer in a hundred looks garbled
 
@@ -168,22 +168,32 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
     kinds = {kind_of(record.read_toml("config.toml")) for record in records}
     if len(kinds) > 1:
         raise RecordError("runs about people and runs about documents make two pages; give those of one kind")
-    runs: Sequence[PeopleRun | DocumentsRun]
-    if kinds == {"documents"}:
-        runs = document_runs(records, redact)
-    else:
-        together = _together(records) if len(records) > 1 else ()
-        runs = [*together, *(_view(record, redact) for record in records)]
+    about_documents = kinds == {"documents"}
+    runs: Sequence[PeopleRun | DocumentsRun] = runs_of(records, redact) if not about_documents else ()
+    runs = runs or document_runs(records, redact)
     if out.suffix in SCORE_ENDINGS:
         names = [run.name for run in runs[: -len(records)]] + [record.folder.resolve().name for record in records]
         write_scores([(name, run.scores) for name, run in zip(names, runs, strict=True)], out)
         return out
     title = ", ".join(dict.fromkeys(run.name for run in runs))
-    kind = "documents" if kinds == {"documents"} else "people"
-    sets = DOCUMENT_SETS if kind == "documents" else _SETS
-    page = render(f"{kind}{out.suffix}", title=title, runs=runs, redact=redact, sets=sets, judge=JUDGE, size=PANEL)
+    sets = DOCUMENT_SETS if about_documents else SETS
+    page = render(
+        f"{'documents' if about_documents else 'people'}{out.suffix}",
+        title=title,
+        runs=runs,
+        redact=redact,
+        sets=sets,
+        judge=JUDGE,
+        size=PANEL,
+    )
     write(out, page)
     return out
+
+
+def runs_of(records: Sequence[Record], redact: bool) -> list[PeopleRun]:
+    """Return runs about people as a page shows them; before them all as one, if they differ only in their seeds."""
+    together = _together(records) if len(records) > 1 else ()
+    return [*together, *(_view(record, redact) for record in records)]
 
 
 def read_finished(record: Record) -> tuple[Scores, Signal, pd.DataFrame]:
@@ -314,7 +324,7 @@ def _factuality(record: Record) -> FactualityView | None:
     models: dict[tuple[str, str], dict[tuple[str, str], FactualityCell]] = {}
     for cell in found.cells:
         models.setdefault((cell.method, cell.modality), {}).setdefault((cell.set, cell.input), cell)
-    sets = [name for name in _SETS if any(cell.set == name for cell in found.cells)]
+    sets = [name for name in SETS if any(cell.set == name for cell in found.cells)]
     return FactualityView(judge=found.judge, cases=found.cases, invalid=found.invalid, sets=sets, models=models)
 
 
@@ -366,7 +376,7 @@ def _named(models: Sequence[PeopleModel]) -> str:
 def _task_cells(scores: Scores, method: MethodScore) -> list[TaskCells]:
     mine = [c for c in scores.cells if (c.method, c.modality) == (method.method, method.modality)]
     rows = []
-    for set_name in _SETS:
+    for set_name in SETS:
         for task in _TASKS:
             here = sorted((c for c in mine if (c.set, c.task) == (set_name, task)), key=lambda cell: cell.input)
             by_metric = {c.metric: {d.input: d for d in here if d.metric == c.metric} for c in here}

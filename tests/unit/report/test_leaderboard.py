@@ -1,0 +1,69 @@
+import re
+
+import pytest
+from synthetic import CONTROLS, METHODS, make_answers, make_run
+
+from unsee.core.errors import ConfigError, RecordError
+from unsee.report.leaderboard import write_leaderboard
+
+pytestmark = pytest.mark.slow
+FEW = (*CONTROLS, METHODS[0], METHODS[-1])
+
+
+def make_runs(folder):
+    """Two draws of people in one setting, and a run with fewer people to forget."""
+    runs = [make_run(folder / f"run-{draw}", make_answers(FEW, seed=draw), seed=draw, draw=draw) for draw in range(3)]
+    config = runs[2] / "config.toml"
+    config.write_text(config.read_text().replace("forget_percent = 15", "forget_percent = 5"))
+    return runs
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return make_runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def text(runs, tmp_path_factory):
+    return write_leaderboard(runs, tmp_path_factory.mktemp("page") / "board.html").read_text()
+
+
+FOUND = r'data-data="(.*?)" data-method="(.*?)".*?data-label="runs" data-value="(.*?)"'
+
+
+def rows(text):
+    """The number of runs behind each row of the board, by method and data."""
+    board = text.partition('id="board"')[2].partition("</section>")[0]
+    found = [re.search(FOUND, row, re.DOTALL).groups() for row in re.findall(r"<tr id=.*?</tr>", board, re.DOTALL)]
+    return {(method, data): runs for data, method, runs in found}
+
+
+def test_runs_that_differ_only_in_seeds_share_rows(text):
+    found = rows(text)
+    assert found["NPO", "60 invented, 15 %"] == "2" and found["NPO", "60 invented, 5 %"] == "1"
+    assert {method for method, _ in found} >= {"second oracle", "do nothing"} and ("target" not in dict(found))
+
+
+def test_every_row_leads_to_its_run_and_its_recipe(text):
+    links = set(re.findall(r'href="#(run-\d+)-methods"', text.partition("</section>")[0] + text))
+    assert all(f'id="{link}-methods"' in text and f'id="{link}"' in text for link in links)
+    assert text.count("<summary>Config</summary>") == 3 and text.count('details class="run"') == 4
+
+
+def test_a_filter_stands_for_what_differs(text):
+    assert re.findall(r'data-filter="(.*?)"', text.partition("<script>")[0]) == ["data", "method", "unlearned from"]
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", text)
+
+
+def test_redacted_it_holds_no_portrait(runs, tmp_path):
+    text = write_leaderboard(runs[:1], tmp_path / "board.html", redact=True).read_text()
+    assert "data:image" not in text
+
+
+def test_what_cannot_be_on_it_is_named(runs, tmp_path):
+    with pytest.raises(RecordError, match="twice"):
+        write_leaderboard([runs[0], runs[0]], tmp_path / "board.html")
+    with pytest.raises(RecordError, match="html"):
+        write_leaderboard(runs, tmp_path / "board.md")
+    with pytest.raises((RecordError, ConfigError), match="not a run"):
+        write_leaderboard([tmp_path], tmp_path / "board.html")
