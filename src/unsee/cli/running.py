@@ -284,8 +284,8 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File to write: .html or .md, or the scores as .csv, .tex or .json (default: a page in the run's "
-            "folder; for several runs, here)."
+            help="File to write: .html or .md, the scores as .csv, .tex or .json, or the plot as .svg or .pdf "
+            "(default: a page in the run's folder; for several runs, here)."
         ),
     ] = None,
     redact: Annotated[bool, typer.Option("--redact", help="Leave out names, answers and portraits.")] = False,

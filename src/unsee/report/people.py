@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from unsee.config.recipe import command_of, kind_of, load_recipe
-from unsee.core.errors import RecordError
+from unsee.core.errors import ConfigError, RecordError
 from unsee.core.files import write
 from unsee.core.record import GENERAL_SET, Record, refuse_request
 from unsee.report.attacks import PANEL, AttackView, Panel, attack_views, panel
@@ -30,6 +30,8 @@ from unsee.scoring.schema import Cell, Measure, MethodScore, Scores, Signal, che
 from unsee.scoring.table import percent, rounded
 
 SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"}
+FIGURE_ENDINGS = (".svg", ".pdf")
+FORGOTTEN, EDITED = "efficacy: forgotten, as the oracle", "EtA: refuses and answers where it should"
 _SOURCES = {"image": "from image questions", "text": "from text questions", "both": "from image and text questions"}
 SETS = ("forget", "test", "retain", "celebrity", GENERAL_SET)
 _TASKS = ("classification", "generation", "cloze")
@@ -150,8 +152,8 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
 
     Args:
         run_dirs: run folders, all about people or all about documents.
-        out: the file: a page as `.html` or `.md` (which holds no answers and no people), or scores as `.csv`, `.tex` or
-            `.json`.
+        out: the file: a page as `.html` or `.md` (which holds no answers and no people), scores as `.csv`, `.tex` or
+            `.json`, or the trade-off plot as `.svg` or `.pdf`.
         redact: leave out names, answers and portraits.
 
     Returns:
@@ -161,7 +163,7 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
         RecordError: a folder is no finished run, runs about people and about documents are mixed, or the file cannot be
             written.
     """
-    check_ending(out, (".html", ".md", *SCORE_ENDINGS), "a report")
+    check_ending(out, (".html", ".md", *SCORE_ENDINGS, *FIGURE_ENDINGS), "a report")
     records = [Record.open(folder) for folder in run_dirs]
     for record in records:
         refuse_request(record)
@@ -176,6 +178,9 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
         write_scores([(name, run.scores) for name, run in zip(names, runs, strict=True)], out)
         return out
     title = ", ".join(dict.fromkeys(run.name for run in runs))
+    if out.suffix in FIGURE_ENDINGS:
+        _write_figure(runs, len(records), out, EDITED if about_documents else FORGOTTEN)
+        return out
     sets = DOCUMENT_SETS if about_documents else SETS
     page = render(
         f"{'documents' if about_documents else 'people'}{out.suffix}",
@@ -188,6 +193,20 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
     )
     write(out, page)
     return out
+
+
+def _write_figure(runs: Sequence[PeopleRun | DocumentsRun], folders: int, out: Path, x_axis: str) -> None:
+    """Write the plot of one run, or of several that are shown as one."""
+    if len(runs) == folders > 1:
+        raise RecordError(f"{out}: a figure shows one run, or runs that differ only in their seeds; give fewer")
+    plot = runs[0].plots["wide"]
+    if not plot.marks:
+        raise RecordError(f"{out}: nothing to plot: no cell has signal")
+    try:
+        from unsee.report.figure_files import write_figure
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{out}: figures need reportlab; run: pip install 'unsee[figures]'") from error
+    write_figure(plot, out, x_axis, "utility: kept")
 
 
 def runs_of(records: Sequence[Record], redact: bool) -> list[PeopleRun]:
