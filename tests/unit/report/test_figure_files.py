@@ -22,7 +22,7 @@ def test_an_svg_holds_a_marker_and_a_name_for_each_model(runs, tmp_path):
     text = write_report(runs[:1], tmp_path / "plot.svg").read_text()
     assert text.startswith("<?xml") and "<svg" in text
     named = " ".join(re.findall("<text[^>]*>(.*?)</text>", text))
-    assert all(name in named for name in ("target", "second oracle", "random weights", "NPO"))
+    assert all(name in named for name in ("target", "second oracle", "random weights", "prompting"))
     assert len(re.findall("<polygon|<circle|<rect", text)) >= len(CONTROLS) + 1
     assert "efficacy: forgotten, as the oracle" in text
 
