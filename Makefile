@@ -1,6 +1,7 @@
 # make run: one run from nothing to a report. make test: everything that is checked, but for make soak: the tests of rare
 # things at great cost.
 # make check: formatting, lint, types and layers. make unit: that and the quick half of the tests, in under a minute.
+# make docs: the documents as a site, with a reference of the code; a dead link fails.
 # make nano: the shipped base models, remade from nothing. make bench: the published way against ours (docs/benchmarks.md).
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +12,7 @@ export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := -1
 export MALLOC_TOP_PAD_ := 268435456
 
-.PHONY: run test soak unit check nano bench browser
+.PHONY: run test soak unit check docs nano bench browser
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -21,17 +22,21 @@ test:
 	@$(MAKE) --no-print-directory --jobs 2 check browser
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
 
-soak: $(READY)
+soak: $(READY) docs
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m soak
 
 unit: check
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not soak" tests/unit
 
 check: $(READY)
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks docs/site.py
+	$(BIN)/ruff check src tests benchmarks docs/site.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo build/site/index.html
 
 nano: $(READY)
 	$(BIN)/python -m unsee.nano nano

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from unsee.cli import command as commands
 from unsee.cli.listing import LISTS
@@ -72,3 +73,11 @@ def test_every_key_a_page_names_exists(page):
     tables = {name: field.annotation for name, field in RunConfig.model_fields.items()}
     for table, key in re.findall(r"`(data|model|teach|unlearn|evaluation)\.(\w+)", page.read_text()):
         assert key in tables[table].model_fields, f"{table}.{key}"
+
+
+def test_every_page_has_its_place_on_the_site():
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    places = {place for section in nav for entries in section.values() for entry in entries for place in entry.values()}
+    added = {"index.md", "documents.md", "CONTRIBUTING.md", "CHANGELOG.md"}
+    written = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {place for place in places if "/" not in place} == written | added
