@@ -17,6 +17,7 @@ from unsee.core.files import explained, intact, keep, make_private, sweep
 from unsee.core.journal import Journal
 from unsee.core.record import check_writable
 from unsee.runtime.distributed import decided, state
+from unsee.runtime.store import store_of
 from unsee.runtime.tasks import NotNow
 
 VERSION = 2  # raise it if the same inputs give other weights or answers; it seeds random draws, so all results change
@@ -62,6 +63,7 @@ class Cache:
         for lock in (self.folder / LOCKS).glob("*.lock"):  # killed processes leave theirs
             with contextlib.suppress(NotNow), _locked(lock, wait=False):
                 pass
+        self._store = store_of()
         self._owner = owner.absolute() if owner else None
         self._notes = Journal(notes_of(owner)) if owner else None
 
@@ -81,14 +83,20 @@ class Cache:
         return self.folder / kind / name
 
     def holds(self, path: Path) -> bool:
-        """Return True, in every process, if the main process finds a file intact; see `core.files.intact`."""
-        return decided(lambda: intact(path))
+        """Return True, in every process, if the main process finds a file intact, here or in the store."""
+        return decided(lambda: intact(path) or (self._store is not None and self._store.get(path, self._name(path))))
 
     def keep(self, path: Path, write: Callable[[Path], object]) -> None:
         """Write a file in the main process; no process returns before the file is complete."""
         if state().is_main_process:
             keep(path, write)
+            if self._store is not None:
+                self._store.put(path, self._name(path))
         state().wait_for_everyone()
+
+    def _name(self, path: Path) -> str:
+        """Return the place of a file in the store."""
+        return path.relative_to(self.folder).as_posix()
 
     @contextmanager
     def locked(self, path: Path, *, wait: bool = True) -> Iterator[None]:

@@ -9,6 +9,7 @@ from unsee.core.errors import UnknownNameError
 from unsee.core.files import delete, explained, sweep
 from unsee.core.journal import Journal
 from unsee.runtime.cache import KINDS, OWNERS, cache_folder, notes_of
+from unsee.runtime.store import store_of
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def entries() -> list[Entry]:
 def clear(owner: Path | None = None) -> list[Entry]:
     """Delete everything in the cache, or what belongs to one run or request and to no other; return what it was.
 
+    Its copies in the store, if there is one, are deleted too.
+
     Args:
         owner: the folder of the run or request, which may be deleted already; None for everything.
 
@@ -76,6 +79,9 @@ def clear(owner: Path | None = None) -> list[Entry]:
     for path in (*(path for entry in deleted for path in entry.paths), *notes):
         with explained(path, "deleted"):
             delete(path)
+    if store := store_of():
+        for entry in deleted:
+            store.delete(entry.name)
     return deleted
 
 
