@@ -76,6 +76,9 @@ def attack_run(
         list[str] | None,
         typer.Option(help="Attack (see `unsee list attacks`); repeatable (default: all)."),
     ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Attack this method of the run only; repeatable (default: all).")
+    ] = None,
     change: Changes = None,
     workers: Workers = "auto",
 ) -> None:
@@ -88,7 +91,7 @@ def attack_run(
         from unsee.runs.attack import attack as attack_again
         from unsee.scoring.table import EXTRAS
 
-        result = attack_again(folder, attack or (), change or (), progress, workers)
+        result = attack_again(folder, attack or (), method or (), change or (), progress, workers)
     print_table(result.rows, sorted(EXTRAS, key="robustness".__eq__))  # what was asked for is left out last
     if silent := result.scores.silent_attacks:
         print(

@@ -10,10 +10,10 @@ import shlex
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, create_model
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, create_model, model_validator
 
 from unsee.config.protocols import STRICT, EvaluationConfig, Modality, Table, TeachConfig, UnlearnConfig
 from unsee.config.reasons import reason, shown
@@ -81,6 +81,15 @@ class RunConfig(Table):
     method: dict[str, MethodTable] = Field(default_factory=dict)
     attack: dict[str, AttackTable] = Field(default_factory=dict)
     requests: int = Field(default=1, ge=1, le=20)
+
+    @model_validator(mode="after")
+    def _attacked_methods_are_there(self) -> Self:
+        for attack, table in self.attack.items():
+            for name in table.methods:
+                if name not in self.method:
+                    hint = did_you_mean(name, self.method)
+                    raise ValueError(f"attack.{attack}.methods: the run has no method '{name}'{hint}")
+        return self
 
 
 class DocumentsConfig(Table):

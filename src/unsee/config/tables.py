@@ -186,9 +186,11 @@ class AttackTable(AttackOptions):
     Attributes:
         modality: attack the methods that unlearned from these questions; methods without a choice are always attacked.
             Of several seeds the first is attacked.
+        methods: attack these methods of the run only; none stand for all. Controls are always attacked.
     """
 
     modality: Modalities = ("both",)
+    methods: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class DocumentsMethodTable(_MethodTable):

@@ -16,13 +16,15 @@ from unsee.runs.scenario import RunResult
 
 
 def attack(
-    folder: Path, names: Sequence[str], changes: Iterable[str], progress: Progress, workers: int | str = 1
-) -> RunResult:
+    folder: Path, names: Sequence[str], methods: Sequence[str], changes: Iterable[str], progress: Progress,
+    workers: int | str = 1,
+) -> RunResult:  # fmt: skip
     """Run attacks on the models of a finished run, and write its scores and its page again.
 
     Args:
         folder: the run's folder. Its `config.toml` gets the attacks, and keeps those of an earlier call.
         names: the attacks; none for all.
+        methods: the methods of the run to attack; none for all.
         changes: options, as "attack.relearn.steps=32".
         progress: where long work is shown.
         workers: as for `unsee.runs.run.run`.
@@ -55,6 +57,8 @@ def attack(
         raise ConfigError(f"--set attack.{unused[0]}: this attack is not run; add --attack {unused[0]}")
     settings = config.model_dump()
     settings["attack"] |= {name: tables.get(name, settings["attack"].get(name, {})) for name in wanted}
+    for name in wanted if methods else ():
+        settings["attack"][name] = {**settings["attack"][name], "methods": list(methods)}
     config = build_table(RunConfig, settings)
     check(config)
     crew, before = crew_of(workers), record.read_text("config.toml")

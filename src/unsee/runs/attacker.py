@@ -351,7 +351,8 @@ def victims_of(methods: Sequence[MethodRun], table: AttackTable, seed: int, num_
     for number in range(1, num_oracles + 1):
         name = f"oracle_{number}" if number > 1 else "oracle"
         found.append(Victim(name, "", seed + number, name, f"teach {name}"))
-    for name in dict.fromkeys(run.name for run in methods if run.name != DO_NOTHING):
+    chosen = table.methods or [run.name for run in methods]
+    for name in dict.fromkeys(run.name for run in methods if run.name in chosen and run.name != DO_NOTHING):
         firsts = {run.modality: run for run in reversed(methods) if run.name == name}
         own = {modality: run for modality, run in firsts.items() if modality in ("", *table.modality)} or firsts
         for run in reversed(own.values()):

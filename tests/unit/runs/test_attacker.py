@@ -12,7 +12,7 @@ import torch
 
 from unsee.attacks import ATTACKS
 from unsee.attacks.base import Asking, QuestionAttack, TrainingAttack, WeightAttack
-from unsee.config.recipe import AttackTable, MethodTable, ModelConfig, load_recipe
+from unsee.config.recipe import AttackTable, MethodTable, ModelConfig, RunConfig, build_table, load_recipe
 from unsee.core.errors import ConfigError, ModelError, UnknownNameError
 from unsee.core.progress import Silent
 from unsee.core.record import Record
@@ -252,9 +252,9 @@ def test_guards_made_from_other_pairs_are_other_guards(change):
     assert one.made_by == respondent("keyword_guardrail").made_by
 
 
-def victims(modality=("both",), oracles=1, **methods):
+def victims(modality=("both",), oracles=1, chosen=(), **methods):
     tables = {name: MethodTable.model_validate(options) for name, options in methods.items()}
-    return victims_of(list(people_methods(tables, 7)), AttackTable(modality=modality), 7, oracles)
+    return victims_of(list(people_methods(tables, 7)), AttackTable(modality=modality, methods=chosen), 7, oracles)
 
 
 def test_controls_and_every_method_are_attacked_once():
@@ -271,6 +271,12 @@ def test_a_method_without_the_modality_is_attacked_with_all_that_it_has():
     found = victims(npo={"modality": ["image", "text"]}, simnpo={}, prompting={})
     assert [one.label for one in found][2:] == ["npo-image", "npo-text", "simnpo-both", "prompting"]
     assert [one.label for one in victims(("text",), npo={}, prompting={})][2:] == ["npo-text", "prompting"]
+
+
+def test_some_methods_can_be_chosen():
+    assert [one.label for one in victims(chosen=["npo"], npo={}, simnpo={})] == ["do_nothing", "oracle", "npo-both"]
+    with pytest.raises(ConfigError, match=r"attack\.sample\.methods: .*did you mean 'npo'"):
+        build_table(RunConfig, {"name": "a", "method": {"npo": {}}, "attack": {"sample": {"methods": ["npp"]}}})
 
 
 def test_attacks_of_a_recipe_are_checked():
