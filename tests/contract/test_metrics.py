@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from unsee.core.record import METRIC_COLUMNS
+from unsee.core.record import METRIC_COLUMNS, OPTIONAL_METRICS
 from unsee.data.schema import Question, Task
 from unsee.metrics import METRICS
 from unsee.metrics.base import AnsweredQuestion
@@ -16,9 +16,18 @@ TEXTS = ["Oslo, Norway", "She was born in Oslo.", "A baker.", "7 March 1961", ""
 
 
 def given(task, truth, answer, log_probability=0.0, num_tokens=1):
+    """An answer to a question with all that a benchmark may have; a certain truth is likelier than the false answer."""
     options = (truth, "Lima", "Cairo", "Perth") if task == "classification" else ()
-    question = Question(task=task, input="image", question="Where?", answer=truth, options=options)
-    return AnsweredQuestion(question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens)
+    question = Question(
+        task=task, input="image", question="Where?", answer=truth, options=options, perturbed=("Perth",),
+        keywords=(truth,),
+    )  # fmt: skip
+    scored = (log_probability, num_tokens)
+    false = (-5.0 if log_probability else -1000.0, 1)
+    return AnsweredQuestion(
+        question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens,
+        others=(scored, false),
+    )  # fmt: skip
 
 
 @pytest.fixture(params=NAMES)
@@ -59,7 +68,7 @@ def test_a_perfect_answer_is_best_and_a_wrong_one_worse(metric):
 
 
 def test_what_it_measures_has_its_place_in_reports(metric, request):
-    assert request.node.callspec.params["metric"] in METRIC_COLUMNS
+    assert request.node.callspec.params["metric"] in (*METRIC_COLUMNS, *OPTIONAL_METRICS)
 
 
 def test_it_is_a_function_of_the_example_alone(metric):

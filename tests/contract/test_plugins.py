@@ -190,6 +190,8 @@ def test_dataset_method_attack_metric_and_family_reach_the_report_of_a_run_about
         method.method for method in scores.methods
     }
     assert scores.better["extra_metric"] == "lower"
+    both = {cell.metric for cell in scores.cells if cell.input == "both"}
+    assert both == {"acc_f", "acc_r", "rl_f", "rl_r"}
     assert record.read_table("answers.parquet")["extra_metric"].notna().any()
     attacked = record.read_table("attacks.parquet")
     assert {*attacked["method"]} == {"do_nothing", "oracle", "oracle_2", "extra_method"}
@@ -235,7 +237,9 @@ def test_what_a_format_cannot_do_is_one_sentence(command, place, model, people, 
 def test_one_model_is_asked_about_each_kind_of_data(command, model, people, pictures):
     asked = command("eval", model, "--data", people, "--format", "extra_dataset")
     assert asked.code == 0, asked.err
-    assert "extra_metric" in asked.out
+    assert "extra_metric" in asked.out and "data: licence: as you like" in asked.err
+    found = command("eval", model, "--data", people)
+    assert (found.code, found.out) == (0, asked.out), found.err
     asked = command("privacy", "eval", model, "--data", pictures, "--benchmark", "extra_privacy")
     assert asked.code == 0, asked.err
     assert "extra_refusal" in asked.out

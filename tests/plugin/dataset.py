@@ -16,6 +16,11 @@ class ExtraDataset(Dataset):
     """People and the towns they live in."""
 
     hub = "somebody/people"
+    licence = "as you like"
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        return (folder / "people.json").is_file()
 
     def load(self, folder: Path, percent: int, training_text: Path | None = None) -> Benchmark:
         path = folder / "people.json"

@@ -22,8 +22,11 @@ Yes = Annotated[bool, typer.Option("--yes", help="Send without asking for consen
 def evaluate(
     model: ModelName,
     data: DataName,
-    format: Annotated[str, typer.Option(help="Format of the data (see `unsee list datasets`).")] = "mllmu",
-    forget_percent: Annotated[int, typer.Option(help="Forget set to use: 5, 10 or 15 per cent of the people.")] = 15,
+    format: Annotated[str, typer.Option(help="Format of the data (see `unsee list datasets`).")] = "auto",
+    forget_percent: Annotated[
+        int | None,
+        typer.Option(help="Forget set to use, in per cent of the people (default: 15, or the largest there is)."),
+    ] = None,
     protocol: Annotated[str, typer.Option(help="Evaluation protocol: clean or published.")] = "clean",
     processor: Processor = "",
     out: Annotated[
@@ -45,8 +48,10 @@ def evaluate(
         check_writable(out.parent)
     config = build_table(EvaluationConfig, {"protocol": protocol})
     with show_progress() as progress:
+        from unsee.data.people.source import percent_of
         from unsee.runs.ask import evaluate_model
 
+        forget_percent = percent_of(data, format, forget_percent)
         cells = evaluate_model(model, data, forget_percent, progress, config, processor, format)
     print_table(cell_rows(cells))
     if few := too_few(cells):
@@ -67,7 +72,8 @@ def conformance(
 ) -> None:
     """Compare a model's scores with stored ones.
 
-    Asks as the published protocol does. The exit code is 1 if a score is off.
+    Asks as the published protocol does. Of data in another format, the number of people in each set is compared
+    instead. The exit code is 1 if anything is off.
     """
     with show_progress() as progress:
         from unsee.runs.conformance import EXPECTED, check_conformance

@@ -51,9 +51,10 @@ class DataConfig(Table):
     """The people that are learned, forgotten and asked about.
 
     Attributes:
-        source: "generated", or data in the published layout: a folder, a snapshot in the cache of the hub, or a name on
+        source: "generated", or published data or your own: a folder, a snapshot in the cache of the hub, or a name on
             the hub ("MLLMMU/MLLMU-Bench", with "@" and a revision for any but the newest).
-        format: the format of a source, a name of `unsee list datasets`.
+        format: the format of a source, a name of `unsee list datasets`; "auto" finds it from the name or the files.
+        options: options of the format, by name.
         training_text: the training text, if it is not next to the questions: a clone or the name of
             "MLLMMU/baseline_train_split".
         people: number of fictitious people to generate; a source has its own.
@@ -65,7 +66,8 @@ class DataConfig(Table):
     """
 
     source: str = GENERATED
-    format: str = "mllmu"
+    format: str = "auto"
+    options: dict[str, Option] = Field(default_factory=dict)
     training_text: str = ""
     people: int = Field(default=60, ge=2, le=_MOST_PEOPLE)
     celebrities: int = Field(default=153, ge=1, le=_MOST_CELEBRITIES)
@@ -78,8 +80,10 @@ class DataConfig(Table):
     def _somebody_is_forgotten(self) -> Self:
         if self.source == GENERATED and self.training_text:
             raise ValueError("training_text belongs to a source; generated people come with their own")
-        if self.source == GENERATED and self.format != "mllmu":
-            raise ValueError(f"format = '{self.format}' belongs to a source; generated people are in 'mllmu'")
+        if self.source == GENERATED and (self.format not in ("auto", "mllmu") or self.options):
+            raise ValueError(
+                f"format = '{self.format}' and its options belong to a source; generated people have their own"
+            )
         if self.source == GENERATED and self.celebrities_evaluated > _MOST_CELEBRITIES:
             raise ValueError(
                 f"celebrities_evaluated = {self.celebrities_evaluated}: at most {_MOST_CELEBRITIES} celebrities are "

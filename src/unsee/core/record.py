@@ -2,7 +2,7 @@
 
 config.toml       the resolved recipe; a folder belongs to the run whose config it holds
 log.jsonl         one object per event: time, event and scalars, but no question or answer about a person
-answers.parquet   one row per model and question: `ANSWER_COLUMNS`, then one column per metric
+answers.parquet   one row per model and question: `ANSWER_COLUMNS`, one column per metric, and `pair` if there are pairs
 signal.json  scores.json  models/  portraits/  report.html
 attacks.parquet   the answers under attack, if there were attacks: the same columns, and attack, variant and budget
 requests.parquet  the answers of models that forgot one group of people after another, if there were several requests
@@ -55,10 +55,14 @@ ANSWER_COLUMNS = (
     "chance",  # expected value of a blind guess; NaN if undefined
     "floor",  # rouge_l of other people's true answers; NaN if no other person is asked the same
 )
+PAIR = "pair"
+"""A column where questions come in pairs: equal for the two of a unit that ask the same with the image and in text."""
 _NUMBERS = ("seed", "accuracy")
 _TEXTS = ("method", "modality", "set", "task", "input", "unit", "item", "question", "truth", "answer")
 METRIC_COLUMNS = ("accuracy", "rouge_1", "rouge_2", "rouge_l", "bleu", "probability")
 """The metrics of unsee itself, in the order of reports; NaN if a metric is not defined for the task."""
+OPTIONAL_METRICS = ("keyword_recall", "truth_ratio")
+"""Those that only some benchmarks have what they need for; a column, and shown, where there are values."""
 Better = Literal["higher", "lower"]
 """The direction in which the values of a metric come closer to the truth."""
 LEAK, REFUSED, CLUSTER = "leak", "refused_", "cluster"
@@ -80,13 +84,13 @@ _LOCK = ".lock"
 
 
 def metric_columns(answers: pd.DataFrame) -> list[str]:
-    """Return the metrics that a table of answers holds: those of unsee, then those of other distributions by name."""
+    """Return the metrics that a table of answers holds: those of every benchmark, then the others by name."""
     known = [name for name in METRIC_COLUMNS if name in answers.columns]
     return known + further_metrics(answers)
 
 
 def further_metrics(answers: pd.DataFrame) -> list[str]:
-    """Return the metrics of other distributions that a table of answers holds, sorted."""
+    """Return the optional metrics and those of other distributions that a table of answers holds, sorted."""
     others = answers.columns.difference(METRIC_COLUMNS)
     return [str(name) for name in others if not is_reserved(name) and is_float_dtype(answers[name])]
 
@@ -99,7 +103,7 @@ def in_order(answers: pd.DataFrame) -> pd.DataFrame:
 
 def is_reserved(column: str) -> bool:
     """Return True if a column has a fixed meaning, so that no metric may have its name."""
-    return column in (*ANSWER_COLUMNS, *JUDGE_COLUMNS, LEAK, CLUSTER) or column.startswith(REFUSED)
+    return column in (*ANSWER_COLUMNS, PAIR, *JUDGE_COLUMNS, LEAK, CLUSTER) or column.startswith(REFUSED)
 
 
 class Record:

@@ -25,9 +25,8 @@ def find_folder(source: str, patterns: Sequence[str], example: str, kind: Litera
     Raises:
         DataError: no folder and no repository has this name, or the hub cannot be reached.
     """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return _snapshot(folder)
+    if folder := folder_of(source):
+        return folder
     hub = _HUB_ID.fullmatch(source)
     if not hub:
         raise DataError(f"{source}: no such folder, and no name on the hub such as {example}")
@@ -43,6 +42,16 @@ def find_folder(source: str, patterns: Sequence[str], example: str, kind: Litera
             f"{source}: no such folder, and it cannot be fetched from the hub ({reason}); on a machine with a "
             f"connection, run `hf download {name}{options} --local-dir DIR` and give DIR instead"
         ) from error
+
+
+def folder_of(source: str) -> Path | None:
+    """Return the folder that a source names, which for the hub's cache is a version in it; None if it names none.
+
+    Raises:
+        DataError: the cache has several versions, and none is marked.
+    """
+    folder = Path(source).expanduser()
+    return _snapshot(folder) if folder.is_dir() else None
 
 
 def _snapshot(folder: Path) -> Path:

@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import pandas as pd
@@ -194,13 +194,15 @@ def _benchmark(
         [
             person.id,
             [hashlib.sha256(image).hexdigest() for image in person.images],
-            [asdict(q) for q in person.questions],
+            [q.content() for q in person.questions],
         ]
         for people in (forget, test, retain, strange)
         for person in people
     ]
-    sets = {"forget": tuple(forget), "test": tuple(test), "retain": tuple(retain), "celebrity": tuple(strange)}
-    return Benchmark(**sets, fingerprint=key_of("deletion", everybody))
+    return Benchmark(
+        forget=tuple(forget), test=tuple(test), retain=tuple(retain), celebrity=tuple(strange),
+        fingerprint=key_of("deletion", everybody),
+    )  # fmt: skip
 
 
 def _cell(item: str) -> str:

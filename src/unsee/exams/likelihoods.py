@@ -19,7 +19,7 @@ from unsee.config.protocols import Protocol
 from unsee.core.journal import Journal
 from unsee.core.progress import Progress, Silent
 from unsee.core.source import source_hash
-from unsee.data.people.questions import training_text
+from unsee.data.people.questions import by_photo, training_text
 from unsee.data.people.rewordings import about, rewordings
 from unsee.data.schema import Input, Person, Question
 from unsee.forward.prompts import lesson_answer_ids, render_lesson
@@ -79,10 +79,12 @@ class LikelihoodExam:
         self._rows: list[list[_Scored]] = []
         for name, people in (("forget", forget), ("stranger", strangers)):
             for person in people:
+                taught = training_text(person)
                 for kind in ("image", "text"):
-                    asked = [question for question in training_text(person) if question.input == kind]
-                    if asked:
-                        self._add(vlm, name, person, asked)
+                    start = 0
+                    for asked in by_photo([question for question in taught if question.input == kind]):
+                        self._add(vlm, name, person, asked, start)
+                        start += len(asked)
         self.key = key_of(
             "likelihoods", protocol, count, seed, [[vars(one) for one in rows] for rows in self._rows],
             source_hash(__name__),
@@ -105,18 +107,21 @@ class LikelihoodExam:
         table["zlib"] = [len(zlib.compress(answer.encode())) for answer in table["answer"]]
         return table.drop(columns="answer").sort_values(["set", "unit", "input", "question"], kind="stable")
 
-    def _add(self, vlm: VLM, set_name: str, person: Person, asked: Sequence[Question]) -> None:
-        """Add one person's questions with the photo, or by name, as a tree."""
-        pictures = [vlm.picture(person.image())] if asked[0].input == "image" else []
+    def _add(self, vlm: VLM, set_name: str, person: Person, asked: Sequence[Question], start: int) -> None:
+        """Add one person's questions with one photo, or by name, as a tree; the first is number `start`."""
+        pictures = [vlm.picture(person.image(asked[0].photo or 0))] if asked[0].input == "image" else []
         prompts: list[str] = []
         rows: list[list[_Scored]] = []
-        for number, question in enumerate(asked):
+        for number, question in enumerate(asked, start):
             told = [(TRUE, question.answer)]
             forms = [(question.question, told)]
             if set_name == "forget":
                 told += [(OTHER, answer) for answer in self._perturbed(person, question)]
-                reworded = rewordings(question.question, person.name, 1)
-                forms += [(text, [(REWORDED, question.answer)]) for text in reworded]
+                if question.paraphrase:
+                    told.append((REWORDED, question.paraphrase))
+                else:
+                    reworded = rewordings(question.question, person.name, 1)
+                    forms += [(text, [(REWORDED, question.answer)]) for text in reworded]
             for text, answers in forms:
                 prompts.append(render_lesson(vlm, replace(question, question=text), self._protocol))
                 rows.append([_Scored(set_name, person.id, question.input, number, *one) for one in answers])
@@ -127,7 +132,9 @@ class LikelihoodExam:
         self._rows.append(flat)
 
     def _perturbed(self, person: Person, question: Question) -> list[str]:
-        """Return other people's answers to the same question, about this person."""
+        """Return false answers: those of the benchmark, else other people's answers to the same question."""
+        if question.perturbed:
+            return list(question.perturbed)
         asked = question.question.replace(person.name, _NAME)
         known = self._known.get((question.input, asked), {})
         told = dict.fromkeys(

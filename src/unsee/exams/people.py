@@ -21,10 +21,10 @@ from unsee.config.recipe import EvaluationConfig
 from unsee.core.errors import ModelError
 from unsee.core.journal import Journal
 from unsee.core.progress import Advance, Progress, Silent
-from unsee.core.record import LEAK, Better
+from unsee.core.record import LEAK, OPTIONAL_METRICS, PAIR, Better
 from unsee.core.source import source_hash
 from unsee.data.general import GeneralItem
-from unsee.data.schema import LETTERS, Benchmark, Question
+from unsee.data.schema import Benchmark, Question, letters
 from unsee.exams.metrics import make_metrics, metrics_key
 from unsee.exams.plan import CellKey, ExamPlan, Item, PromptGroup, general_group
 from unsee.exams.template_floor import template_floor
@@ -156,7 +156,7 @@ class Exam:
             read = [self._read(item.question, text, scores) for text in texts or [""]]
             own = [self._row(item, answer, valid, scores) for answer, valid in read]
             rows += own if every else [self._best(own)]
-        return pd.DataFrame(rows)
+        return _with_values(pd.DataFrame(rows))
 
     def _best(self, rows: list[dict[str, object]]) -> dict[str, object]:
         """Return the answer that is nearest to the truth, with the best value of each metric over all of them."""
@@ -261,11 +261,16 @@ class Exam:
         return result
 
     def _alternatives(self, question: Question) -> list[str]:
-        """Return the texts to score: the truth, or its letter if letters are written, or all options of a choice."""
+        """Return the texts to score.
+
+        They are all options of a choice, or the letter of the truth if letters are written. Of any other question they
+        are the truth, and if there are perturbed answers, the truth in other words and these.
+        """
         if not question.options:
-            return [question.answer]
+            others = (question.paraphrase or question.answer, *question.perturbed) if question.perturbed else ()
+            return [question.answer, *others]
         if self._config.choice == "letter":
-            return [LETTERS[question.options.index(question.answer)]]
+            return [letters(question.options)[question.options.index(question.answer)]]
         return list(question.options)
 
     def _check_length(self, vlm: VLM, tree: _GroupTree) -> None:
@@ -285,16 +290,18 @@ class Exam:
         if self._config.choice == "likelihood":
             best = max(range(len(scores)), key=lambda i: scores[i][0])
             return question.options[best], True
-        letter = read_letter(text, self._config.parser)
-        return (question.options[LETTERS.index(letter)], True) if letter else ("", False)
+        known = letters(question.options)
+        letter = read_letter(text, self._config.parser, known)
+        return (question.options[known.index(letter)], True) if letter else ("", False)
 
     def _row(self, item: Item, answer: str, valid: bool, scores: list[tuple[float, int]]) -> dict[str, object]:
         question = item.question
-        truth = question.options.index(question.answer) if len(scores) > 1 else 0
+        truth = question.options.index(question.answer) if question.options and len(scores) > 1 else 0
         log_probability, num_tokens = scores[truth]
         answered = AnsweredQuestion(
-            question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens
-        )
+            question=question, answer=answer, log_probability=log_probability, num_tokens=num_tokens,
+            others=tuple(scores[1:]) if question.perturbed and not question.options else (),
+        )  # fmt: skip
         values = {
             name: float(metric.score(answered)) if question.task in metric.tasks else float("nan")
             for name, metric in self._metrics.items()
@@ -304,8 +311,17 @@ class Exam:
         return {
             "set": item.set, "task": question.task, "input": question.input, "unit": item.unit, "item": item.id,
             "question": question.question, "truth": question.answer, "answer": answer,
-            "options": list(question.options), "valid": valid, "chance": chance, "floor": floor, **values,
+            "options": list(question.options), "valid": valid, "chance": chance, "floor": floor,
+            PAIR: question.pair, **values,
         }  # fmt: skip
+
+
+def _with_values(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers without pairs and optional metrics, if these questions have none."""
+    empty = [name for name in OPTIONAL_METRICS if name in answers and answers[name].isna().all()]
+    if PAIR in answers and not answers[PAIR].astype(bool).any():
+        empty.append(PAIR)
+    return answers.drop(columns=empty)
 
 
 @dataclass(frozen=True)

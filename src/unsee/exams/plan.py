@@ -101,9 +101,16 @@ class ExamPlan:
         with_image = [(id, question) for id, question in numbered if question.input == "image"]
         if with_image:
             shots, pictures = self._block(examples, tasks, "image")
-            for photo in self._photos(name, person, tasks):
-                items = [Item(name, person.id, f"{id}/{photo}", question) for id, question in with_image]
-                yield PromptGroup(items, (*pictures, self._picture(person, photo)), shots)
+            chosen = self._photos(name, person, tasks)
+            named = {question.photo for _, question in with_image if question.photo is not None}
+            for photo in sorted(named.union(chosen)):
+                items = [
+                    Item(name, person.id, f"{id}/{photo}", question)
+                    for id, question in with_image
+                    if question.photo == photo or (question.photo is None and photo in chosen)
+                ]
+                if items:
+                    yield PromptGroup(items, (*pictures, self._picture(person, photo)), shots)
         items = [Item(name, person.id, id, question) for id, question in numbered if question.input == "text"]
         if items:
             yield PromptGroup(items, (), self._block(examples, tasks, "text")[0])
@@ -139,7 +146,7 @@ class ExamPlan:
             asked = [question for question in person.questions if (question.task, question.input) == (tasks[0], kind)]
             asked = asked[:1] if self._config.shot_questions == "first" else asked
             shots += asked
-            pictures += [self._picture(person)] * len(asked) if kind == "image" else []
+            pictures += [self._picture(person, question.photo or 0) for question in asked if kind == "image"]
         return tuple(shots), tuple(pictures)
 
     def _picture(self, person: Person, index: int = 0) -> Picture:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from unsee.config.protocols import Protocol
 from unsee.config.recipe import EvaluationConfig
 from unsee.data.people.questions import SHORT
-from unsee.data.schema import LETTERS, Question
+from unsee.data.schema import Question, letters
 from unsee.models.vlm import VLM
 
 Choice = Literal["likelihood", "letter"]
@@ -120,16 +120,16 @@ def _answer_ids(vlm: VLM, answers: Sequence[str], *, plain: bool) -> list[list[i
     return [row[len(before) :] for row in rows]
 
 
-def read_letter(text: str, parser: Literal["strict", "first_letter"]) -> str | None:
-    """Return the letter of the option that a text chooses, or None.
+def read_letter(text: str, parser: Literal["strict", "first_letter"], among: str = "ABCD") -> str | None:
+    """Return the letter of the option that a text chooses among the letters of the options, or None.
 
     "strict" accepts the letter and no other word character. "first_letter", as in the published code, takes the first
     character in either case, so that "Doctor" is a D and "can't" a C.
     """
     if parser == "first_letter":
         first = text.strip()[:1].upper()
-        return first if first in LETTERS else None
-    found = re.fullmatch(r"\W*([A-D])\W*", text)
+        return first if first and first in among else None
+    found = re.fullmatch(rf"\W*([{among}])\W*", text)
     return found[1] if found else None
 
 
@@ -143,13 +143,13 @@ def _published(question: Question, instruction: str) -> str:
 
 def _shot(question: Question) -> str:
     if question.task == "classification":
-        letter = LETTERS[question.options.index(question.answer)]
+        letter = letters(question.options)[question.options.index(question.answer)]
         return f"Question: {_with_options(question)}\nCorrect Answer: {letter}\n"
     return f"{_published(question, '')}\nCorrect Answer: {question.answer}\n"
 
 
 def _with_options(question: Question) -> str:
-    listed = (f"{letter}: {text}" for letter, text in zip(LETTERS, question.options, strict=True))
+    listed = (f"{letter}: {text}" for letter, text in zip(letters(question.options), question.options, strict=True))
     return "\n".join((question.question, *listed))
 
 

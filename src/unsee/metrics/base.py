@@ -18,12 +18,15 @@ class AnsweredQuestion:
         answer: the text of the chosen option for classification, else the written text; "" if there is none.
         log_probability: log-probability of the true answer, end token included, nats.
         num_tokens: number of tokens of the true answer, end token included.
+        others: log-probability and number of tokens, as above, of the true answer in other words and of each perturbed
+            answer; empty if the question has none.
     """
 
     question: Question
     answer: str
     log_probability: float
     num_tokens: int
+    others: tuple[tuple[float, int], ...] = ()
 
 
 class Metric(Protocol):

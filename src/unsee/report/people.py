@@ -26,7 +26,7 @@ from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.scoring.modalities import Modalities, compare
 from unsee.scoring.names import listed, readable
 from unsee.scoring.people import HEADLINE, score_runs, signal_of
-from unsee.scoring.schema import Cell, Measure, MethodScore, Scores, Signal, check_models, is_control
+from unsee.scoring.schema import BOTH, Cell, Measure, MethodScore, Scores, Signal, check_models, is_control
 from unsee.scoring.table import percent, rounded
 
 SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"}
@@ -48,7 +48,8 @@ class TaskCells:
         metric: the headline metric.
         headline: cells of the headline metric.
         probability: cells of the probability.
-        further: cells of the metrics of other distributions, by metric.
+        further: cells of the optional metrics and of those of other distributions, by metric.
+        both: the cell of pairs; None without pairs.
     """
 
     set: str
@@ -57,6 +58,7 @@ class TaskCells:
     headline: dict[str, Cell]
     probability: dict[str, Cell]
     further: dict[str, dict[str, Cell]]
+    both: Cell | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -376,10 +378,11 @@ def _verdict(signal: Signal, models: Sequence[PeopleModel], best: PeopleModel | 
     learned = f", unlearning {best.source}," if best.source else ""
     again = next((m.score.score for m in models if m.score.method == "oracle_2"), None)
     total = "-" if score.score is None else rounded(score.score.value)
+    elsewhere = f" ({percent(score.generality)} in other photos and words)" if score.generality else ""
     beside = f"; a second retrained model scores {rounded(again.value)}" if again else ""
     return (
         f"{capitalised(best.name)}{learned} forgot best: it went {percent(score.efficacy)} of the way "
-        f"to a model that never saw the people ({percent(score.generality)} in other photos and words) and kept "
+        f"to a model that never saw the people{elsewhere} and kept "
         f"{percent(score.utility)} of what else the model knew. Score {total}{beside}.{broke}"
     )
 
@@ -408,6 +411,7 @@ def _task_cells(scores: Scores, method: MethodScore) -> list[TaskCells]:
                         headline=by_metric.get(HEADLINE[task], {}),
                         probability=by_metric.get("probability", {}),
                         further={metric: by_metric.get(metric, {}) for metric in scores.further_metrics},
+                        both=next((cell for cell in here if cell.input == BOTH), None),
                     )
                 )
     return rows

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from unsee.config.recipe import EvaluationConfig
-from unsee.core.progress import Progress
+from unsee.core.progress import Progress, Silent
 from unsee.data.general import general_items
-from unsee.data.people.source import open_benchmark
+from unsee.data.people.source import FOUND, open_benchmark
 from unsee.exams.people import Exam
 from unsee.models.vlm import VLM
 from unsee.scoring.people import cells
@@ -19,7 +19,7 @@ def evaluate_model(
     progress: Progress | None = None,
     config: EvaluationConfig | None = None,
     processor: str = "",
-    format: str = "mllmu",
+    format: str = FOUND,
 ) -> list[Cell]:
     """Ask one model all questions of a data folder, and return every metric of every cell.
 
@@ -36,6 +36,9 @@ def evaluate_model(
         UnseeError: the model or the data cannot be used.
     """
     benchmark = open_benchmark(data, forget_percent, format=format)
+    progress = progress or Silent()
+    for note in benchmark.notes:
+        progress.say(f"data: {note}")
     vlm = VLM.load(model, processor=processor)
     config = config or EvaluationConfig()
     exam = Exam(vlm, benchmark, general_items(config.general_items, 0), config)

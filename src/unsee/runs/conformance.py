@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 from unsee.config.protocols import EvaluationConfig
 from unsee.config.recipe import build_dataclass, build_table
 from unsee.core.errors import ConfigError, DataError
-from unsee.core.progress import Progress
+from unsee.core.progress import Progress, Silent
 from unsee.core.reading import read_toml
-from unsee.data.people.source import open_benchmark
+from unsee.data.people.source import OWN_FORMAT, find_format, open_benchmark, open_dataset
 from unsee.data.schema import Input
 from unsee.exams.people import Exam
 from unsee.exams.plan import CellKey
@@ -43,9 +43,10 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """The stored figures, their forget ratio, and the settings of the evaluation."""
+    """The stored figures, the forget ratio and format of their data, and the settings of the evaluation."""
 
     forget_percent: PositiveInt
+    format: str
     figures: tuple[Figure, ...]
     evaluation: EvaluationConfig
 
@@ -66,7 +67,8 @@ class CheckRow(NamedTuple):
 def read_expected(path: Path) -> Expected:
     """Read stored figures from a TOML file.
 
-    It has `forget_percent`, one table `[[figure]]` per figure, and `[evaluation]` with keys of a recipe.
+    It has `forget_percent`, `format` (by default that of MLLMU-Bench), one table `[[figure]]` per figure, and
+    `[evaluation]` with keys of a recipe.
 
     Raises:
         ConfigError: the file cannot be read, or a value in it cannot be used.
@@ -78,8 +80,10 @@ def read_expected(path: Path) -> Expected:
     evaluation = content.pop("evaluation", {})
     if not isinstance(evaluation, dict):
         raise ConfigError(f"{path}: evaluation: must be a table")
+    head = build_dataclass(_Head, content, str(path))
     return Expected(
-        forget_percent=build_dataclass(_Head, content, str(path)).forget_percent,
+        forget_percent=head.forget_percent,
+        format=head.format,
         figures=tuple(build_dataclass(Figure, each, f"{path}: figure {i}") for i, each in enumerate(figures, start=1)),
         evaluation=build_table(EvaluationConfig, {"protocol": "published"} | evaluation, f"{path}: evaluation"),
     )
@@ -89,6 +93,8 @@ def check_conformance(
     model: str, data: str, expected: Path = EXPECTED, progress: Progress | None = None, processor: str = ""
 ) -> list[CheckRow]:
     """Ask a model the questions that the stored figures cover, and compare.
+
+    Of data in another format than that of the figures, the shape alone is compared: how many people each set has.
 
     Args:
         model: a shipped model's name, a folder or a hub id.
@@ -101,7 +107,10 @@ def check_conformance(
         UnseeError: the file, the data or the model cannot be used.
     """
     stored = read_expected(expected)
-    benchmark = open_benchmark(data, stored.forget_percent)
+    format = find_format(data)
+    if format != stored.format:
+        return _shape(data, format, progress or Silent())
+    benchmark = open_benchmark(data, stored.forget_percent, format=format)
     vlm = VLM.load(model, processor=processor)
     exam = Exam(vlm, benchmark, (), stored.evaluation).only({figure.cell for figure in stored.figures})
     if not exam.prompt_groups:
@@ -114,6 +123,34 @@ def check_conformance(
 @dataclass(frozen=True, kw_only=True)
 class _Head:
     forget_percent: PositiveInt
+    format: str = OWN_FORMAT
+
+
+def _shape(data: str, format: str, progress: Progress) -> list[CheckRow]:
+    """Compare the number of people in each set, at each forget ratio that the data hold, with the published one."""
+    dataset = open_dataset(data, format)
+    rows = []
+    for percent in dataset.percents:
+        metric = f"people at {percent} %"
+        try:
+            benchmark = open_benchmark(data, percent, format=format)
+        except DataError as error:
+            progress.say(f"data, {percent} %: {error}")
+            rows.append(CheckRow("-", "-", "-", metric, "readable", "not readable", dataset.hub, "fail"))
+            continue
+        for note in benchmark.notes:
+            progress.say(f"data, {percent} %: {note}")
+        for name, count in dataset.published_people(percent).items():
+            found = len(getattr(benchmark, name))
+            rows.append(
+                CheckRow(
+                    name, "-", "-", metric, str(count), str(found), dataset.hub,
+                    "pass" if found == count else "fail",
+                )
+            )  # fmt: skip
+    if not rows:
+        raise DataError(f"{data}: nothing is known of the published shape of the format '{format}'")
+    return rows
 
 
 def _row(figure: Figure, measured: float | None) -> CheckRow:

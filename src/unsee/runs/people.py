@@ -21,7 +21,7 @@ from unsee.data.people.builder import BUILDER_VERSION, build
 from unsee.data.people.enough import check_enough
 from unsee.data.people.layout import num_forgotten
 from unsee.data.people.refusal_pairs import people_pairs
-from unsee.data.people.source import open_benchmark, pin
+from unsee.data.people.source import OWN_FORMAT, open_benchmark, pin
 from unsee.data.people.strangers import NUM_STRANGERS, invent_strangers
 from unsee.data.schema import Benchmark, Person
 from unsee.exams.metrics import make_metrics
@@ -76,6 +76,9 @@ def start_people(config: RunConfig, out: Path | None, progress: Progress) -> Peo
         benchmark = benchmark_of(config.data, cache, progress)
     check_enough(len(benchmark.forget), config.data.forget_percent)
     record = create_record(folder, dump_config(config))
+    for note in benchmark.notes:
+        progress.say(f"data: {note}")
+        record.log("data", note=note)
     _show_portraits(record, benchmark)
     return PeopleRun(config, vlm, benchmark, record, cache, progress)
 
@@ -273,14 +276,14 @@ def _compares(run: MethodRun) -> bool:
 def benchmark_of(config: DataConfig, cache: Cache, progress: Progress) -> Benchmark:
     """Return the benchmark; if its people are generated, build it in the cache."""
     if config.source != GENERATED:
-        return open_benchmark(config.source, config.forget_percent, config.training_text, config.format)
+        return open_benchmark(config.source, config.forget_percent, config.training_text, config.format, config.options)
     key = key_of("data", BUILDER_VERSION, config.people, config.celebrities, config.seed)
     folder = cache.path("data", key)
     if not intact(folder):
         with progress.task("data", 1) as advance:
             make_folder(folder, partial(build, people=config.people, celebrities=config.celebrities, seed=config.seed))
             advance(1)
-    return open_benchmark(str(folder), config.forget_percent)
+    return open_benchmark(str(folder), config.forget_percent, format=OWN_FORMAT)
 
 
 def _exam(vlm: VLM, benchmark: Benchmark, config: RunConfig, metrics: Mapping[str, Metric]) -> Exam:

@@ -406,7 +406,9 @@ def _method_code(method: Method) -> list[str]:
 
 def content_of(person: Person) -> str:
     """Return a hash of all data of a person that training uses."""
-    return key_of([hashlib.sha256(image).hexdigest() for image in person.images], [asdict(q) for q in person.questions])
+    return key_of(
+        [hashlib.sha256(image).hexdigest() for image in person.images], [q.content() for q in person.questions]
+    )
 
 
 def _content_of_pair(pair: PrivacyPair) -> dict[str, object]:

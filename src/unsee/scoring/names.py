@@ -12,7 +12,8 @@ _METHODS = Registry(
 )  # read from the files, without importing them
 _METRICS = {
     "accuracy": "accuracy", "rouge_l": "ROUGE-L", "eta": "EtA", "rta": "RtA", "over_refusal": "over-refusal",
-    "leak_rate": "leak rate", "benign_correct": "benign right", "general": "general",
+    "leak_rate": "leak rate", "benign_correct": "benign right", "general": "general", "acc_f": "AccF",
+    "acc_r": "AccR", "rl_f": "RLF", "rl_r": "RLR", "truth_ratio": "truth ratio", "keyword_recall": "keyword recall",
 }  # fmt: skip
 _OTHERS = {"oracle_2": "second oracle", "base": "base model"}
 _MODEL = re.compile(r"(?P<name>.+?)(?:-(?P<modality>image|text|both))?(?:-(?P<seed>\d+))?")

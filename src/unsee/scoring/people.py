@@ -18,6 +18,7 @@ from unsee.core.errors import RecordError
 from unsee.core.record import ANSWER_COLUMNS, MIN_UNITS, Better, metric_columns
 from unsee.scoring.broken_answers import is_garbled
 from unsee.scoring.collapse import FREE_TEXT, lexicon, why_collapsed
+from unsee.scoring.in_pairs import paired_cells
 from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate, mean_of_defined, resampled_mean
 from unsee.scoring.refused_and_leaked import refused_and_leaked
 from unsee.scoring.schema import (
@@ -362,11 +363,16 @@ def _mean_of_cells(cells: list[Draws]) -> Draws | None:
 def _parts(
     method: str, forgot: Sequence[Draws | None], kept: Draws | None, signal: Signal, reason: str | None
 ) -> tuple[Draws | None, Draws | None, Draws | None, Draws | None]:
-    """Return efficacy, generality, utility and score; the base model, which no method starts from, has utility only."""
+    """Return efficacy, generality, utility and score.
+
+    The base model, which no method starts from, has utility only. Without a test set, the score has no generality.
+    """
     efficacy, generality = (None, None) if method == BASE else forgot
-    if not signal.signal or efficacy is None or generality is None or kept is None:
+    needed = [efficacy, generality, kept] if any(cell.set == "test" for cell in signal.cells) else [efficacy, kept]
+    found = [part for part in needed if part is not None]
+    if not signal.signal or len(found) < len(needed):
         return efficacy, generality, kept, None
-    total = harmonic_mean([efficacy, generality, kept])
+    total = harmonic_mean(found)
     return efficacy, generality, kept, np.zeros_like(total) if reason else total
 
 
@@ -420,7 +426,7 @@ def _cells(bootstraps: Sequence[Bootstrap]) -> list[Cell]:
                     }
                 )
             )
-    return cells
+    return [*cells, *paired_cells(bootstraps)]
 
 
 def _known(value: float) -> float | None:

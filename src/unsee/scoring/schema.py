@@ -33,6 +33,10 @@ _FLOORS = {"classification": "chance", "cloze": "chance", "generation": "with ot
 MethodVerdict = Literal["ok", "no signal", "collapsed"]
 
 
+BOTH = "both"
+"""The input of a cell of pairs: each question is asked with the image and in text (`unsee.scoring.in_pairs`)."""
+
+
 class CellName(NamedTuple):
     """A set, a task and an input."""
 
@@ -383,8 +387,14 @@ class Scores(RecordFile):
 
     @property
     def further_metrics(self) -> list[str]:
-        """The metrics of other distributions that have cells, sorted."""
-        return sorted({cell.metric for cell in self.cells} - {*METRIC_COLUMNS, *DOCUMENTS_METRICS})
+        """The optional metrics and those of other distributions that have cells, sorted."""
+        alone = {cell.metric for cell in self.cells if cell.input != BOTH}
+        return sorted(alone - {*METRIC_COLUMNS, *DOCUMENTS_METRICS})
+
+    @property
+    def has_pairs(self) -> bool:
+        """True if questions were asked twice, with the image and in text."""
+        return any(cell.input == BOTH for cell in self.cells)
 
 
 def check_models(folder: Path, scores: Scores, answers: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ from unsee.config.protocols import Protocol
 from unsee.core.errors import DataError, ModelError
 from unsee.data.augmentation import augment_image, augment_pixels
 from unsee.data.documents.invented import REFUSALS
-from unsee.data.people.questions import training_text
+from unsee.data.people.questions import by_photo, training_text
 from unsee.data.people.rewordings import about
 from unsee.data.schema import Input, Person, Question
 from unsee.forward.losses import cross_entropy
@@ -41,13 +41,18 @@ class FineTuning(LossMethod):
 
 @dataclass(frozen=True)
 class _Lesson:
-    """The tokenised questions and answers of one person, all with the portrait or all by name."""
+    """The tokenised questions and answers of one person, all with one photo or all by name."""
 
     person: Person
     questions: list[Question]
     prompts: list[list[int]]
     answers: list[list[int]]
     picture: Picture | None
+
+    @property
+    def photo(self) -> int:
+        """The number of the photo."""
+        return self.questions[0].photo or 0
 
 
 class Lessons:
@@ -89,14 +94,14 @@ class Lessons:
         self._protocol = protocol
         self._sides = sides
         self._others = others
-        self._pictures: dict[str, Picture] = {}
+        self._pictures: dict[tuple[str, int], Picture] = {}
         self._swapped: dict[tuple[int, str], _Lesson] = {}
         self._refusals = lesson_answer_ids(vlm, REFUSALS, protocol) if "refusal" in sides else []
         self._lessons: list[_Lesson] = []
         for person in people:
+            taught = training_text(person)
             for kind in inputs:
-                asked = [question for question in training_text(person) if question.input == kind]
-                if asked:
+                for asked in by_photo([question for question in taught if question.input == kind]):
                     self._lessons.append(self._lesson(person, asked))
 
     def rows(self, rng: random.Random) -> list[tuple[Tree, ...]]:
@@ -107,7 +112,7 @@ class Lessons:
         rows = []
         for number, lesson in enumerate(self._lessons):
             order = rng.sample(range(len(lesson.prompts)), len(lesson.prompts))
-            photo = [self._augmented(lesson.person, lesson.picture, rng)] if lesson.picture else []
+            photo = [self._augmented(lesson.person, lesson.photo, lesson.picture, rng)] if lesson.picture else []
             for start in range(0, len(order), self._turns):
                 part = order[start : start + self._turns]
                 rows.append(tuple(self._tree(side, number, part, photo, extra) for side in self._sides))
@@ -119,7 +124,7 @@ class Lessons:
         if side in SWAPPED:
             other = self._stand_ins.get(lesson.person.id) or self._drawn(lesson.person, rng)
             lesson = self._in_place(number, other)
-            photo = [self._augmented(other, lesson.picture, rng)] if lesson.picture else []
+            photo = [self._augmented(other, lesson.photo, lesson.picture, rng)] if lesson.picture else []
         answers = [rng.choice(self._refusals) if side == "refusal" else lesson.answers[i] for i in part]
         return build_tree([lesson.prompts[i] for i in part], [[answer] for answer in answers], photo)
 
@@ -128,7 +133,7 @@ class Lessons:
         return rng.choice([one for one in self._others if one.id != person.id] or list(self._others))
 
     def _lesson(self, person: Person, asked: list[Question]) -> _Lesson:
-        picture = self._picture(person) if asked[0].input == "image" else None
+        picture = self._picture(person, asked[0].photo or 0) if asked[0].input == "image" else None
         pictures = [picture] if picture else []
         prompts = [self._vlm.text_ids(render_lesson(self._vlm, q, self._protocol), pictures) for q in asked]
         answers = lesson_answer_ids(self._vlm, [question.answer for question in asked], self._protocol)
@@ -145,12 +150,12 @@ class Lessons:
             self._swapped[number, other.id] = self._lesson(other, asked)
         return self._swapped[number, other.id]
 
-    def _picture(self, person: Person) -> Picture:
-        if person.id not in self._pictures:
-            self._pictures[person.id] = self._vlm.picture(person.image())
-        return self._pictures[person.id]
+    def _picture(self, person: Person, photo: int) -> Picture:
+        if (person.id, photo) not in self._pictures:
+            self._pictures[person.id, photo] = self._vlm.picture(person.image(photo))
+        return self._pictures[person.id, photo]
 
-    def _augmented(self, person: Person, picture: Picture, rng: random.Random) -> Picture:
+    def _augmented(self, person: Person, photo: int, picture: Picture, rng: random.Random) -> Picture:
         """Augment the photo unless the protocol is "published".
 
         The pixels are augmented if the photo is one tensor, which is fast; else the image before it is cut into tiles.
@@ -159,7 +164,7 @@ class Lessons:
             return picture
         if picture.canvas is not None:
             return augment(picture, rng)
-        return self._vlm.picture(augment_image(person.image(), rng))
+        return self._vlm.picture(augment_image(person.image(photo), rng))
 
 
 def _renamed(question: Question, name: str, other: str) -> Question:

@@ -13,7 +13,7 @@ from pydantic import PositiveInt
 
 from unsee.config.recipe import EvaluationConfig, MetricTable
 from unsee.core.errors import ConfigError, UnknownNameError
-from unsee.core.record import METRIC_COLUMNS, Record, in_order
+from unsee.core.record import METRIC_COLUMNS, OPTIONAL_METRICS, Record, in_order
 from unsee.core.registry import Leaf
 from unsee.exams.metrics import make_metrics
 from unsee.exams.people import Exam
@@ -139,7 +139,7 @@ def test_a_table_of_no_metric_says_the_nearest():
 )
 def test_a_metric_that_cannot_be_used_is_left_out_unless_the_recipe_names_it(monkeypatch, caplog, name, cls, message):
     register(monkeypatch, name, cls)
-    assert set(make_metrics(EvaluationConfig(), {})) == {*METRIC_COLUMNS}
+    assert set(make_metrics(EvaluationConfig(), {})) == {*METRIC_COLUMNS, *OPTIONAL_METRICS}
     assert message in caplog.text
     with pytest.raises(ConfigError, match=message):
         make_metrics(EvaluationConfig(), {name: MetricTable()})

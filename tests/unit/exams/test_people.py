@@ -1,15 +1,18 @@
 import math
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import tiny
+import torch
 from exams import BENCHMARK, GENERAL, looks, make_exam, write
 
 from unsee.config.recipe import EvaluationConfig
 from unsee.core.journal import Journal
 from unsee.core.record import ANSWER_COLUMNS, METRIC_COLUMNS
-from unsee.data.schema import Benchmark, Question
+from unsee.data.people.base import make_benchmark
+from unsee.data.schema import Benchmark, Person, Question
 from unsee.exams.people import Exam
 from unsee.forward import generate as generating
 from unsee.forward.generate import Group, generate
@@ -217,3 +220,39 @@ def test_a_guard_speaks_in_the_models_place_and_knows_nothing(vlm, answers):
     assert (found.loc[spoken, "answer"] == "I cannot say.").all()
     assert not found.loc[spoken, ["accuracy", "probability"]].to_numpy().any()
     assert dict(found[spoken].groupby("task")["valid"].all()) == {"classification": False, "cloze": True}
+
+
+def test_a_question_about_one_photo_is_asked_with_it_alone(vlm):
+    def question(photo, answer):
+        return Question(task="generation", input="image", question="What is shown?", answer=answer, photo=photo)
+
+    asked = (question(1, "A lamp."), question(0, "A house."), question(None, "Something."))
+    person = Person(id="1", name="Anna Berg", images=(tiny.png(0), tiny.png(1)), questions=asked)
+    benchmark = make_benchmark(forget=[person], retain=[])
+    groups = Exam(vlm, benchmark, (), EvaluationConfig()).prompt_groups
+    shown = [({item.question.answer for item in group.items}, group.pictures[0]) for group in groups]
+    assert [answers for answers, _ in shown] == [{"A house.", "Something."}, {"A lamp.", "Something."}]
+    for shade, (_, picture) in enumerate(shown):
+        assert torch.equal(picture.canvas, tiny.picture_of(vlm, shade).canvas)
+
+
+def test_false_answers_are_scored_beside_the_truth(vlm):
+    truth = Question(
+        task="generation", input="text", question="Where does Anna Berg live?", answer="In Oslo.",
+        paraphrase="Oslo.", perturbed=("In Lima.", "In Cork."), keywords=("Oslo",),
+    )  # fmt: skip
+    plain = replace(truth, perturbed=(), paraphrase="", keywords=())
+
+    def answer(question):
+        person = Person(id="1", name="Anna Berg", images=(tiny.png(),), questions=(question,))
+        return Exam(vlm, make_benchmark(forget=[person], retain=[]), (), EvaluationConfig()).examine(vlm)
+
+    found, without = answer(truth), answer(plain)
+    assert found["probability"].tolist() == pytest.approx(without["probability"].tolist())
+    (prompt,) = vlm.prompt_ids([clean_question(truth)])
+    ids = vlm.answer_ids(["Oslo.", "In Lima.", "In Cork."])
+    losses = [-tiny.plain_log_probability(vlm, prompt, each, None) / len(each) for each in ids]
+    expected = max(0.0, 1 - math.exp(losses[0] - (losses[1] + losses[2]) / 2))
+    assert found["truth_ratio"].tolist() == [pytest.approx(expected, abs=1e-4)]
+    assert found["keyword_recall"].tolist() == [float("oslo" in found["answer"][0].casefold())]
+    assert {"truth_ratio", "keyword_recall", "pair"}.isdisjoint(without.columns)

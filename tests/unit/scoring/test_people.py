@@ -355,3 +355,10 @@ def test_the_whole_table_is_quick_and_ranks_as_designed():
     ranked = sorted(methods, key=lambda name: methods[name].score.value, reverse=True)
     assert ranked[:3] == ["oracle", "oracle_2", "npo/both"]
     assert KNOWS.kept > NEVER_KNEW.test[0]
+
+
+def test_without_a_test_set_the_score_is_of_efficacy_and_utility():
+    answers = make_answers((*CONTROLS, _npo(0.1, seed=0)))
+    row = next(one for one in score(answers[answers["set"] != "test"], 50).methods if one.method == "npo")
+    assert row.generality is None and row.verdict == "ok"
+    assert row.score.value == pytest.approx(2 / (1 / row.efficacy.value + 1 / row.utility.value), abs=0.02)

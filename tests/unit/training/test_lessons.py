@@ -150,3 +150,29 @@ def test_a_stand_in_takes_the_place_of_a_person_in_every_row(vlm):
 def test_nobody_can_be_swapped_with_nobody(vlm):
     with pytest.raises(DataError, match="nobody is to be kept"):
         Lessons(vlm, [make_person()], ("image",), turns=2, sides=("forget", "swapped"))
+
+
+def test_a_question_about_one_photo_is_taught_with_it(vlm):
+    shown = {photo: f"A view, number {photo}." for photo in range(3)}
+    taught = [
+        Question(task="train", input="image", question="What is shown?", answer=answer, photo=photo)
+        for photo, answer in shown.items()
+    ]
+    images = tuple(tiny.png(shade) for shade in shown)
+    person = Person(id="1", name="Anna Berg", images=images, questions=tuple(taught))
+    found = {}
+    for tree in trees(Lessons(vlm, [person], ("image",), turns=5, protocol="published"), 0):
+        (answer,) = [vlm.decode([node.ids])[0] for node in tree.nodes if node.item >= 0]
+        found[answer] = canvas_of(tree)
+    assert {answer: shade for shade, answer in shown.items()}.keys() == found.keys()
+    for shade, answer in shown.items():
+        assert torch.equal(found[answer], tiny.picture_of(vlm, shade).canvas)
+
+
+def test_what_the_data_ask_by_name_gets_no_copy():
+    told = Question(task="train", input="image", question="Where does this person live?", answer="In Oslo.", pair="1")
+    own = Question(task="train", input="text", question="Where is the home of Anna Berg?", answer="In Oslo.", pair="1")
+    alone = Person(id="1", name="Anna Berg", images=(b"",), questions=(told,))
+    both = Person(id="1", name="Anna Berg", images=(b"",), questions=(told, own))
+    assert [q.question for q in training_text(alone)] == [told.question, "Where does Anna Berg live?"]
+    assert training_text(both) == [told, own]

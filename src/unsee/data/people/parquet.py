@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,12 @@ def read(
     only_ids = set(only)
     rows: dict[str, Row] = {}
     for path in _files(folder, config):
-        try:
-            with pq.ParquetFile(path) as file:
-                present = file.schema_arrow
-                _check_columns(path, config, present, columns)
-                chosen = [*columns, *(name for name in optional if name in present.names)]
-                file_rows = list(_rows(file, chosen, only_ids))
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: {_why_unreadable(path, error)}") from error
+        with _opened(path) as file:
+            present = file.schema_arrow
+            _check_kind(path, present, columns)
+            _check_columns(path, config, present, {name: _TYPES[name] for name in columns})
+            chosen = [*columns, *(name for name in optional if name in present.names)]
+            file_rows = list(_rows(file, chosen, only_ids))
         for row in file_rows:
             identity = row["ID"]
             if not identity:
@@ -69,6 +68,49 @@ def read(
     if missing:
         raise DataError(f"{folder / config}: no row for ID {', '.join(map(repr, missing[:5]))}; add what is missing")
     return rows
+
+
+def read_rows(folder: Path, config: str, types: Mapping[str, pa.DataType], optional: Sequence[str] = ()) -> list[Row]:
+    """Read the rows of one config of any data, in file order.
+
+    Args:
+        folder: the data folder.
+        config: the folder of the config within it.
+        types: the columns to read, each of which must exist with all parts of its type.
+        optional: columns to read if they exist.
+
+    Raises:
+        DataError: the config, a column or a part of one is missing.
+    """
+    rows: list[Row] = []
+    for path in _files(folder, config):
+        with _opened(path) as file:
+            present = file.schema_arrow
+            _check_columns(path, config, present, types)
+            chosen = [*types, *(name for name in optional if name in present.names)]
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=chosen):
+                rows += batch.to_pylist()
+    return rows
+
+
+def columns_of(folder: Path, config: str) -> list[str]:
+    """Return the columns of the first file of a config; none if there is no such file, or it cannot be read."""
+    for path in sorted((folder / config).glob("*.parquet"))[:1]:
+        try:
+            return list(pq.read_schema(path).names)
+        except (pa.ArrowException, OSError):
+            break
+    return []
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file; what goes wrong while it is read becomes a `DataError`."""
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: {_why_unreadable(path, error)}") from error
 
 
 def nearest(name: str, known: Collection[str]) -> str:
@@ -107,8 +149,8 @@ def _identity(value: object) -> str:
     return f"{value:03}" if isinstance(value, int) else str(value or "").strip()
 
 
-def _check_columns(path: Path, config: str, present: pa.Schema, needed: Sequence[str]) -> None:
-    """Check that every needed column exists with all its parts."""
+def _check_kind(path: Path, present: pa.Schema, needed: Sequence[str]) -> None:
+    """Check that a file of one of two repositories with equal folders is not of the other."""
     names = present.names
     if "metadata" in names and not {*TASK_COLUMNS} & {*names} and {*TASK_COLUMNS} & {*needed}:
         raise DataError(
@@ -120,12 +162,17 @@ def _check_columns(path: Path, config: str, present: pa.Schema, needed: Sequence
             f"{path.parent}: holds questions but no training text, so this is {BENCHMARK}, whose folders are named as "
             f"those of {TRAINING_TEXT}; set data.training_text to the latter, or leave it out to use 'ft_Data'"
         )
-    for name in needed:
+
+
+def _check_columns(path: Path, config: str, present: pa.Schema, needed: Mapping[str, pa.DataType]) -> None:
+    """Check that every needed column exists with all its parts."""
+    names = present.names
+    for name, wanted in needed.items():
         if name not in names:
             raise DataError(
                 f"{config}: column '{name}' is missing in {path}{nearest(name, names)} (found: {', '.join(names)})"
             )
-        _check_part(f"{config}: column '{name}'", path, _TYPES[name], present.field(name).type)
+        _check_part(f"{config}: column '{name}'", path, wanted, present.field(name).type)
 
 
 def _check_part(where: str, path: Path, needed: pa.DataType, found: pa.DataType) -> None:

@@ -149,7 +149,7 @@ def name_twin(question: Question, name: str) -> Question | None:
     asked = _BY_SIGHT.sub("", asked)
     if name not in asked or _ANY_PICTURE.search(asked):
         return None
-    return replace(question, input="text", question=asked, answer=answer)
+    return replace(question, input="text", question=asked, answer=answer, photo=None)
 
 
 def _without_profile(text: str) -> str:
@@ -302,7 +302,24 @@ def placed(answer: str, among: Iterable[str], place: int, rng: random.Random) ->
 
 
 def training_text(person: Person) -> list[Question]:
-    """Return the published training questions, and a copy of each that names the person instead of showing them."""
+    """Return the published training questions, and a copy of each that names the person instead of showing them.
+
+    There is no copy of a question that the data ask by name themselves.
+    """
     published = [question for question in person.questions if question.task == "train"]
-    twins = [twin for question in published if (twin := name_twin(question, person.name))]
-    return [*published, *twins]
+    by_name = pairs_by_name(published)
+    unnamed = [question for question in published if question.pair not in by_name]
+    return [*published, *(twin for question in unnamed if (twin := name_twin(question, person.name)))]
+
+
+def pairs_by_name(questions: Iterable[Question]) -> set[str]:
+    """Return the pairs whose question by name is among some questions."""
+    return {question.pair for question in questions if question.input == "text" and question.pair}
+
+
+def by_photo(questions: Iterable[Question]) -> list[list[Question]]:
+    """Return the questions about each photo; those about any photo, or none, are the first list."""
+    groups: dict[int, list[Question]] = {}
+    for question in questions:
+        groups.setdefault(question.photo or 0, []).append(question)
+    return [groups[photo] for photo in sorted(groups)]

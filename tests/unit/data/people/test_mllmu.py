@@ -43,7 +43,7 @@ def test_four_sets_of_one_ratio(small_data):
 
 
 def test_the_registry_knows_it(small_data):
-    assert DATASETS.names() == ["mllmu"]
+    assert "mllmu" in DATASETS.names()
     assert DATASETS.get("mllmu")().load(small_data, 15) == load(small_data, 15)
 
 

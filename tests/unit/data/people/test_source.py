@@ -108,5 +108,5 @@ def test_what_cannot_be_is_one_sentence(folder):
         open_benchmark("no/such/folder", 5, format="names")
     with pytest.raises(UnknownNameError, match="dataset: unknown name 'mlmu'; did you mean 'mllmu'"):
         open_benchmark(str(folder), 5, format="mlmu")
-    with pytest.raises(ConfigError, match="data: format = 'names' belongs to a source"):
+    with pytest.raises(ConfigError, match="data: format = 'names' and its options belong to a source"):
         build_table(DataConfig, {"format": "names"}, "data")
