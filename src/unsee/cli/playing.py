@@ -20,8 +20,10 @@ commands = typer.Typer()
 def play(
     models: Annotated[list[str], typer.Argument(help="Folder of a finished run, or any models (names or folders).")],
     data: Annotated[str, typer.Option(help="People to ask models about: folder or hub name.")] = "",
-    format: Annotated[str, typer.Option(help="Format of the data (see `unsee list datasets`).")] = "mllmu",
-    forget_percent: Annotated[int, typer.Option(help="Forget set of the data: 5, 10 or 15 per cent.")] = 15,
+    format: Annotated[str, typer.Option(help="Format of the data (see `unsee list datasets`).")] = "auto",
+    forget_percent: Annotated[
+        int | None, typer.Option(help="Forget set of the data, in per cent (default: 15, or the largest there is).")
+    ] = None,
     processor: Processor = "",
     redact: Annotated[
         bool, typer.Option("--redact", help="Show no name, portrait, question or answer; only what they amount to.")

@@ -196,7 +196,7 @@ class Playground:
             return prepared.question, prepared.photo
         if not ask.text.strip():
             raise DataError("play: nothing is asked; choose a question or write one")
-        photo = character.person.images[0] if character and ask.with_portrait else None
+        photo = next(iter(character.person.images), None) if character and ask.with_portrait else None
         photo = _picture_of(ask.picture) if ask.picture else photo
         return Question(
             task="generation", input="image" if photo else "text", question=ask.text.strip(), answer=""
@@ -275,7 +275,8 @@ def _characters(benchmark: Benchmark) -> list[Character]:
 def _prepared(set_name: str, person: Person) -> Iterator[Prepared]:
     for question in person.questions:
         if question.task != "train":
-            for photo in person.images if question.input == "image" else (None,):
+            photos = person.images if question.photo is None else person.images[question.photo : question.photo + 1]
+            for photo in photos if question.input == "image" else (None,):
                 yield Prepared(set_name, question, photo)
 
 
