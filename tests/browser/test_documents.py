@@ -3,7 +3,7 @@
 import pytest
 from synthetic_documents import make_run
 
-from unsee.report.people import write_report
+from unsee.report.reports import write_report
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from synthetic import CONTROLS, METHODS, attacked_run, make_answers, make_attacks, make_run
 
-from unsee.report.people import write_report
+from unsee.report.reports import write_report
 
 
 @pytest.fixture(scope="module")

@@ -300,7 +300,7 @@ def report(
     from unsee.report.audit import is_audit, write_audit_report_again
     from unsee.report.deletion import is_request, write_request_report_again
     from unsee.report.leaderboard import write_leaderboard
-    from unsee.report.people import write_report
+    from unsee.report.reports import write_report
 
     if leaderboard:
         print(write_leaderboard(runs, out or Path("leaderboard.html"), redact=redact))

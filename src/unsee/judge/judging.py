@@ -13,7 +13,8 @@ from unsee.core.errors import RecordError
 from unsee.core.progress import Progress, Silent
 from unsee.core.record import ANSWER_COLUMNS, JUDGE_COLUMNS, Record, refuse_request
 from unsee.judge.base import Case, Docket, Judge
-from unsee.report.people import read_finished, write_report
+from unsee.report.people import read_finished
+from unsee.report.reports import write_report
 from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, factuality_cells
 from unsee.scoring.names import readable
 from unsee.scoring.table import written

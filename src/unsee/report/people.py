@@ -1,27 +1,21 @@
-"""The page of runs about people, as one self-contained HTML file or as Markdown; and `write_report` for all runs."""
+"""The page of runs about people: what it shows of each run, and of several as one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 
-from unsee.config.recipe import command_of, kind_of, load_recipe
-from unsee.core.errors import ConfigError, RecordError
-from unsee.core.files import write
-from unsee.core.record import GENERAL_SET, Record, refuse_request
-from unsee.report.attacks import PANEL, AttackView, Panel, attack_views, panel
-from unsee.report.documents import SETS as DOCUMENT_SETS
-from unsee.report.documents import DocumentsRun, document_runs
+from unsee.config.recipe import command_of, load_recipe
+from unsee.core.errors import RecordError
+from unsee.core.record import GENERAL_SET, Record
+from unsee.report.attacks import AttackView, Panel, attack_views, panel
 from unsee.report.figures import Plot, colours
-from unsee.report.page import Effort, ModelView, capitalised, efforts, render, trade_off
+from unsee.report.page import Effort, ModelView, capitalised, efforts, trade_off
 from unsee.report.shown_people import Shown, shown_people
-from unsee.report.tables import SCORE_ENDINGS, check_ending, write_scores
 from unsee.scoring.attacks import with_attacks
 from unsee.scoring.comparison import attack_tables, scored_runs
-from unsee.scoring.documents import JUDGE
 from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.scoring.modalities import Modalities, compare
 from unsee.scoring.names import listed, readable
@@ -30,8 +24,6 @@ from unsee.scoring.schema import BOTH, Cell, Measure, MethodScore, Scores, Signa
 from unsee.scoring.table import percent, rounded
 
 SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"}
-FIGURE_ENDINGS = (".svg", ".pdf")
-FORGOTTEN, EDITED = "efficacy: forgotten, as the oracle", "EtA: refuses and answers where it should"
 _SOURCES = {"image": "from image questions", "text": "from text questions", "both": "from image and text questions"}
 SETS = ("forget", "test", "retain", "celebrity", GENERAL_SET)
 _TASKS = ("classification", "generation", "cloze")
@@ -147,68 +139,6 @@ class PeopleRun:
         """The models that some attack was run on, but the oracle, against which they are read."""
         known = {model for attack in self.attacks for model in attack.worst}
         return [model for model in self.models if model.key in known and model.score.method != "oracle"]
-
-
-def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
-    """Write one page, or one file of scores, about one or more finished runs.
-
-    Args:
-        run_dirs: run folders, all about people or all about documents.
-        out: the file: a page as `.html` or `.md` (which holds no answers and no people), scores as `.csv`, `.tex` or
-            `.json`, or the trade-off plot as `.svg` or `.pdf`.
-        redact: leave out names, answers and portraits.
-
-    Returns:
-        `out`.
-
-    Raises:
-        RecordError: a folder is no finished run, runs about people and about documents are mixed, or the file cannot be
-            written.
-    """
-    check_ending(out, (".html", ".md", *SCORE_ENDINGS, *FIGURE_ENDINGS), "a report")
-    records = [Record.open(folder) for folder in run_dirs]
-    for record in records:
-        refuse_request(record)
-    kinds = {kind_of(record.read_toml("config.toml")) for record in records}
-    if len(kinds) > 1:
-        raise RecordError("runs about people and runs about documents make two pages; give those of one kind")
-    about_documents = kinds == {"documents"}
-    runs: Sequence[PeopleRun | DocumentsRun] = runs_of(records, redact) if not about_documents else ()
-    runs = runs or document_runs(records, redact)
-    if out.suffix in SCORE_ENDINGS:
-        names = [run.name for run in runs[: -len(records)]] + [record.folder.resolve().name for record in records]
-        write_scores([(name, run.scores) for name, run in zip(names, runs, strict=True)], out)
-        return out
-    title = ", ".join(dict.fromkeys(run.name for run in runs))
-    if out.suffix in FIGURE_ENDINGS:
-        _write_figure(runs, len(records), out, EDITED if about_documents else FORGOTTEN)
-        return out
-    sets = DOCUMENT_SETS if about_documents else SETS
-    page = render(
-        f"{'documents' if about_documents else 'people'}{out.suffix}",
-        title=title,
-        runs=runs,
-        redact=redact,
-        sets=sets,
-        judge=JUDGE,
-        size=PANEL,
-    )
-    write(out, page)
-    return out
-
-
-def _write_figure(runs: Sequence[PeopleRun | DocumentsRun], folders: int, out: Path, x_axis: str) -> None:
-    """Write the plot of one run, or of several that are shown as one."""
-    if len(runs) == folders > 1:
-        raise RecordError(f"{out}: a figure shows one run, or runs that differ only in their seeds; give fewer")
-    plot = runs[0].plots["wide"]
-    if not plot.marks:
-        raise RecordError(f"{out}: nothing to plot: no cell has signal")
-    try:
-        from unsee.report.figure_files import write_figure
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{out}: figures need reportlab; run: pip install 'unsee[figures]'") from error
-    write_figure(plot, out, x_axis, "utility: kept")
 
 
 def runs_of(records: Sequence[Record], redact: bool) -> list[PeopleRun]:

@@ -11,7 +11,7 @@ from unsee.core.errors import ConfigError
 from unsee.core.files import write
 from unsee.core.progress import Progress, Silent
 from unsee.core.record import Record
-from unsee.report.people import write_report
+from unsee.report.reports import write_report
 from unsee.runs.graph import crew_of, finished
 from unsee.runs.run import begin, check
 from unsee.runs.scenario import RunResult

@@ -18,7 +18,7 @@ from unsee.core.registry import Leaf
 from unsee.exams.metrics import make_metrics
 from unsee.exams.people import Exam
 from unsee.metrics import METRICS
-from unsee.report.people import write_report
+from unsee.report.reports import write_report
 from unsee.scoring.documents import document_scores
 from unsee.scoring.people import cells, find_signal, score
 

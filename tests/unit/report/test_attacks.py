@@ -9,7 +9,7 @@ from synthetic import CONTROLS, KNOWS, NEVER_KNEW, Mind, Model, attacked_run, ma
 
 from unsee.core.record import Record
 from unsee.report.attacks import attack_views
-from unsee.report.people import write_report
+from unsee.report.reports import write_report
 from unsee.scoring.comparison import attack_tables, scored_runs
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.schema import AttackResult, Scores

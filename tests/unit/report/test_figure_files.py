@@ -7,7 +7,7 @@ import pytest
 from synthetic import CONTROLS, METHODS, make_answers, make_run
 
 from unsee.core.errors import ConfigError, RecordError
-from unsee.report.people import write_report
+from unsee.report.reports import write_report
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from synthetic import CONTROLS, METHODS, NEVER_KNEW, Mind, Model, make_answers, 
 
 from unsee.core.errors import RecordError
 from unsee.core.record import Record
-from unsee.report.people import write_report
+from unsee.report.reports import write_report
 from unsee.scoring.factuality import Factuality, FactualityCell
 from unsee.scoring.table import rounded
 
@@ -134,9 +134,9 @@ def test_the_page_of_a_deletion_request_is_said(tmp_path):
         write_report([tmp_path / "request"], tmp_path / "report.html")
 
 
-@pytest.mark.parametrize("name", ["t.pdf", "t.xlsx", "t", "t.HTML.gz", "t.CSV"])
+@pytest.mark.parametrize("name", ["t.docx", "t.xlsx", "t", "t.HTML.gz", "t.CSV"])
 def test_an_ending_that_would_hold_something_else_is_refused(run, tmp_path, name):
-    with pytest.raises(RecordError, match=r"a report ends in \.html, \.md, \.csv, \.tex or \.json"):
+    with pytest.raises(RecordError, match=r"a report ends in \.html, \.md, \.csv, \.tex, \.json, \.svg or \.pdf"):
         write_report([run], tmp_path / name)
     assert not (tmp_path / name).exists()
 

@@ -6,7 +6,7 @@ from synthetic_documents import SETS, make_run
 from synthetic_documents import make_answers as answers
 
 from unsee.core.errors import RecordError
-from unsee.report.people import write_report
+from unsee.report.reports import write_report
 from unsee.scoring.documents import document_scores
 from unsee.scoring.schema import ChangeAndCost
 
