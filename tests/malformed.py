@@ -18,6 +18,7 @@ import benchmark_files
 import pandas as pd
 import privacy
 import published
+import published_others
 import published_pairs
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -257,6 +258,20 @@ def _published(folder: Path) -> None:
     published.write_training_text(folder / "text")
 
 
+def _fiubench(folder: Path) -> None:
+    published_others.write_fiubench(folder / "data")
+    rows = [json.loads(line) for line in (folder / "data/full.json").read_text().splitlines()]
+    (folder / "data/full.json").write_text(json.dumps(rows))
+
+
+def _clear(folder: Path) -> None:
+    published_others.write_clear(folder / "data")
+
+
+def _umu(folder: Path) -> None:
+    published_others.write_umu(folder / "data")
+
+
 def _parquet_benchmark(name: str) -> Callable[[Path], None]:
     """A benchmark in the parquet files of the hub."""
     image = {"bytes": tiny.png(1), "path": "x.png"}
@@ -330,6 +345,7 @@ def _recipes() -> dict[str, bytes]:
     return recipes
 
 
+EVAL = ("eval", "nano", "--data", "{}/data", "--forget-percent", "5")
 UNLEARN = ("unlearn", "nano", "--method", "npo", "--out", "{}/out", "--forget", "{}/forget.jsonl",
            "--retain", "{}/retain.jsonl")  # fmt: skip
 PRIVACY = ("privacy", "pairs", "--data", "{}", "--out", "{}/out/pairs.jsonl")
@@ -403,6 +419,13 @@ KINDS = {
         _published, "data/ft_Data/train-00000-of-00001.parquet", ("eval", "nano", "--data", "{}/data"),
     ),
     "test set": Kind(_published, "data/Test_Set/train-00000-of-00002.parquet", ("eval", "nano", "--data", "{}/data")),
+    "people of FIUBench": Kind(_fiubench, "data/full.json", EVAL, "from the file", depth=4),
+    "splits of FIUBench": Kind(_fiubench, "data/split.json", EVAL, "from the file"),
+    "photos of FIUBench": Kind(_fiubench, "data/SFHQ.zip", EVAL),
+    "captions of CLEAR": Kind(_clear, "data/forget05/train-00000-of-00001.parquet", EVAL),
+    "text of CLEAR": Kind(_clear, "data/forget05+tofu/train-00000-of-00001.parquet", EVAL),
+    "options of CLEAR": Kind(_clear, "data/retain_perturbed/train-00000-of-00001.parquet", EVAL),
+    "UMU-Bench": Kind(_umu, "data/forget_5/train-00000-of-00001.parquet", EVAL),
     "published data": Kind(_published, "data/forget_15/train-00000-of-00001.parquet",
                            ("eval", "nano", "--data", "{}/data")),
 }  # fmt: skip

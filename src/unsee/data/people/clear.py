@@ -79,7 +79,9 @@ class Clear(Dataset):
         captions = {config: _read(folder, config, _CAPTIONS, rows) for config in (forget, retain)}
         names = sorted({_text(row, "name", config) for config, some in captions.items() for row in some})
         ids = {name: f"{number:03}" for number, name in enumerate(names, 1)}
-        if shared := set.intersection(*({row["name"].strip() for row in some} for some in captions.values())):
+        if shared := set.intersection(
+            *({_text(row, "name", config) for row in some} for config, some in captions.items())
+        ):
             raise DataError(f"{forget} and {retain} both hold {len(shared)} people; fetch the data again")
         sets = {}
         for config, perturbed in ((forget, f"{forget}_perturbed"), (retain, "retain_perturbed")):
@@ -106,7 +108,7 @@ def _read(folder: Path, config: str, types: Mapping[str, pa.DataType], rows: Row
 def _text(row: Row, column: str, config: str) -> str:
     text = row[column]
     if not isinstance(text, str) or not text.strip():
-        raise DataError(f"{config}: a row has an empty '{column}'; fetch the data again")
+        raise DataError(f"{config}: a row has no text in '{column}'; fetch the data again")
     return text.strip()
 
 
@@ -204,7 +206,7 @@ def _questions(
         false = _false(row["perturbed_captions"], caption) if row else ()
         described = Question(
             task="train", input="image", question=CAPTION_QUESTIONS[number % len(CAPTION_QUESTIONS)], answer=caption,
-            photo=number, paraphrase=(row and row["paraphrased_caption"]) or "", perturbed=false,
+            photo=number, paraphrase=str(row["paraphrased_caption"] or "") if row else "", perturbed=false,
         )  # fmt: skip
         taught.append(described)
         if row:
@@ -221,7 +223,8 @@ def _questions(
 
 def _false(options: Sequence[str] | None, truth: str) -> tuple[str, ...]:
     """Return the false options, each once."""
-    return tuple(dict.fromkeys(text.strip() for text in options or () if text and text.strip() != truth))
+    texts = [str(text or "").strip() for text in options or ()]
+    return tuple(dict.fromkeys(text for text in texts if text and text != truth))
 
 
 def _choices(question: str, answer: str, false: Sequence[str], photo: int | None) -> list[Question]:

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from unsee.core.errors import DataError
-from unsee.core.reading import Problems, parse_json, read_json, read_json_lines, read_text
+from unsee.core.reading import Problems, is_file, parse_json, read_json, read_json_lines, read_text
+from unsee.core.text import one_line
 from unsee.data.images import check_all
 from unsee.data.people import DATASETS
 from unsee.data.people.base import Dataset, Rows, make_benchmark
@@ -98,19 +100,25 @@ def _people(path: Path) -> list[dict[str, Any]]:
     text = read_text(path)
     if text.lstrip().startswith("["):
         try:
-            numbered = list(enumerate(parse_json(text), 1))
+            numbered: list[tuple[int, Any]] = list(enumerate(parse_json(text), 1))
         except ValueError as error:
             raise DataError(f"{path}: {error}; fetch it again") from error
     else:
         problems = Problems()
         numbered = read_json_lines(path, problems)
         problems.stop_if_any()
+    if not numbered:
+        raise DataError(f"{path}: holds nobody; fetch it again")
     ids = set()
     for number, row in numbered:
         where = f"{path}: person {number}"
         _check_keys(row, _PERSON, where)
+        _check_texts(row, ("unique_id", "image_path", "name"), where)
+        if not isinstance(row["qa_list"], list):
+            raise DataError(f"{where}: 'qa_list' must be a list of questions; fetch the file again")
         for question in row["qa_list"]:
             _check_keys(question, _QUESTION, f"{where}, qa_list")
+            _check_texts(question, ("question", "answer"), f"{where}, qa_list")
         if row["unique_id"] in ids:
             raise DataError(f"{where}: ID '{row['unique_id']}' occurs twice; give each person its own")
         ids.add(row["unique_id"])
@@ -125,10 +133,16 @@ def _check_keys(row: Any, needed: Sequence[str], where: str) -> None:
             raise DataError(f"{where} has no '{name}'{nearest(name, row)} (found: {', '.join(row)})")
 
 
+def _check_texts(row: Mapping[str, Any], names: Sequence[str], where: str) -> None:
+    for name in names:
+        if not isinstance(row[name], str) or not row[name].strip():
+            raise DataError(f"{where}: '{name}' must be a text that is not empty; fetch the file again")
+
+
 def _splits(path: Path) -> dict[str, list[str]]:
     """Return the IDs of each forget set."""
     splits = read_json(path)
-    if not isinstance(splits, dict):
+    if not isinstance(splits, dict) or not all(isinstance(ids, list) for ids in splits.values()):
         raise DataError(f"{path}: must be an object with a list of IDs for each forget set; fetch it again")
     return {name: [str(one) for one in ids] for name, ids in splits.items() if name.startswith("forget")}
 
@@ -139,7 +153,9 @@ def _forgotten(splits: Mapping[str, Sequence[str]], percent: int, ids: Sequence[
         raise DataError(f"{_SPLITS}: has no '{name}'{nearest(name, splits)} (found: {', '.join(splits)})")
     wanted = set(splits[name])
     if missing := sorted(wanted.difference(ids)):
-        raise DataError(f"{_SPLITS}: {name} names '{missing[0]}', who is not among the people; fetch both again")
+        raise DataError(
+            f"{_SPLITS}: {name} names '{one_line(missing[0][:40])}', who is not among the people; fetch both again"
+        )
     return [identity for identity in ids if identity in wanted]
 
 
@@ -166,20 +182,23 @@ class _Photos:
         parts = [part for part in PurePosixPath(named.replace("\\", "/")).parts if part not in (".", "..", "/")]
         for start in range(len(parts)):
             path = self._folder.joinpath(*parts[start:])
-            if path.is_file():
+            if is_file(path):
                 return path.read_bytes()
         if parts and parts[-1] in self._archived:
             archive, member = self._archived[parts[-1]]
-            with zipfile.ZipFile(archive) as file:
-                return file.read(member)
+            try:
+                with zipfile.ZipFile(archive) as file:
+                    return file.read(member)
+            except (zipfile.BadZipFile, OSError, zlib.error) as error:
+                raise DataError(f"{archive}: {member} cannot be read ({error}); fetch the archive again") from error
         raise DataError(
-            f"{self._folder}: the photo '{named}' of ID '{identity}' is neither there nor in an archive; "
-            "fetch SFHQ.zip too"
+            f"{self._folder}: the photo '{one_line(named[:80])}' of ID '{identity}' is neither there nor in an "
+            "archive; fetch SFHQ.zip too"
         )
 
 
 def _person(row: Mapping[str, Any], photos: _Photos) -> Person:
-    questions = [_question(row, asked) for asked in row["qa_list"]]
+    questions = [_question(asked) for asked in row["qa_list"]]
     return Person(
         id=row["unique_id"],
         name=row["name"],
@@ -188,10 +207,8 @@ def _person(row: Mapping[str, Any], photos: _Photos) -> Person:
     )
 
 
-def _question(row: Mapping[str, Any], asked: Mapping[str, Any]) -> Question:
-    question, answer = (str(asked[name] or "").strip() for name in ("question", "answer"))
-    if not question or not answer:
-        raise DataError(f"{_PEOPLE}: ID '{row['unique_id']}' has an empty question or answer; fetch it again")
+def _question(asked: Mapping[str, Any]) -> Question:
+    question, answer = (asked[name].strip() for name in ("question", "answer"))
     return Question(
         task="train", input="image", question=question, answer=answer,
         paraphrase=" ".join(_texts(asked["paraphrased_answer"])[:1]),
@@ -204,7 +221,7 @@ def _reworded(row: Mapping[str, Any]) -> tuple[Question, ...]:
     """Return the exam with the first other wording of each question that there is."""
     questions = []
     for asked in row["qa_list"]:
-        question = replace(_question(row, asked), task="generation")
+        question = replace(_question(asked), task="generation")
         other = [text for text in _texts(asked["paraphrased_question"]) if text != question.question]
         if other:
             questions.append(replace(question, question=other[0]))

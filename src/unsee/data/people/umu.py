@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +31,7 @@ _TYPES = {
     "image": pa.struct({"bytes": pa.binary(), "path": _TEXT}),
     **dict.fromkeys((*_TAUGHT.values(), *_TASKS), _TEXT),
 }
+_NAME = re.compile(r"(?:name\s*:\s*)?((?:[^\W\d_][\w.'-]*\s?){2,5}?)\s*(?:[,;.\n(]|is\b|was\b)", re.IGNORECASE)
 _REAL = ("Real_Person_Set", "real_person")
 
 
@@ -90,15 +91,14 @@ def _people(folder: Path, config: str, rows: Rows, prefix: str = "", taught: boo
 
 def _name(row: Row) -> str:
     """Return the full name in the biography, which is an object or a text that begins with the name; "" without one."""
+    text = row.get("Biography")
     try:
-        biography = _literal(row.get("Biography"), "")
+        biography = _literal(text, "")
     except DataError:
-        biography = row.get("Biography")
+        biography = None
     if isinstance(biography, Mapping):
         return next((str(value).strip() for key, value in biography.items() if str(key).casefold() == "name"), "")
-    found = re.match(
-        r"(?:name\s*:\s*)?((?:[^\W\d_][\w.'-]*\s?){2,5}?)\s*(?:[,;.\n(]|is\b|was\b)", biography or "", re.I
-    )
+    found = _NAME.match(text) if isinstance(text, str) else None
     name = found[1].strip() if found else ""
     return "" if mention(name) else name
 
@@ -106,20 +106,24 @@ def _name(row: Row) -> str:
 def _taught(row: Row, where: str) -> Iterator[Question]:
     """Yield the training text; questions of one key are a pair."""
     for kind, column in _TAUGHT.items():
-        both = _literal(row[column], f"{where}: {column}")
-        questions, answers = (_part(both, name, f"{where}: {column}") for name in ("question", "answer"))
+        place = f"{where}: {column}"
+        both = _literal(row[column], place)
+        questions, answers = (dict(_items(_part(both, name, place), place)) for name in ("question", "answer"))
         for key, question in questions.items():
+            answer = _text(_part(answers, key, f"{place}.answer"), where)
             yield Question(
-                task="train", input=kind, question=_text(question, where),
-                answer=_text(_part(answers, key, f"{where}: {column}.answer"), where), pair=f"train-{key}",
-            )  # fmt: skip
+                task="train", input=kind, question=_text(question, where), answer=answer, pair=f"train-{key}"
+            )
 
 
 def _asked(row: Row, where: str) -> Iterator[Question]:
     """Yield the exam; questions of one key are a pair."""
     for column, task in _TASKS.items():
         both = _literal(row[column], f"{where}: {column}")
-        sides = {kind: _part(both, names, f"{where}: {column}") for kind, names in _SIDES.items()}
+        sides = {
+            kind: dict(_items(_part(both, names, f"{where}: {column}"), f"{where}: {column}.{names[0]}"))
+            for kind, names in _SIDES.items()
+        }
         for kind, items in sides.items():
             for key, item in items.items():
                 place = f"{where}: {column}.{key}"
@@ -128,8 +132,9 @@ def _asked(row: Row, where: str) -> Iterator[Question]:
 
 
 def _exam_question(task: Task, kind: Input, item: Any, other: Any, pair: str, where: str) -> Question:
+    """Return one question; without an answer of its own, that of the `other` side counts, as in the published code."""
     question = re.sub("_{2,}", "__", _text(_part(item, "question", where), where))
-    given = item.get("answer") or (other or {}).get("answer")  # the published code takes the letter of the text side
+    given = item.get("answer") or (other.get("answer") if isinstance(other, Mapping) else None)
     answer = _text(given, where)
     options: tuple[str, ...] = ()
     if task == "classification":
@@ -154,11 +159,17 @@ def _literal(text: object, where: str) -> Any:
         raise DataError(f"{where} is no text; fetch the data again")
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         try:
             return parse_json(text)
         except ValueError:
             raise DataError(f"{where} is no Python literal; fetch the data again") from None
+
+
+def _items(value: Any, where: str) -> Iterable[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        raise DataError(f"{where} must be an object of questions; fetch the data again")
+    return [(str(key), item) for key, item in value.items()]
 
 
 def _part(value: Any, names: str | tuple[str, ...], where: str) -> Any:

@@ -101,7 +101,7 @@ def test_blocks_of_text_are_paired_whatever_their_order(folders, tmp_path):
         ("forget05+tofu", lambda rows: rows[:-1], "99 text rows are no blocks of 20"),
         ("forget05+tofu", lambda rows: rows[1:], "holds 9 captions and forget05 holds 10"),
         ("forget05+tofu", lambda rows: rows[:30] + rows[10:30] + rows[50:], "are about one person"),
-        ("forget05", lambda rows: rows[0].update(name=" "), "empty 'name'"),
+        ("forget05", lambda rows: rows[0].update(name=" "), "no text in 'name'"),
         ("forget05", lambda rows: rows[0]["image"].update(bytes=b"no"), "cannot be read as an image"),
     ],
 )
