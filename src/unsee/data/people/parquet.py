@@ -98,7 +98,7 @@ def columns_of(folder: Path, config: str) -> list[str]:
     for path in sorted((folder / config).glob("*.parquet"))[:1]:
         try:
             return list(pq.read_schema(path).names)
-        except (pa.ArrowException, OSError):
+        except (pa.ArrowException, OSError, UnicodeDecodeError):
             break
     return []
 
