@@ -27,7 +27,7 @@ def fake_run(monkeypatch):
 
     def install(function):
         module = ModuleType("unsee.runs.run")
-        module.run = lambda config, out, progress, workers: function(config)
+        module.run = lambda config, out, progress, workers, track: function(config)
         monkeypatch.setitem(sys.modules, "unsee.runs.run", module)
 
     return install
