@@ -127,6 +127,10 @@ class StageLog:
                 self.say_cached()
             yield is_missing
 
+    def cost_of(self, path: Path) -> Cost:
+        """Return the time and memory that weights of the cache took."""
+        return Cost(**json.loads(path.with_suffix(".json").read_text()))
+
     def keep_weights(self, event: str, model: str, path: Path, write: Callable[[Path], object], cost: Cost) -> None:
         """Write weights to the cache, with the time and memory they took."""
         self.log(event, model=model, **asdict(cost))

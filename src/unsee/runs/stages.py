@@ -363,7 +363,8 @@ class Stages:
                     changes = {name: dict(self._moved(vlm, weights)) for name, weights in trained.items()}
                     deltas = method.after_training(changes, vlm, batches_of(vlm, material, made.draws))
                     edit = edit_of(method, vlm, deltas, run.seed)
-                self.log.keep_weights("edited", run.label, path, edit.save, cost)
+                whole = sum((self.log.cost_of(weights.files[-1]) for weights in trained.values()), cost)
+                self.log.keep_weights("edited", run.label, path, edit.save, whole)
         return Weights(key_of(made.key, "computed"), made.draws, target.files, path)
 
     def _moved(self, vlm: VLM, weights: Weights) -> Iterator[tuple[str, Tensor]]:

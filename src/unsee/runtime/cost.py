@@ -29,6 +29,10 @@ class Cost:
     seconds: float = 0.0
     peak_bytes: int = 0
 
+    def __add__(self, other: Cost) -> Cost:
+        """Return the cost of both, one after the other."""
+        return Cost(round(self.seconds + other.seconds, 2), max(self.peak_bytes, other.peak_bytes))
+
 
 @contextmanager
 def measured(device: torch.device) -> Iterator[Cost]:

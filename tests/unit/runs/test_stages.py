@@ -261,6 +261,9 @@ def test_a_method_computes_with_what_its_training_changed_and_is_undone(stages, 
     kept = Edit.load(back.edit)
     assert (kept.method, kept.settings["strength"]) == ("task_vector", 2.0)
     assert stages.change(target, back).relative > 0
+    events = stages.log.record.events()
+    made = {event["event"]: event["seconds"] for event in events if event["event"] in ("trained", "edited")}
+    assert made["edited"] >= made["trained"] > 0  # its training counts
 
 
 @each_modality
