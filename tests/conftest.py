@@ -14,10 +14,15 @@ import numpy as np
 import pytest
 
 
+def pytest_collection():
+    gc.disable()
+
+
 def pytest_collection_finish():
-    """Let no later collection of garbage look through torch and transformers again."""
-    gc.collect()
+    """Collect garbage seldom, and never look through torch and transformers."""
     gc.freeze()
+    gc.set_threshold(50_000, 20, 10)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +30,7 @@ def _fixed_seeds():
     random.seed(0)
     np.random.seed(0)
     if torch := sys.modules.get("torch"):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # for GPUs, `torch.manual_seed` would format its stack each time
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from unsee.core.record import ATTACKS_FILE, Record
 from unsee.scoring.attacks import with_attacks
-from unsee.scoring.people import ScoredRun, find_signal, score
+from unsee.scoring.people import ScoredRun, score_runs
 from unsee.scoring.schema import Scores, Signal
 
 PLACES = ("Oslo", "Lima", "Perth", "Cairo", "Quito", "Turin", "Osaka", "Minsk", "Accra", "Dakar", "Hanoi", "Bergen")
@@ -205,8 +205,8 @@ def make_run(folder: Path, answers: pd.DataFrame | None = None, seed: int = 0, d
 @cache
 def _judged(answers: bytes) -> tuple[Signal, Scores]:
     """Signal and scores of a pickled table: many tests write a run about the same one."""
-    table = pickle.loads(answers)
-    return find_signal(table), score(table)
+    run = ScoredRun(pickle.loads(answers))
+    return run.signal, score_runs([run])
 
 
 def _portrait(number: int) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import io
+import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -39,8 +40,15 @@ def make_vlm(seed: int = 0, layers: int = 2) -> VLM:
 
 def save_model(folder: Path, seed: int = 0) -> Path:
     """A folder in the hub's format."""
-    make_vlm(seed).save(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in _saved(seed).items():
+        (folder / name).write_bytes(content)
     return folder
+
+
+def load(folder: Path) -> VLM:
+    """The model of a folder, read once; each time another copy."""
+    return copy.deepcopy(_loaded(folder))
 
 
 def deaf(vlm: VLM) -> VLM:
@@ -104,6 +112,18 @@ def plain_log_probability(vlm: VLM, prompt: list[int], answer: list[int], pictur
     seen = picture.inputs if picture else {}
     logits_TV = vlm.model(input_ids=torch.tensor([prompt + answer]), **seen).logits[0, len(prompt) - 1 : -1]
     return float(logits_TV.log_softmax(-1)[range(len(answer)), answer].sum())
+
+
+@cache
+def _saved(seed: int) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        make_vlm(seed).save(Path(folder))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+@cache
+def _loaded(folder: Path) -> VLM:
+    return VLM.load(str(folder), dtype="float32")
 
 
 @cache

@@ -17,6 +17,8 @@ CHEAP = (
     "evaluation.general_items=4",
     "--set",
     "evaluation.bootstrap=100",
+    "--set",
+    "evaluation.max_new_tokens=4",
 )
 
 

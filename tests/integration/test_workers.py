@@ -98,6 +98,7 @@ def _on_two_nodes(address: str, folder: Path) -> tuple[int, dict[str, object]]:
         return workers.count, run_tasks([*open_tasks().values()], workers)
 
 
+@pytest.mark.soak
 def test_two_nodes_of_ray_work_at_once_and_give_each_other_their_results(cluster, tmp_path):
     ((count, results),) = together(1, _on_two_nodes, cluster.address, tmp_path)
     assert count == 2

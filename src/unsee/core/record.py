@@ -246,7 +246,7 @@ class Record:
             fault = f"no column {', '.join(missing)}"
         elif answers.empty:
             fault = "holds no answer"
-        elif foreign := [column for column in _TEXTS if not answers[column].map(_is_text).all()]:
+        elif foreign := [column for column in _TEXTS if not _holds_texts(answers[column])]:
             fault = f"{foreign[0]} must hold texts only"
         elif not answers["options"].map(lambda options: np.iterable(options) and all(map(_is_text, options))).all():
             fault = "options must hold lists of texts"
@@ -370,6 +370,11 @@ class NullRecord(Record):
 
     def log(self, event: str, **fields: str | float | bool | None) -> None:
         """Discard the event, because the main process logs it."""
+
+
+def _holds_texts(column: pd.Series) -> bool:
+    typed = isinstance(column.dtype, pd.StringDtype) and not column.hasnans
+    return typed or bool(column.map(_is_text).all())
 
 
 def _is_text(value: object) -> bool:

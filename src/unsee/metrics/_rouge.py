@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 from nltk.stem.porter import PorterStemmer
@@ -27,7 +27,7 @@ class _Words:
     """The words of every script, in lower case. English ones are stemmed, as by the tokenizer of `rouge_score`."""
 
     def __init__(self) -> None:
-        self._stem = PorterStemmer().stem
+        self._stem = lru_cache(maxsize=2**14)(PorterStemmer().stem)
 
     def tokenize(self, text: str) -> list[str]:
         """Return the words; those of up to three letters keep their endings."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,21 @@ from unsee.models.processor import load_processor
 _DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def load_parts(config: ModelConfig, device: torch.device) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """Load a model, with its adapters merged, and its processor. Only safetensors are read, and no remote code runs.
+def load_weights(config: ModelConfig, device: torch.device, *, again: bool = False) -> PreTrainedModel:
+    """Load a model, with its adapters merged. Only safetensors are read, and no remote code runs.
 
-    The processor is the one that the settings name, else that of the last adapter that has one, else the model's own.
+    Args:
+        config: its settings.
+        device: where the weights go.
+        again: this process has loaded it before, so its files are known to hold what its configuration describes.
 
     Raises:
-        ModelError: the folder has no weights or no processor, or they cannot be read or quantized.
+        ModelError: the folder has no weights, or they cannot be read or quantized.
         UnknownNameError: no model has this name.
     """
     base, adapters = chain(config.id)
-    own = next((str(folder) for folder in reversed(adapters) if holds_processor(folder)), base)
-    wanted = config.model_copy(update={"id": base, "processor": config.processor or (own if own != base else "")})
     try:
-        model = _load_model(wanted, device)
+        model = _load_base(config.model_copy(update={"id": base}), device, again=again)
     except UnseeError as error:
         if not adapters:
             raise
@@ -47,8 +49,20 @@ def load_parts(config: ModelConfig, device: torch.device) -> tuple[PreTrainedMod
     for folder in adapters:
         model = merge_into(model, folder)
     model.eval().requires_grad_(False)  # training turns gradients on where it needs them
-    whose = wanted.processor or base
-    with loading(f"model {config.id}: the processor of {whose}", "" if wanted.processor else f"; {PROCESSOR_ADVICE}"):
+    return model
+
+
+def load_its_processor(config: ModelConfig, model: PreTrainedModel) -> ProcessorMixin:
+    """Load the processor that the settings name, else that of the last adapter that has one, else the model's own.
+
+    Raises:
+        ModelError: there is none, it cannot be read, or it lacks what questions need.
+    """
+    base, adapters = chain(config.id)
+    own = next((str(folder) for folder in reversed(adapters) if holds_processor(folder)), base)
+    named = config.processor or (own if own != base else "")
+    whose = named or base
+    with loading(f"model {config.id}: the processor of {whose}", "" if named else f"; {PROCESSOR_ADVICE}"):
         processor = load_processor(str(shipped().get(whose) or whose), model.config)
         if not isinstance(processor, ProcessorMixin):  # transformers takes the tokenizer where it finds nothing else
             raise ModelError("its files name no processor that transformers knows")
@@ -57,10 +71,10 @@ def load_parts(config: ModelConfig, device: torch.device) -> tuple[PreTrainedMod
         raise ModelError(f"model {config.id}: has no chat template; questions cannot be put to it")
     if processor.tokenizer.eos_token_id is None:
         raise ModelError(f"model {config.id}: its tokenizer names no end token; set eos_token in tokenizer_config.json")
-    return model, processor
+    return processor
 
 
-def _load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
+def _load_base(config: ModelConfig, device: torch.device, *, again: bool) -> PreTrainedModel:
     id = config.id
     source = shipped().get(id) or Path(id)
     paths = []
@@ -79,13 +93,14 @@ def _load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
     with loading(f"model {id}:"):
         if kind:
             MODELS.get(kind)  # importing the family registers a model class that transformers lacks
-        if paths:
+        described = AutoConfig.from_pretrained(str(source))
+        if paths and not again:
             with torch.device("meta"):
-                empty = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(str(source)))
+                empty = AutoModelForImageTextToText.from_config(deepcopy(described))
             check_size(config, empty.num_parameters(), paths)
         dtype = _DTYPES[config.dtype] or (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            str(source), dtype=dtype, use_safetensors=True, output_loading_info=True, **four_bit
+            str(source), config=described, dtype=dtype, use_safetensors=True, output_loading_info=True, **four_bit
         )
     model, report = loaded
     if lacking := sorted(report["missing_keys"]):

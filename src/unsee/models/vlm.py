@@ -28,7 +28,7 @@ from unsee.models import MODELS, shipped
 from unsee.models.adapter import write_card
 from unsee.models.chat_template import CHECKED, ChatTemplate, Template
 from unsee.models.family import Family, Layout, Picture
-from unsee.models.load import load_parts
+from unsee.models.load import load_its_processor, load_weights
 from unsee.models.load_errors import loading
 from unsee.runtime.distributed import entire, state
 
@@ -85,18 +85,11 @@ class VLM:
             ModelError: the folder has no weights or no processor, or they cannot be read, quantized or used together.
             UnknownNameError: no model has this name, or the family of the model is not supported.
         """
-        vlm = cls._load(config)
-        vlm._try_out()
-        return vlm
-
-    @classmethod
-    def _load(cls, config: ModelConfig) -> VLM:
-        keep_freed_memory()
-        vlm = cls(*load_parts(config, state().device), config.id)  # the device is also set for whatever follows
+        model = _weights(config)
+        vlm = cls(model, load_its_processor(config, model), config.id)
         vlm.config = config
         vlm.chat.check()
-        if config.gradient_checkpointing:
-            vlm.model.activation_checkpointing_enable()
+        vlm._try_out()
         return vlm
 
     @torch.no_grad()
@@ -140,9 +133,9 @@ class VLM:
 
     def reload(self) -> None:
         """Load the weights again and drop adapters."""
-        del self.model, self.adapter, self.family, self.chat  # so that memory never holds two models
-        fresh = VLM._load(self.config)
-        self.model, self.adapter, self.family, self.chat = fresh.model, None, fresh.family, fresh.chat
+        del self.model, self.adapter, self.family.model  # so that memory never holds two models
+        self.model = self.family.model = _weights(self.config, again=True)
+        self.adapter = None
 
     def untrained(self, seed: int = 0) -> VLM:
         """Return a model of the same architecture with random weights and the same processor."""
@@ -360,6 +353,14 @@ class VLM:
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         rows: list[list[int]] = self.processor.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return rows
+
+
+def _weights(config: ModelConfig, *, again: bool = False) -> PreTrainedModel:
+    keep_freed_memory()
+    model = load_weights(config, state().device, again=again)  # the device is also set for whatever follows
+    if config.gradient_checkpointing:
+        model.activation_checkpointing_enable()
+    return model
 
 
 def content(tensor: Tensor) -> bytes:

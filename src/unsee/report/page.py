@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +74,15 @@ class Effort:
 
 def render(template: str, **values: object) -> str:
     """Return a template of this folder, filled in; HTML and Markdown show every text as it is."""
+    return _environment(Path(template).suffix).get_template(template).render(**values).lstrip()
+
+
+@cache
+def _environment(suffix: str) -> Environment:
     environment = Environment(
-        finalize=_in_markdown if template.endswith(".md") else None,
+        finalize=_in_markdown if suffix == ".md" else None,
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=template.endswith(".html"),
+        autoescape=suffix == ".html",
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -85,7 +91,7 @@ def render(template: str, **values: object) -> str:
         "readable": readable, "metric": readable_metric, "rounded": rounded, "written": written,
         "fenced": _fenced,
     }  # fmt: skip
-    return environment.get_template(template).render(**values).lstrip()
+    return environment
 
 
 def page_path(record: Record, out: Path | None, what: str, *, redact: bool) -> Path:

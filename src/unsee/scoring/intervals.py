@@ -21,6 +21,8 @@ Draws = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
 
+_Groups = tuple[npt.NDArray[np.intp], list[tuple[object, ...]]]
+
 _STRATUM = {
     "test": "forget"
 }  # the test set is about the forget people, so a person is drawn for both sets or for neither
@@ -89,14 +91,17 @@ class Bootstrap:
         seed: the same seed and units give the same draws, for any models in the table.
 
     Attributes:
-        answers: the table with a further column `cluster`, the number of the unit; `means` needs it.
+        answers: the table with a further column `cluster`, the number of the unit; `means` needs it. Texts are objects,
+            which are faster than arrow's where a table is cut into many small ones.
     """
 
     def __init__(self, answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> None:
         strata = answers["set"].astype(str).replace(_STRATUM)
         clusters = pd.MultiIndex.from_arrays([strata, answers["unit"].astype(str)])
         unique = clusters.unique().sort_values()
-        self.answers = answers.assign(**{CLUSTER: unique.get_indexer(clusters)})
+        texts = answers.select_dtypes("str").columns
+        self.answers = answers.astype(dict.fromkeys(texts, object)).assign(**{CLUSTER: unique.get_indexer(clusters)})
+        self._groups: dict[tuple[str, ...], _Groups] = {}
         sizes = unique.get_level_values(0).value_counts().sort_index()
         blocks = []
         for stratum, size in sizes.items():
@@ -120,8 +125,7 @@ class Bootstrap:
         Returns:
             The draws of each group; NaN if a resample holds no value of the group.
         """
-        group = rows.groupby(list(by), sort=False, observed=True, dropna=False).ngroup().to_numpy()
-        keys = list(rows[list(by)].drop_duplicates().itertuples(index=False, name=None))
+        group, keys = self._grouped(rows, tuple(by))
         numbers = rows[value].to_numpy(dtype=np.float64)
         known = ~np.isnan(numbers)
         shape = (self._weights_RC.shape[1], len(keys))
@@ -132,3 +136,14 @@ class Bootstrap:
         with np.errstate(invalid="ignore", divide="ignore"):
             means = (self._weights_RC @ sums) / (self._weights_RC @ counts)
         return {key: means[:, number] for number, key in enumerate(keys)}
+
+    def _grouped(self, rows: pd.DataFrame, by: tuple[str, ...]) -> _Groups:
+        """Return the number of each row's group, and the key of each group in order of appearance."""
+        if rows is self.answers and by in self._groups:
+            return self._groups[by]
+        group = rows.groupby(list(by), sort=False, observed=True, dropna=False).ngroup().to_numpy()
+        _, first = np.unique(group, return_index=True)
+        found = group, list(rows[list(by)].iloc[first].itertuples(index=False, name=None))
+        if rows is self.answers:
+            self._groups[by] = found
+        return found

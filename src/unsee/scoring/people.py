@@ -271,13 +271,13 @@ def _check_columns(answers: pd.DataFrame) -> None:
 
 def _check(answers: pd.DataFrame) -> None:
     _check_columns(answers)
-    methods = sorted(set(answers["method"]))
+    methods = sorted(answers["method"].unique())
     for needed in ("target", "oracle"):
         if needed not in methods:
             raise RecordError(f"answers: no rows of '{needed}', which every score needs (found: {', '.join(methods)})")
         if answers.loc[answers["method"] == needed, "seed"].nunique() > 1:
             raise RecordError(f"answers: '{needed}' has answers of several seeds; a run holds one")
-    asked = {model: frozenset(items) for model, items in answers.groupby(_MODEL)["item"]}
+    asked = {model: frozenset(items.to_numpy()) for model, items in answers.groupby(_MODEL)["item"]}
     target = next(items for (method, *_), items in asked.items() if method == "target")
     for model, items in asked.items():
         if items != target:

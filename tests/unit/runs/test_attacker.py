@@ -43,8 +43,7 @@ def model(tmp_path_factory):
 def stages(request, model, tmp_path, monkeypatch):
     monkeypatch.setenv("UNSEE_CACHE", str(tmp_path / "cache"))
     record = Record.create(tmp_path / "run", 'name = "attacks"\n')
-    return Stages(tiny.VLM.load(str(model), dtype="float32"), ModelConfig(trainable=request.param, lora_rank=4), record,
-                  Silent())  # fmt: skip
+    return Stages(tiny.load(model), ModelConfig(trainable=request.param, lora_rank=4), record, Silent())
 
 
 full = pytest.mark.parametrize("stages", ["full"], indirect=True)

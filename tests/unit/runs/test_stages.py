@@ -44,13 +44,16 @@ def make_person(id, shade):
 FORGET, RETAIN = [make_person("1", 0)], [make_person("2", 1)]
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.save_model(tmp_path_factory.mktemp("model"))
+
+
 @pytest.fixture(params=["full", "lora"])
-def stages(request, tmp_path, monkeypatch):
+def stages(request, model, tmp_path, monkeypatch):
     monkeypatch.setenv("UNSEE_CACHE", str(tmp_path / "cache"))
-    folder = tiny.save_model(tmp_path / "model")
-    vlm = tiny.VLM.load(str(folder), dtype="float32")
     record = Record.create(tmp_path / "run", 'name = "stages"\n')
-    return Stages(vlm, ModelConfig(trainable=request.param, lora_rank=4), record, Silent())
+    return Stages(tiny.load(model), ModelConfig(trainable=request.param, lora_rank=4), record, Silent())
 
 
 once = pytest.mark.parametrize("stages", ["full"], indirect=True)

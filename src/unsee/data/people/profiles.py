@@ -174,10 +174,11 @@ def draw_people(count: int, seed: int) -> list[Profile]:
     return list(_fictitious(seed)[:count])
 
 
-def strangers(count: int, seed: int) -> list[Profile]:
+@lru_cache(maxsize=8)
+def strangers(count: int, seed: int) -> tuple[Profile, ...]:
     """Return people that no model is taught, with names and faces unlike all celebrities and people of this seed."""
     faces = _Faces([person.look for person in (*_celebrities(), *_fictitious(seed))])
-    return _draw(count, "stranger", random.Random(f"strangers {seed}"), faces)
+    return tuple(_draw(count, "stranger", random.Random(f"strangers {seed}"), faces))
 
 
 @lru_cache(maxsize=1)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from functools import lru_cache
 
 from unsee.data.images import encode_png
-from unsee.data.people.portraits import draw_portrait, draw_scene
-from unsee.data.people.profiles import Profile, strangers
+from unsee.data.people.portraits import Look, draw_portrait, draw_scene
+from unsee.data.people.profiles import strangers
 from unsee.data.people.questions import training_questions
 from unsee.data.schema import Person
 
@@ -22,11 +23,16 @@ def invent_strangers(count: int, names: Iterable[str]) -> list[Person]:
     taken = {part for name in names for part in name.casefold().split()}
     drawn = [one for one in strangers(_TRIES * count, 0) if not taken & set(one.name.casefold().split())]
     return [
-        Person(id=f"s{number:02}", name=one.name, images=(_portrait(one),), questions=tuple(training_questions(one)))
+        Person(
+            id=f"s{number:02}",
+            name=one.name,
+            images=(_portrait(one.id, one.look),),
+            questions=tuple(training_questions(one)),
+        )
         for number, one in enumerate(drawn[:count])
     ]
 
 
-def _portrait(stranger: Profile) -> bytes:
-    scene = draw_scene(random.Random(stranger.id))
-    return encode_png(draw_portrait(stranger.look, scene, _PORTRAIT_PIXELS))
+@lru_cache(maxsize=256)
+def _portrait(id: str, look: Look) -> bytes:
+    return encode_png(draw_portrait(look, draw_scene(random.Random(id)), _PORTRAIT_PIXELS))
