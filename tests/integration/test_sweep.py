@@ -35,7 +35,7 @@ def test_a_sweep_is_one_graph_whose_runs_share_their_stages(recipe, finished, ca
     rates = [Record.open(folder).read_toml("config.toml")["method"]["gradient_difference"] for folder in folders]
     assert [rate["learning_rate"] for rate in rates] == [8e-4, 9e-4]
     again = unsee([*words[:-1], "2"], cache)  # on workers, if there were anything to do
-    assert (again.code, again.out) == (0, command.out)
+    assert (again.code, again.out) == (0, command.out), again.err
 
 
 def test_a_sweep_with_an_option_that_no_run_takes_begins_no_run(recipe, tmp_path):

@@ -10,7 +10,6 @@ from unsee.config.sweep import load_sweep
 from unsee.core.errors import ConfigError
 from unsee.core.files import write
 from unsee.core.progress import Progress, Silent
-from unsee.core.record import Record
 from unsee.report.reports import write_report
 from unsee.runs.graph import crew_of, finished
 from unsee.runs.run import begin, check
@@ -54,7 +53,6 @@ def sweep(file: Path, out: Path | None = None, progress: Progress | None = None,
             check(recipe)
         except ConfigError as error:
             raise ConfigError(f"{file}: run {name}: {error}") from None
-        Record.check(folder / name, dump_config(recipe))
     crew = crew_of(workers)
     write(folder / SWEEP_FILE, dump_config(config))
     results = finished((begin(recipe, folder / name, shown, name) for name, recipe in recipes.items()), crew, shown)
