@@ -13,18 +13,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
 
 import pandas as pd
 from transformers import PreTrainedModel, ProcessorMixin
 from transformers.trainer_callback import TrainerCallback
 
 from unsee.config.recipe import EvaluationConfig, build_table
-from unsee.core.errors import RecordError
-from unsee.core.record import ANSWER_COLUMNS, metric_columns
+from unsee.core.errors import ConfigError, RecordError, UnknownNameError
+from unsee.core.record import ANSWER_COLUMNS, GENERAL_SET, metric_columns
 from unsee.data.general import general_items
-from unsee.data.schema import Benchmark, Question
+from unsee.data.schema import Benchmark, Input, Question, Task
 from unsee.exams.metrics import make_metrics
 from unsee.exams.people import Exam
 from unsee.metrics.base import AnsweredQuestion
@@ -33,6 +33,10 @@ from unsee.scoring.people import score as people_scores
 from unsee.scoring.table import numbers
 
 _ASKED = ("method", "set", "task", "input", "unit", "item", "truth", "answer")
+_VALUES = {
+    "set": ("forget", "test", "retain", "celebrity", GENERAL_SET), "task": get_args(Task)[1:], "input": get_args(Input),
+}  # fmt: skip
+_HEADLINE = ("accuracy", "rouge_l")
 _DEFAULTS: Mapping[str, object] = {"modality": "", "seed": 0, "question": "", "valid": True, "floor": float("nan")}
 
 
@@ -49,10 +53,14 @@ def evaluate(model: PreTrainedModel, processor: ProcessorMixin, people: Benchmar
         One row per question: the columns of `unsee.core.record.ANSWER_COLUMNS` from `set` on, and the metrics.
 
     Raises:
-        ConfigError: an option cannot be used.
+        ConfigError: an option or an argument cannot be used.
         ModelError: a question does not fit into the model's context.
     """
     config = build_table(EvaluationConfig, options, "evaluation")
+    given = {"model": (model, PreTrainedModel), "processor": (processor, ProcessorMixin), "people": (people, Benchmark)}
+    for name, (value, kind) in given.items():
+        if not isinstance(value, kind):
+            raise ConfigError(f"evaluate: {name} must be a {kind.__name__}, not {type(value).__name__}")
     was_training = model.training
     model.eval()
     try:
@@ -84,27 +92,76 @@ def score(answers: pd.DataFrame | Mapping[str, pd.DataFrame], num_resamples: int
     Raises:
         RecordError: a column or a model is missing, or models were asked different questions.
     """
-    if isinstance(answers, Mapping):
-        answers = pd.concat([own.assign(method=name) for name, own in answers.items()], ignore_index=True)
-    return numbers(people_scores(_completed(answers), num_resamples, seed))
+    if num_resamples < 1:
+        raise RecordError(f"num_resamples: {num_resamples}; at least 1 is needed")
+    scores = people_scores(_completed(_joined(answers)), num_resamples, seed)
+    table = numbers(scores)
+    return table.assign(reason=table["reason"].fillna(scores.reason)) if scores.reason else table
+
+
+def _joined(answers: pd.DataFrame | Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return one table with rows of its own."""
+    if isinstance(answers, pd.DataFrame):
+        return answers.reset_index(drop=True)
+    if not isinstance(answers, Mapping) or not answers:
+        raise RecordError("answers: must be a data frame, or data frames by the names of their models")
+    for name, own in answers.items():
+        if not isinstance(own, pd.DataFrame) or own.empty:
+            raise RecordError(f"answers of {name}: must be a data frame with at least one row")
+    return pd.concat([own.assign(method=name) for name, own in answers.items()], ignore_index=True)
 
 
 def _completed(answers: pd.DataFrame) -> pd.DataFrame:
     """Return the answers with every column that scores are computed from."""
+    _check(answers)
+    answers = answers.assign(**{name: value for name, value in _DEFAULTS.items() if name not in answers.columns})
+    options = answers["options"] if "options" in answers.columns else [()] * len(answers)
+    answers["options"] = [
+        list(given) if task == "classification" else [] for task, given in zip(answers["task"], options, strict=True)
+    ]
+    if "chance" not in answers.columns:
+        pairs = zip(answers["task"], answers["options"], strict=True)
+        answers["chance"] = [
+            {"classification": 1 / max(1, len(own)), "cloze": 0.0}.get(task, float("nan")) for task, own in pairs
+        ]
+    computed = _metrics(answers)
+    own = set(metric_columns(answers))
+    return answers.join(computed[[name for name in computed if name not in own and (not own or name in _HEADLINE)]])
+
+
+def _check(answers: pd.DataFrame) -> None:
+    """Refuse a table that cannot be scored, before any number is computed.
+
+    Raises:
+        RecordError: it cannot.
+    """
     for column in _ASKED:
         if column not in answers.columns:
             raise RecordError(f"answers: no column {column}; needed: {', '.join(_ASKED)}, and options for choices")
-    choices = answers["task"] == "classification"
-    if "options" not in answers.columns and choices.any():
+        if len(missing := answers.index[answers[column].isna()]):
+            raise RecordError(f"answers, row {missing[0]}: no {column}; an answer that says nothing is an empty text")
+    for column in ("truth", "answer"):
+        if len(other := answers.index[[not isinstance(text, str) for text in answers[column]]]):
+            raise RecordError(f"answers, row {other[0]}: {column} is {answers[column][other[0]]!r}; it must be a text")
+    for column, known in _VALUES.items():
+        for value in answers[column].unique():
+            if value not in known:
+                raise UnknownNameError(f"answers: {column}", str(value), known)
+    choices = answers[answers["task"] == "classification"]
+    if len(choices) and "options" not in answers.columns:
         raise RecordError("answers: no column options; choices need the texts of their options")
-    answers = answers.assign(**{name: value for name, value in _DEFAULTS.items() if name not in answers.columns})
-    if "options" not in answers.columns:
-        answers["options"] = [[]] * len(answers)
-    if "chance" not in answers.columns:
-        chance = {"classification": lambda options: 1 / max(1, len(options)), "cloze": lambda options: 0.0}
-        pairs = zip(answers["task"], answers["options"], strict=True)
-        answers["chance"] = [chance[task](options) if task in chance else float("nan") for task, options in pairs]
-    return answers if metric_columns(answers) else answers.join(_metrics(answers))
+    for row, options in choices["options"].items() if len(choices) else ():
+        if isinstance(options, str) or not isinstance(options, Iterable):
+            raise RecordError(f"answers, row {row}: options is {options!r}; it must be a list of texts, not one text")
+    model = [column for column in ("method", "modality", "seed") if column in answers.columns]
+    if len(twice := answers.index[answers.duplicated([*model, "item"])]):
+        raise RecordError(f"answers, row {twice[0]}: item {answers['item'][twice[0]]!r} is there twice for one model")
+    differ = answers.groupby("item")["truth"].nunique()
+    if (differ > 1).any():
+        raise RecordError(f"answers: item {differ.index[differ > 1][0]!r} has other truths in other models")
+    for metric in _HEADLINE:
+        if metric in answers.columns and not answers[metric].dropna().between(0, 1).all():
+            raise RecordError(f"answers: {metric} must lie between 0 and 1")
 
 
 def _metrics(answers: pd.DataFrame) -> pd.DataFrame:
@@ -141,6 +198,10 @@ class EvaluationCallback(TrainerCallback):
 
     Attributes:
         history: the numbers of every evaluation, with its step.
+
+    Raises:
+        ConfigError: an option cannot be used.
+        RecordError: the answers of target and oracle cannot be scored.
     """
 
     def __init__(
@@ -154,6 +215,8 @@ class EvaluationCallback(TrainerCallback):
     ) -> None:
         self._people, self._processor, self._options = people, processor, options
         self._known = {"target": target, "oracle": oracle}
+        build_table(EvaluationConfig, options, "evaluation")
+        score(self._known, num_resamples=1)  # what is wrong with them is said before the training
         self.history: list[dict[str, float]] = []
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

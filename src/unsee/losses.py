@@ -12,7 +12,7 @@ them:
 
 The tensors are those of a `Pass` over the method's first side, which is "forget" but for IDK ("refusal"). The other
 sides ("retain", "refusal", "swapped", ...; `unsee.methods.base.Side`) are given by name, each as a `Pass`; so are the
-options of the method's recipe. Those of its training (learning_rate, steps) have no part in a loss. Without a retain
+options of the method's recipe, but for those of a training (learning_rate, steps). Without a retain
 side, `retain_weight` is 0 unless it is given. The result is the loss to minimise, a scalar. A ConfigError names a side,
 a reference or an option that is missing or wrong.
 """
@@ -29,11 +29,12 @@ import torch
 from torch import Tensor
 
 from unsee.config.recipe import build_dataclass
-from unsee.core.errors import ConfigError, UnknownNameError
+from unsee.core.errors import ConfigError
 from unsee.forward.losses import Scored
 from unsee.methods import METHODS
 from unsee.methods.base import ArithmeticMethod, GradientMethod, LossMethod, Side, StepBatch
 
+_OF_TRAINING = {own.name for own in fields_of(LossMethod)} | {"num_batches", "check_every", "schedule", "others"}
 IGNORED = -100
 """The label of a token that is not scored, as in transformers."""
 
@@ -86,18 +87,14 @@ def _is_loss(method: object) -> bool:
 
 def _loss(name: str, /, logits: Tensor, labels: Tensor, reference: Tensor | None = None, **given: Any) -> Tensor:
     """Return the loss of a method; the docstring of the module has the arguments."""
-    first = Pass(logits, labels, reference, given.pop("hidden", {}), given.pop("reference_hidden", {}))
-    passes = {side: given.pop(side) for side in get_args(Side) if side in given}
-    method = _method(name, given, with_retain="retain" in passes)
-    passes = {method.sides[0]: first, **passes}
     where = f"losses.{name}"
-    for side, one in passes.items():
-        if not isinstance(one, Pass):
-            raise ConfigError(f"{where}: {side} must be a losses.Pass, not {type(one).__name__}")
-        if side not in method.sides:
-            raise UnknownNameError(where, side, method.sides)
-    if missing := [side for side in method.sides if side not in passes]:
-        raise ConfigError(f"{where}: needs a Pass over each of its sides; missing: {', '.join(missing)}")
+    first = Pass(logits, labels, reference, given.pop("hidden", {}), given.pop("reference_hidden", {}))
+    sides = {side: given.pop(side) for side in get_args(Side) if side in given}
+    method = _method(name, given, with_retain="retain" in sides)
+    passes = {method.sides[0]: first, **sides}
+    if "retain" not in sides and getattr(method, "retain_weight", 1) == 0:
+        passes["retain"] = first  # for methods that compute the retain term whatever its weight
+    _check_sides(where, method, passes)
 
     def model(side: Any) -> Scored:
         one = passes[side]
@@ -111,6 +108,8 @@ def _loss(name: str, /, logits: Tensor, labels: Tensor, reference: Tensor | None
         one = passes[side]
         if one.reference is None:
             raise ConfigError(f"{where}: needs the reference model's logits of the {side} side")
+        if getattr(one.reference, "shape", None) != one.logits.shape:
+            raise ConfigError(f"{where}: reference and logits of the {side} side differ in shape")
         with torch.no_grad():
             return _scored(
                 f"{where}: reference, {side}",
@@ -128,16 +127,45 @@ def _loss(name: str, /, logits: Tensor, labels: Tensor, reference: Tensor | None
 
 def _method(name: str, options: Mapping[str, Any], with_retain: bool) -> LossMethod:
     cls = METHODS.get(name)
+    for option in options:
+        if option in _OF_TRAINING:
+            raise ConfigError(f"losses.{name}: {option} is an option of a training, which has no part in a loss")
     if not with_retain and "retain_weight" in {own.name for own in fields_of(cls)}:
         options = {"retain_weight": 0.0, **options}
     found: LossMethod = build_dataclass(cls, options, f"losses.{name}")
     return found
 
 
+def _check_sides(where: str, method: LossMethod, passes: Mapping[str, Pass]) -> None:
+    """Refuse sides that are missing, unknown or of other sizes."""
+    first, *others = method.sides
+    for side, one in passes.items():
+        if not isinstance(one, Pass):
+            raise ConfigError(f"{where}: {side} must be a losses.Pass, not {type(one).__name__}")
+        if side not in (*method.sides, "retain") or (side == "retain" and not hasattr(method, "retain_weight")):
+            known = ", ".join(others) or "none"
+            raise ConfigError(f"{where}: has no side '{side}'; logits and labels are of '{first}', others: {known}")
+        if side != "retain" and len(one.labels) != len(passes[first].labels):
+            raise ConfigError(
+                f"{where}: {side} has {len(one.labels)} rows and {first} {len(passes[first].labels)}; row i of one "
+                "belongs to row i of the other"
+            )
+    if missing := [side for side in method.sides if side not in passes]:
+        raise ConfigError(f"{where}: needs a Pass over each of its sides; missing: {', '.join(missing)}")
+
+
 def _scored(where: str, logits_BTV: Tensor, labels_BT: Tensor, hidden: Mapping[int, Tensor], whole: bool) -> Scored:
     """Return the scores of the labelled tokens of one pass."""
-    if logits_BTV.shape[:-1] != labels_BT.shape:
+    if not isinstance(logits_BTV, Tensor) or not isinstance(labels_BT, Tensor) or labels_BT.is_floating_point():
+        raise ConfigError(f"{where}: logits and labels must be tensors, and labels whole numbers")
+    if logits_BTV.ndim != 3 or logits_BTV.shape[:-1] != labels_BT.shape:
         raise ConfigError(f"{where}: logits {tuple(logits_BTV.shape)} do not belong to labels {tuple(labels_BT.shape)}")
+    used = labels_BT[labels_BT != IGNORED]
+    if len(used) and not (int(used.min()) >= 0 and int(used.max()) < logits_BTV.shape[-1]):
+        raise ConfigError(f"{where}: labels must be {IGNORED} or tokens from 0 to {logits_BTV.shape[-1] - 1}")
+    for layer, state_BTD in hidden.items():
+        if state_BTD.shape[:-1] != labels_BT.shape:
+            raise ConfigError(f"{where}: hidden[{layer}] {tuple(state_BTD.shape)} does not belong to the labels")
     next_BT = torch.nn.functional.pad(labels_BT[:, 1:], (0, 1), value=IGNORED).to(logits_BTV.device)
     scored_N = (next_BT != IGNORED).flatten().nonzero().flatten()
     if len(scored_N) == 0:

@@ -10,7 +10,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 import unsee
-from unsee.core.errors import ConfigError, RecordError
+from unsee.core.errors import ConfigError, RecordError, UnseeError
 from unsee.core.record import ANSWER_COLUMNS
 from unsee.data.general import general_items
 from unsee.exams.people import Exam
@@ -56,6 +56,88 @@ def test_a_missing_column_is_named(answers, column):
 def test_a_missing_reference_model_is_named(answers, name):
     with pytest.raises(RecordError, match=name):
         unsee.score(answers[answers["method"] != name])
+
+
+def test_the_index_of_a_table_says_nothing(answers):
+    repeated = pd.concat([own.reset_index(drop=True) for _, own in answers.groupby("method", sort=False)])
+    pd.testing.assert_frame_equal(unsee.score(repeated), unsee.score(answers))
+
+
+def test_options_of_what_is_no_choice_may_be_missing(answers):
+    options = [
+        own if task == "classification" else None for task, own in zip(answers["task"], answers["options"], strict=True)
+    ]
+    pd.testing.assert_frame_equal(unsee.score(answers.assign(options=options)), unsee.score(answers))
+
+
+def test_a_metric_of_ones_own_is_taken_and_the_others_are_computed(answers):
+    alone = unsee.score(answers[[*NEEDED, "modality", "accuracy"]])
+    np.testing.assert_allclose(alone["score"].astype(float), unsee.score(answers)["score"].astype(float), atol=0.02)
+
+
+def test_no_signal_has_a_reason(answers):
+    same = unsee.score(
+        {"target": answers[answers["method"] == "target"], "oracle": answers[answers["method"] == "target"]}
+    )
+    assert same["reason"].notna().all()
+
+
+def changed(answers, column, value, rows=slice(0, 1)):
+    table = answers[list(NEEDED)].reset_index(drop=True)
+    table[column] = table[column].astype(object)
+    table.loc[table.index[rows], column] = value
+    return table
+
+
+BAD = {
+    "a person that is missing": ("unit", np.nan, "row 0: no unit"),
+    "an answer that is missing": ("answer", None, "row 0: no answer"),
+    "an answer that is a number": ("answer", 4, "answer is 4"),
+    "a set that there is not": ("set", "forgt", "did you mean 'forget'"),
+    "a task that there is not": ("task", "train", "task"),
+    "another truth": ("truth", "Nowhere", "other truths"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_damaged_table_is_one_sentence(answers, case):
+    column, value, told = BAD[case]
+    with pytest.raises(UnseeError, match=told):
+        unsee.score(changed(answers, column, value))
+
+
+def test_what_is_no_table_is_one_sentence(answers):
+    choices = answers["task"] == "classification"
+    texts = answers.assign(options=["a|b" if choice else "" for choice in choices])
+    twice = pd.concat([answers, answers[answers["method"] == "target"]])
+    tables = ({}, [answers], {"target": answers.iloc[:0]}, texts, twice, answers.assign(accuracy=5.0))
+    for table in tables:
+        with pytest.raises(RecordError):
+            unsee.score(table)
+    with pytest.raises(RecordError, match="num_resamples"):
+        unsee.score(answers, num_resamples=0)
+
+
+def test_what_is_no_model_or_no_people_is_named():
+    vlm = tiny.make_vlm()
+    for arguments in (
+        (vlm, vlm.processor, exams.BENCHMARK),
+        (vlm.model, None, exams.BENCHMARK),
+        (vlm.model, vlm.processor, "x"),
+    ):
+        with pytest.raises(ConfigError, match="must be a"):
+            unsee.evaluate(*arguments)
+
+
+def test_a_callback_says_at_once_what_is_wrong(answers):
+    own = {name: rows.drop(columns="method") for name, rows in answers.groupby("method")}
+    for target, options in (
+        (None, {}),
+        (own["target"].drop(columns="truth"), {}),
+        (own["target"], {"max_new_token": 3}),
+    ):
+        with pytest.raises(UnseeError):
+            unsee.EvaluationCallback(exams.BENCHMARK, None, target=target, oracle=own["oracle"], **options)
 
 
 def test_the_given_table_is_left_as_it_is(answers):

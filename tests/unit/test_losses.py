@@ -73,6 +73,21 @@ def test_the_retain_side_is_added_with_its_weight(sides):
     torch.testing.assert_close(both, alone + 3 * usual)
 
 
+@pytest.mark.parametrize("name", ["simnpo", "wga", "undial"])
+def test_a_retain_weight_of_0_needs_no_retain_side(name, sides):
+    one = sides["forget"]
+    alone = getattr(losses, name)(one.logits, one.labels, one.reference)
+    with_side = getattr(losses, name)(one.logits, one.labels, one.reference, retain=sides["retain"], retain_weight=0.0)
+    torch.testing.assert_close(alone, with_side)
+
+
+def test_sides_that_belong_together_row_by_row_have_as_many_rows(sides):
+    one, refusal = sides["forget"], sides["refusal"]
+    fewer = losses.Pass(refusal.logits[:2], refusal.labels[:2], refusal.reference[:2])
+    with pytest.raises(ConfigError, match="rows"):
+        losses.dpo(one.logits, one.labels, one.reference, refusal=fewer)
+
+
 def test_padding_changes_nothing(sides):
     one = sides["forget"]
     more = {name: F.pad(getattr(one, name), (0, 0, 0, 4)) for name in ("logits", "reference")}
@@ -104,6 +119,18 @@ BAD = {
     "no reference": ("npo", {"reference": None}, {}, "reference"),
     "no hidden states": ("rmu", {"hidden": {}, "retain": make_pass(1)}, {}, "hidden"),
     "labels of other rows": ("gradient_ascent", {"labels": torch.ones(2, 2).long()}, {}, "labels"),
+    "labels of a padding that is not -100": (
+        "gradient_ascent",
+        {"labels": torch.full((BATCH, LENGTH), -1)},
+        {},
+        "-100",
+    ),
+    "labels beyond the vocabulary": ("gradient_ascent", {"labels": torch.full((BATCH, LENGTH), 99)}, {}, "labels"),
+    "labels that are no whole numbers": ("gradient_ascent", {"labels": torch.zeros(BATCH, LENGTH)}, {}, "whole"),
+    "logits of one row": ("gradient_ascent", {"logits": torch.ones(LENGTH, VOCABULARY)}, {}, "logits"),
+    "a list": ("gradient_ascent", {"logits": [[1.0]]}, {}, "tensors"),
+    "a reference with other tokens": ("npo", {"reference": torch.ones(BATCH, LENGTH, 20)}, {}, "reference"),
+    "an option of a training": ("npo", {}, {"epochs": 3}, "training"),
     "nothing to score": ("gradient_ascent", {"labels": torch.full((BATCH, LENGTH), -100)}, {}, "scored"),
 }
 

@@ -80,7 +80,7 @@ def _load_base(config: ModelConfig, device: torch.device, *, again: bool) -> Pre
     paths = []
     if source.is_dir():
         paths = check_folder(config, source)
-    elif source.is_absolute() or id.startswith(".") or id.count("/") != 1:
+    elif source.is_absolute() or id.startswith(".") or id.endswith("/") or id.count("/") != 1:
         raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
     else:
         check_hub(id)

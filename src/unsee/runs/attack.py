@@ -47,6 +47,9 @@ def attack(
     for name in wanted:
         if name not in ATTACKS.names():
             raise UnknownNameError("attack", name, ATTACKS.names())
+    for name in methods:
+        if name not in config.method:
+            raise UnknownNameError("--method", name, config.method)
     given = parse_options(changes)
     if foreign := [key for key in given if key != "attack"]:
         raise ConfigError(f"--set {foreign[0]}: only options of attacks can be set, such as attack.relearn.steps=32")
