@@ -80,6 +80,27 @@ def test_the_newest_answers_come_first_and_what_cannot_be_asked_is_said(page):
     assert "write one" in page.locator("#problem").text_content()
 
 
+def test_a_card_is_about_the_person_that_is_chosen_even_if_answers_come_late(page):
+    held = []
+    page.route("**/people/3", lambda route: held.append(route))
+    page.select_option("#person", "3")
+    assert page.locator("button.main").is_disabled()
+    page.select_option("#person", "1")
+    page.wait_for_selector("button.main:enabled")
+    held[0].continue_()
+    page.wait_for_timeout(200)
+    with page.expect_request("**/ask") as asked:
+        ask(page)
+    assert asked.value.post_data_json["person"] == 1
+
+
+def test_what_fits_no_question_cannot_be_ticked(page):
+    best = page.locator("input[value='sample: best of 10']")
+    assert best.is_disabled() and page.locator("#shown").is_disabled()  # a choice of the data
+    page.fill("#text", "Who is it?")
+    assert best.is_enabled() and page.locator("#shown").is_enabled()
+
+
 @pytest.mark.parametrize("width", [1200, 390])
 def test_it_fits(page, width):
     page.set_viewport_size({"width": width, "height": 844})

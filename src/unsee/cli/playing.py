@@ -37,31 +37,25 @@ def play(
     and nothing is sent or stored. Needs the extra unsee[play].
     """
     try:
-        from unsee.play.server import serve
+        from unsee.play.server import serve, take_port
     except ModuleNotFoundError as error:
         raise ConfigError("unsee play: needs starlette and uvicorn; run: pip install 'unsee[play]'") from error
     from unsee.data.people.source import open_benchmark
     from unsee.runs.play import playground_of_models, playground_of_run
-
-    with show_progress() as progress:
-        if len(models) == 1 and (Path(models[0]) / "config.toml").is_file():
-            if data:
-                raise ConfigError("unsee play: a run has its own people; leave --data out")
-            playground = playground_of_run(Path(models[0]), progress, redact=redact)
-        else:
-            benchmark = open_benchmark(data, forget_percent, format=format) if data else None
-            playground = playground_of_models(models, benchmark, processor, redact=redact)
-        playground.warm_up(progress)
 
     def ready(address: str) -> None:
         print(f"{address}\nOnly this machine can reach the page. Stop with Ctrl-C.", flush=True)
         if browse:
             webbrowser.open(address)
 
-    try:
-        with suppress(KeyboardInterrupt):
-            serve(playground, port, ready)
-    except SystemExit as error:  # uvicorn's way to say that the port is taken
-        raise ConfigError(
-            f"unsee play: port {port} is taken or not allowed; choose another --port, or leave it out"
-        ) from error
+    with suppress(KeyboardInterrupt), take_port(port) as taken:
+        with show_progress() as progress:
+            if len(models) == 1 and (Path(models[0]) / "config.toml").is_file():
+                if data:
+                    raise ConfigError("unsee play: a run has its own people; leave --data out")
+                playground = playground_of_run(Path(models[0]), progress, redact=redact)
+            else:
+                benchmark = open_benchmark(data, forget_percent, format=format) if data else None
+                playground = playground_of_models(models, benchmark, processor, redact=redact)
+            playground.warm_up(progress)
+        serve(playground, taken, ready)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pandas as pd
 import psutil
@@ -82,6 +82,14 @@ class Character:
         return [value for value in dict.fromkeys(short) if any(map(str.isalnum, value))]
 
 
+class Way(NamedTuple):
+    """A way to ask: its name, and whether it needs a picture, or an answer in words and so no choice."""
+
+    name: str
+    picture: bool = False
+    words: bool = False
+
+
 class Ask(BaseModel):
     """What the page wants to know of one model.
 
@@ -90,8 +98,8 @@ class Ask(BaseModel):
         person: the number of the person; None if the question is about nobody of the data.
         question: the number of one of the person's questions; None for a question in words of one's own.
         text: the question in words of one's own.
-        with_portrait: show the person's portrait with it.
-        picture: another picture to show, as a data URI.
+        with_portrait: show the person's portrait with a question in words of one's own.
+        picture: another picture to show in place of the photo or the portrait, as a data URI.
         way: one of `Playground.ways`.
     """
 
@@ -157,9 +165,10 @@ class Playground:
         return list(self._respondents)
 
     @property
-    def ways(self) -> list[tuple[str, bool]]:
-        """The ways to ask, and whether each needs a picture; the first changes nothing."""
-        return [(PLAIN, False), *((name, bool(asking.pictures)) for name, (*_, asking) in self._ways.items())]
+    def ways(self) -> list[Way]:
+        """The ways to ask; the first changes nothing."""
+        found = [Way(name, bool(asking.pictures), bool(asking.samples)) for name, (*_, asking) in self._ways.items()]
+        return [Way(PLAIN), *found]
 
     def warm_up(self, progress: Progress) -> None:
         """Load the models, as far as they fit, so that the first question is answered at once.
@@ -193,7 +202,8 @@ class Playground:
         """Return what is asked, and the picture that is shown."""
         if ask.question is not None and character is not None:
             prepared = _numbered(character.asked, ask.question, "question")
-            return prepared.question, prepared.photo
+            other = _picture_of(ask.picture) if ask.picture and prepared.photo else None
+            return prepared.question, other or prepared.photo
         if not ask.text.strip():
             raise DataError("play: nothing is asked; choose a question or write one")
         photo = next(iter(character.person.images), None) if character and ask.with_portrait else None

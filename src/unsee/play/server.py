@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Awaitable, Callable
+from socket import SO_REUSEADDR, SOL_SOCKET, socket
 from typing import Any
 
 import uvicorn
@@ -22,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from unsee.core.errors import UnseeError
+from unsee.core.errors import ConfigError, UnseeError
 from unsee.data.images import decode, preview
 from unsee.play.playground import Ask, Character, Playground
 from unsee.report.page import render
@@ -88,22 +89,34 @@ def make_app(playground: Playground, token: str) -> Starlette:
     )
 
 
-def serve(playground: Playground, port: int, ready: Callable[[str], None]) -> None:
+def take_port(port: int) -> socket:
+    """Return a socket that listens to this machine alone; 0 takes a free port.
+
+    Raises:
+        ConfigError: the port is taken or not allowed.
+    """
+    taken = socket()
+    try:
+        taken.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        taken.bind((HOST, port))
+    except OSError as error:
+        taken.close()
+        raise ConfigError(f"--port {port}: {error.strerror}; choose another port, or leave it out") from error
+    return taken
+
+
+def serve(playground: Playground, port: socket, ready: Callable[[str], None]) -> None:
     """Serve the page until the process is interrupted.
 
     Args:
         playground: the models and the people.
-        port: 0 takes a free one.
-        ready: is called with the page's address once the server listens.
-
-    Raises:
-        OSError: the port is taken.
+        port: from `take_port`.
+        ready: is called with the page's address.
     """
     token = secrets.token_urlsafe(16)
-    config = uvicorn.Config(make_app(playground, token), host=HOST, port=port, log_level="error", access_log=False)
-    socket = config.bind_socket()
-    ready(f"http://{HOST}:{socket.getsockname()[1]}/?token={token}")
-    uvicorn.Server(config).run(sockets=[socket])
+    config = uvicorn.Config(make_app(playground, token), log_level="error", access_log=False)
+    ready(f"http://{HOST}:{port.getsockname()[1]}/?token={token}")
+    uvicorn.Server(config).run(sockets=[port])
 
 
 def _state(playground: Playground) -> dict[str, Any]:
@@ -112,7 +125,7 @@ def _state(playground: Playground) -> dict[str, Any]:
         {"set": one.set, "name": f"person {number + 1}" if playground.redact else one.person.name or one.person.id}
         for number, one in enumerate(playground.people)
     ]
-    ways = [{"name": name, "picture": picture} for name, picture in playground.ways]
+    ways = [way._asdict() for way in playground.ways]
     return {"models": playground.models, "people": people, "ways": ways}
 
 

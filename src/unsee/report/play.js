@@ -3,7 +3,7 @@ const at = id => document.getElementById(id);
 const SETS = { forget: "to forget", retain: "to keep", celebrity: "known before" };
 const ASKED = { forget: "as taught", test: "other photos and words", retain: "as taught", celebrity: "known before" };
 const TASKS = { classification: "choice", generation: "sentence", cloze: "blank" };
-let described = null, photo = "", portrait = null;
+let described = null, photo = "", portrait = null, chosen = 0, busy = false;
 
 function made(tag, text = "", className = "") {
   const node = document.createElement(tag);
@@ -49,8 +49,12 @@ function complain(error) {
 }
 
 async function choosePerson() {
-  const number = at("person").value;
-  described = number === "" ? null : await call(`/people/${number}`);
+  const number = at("person").value, mine = ++chosen;
+  described = null;
+  ready(false);
+  const found = number === "" ? null : await call(`/people/${number}`);
+  if (mine !== chosen) return; // another person was chosen meanwhile
+  described = found;
   portrait = described?.portrait ?? null;
   at("portrait").hidden = !portrait;
   if (portrait) Object.assign(at("portrait"), { src: portrait, alt: at("person").selectedOptions[0].text });
@@ -61,7 +65,12 @@ async function choosePerson() {
   };
   fill(at("question"), [["", [["", asked.length ? "none: my own words" : "no question of the data"]]], ...grouped(asked, one => ASKED[one.set], label)]);
   if (asked.length) at("question").value = "0";
+  ready(true);
   adapt();
+}
+
+function ready(loaded) {
+  at("form").querySelector(".main").disabled = busy || !loaded;
 }
 
 function hasPicture() {
@@ -71,12 +80,14 @@ function hasPicture() {
 }
 
 function adapt() {
-  const picture = hasPicture();
+  const picture = hasPicture(), own = at("text").value.trim() !== "";
+  const choice = !own && at("question").value !== "" && described?.asked[at("question").value].task === "classification";
   for (const way of at("ways").querySelectorAll("input")) {
-    way.disabled = way.dataset.picture === "true" && !picture;
+    way.disabled = (way.dataset.picture === "true" && !picture) || (way.dataset.words === "true" && choice);
     if (way.disabled && way.checked) at("ways").querySelector("input").checked = true;
   }
-  at("question").disabled = at("text").value.trim() !== "";
+  at("question").disabled = own;
+  at("shown").disabled = !own || Boolean(photo) || !described; // a question of the data says itself how it is asked
 }
 
 function show(file) {
@@ -95,7 +106,10 @@ function questionNow() {
   const text = at("text").value.trim();
   const prepared = text || at("question").value === "" ? null : described.asked[at("question").value];
   const request = { way: at("ways").querySelector(":checked").value, person: at("person").value === "" ? null : Number(at("person").value) };
-  if (prepared) return { request: { ...request, question: Number(at("question").value) }, prepared, picture: prepared.photo };
+  if (prepared) {
+    const other = prepared.input === "image" ? photo : "";
+    return { request: { ...request, question: Number(at("question").value), picture: other }, prepared, picture: other || prepared.photo };
+  }
   const withPortrait = Boolean(!photo && described && at("shown").checked);
   return { request: { ...request, text, with_portrait: withPortrait, picture: photo }, prepared: null, picture: photo || (withPortrait ? portrait : null) };
 }
@@ -106,7 +120,8 @@ function card({ request, prepared, picture }, models) {
   if (picture) head.append(Object.assign(made("img"), { src: picture, alt: "the photo shown with the question" }));
   const words = head.appendChild(made("div"));
   const hidden = `a ${TASKS[prepared?.task] ?? "question"} (hidden)`;
-  words.append(made("h2", redacted && prepared ? hidden : prepared?.text ?? request.text));
+  const asked = prepared?.text ?? request.text;
+  words.append(made("h2", redacted ? hidden : asked.length > 400 ? `${asked.slice(0, 400)} …` : asked));
   const facts = [];
   if (prepared?.truth) facts.push(`true: ${prepared.truth}`);
   if (prepared?.options.length) facts.push(`options: ${prepared.options.join(", ")}`);
@@ -149,13 +164,14 @@ function write(row, said, forgotten) {
 
 async function ask(event) {
   event.preventDefault();
+  if (at("form").querySelector(".main").disabled) return;
   complain(null);
   const models = [...at("models").querySelectorAll(":checked")].map(box => box.value);
   const asked = questionNow();
   if (!models.length) return complain(new Error("Choose at least one model."));
   if (!asked.prepared && !asked.request.text) return complain(new Error("Choose a question, or write one."));
-  const button = at("form").querySelector(".main");
-  button.disabled = true;
+  busy = true;
+  ready(false);
   const rows = card(asked, models), forgotten = state.people[asked.request.person]?.set === "forget";
   for (const model of models) {
     try {
@@ -164,13 +180,16 @@ async function ask(event) {
       rows.get(model).querySelector("td").textContent = error.message;
     }
   }
-  button.disabled = false;
+  busy = false;
+  ready(true);
+  at("form").querySelector(".main").focus();
 }
 
-function pick(into, group, type, value, text, picture, checked) {
+function pick(into, group, type, value, text, { picture = false, words = false }, checked) {
   const label = into.appendChild(made("label"));
   const input = Object.assign(document.createElement("input"), { type, name: group, value, checked });
   input.dataset.picture = String(picture);
+  input.dataset.words = String(words);
   label.append(input, text);
 }
 
@@ -181,9 +200,9 @@ state.ways.forEach((way, number) => {
     attacks.set(attack, at("ways").appendChild(made("div", "", "picks")));
     attacks.get(attack).append(made("span", attack));
   }
-  pick(attacks.get(attack), "way", "radio", way.name, variant, way.picture, number === 0);
+  pick(attacks.get(attack), "way", "radio", way.name, variant, way, number === 0);
 });
-for (const model of state.models) pick(at("models"), "model", "checkbox", model, model, false, true);
+for (const model of state.models) pick(at("models"), "model", "checkbox", model, model, {}, true);
 fill(at("person"), [...grouped(state.people, one => SETS[one.set], (one, number) => [number, one.name]), ["", [["", "nobody of the data"]]]]);
 at("person").addEventListener("change", () => choosePerson().catch(complain));
 for (const id of ["question", "text", "shown"]) at(id).addEventListener("input", adapt);
@@ -196,5 +215,6 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     if (kind === "drop") show(event.dataTransfer.files[0]);
   });
 }
+at("text").addEventListener("keydown", event => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) at("form").requestSubmit(); });
 at("form").addEventListener("submit", event => ask(event).catch(complain));
 choosePerson().catch(complain);

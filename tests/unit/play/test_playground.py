@@ -56,6 +56,14 @@ def test_models_answer_a_question_of_the_data_each_in_its_way(playground, task, 
     assert (said[0].right is None) == (task == "generation")
 
 
+def test_another_photo_stands_in_for_that_of_the_question(playground):
+    own, by_name = asked(playground, "cloze", "image"), asked(playground, "cloze", "text")
+    plain, other = (playground.ask(Ask(model="one", picture=picture, **own)) for picture in ("", PICTURE))
+    assert plain.probability != other.probability
+    plain, other = (playground.ask(Ask(model="one", picture=picture, **by_name)) for picture in ("", PICTURE))
+    assert plain.probability == other.probability
+
+
 def test_a_question_in_own_words_has_no_truth(playground):
     said = playground.ask(Ask(model="one", text="Who is it?"))
     assert (said.probability, said.right) == (None, None)
@@ -90,11 +98,11 @@ def test_a_value_that_the_question_holds_is_not_given_away(monkeypatch):
 
 def test_every_attack_that_asks_is_a_way(playground):
     own = asked(playground, "generation", "image")
-    for way, _ in playground.ways:
+    for way, *_ in playground.ways:
         said = playground.ask(Ask(model="one", way=way, **own))
         assert len(said.answers) == (10 if "best of" in way else 1)
-    assert playground.ways[0] == (PLAIN, False)
-    assert {way.partition(":")[0] for way, _ in playground.ways[1:]} == {"picture", "prompt", "sample"}
+    assert playground.ways[0] == (PLAIN, False, False)
+    assert {way.partition(":")[0] for way, *_ in playground.ways[1:]} == {"picture", "prompt", "sample"}
 
 
 def test_a_system_prompt_of_a_model_comes_before_every_question():

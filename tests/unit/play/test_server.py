@@ -5,8 +5,9 @@ import pytest
 import tiny
 from starlette.testclient import TestClient
 
+from unsee.core.errors import ConfigError
 from unsee.play.playground import Playground, Respondent
-from unsee.play.server import make_app
+from unsee.play.server import make_app, take_port
 
 TOKEN = "secret"
 HEADERS = {"X-Token": TOKEN}
@@ -69,6 +70,12 @@ def test_a_bad_request_gets_a_sentence(server, body):
 def test_a_picture_that_is_too_large_is_refused(server):
     answer = server.post("/ask", content=b"0" * (33 * 2**20), headers=HEADERS)
     assert answer.status_code == 413
+
+
+def test_a_port_that_is_taken_is_named():
+    with take_port(0) as first, pytest.raises(ConfigError, match=r"--port \d+: Address already in use"):
+        first.listen()
+        take_port(first.getsockname()[1])
 
 
 def test_a_redacted_page_tells_no_name_question_portrait_or_value():
