@@ -122,7 +122,7 @@ def _loss(name: str, /, logits: Tensor, labels: Tensor, reference: Tensor | None
     sides: Any = {
         side: side for side in method.sides
     }  # a method hands a batch on to its models and looks at nothing in it
-    return method.loss(model, before, StepBatch(sides)).total
+    return method.loss(model, before, StepBatch(named)).total
 
 
 def _method(name: str, options: Mapping[str, Any], with_retain: bool) -> LossMethod:
@@ -154,7 +154,7 @@ def _check_sides(where: str, method: LossMethod, passes: Mapping[str, Pass]) -> 
         raise ConfigError(f"{where}: needs a Pass over each of its sides; missing: {', '.join(missing)}")
 
 
-def _scored(where: str, logits_BTV: Tensor, labels_BT: Tensor, hidden: Mapping[int, Tensor], whole: bool) -> Scored:
+def _scored(where: str, logits_BTV: Any, labels_BT: Any, hidden: Mapping[int, Tensor], whole: bool) -> Scored:
     """Return the scores of the labelled tokens of one pass."""
     if not isinstance(logits_BTV, Tensor) or not isinstance(labels_BT, Tensor) or labels_BT.is_floating_point():
         raise ConfigError(f"{where}: logits and labels must be tensors, and labels whole numbers")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unsee.config.recipe import GENERATED, RunConfig, load_recipe
 from unsee.core.errors import RecordError
-from unsee.core.files import write
+from unsee.core.files import sha256_of, write
 from unsee.core.record import Record, refuse_request
 from unsee.report.attacks import PANEL
 from unsee.report.figures import Dot, Plot, colours, plot
@@ -66,6 +66,16 @@ class Board:
         return {name: values for name, values in found.items() if len(values) > 1}
 
     @property
+    def measured(self) -> list[str]:
+        """The columns of numbers that some row has."""
+        columns = {
+            "robustness": any(entry.model.score.robustness for entry in self.entries),
+            "seconds": any(entry.model.score.seconds is not None for entry in self.entries),
+            "GiB": any(entry.gibibytes for entry in self.entries),
+        }
+        return [name for name, found in columns.items() if found]
+
+    @property
     def settings(self) -> list[str]:
         """What tells runs apart, as columns of the table."""
         return [name for name in self.filters if name not in ("method", "unlearned from")]
@@ -84,8 +94,6 @@ def write_leaderboard(folders: Sequence[Path], out: Path, redact: bool = False) 
     """
     if out.suffix != ".html":
         raise RecordError(f"{out}: a leaderboard is an .html file; choose this ending")
-    if twice := {folder for folder in folders if [f.resolve() for f in folders].count(folder.resolve()) > 1}:
-        raise RecordError(f"{min(twice)}: is given twice; name each run once")
     records = [Record.open(folder) for folder in folders]
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -96,14 +104,17 @@ def write_leaderboard(folders: Sequence[Path], out: Path, redact: bool = False) 
         views = runs_of(group, redact)
         pooled = len(views) > len(group)
         for one in views[:1] if pooled else views:
-            entries += _entries(one, _recipe(group[0]), len(group) if pooled else 1, views.index(one) + len(runs) + 1)
+            behind = group if pooled else [group[views.index(one)]]
+            entries += _entries(one, behind, views.index(one) + len(runs) + 1)
         runs += views
+    _check_different(records)
     names = [entry.model.score.method for entry in entries]
     palette = colours(names, [name for name in names if is_control("people", name)])
     entries = [replace(one, model=replace(one.model, colour=palette[one.model.score.method])) for one in entries]
     board = Board(entries=entries, plots=_plots(entries))
     page = render(
         "leaderboard.html",
+        num_runs=len(records),
         title="leaderboard",
         board=board,
         runs=runs,
@@ -114,6 +125,16 @@ def write_leaderboard(folders: Sequence[Path], out: Path, redact: bool = False) 
     )
     write(out, page)
     return out
+
+
+def _check_different(records: Sequence[Record]) -> None:
+    """Refuse a run that is given twice, also as a copy."""
+    seen: dict[str, Path] = {}
+    for record in records:
+        content = record.read_text("config.toml") + sha256_of(record.folder / "answers.parquet")
+        if content in seen:
+            raise RecordError(f"{record.folder}: holds the same run as {seen[content]}; name each run once")
+        seen[content] = record.folder
 
 
 def _recipe(record: Record) -> RunConfig:
@@ -132,10 +153,13 @@ def _alike(record: Record) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
-def _entries(run: PeopleRun, config: RunConfig, runs: int, number: int) -> Iterator[Entry]:
+def _entries(run: PeopleRun, records: Sequence[Record], number: int) -> Iterator[Entry]:
+    """Yield the rows of one run, or of several that are shown as one."""
+    config = _recipe(records[0])
     data = config.data
     source = f"{data.people} invented" if data.source == GENERATED else Path(data.source.partition("@")[0]).name
     setting = {
+        "run": ", ".join(record.folder.resolve().name for record in records),
         "recipe": config.name,
         "model": f"{Path(config.model.id).name}{', LoRA' if config.model.trainable == 'lora' else ''}",
         "data": f"{source}, {data.forget_percent} %",
@@ -143,7 +167,7 @@ def _entries(run: PeopleRun, config: RunConfig, runs: int, number: int) -> Itera
     for model in run.models:
         if model.score.method not in _LEFT_OUT:
             own = {"method": model.name, "unlearned from": model.score.modality or "neither"}
-            yield Entry(model=model, setting=setting | own, runs=runs, section=f"run-{number}")
+            yield Entry(model=model, setting=setting | own, runs=len(records), section=f"run-{number}")
 
 
 def _plots(entries: Sequence[Entry]) -> dict[str, Plot]:
@@ -152,7 +176,7 @@ def _plots(entries: Sequence[Entry]) -> dict[str, Plot]:
     for row, entry in enumerate(entries):
         x, y = entry.model.score.score, entry.model.score.utility
         if x is not None and y is not None:
-            where = ", ".join(entry.setting[name] for name in ("recipe", "model", "data"))
+            where = ", ".join(entry.setting[name] for name in ("run", "recipe", "model", "data"))
             title = (
                 f"{entry.model.label} ({where}): score {spoken(x)}, utility {spoken(y)}, {entry.model.score.verdict}"
             )

@@ -51,7 +51,12 @@ def test_every_row_leads_to_its_run_and_its_recipe(text):
 
 
 def test_a_filter_stands_for_what_differs(text):
-    assert re.findall(r'data-filter="(.*?)"', text.partition("<script>")[0]) == ["data", "method", "unlearned from"]
+    assert re.findall(r'data-filter="(.*?)"', text.partition("<script>")[0]) == [
+        "run",
+        "data",
+        "method",
+        "unlearned from",
+    ]
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", text)
 
 
@@ -61,7 +66,7 @@ def test_redacted_it_holds_no_portrait(runs, tmp_path):
 
 
 def test_what_cannot_be_on_it_is_named(runs, tmp_path):
-    with pytest.raises(RecordError, match="twice"):
+    with pytest.raises(RecordError, match="same run"):
         write_leaderboard([runs[0], runs[0]], tmp_path / "board.html")
     with pytest.raises(RecordError, match="html"):
         write_leaderboard(runs, tmp_path / "board.md")
