@@ -119,9 +119,7 @@ def _loss(name: str, /, logits: Tensor, labels: Tensor, reference: Tensor | None
                 side in method.whole_sides,
             )
 
-    sides: Any = {
-        side: side for side in method.sides
-    }  # a method hands a batch on to its models and looks at nothing in it
+    named: Any = {side: side for side in method.sides}  # a method only hands batches on to its models
     return method.loss(model, before, StepBatch(named)).total
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,11 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self._works = True
+        if not re.match(r"\w+://", url) or re.match(r"(file|local)://(?!/)", url):
+            raise RecordError(f"{VARIABLE}={url}: must be a URL such as s3://bucket/unsee or file:///mnt/unsee")
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
-            self._files.makedirs(self._root, exist_ok=True)
-            self._files.ls(self._root)
+            self._files.exists(self._root)
         except Exception as error:
             raise RecordError(
                 f"{VARIABLE}={url}: cannot be used: {first_line(error)}; correct it or unset it"
