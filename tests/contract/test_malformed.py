@@ -1,6 +1,6 @@
 """Every file that a user hands in, damaged in every way: it is read, or refused in one sentence that leaves nothing.
 
-Of the damaged forms of a file that has many, every so-manieth is tried.
+Of the damaged forms of a file that has many, every so-manieth is tried; `make soak` tries more of them.
 """
 
 import json
@@ -17,8 +17,8 @@ from unsee.core.errors import ModelError
 from unsee.models.vlm import VLM
 
 STOPPED = "stopped where a model would be loaded"
-MOST = {"report": 4, "judge": 4}
-"""How many forms of a file are tried with a command, 12 by default; these draw a page each time."""
+MOST = {"report": 2, "judge": 2}
+"""How many forms of a file are tried with a command, 6 by default; these draw a page each time."""
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def whole(tmp_path_factory):
     return make
 
 
-def forms(kind, content):
-    """Some damaged forms of a file, spread over all of them."""
+def forms(kind, content, times):
+    """Some damaged forms of a file, spread over all of them; so many times as many as by default."""
     if kind.values == "from the file":
         kind = replace(kind, values=json.loads(content))
     every = list(kind.damaged(content))
-    step = max(1, len(every) // MOST.get(kind.words[0], 12))
+    step = max(1, len(every) // (times * MOST.get(kind.words[0], 6)))
     return every[len(kind.file) % step :: step]
 
 
@@ -79,14 +79,15 @@ def paths(folder: Path):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", KINDS)
-def test_a_damaged_file_is_read_or_refused_in_one_sentence(name, read, whole, tmp_path):
+def test_a_damaged_file_is_read_or_refused_in_one_sentence(name, times, read, whole, tmp_path):
     kind = KINDS[name]
     if kind.words[0] not in MOST:
         shutil.copytree(whole(name), tmp_path / "whole")
         assert read([word.format(tmp_path / "whole") for word in kind.words]) == ""
-    damaged = forms(kind, (whole(name) / kind.file).read_bytes())
-    assert len(damaged) > 3
+    damaged = forms(kind, (whole(name) / kind.file).read_bytes(), times)
+    assert len(damaged) > 1
     for form, content in damaged:
         folder = tmp_path / "far/below/the/place/damaged"  # what a path in a file leads to is in `tmp_path` too
         shutil.copytree(whole(name), folder)

@@ -28,6 +28,8 @@ from unsee.training.train import Schedule, Scorer, train
 NAMES = MODELS.names()
 WIDE = tiny.photo(3).resize((128, 96))
 IMAGES = (tiny.photo(), WIDE, None)
+FEW = tiny.QUESTIONS[:3]
+"""Questions of three lengths, for what transformers has to answer one by one."""
 
 
 @pytest.fixture(params=NAMES)
@@ -159,9 +161,9 @@ def test_answers_are_those_of_greedy_search_one_by_one(vlm):
     groups, alone = [], []
     for image in IMAGES:
         picture = vlm.picture(image) if image else None
-        prompts = vlm.prompt_ids(tiny.QUESTIONS, picture=picture)
+        prompts = vlm.prompt_ids(FEW, picture=picture)
         groups.append(Group.of(prompts, tiny.only(picture)))
-        for question, prompt in zip(tiny.QUESTIONS, prompts, strict=True):
+        for question, prompt in zip(FEW, prompts, strict=True):
             chat = families.conversation(vlm, question, images=tiny.only(image))
             whole = vlm.model.generate(**chat, do_sample=False, max_new_tokens=8)[0, len(prompt) :].tolist()
             alone.append([token for token in whole if token not in vlm.end_tokens])
@@ -174,14 +176,14 @@ def test_one_pass_after_a_shared_beginning_gives_what_each_question_gets_alone(n
     # of several pictures in a prompt this family keeps more than its processor does: there only a text is shared
     shared, system = ([], tiny.SYSTEM) if name == "llava_onevision" else ([tiny.photo()], "")
     shots = [vlm.picture(image) for image in shared]
-    trees, answers, expected = [], vlm.answer_ids(tiny.ANSWERS, end=False), []
+    trees, answers, expected = [], vlm.answer_ids(tiny.ANSWERS[:3], end=False), []
     for image in (WIDE, tiny.photo(5)):
         about = {"images": [*shared, image], "system": system}
-        chats = [families.conversation(vlm, question, **about) for question in tiny.QUESTIONS]
+        chats = [families.conversation(vlm, question, **about) for question in FEW]
         prompts = [chat["input_ids"][0].tolist() for chat in chats]
         pictures = [*shots, vlm.picture(image)]
         trees.append(build_tree(prompts, [[ids] for ids in answers], pictures, written=range(len(prompts))))
-        for question, chat, ids in zip(tiny.QUESTIONS, chats, answers, strict=True):
+        for question, chat, ids in zip(FEW, chats, answers, strict=True):
             whole = vlm.model.generate(**chat, do_sample=False, max_new_tokens=8)[0, chat["input_ids"].shape[1] :]
             written = [token for token in whole.tolist() if token not in vlm.end_tokens]
             expected.append((written, alone(vlm, question, ids, **about)))

@@ -19,7 +19,7 @@ from unsee.runs.audited import check_alike, described
 from unsee.scoring.audit import Audit
 
 SETTINGS = (
-    "--attack", "relearn", "--attack", "sample", "--set", "attack.relearn.steps=16", "--set", "attack.sample.answers=3",
+    "--attack", "relearn", "--attack", "sample", "--set", "attack.relearn.steps=16", "--set", "attack.sample.answers=2",
     "--set", "evaluation.general_items=2", "--set", "evaluation.bootstrap=100", "--set", "evaluation.max_new_tokens=6",
 )  # fmt: skip
 

@@ -38,6 +38,7 @@ def check_same(folder, alone):
     pd.testing.assert_frame_equal(answers[NUMBERS], expected[NUMBERS], atol=CLOSE, rtol=0)
 
 
+@pytest.mark.soak
 def test_a_run(model, data, tmp_path):
     changes = {
         "data.source": data, "model.id": model, "teach.replay": 0, "teach.steps": 2, "require_signal": "true",

@@ -24,6 +24,7 @@ CHEAP = (
 
 def test_it_can_be_followed_to_its_end(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("unsee.exams.deletion.NUM_STRANGERS", 5)
     (tmp_path / "photos").mkdir()
     for shade, name in enumerate(("ada", "bela")):
         (tmp_path / "photos" / f"{name}.png").write_bytes(tiny.png(shade))

@@ -141,9 +141,14 @@ class Bootstrap:
         """Return the number of each row's group, and the key of each group in order of appearance."""
         if rows is self.answers and by in self._groups:
             return self._groups[by]
-        group = rows.groupby(list(by), sort=False, observed=True, dropna=False).ngroup().to_numpy()
+        columns = [rows[name].to_numpy() for name in by]
+        combined = np.zeros(len(rows), dtype=np.intp)
+        for column in columns:
+            codes, values = pd.factorize(column, use_na_sentinel=False)
+            combined = combined * len(values) + codes
+        group, _ = pd.factorize(combined)
         _, first = np.unique(group, return_index=True)
-        found = group, list(rows[list(by)].iloc[first].itertuples(index=False, name=None))
+        found = group, list(zip(*(column[first].tolist() for column in columns), strict=True))
         if rows is self.answers:
             self._groups[by] = found
         return found
