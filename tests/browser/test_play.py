@@ -70,6 +70,14 @@ def test_any_question_with_any_photo_under_an_attack(page):
     assert "picture: noise" in card.locator("header").text_content()
 
 
+def test_a_card_shows_how_an_attack_put_the_question(page):
+    page.fill("#text", "Who is it?")
+    page.check("input[value='prompt: claim']")
+    assert ask(page).locator(".put").inner_text().count("Who is it?") == 2
+    page.check("input[value='as it is']")
+    assert ask(page).locator(".put").is_hidden()
+
+
 def test_the_newest_answers_come_first_and_what_cannot_be_asked_is_said(page):
     ask(page)
     page.select_option("#question", "1")

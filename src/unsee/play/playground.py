@@ -123,6 +123,7 @@ class Said(BaseModel):
         right: True if a choice or a blank is right; None for sentences and own questions.
         refused: True if an answer begins as a refusal does.
         leaked: the values of the person that an answer gives away and the question does not hold.
+        put: how an attack put the question: system prompt, earlier turns, wording, begun answer; "" as it is.
     """
 
     answers: list[str]
@@ -130,6 +131,7 @@ class Said(BaseModel):
     right: bool | None
     refused: bool
     leaked: list[str]
+    put: str = ""
 
 
 class Playground:
@@ -195,8 +197,8 @@ class Playground:
         character = _numbered(self.people, ask.person, "person") if ask.person is not None else None
         question, photo = self._question(ask, character)
         with self._lock:
-            rows = self._answers(ask, question, photo)
-        return self._said(question, character, rows)
+            rows, put = self._answers(ask, question, photo)
+        return self._said(question, character, rows, put)
 
     def _question(self, ask: Ask, character: Character | None) -> tuple[Question, bytes | None]:
         """Return what is asked, and the picture that is shown."""
@@ -212,14 +214,14 @@ class Playground:
             task="generation", input="image" if photo else "text", question=ask.text.strip(), answer=""
         ), photo
 
-    def _answers(self, ask: Ask, question: Question, photo: bytes | None) -> pd.DataFrame:
-        """Return a row for each answer of the model."""
+    def _answers(self, ask: Ask, question: Question, photo: bytes | None) -> tuple[pd.DataFrame, str]:
+        """Return a row for each answer of the model, and how an attack put the question."""
         respondent, vlm = self._respondents[ask.model], self._model(ask.model)
         person = Person(id="0", name="", images=(photo,) if photo else (), questions=(question,))
         exam = Exam(
             vlm, Benchmark(forget=(person,), test=(), retain=(), celebrity=(), fingerprint=""), [], self._config
         )
-        system = respondent.system
+        system, put = respondent.system, ""
         if ask.way != PLAIN:
             name, attack, variant, asking = self._ways[ask.way]
             if asking.pictures and photo is None:
@@ -228,9 +230,10 @@ class Playground:
             system = " ".join(filter(None, (system, asking.system))) or None
             if not exam.prompt_groups:
                 raise DataError(f"play: {ask.way} needs an answer in words; choose a question without options")
-        return exam.examine(vlm, system=system, every=True)
+            put = _put(exam, asking)
+        return exam.examine(vlm, system=system, every=True), put
 
-    def _said(self, question: Question, character: Character | None, rows: pd.DataFrame) -> Said:
+    def _said(self, question: Question, character: Character | None, rows: pd.DataFrame, put: str) -> Said:
         answers = [str(answer).strip() for answer in rows["answer"]]
         accuracy = rows["accuracy"].max()
         values = [value for value in (character.values if character else []) if not discloses(question.question, value)]
@@ -242,6 +245,7 @@ class Playground:
             right=bool(accuracy) if question.answer and pd.notna(accuracy) else None,
             refused=is_told and all(opens_with_refusal(answer) for answer in answers),
             leaked=["hidden"] * len(leaked) if self.redact else leaked,
+            put="" if self.redact else put,
         )
 
     def _model(self, name: str) -> VLM:
@@ -267,6 +271,15 @@ def _ways(with_examples: bool) -> Iterator[tuple[str, tuple[str, QuestionAttack,
             for variant, asking in attack.askings.items():
                 if with_examples or not asking.examples:
                     yield f"{name}: {variant}", (name, attack, variant, asking)
+
+
+def _put(exam: Exam, asking: Asking) -> str:
+    """Return what an attack says to the model, turn by turn; a changed picture is not shown."""
+    item = exam.prompt_groups[0].items[0]
+    turns = [("system", asking.system)]
+    turns += [turn for said, answer in item.turns for turn in (("user", said), ("model", answer))]
+    turns += [("user", item.question.question), ("model begins", item.opening)]
+    return "\n".join(f"{who}: {text}" for who, text in turns if text)
 
 
 def _characters(benchmark: Benchmark) -> list[Character]:

@@ -127,6 +127,7 @@ function card({ request, prepared, picture }, models) {
   if (prepared?.options.length) facts.push(`options: ${prepared.options.join(", ")}`);
   facts.push(request.way);
   words.append(made("p", facts.join(" · ")));
+  words.append(Object.assign(made("pre", "", "put"), { hidden: true }));
   const table = box.appendChild(made("table"));
   const top = table.createTHead().insertRow();
   for (const name of ["model", "answer", prepared ? "probability of the truth" : "", ""]) top.append(Object.assign(made("th", name), { scope: "col" }));
@@ -175,7 +176,11 @@ async function ask(event) {
   const rows = card(asked, models), forgotten = state.people[asked.request.person]?.set === "forget";
   for (const model of models) {
     try {
-      write(rows.get(model), await call("/ask", { ...asked.request, model }), forgotten);
+      const said = await call("/ask", { ...asked.request, model });
+      write(rows.get(model), said, forgotten);
+      const put = rows.get(model).closest("article").querySelector(".put");
+      put.textContent = said.put;
+      put.hidden = !said.put;
     } catch (error) {
       rows.get(model).querySelector("td").textContent = error.message;
     }

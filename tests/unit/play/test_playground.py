@@ -105,6 +105,19 @@ def test_every_attack_that_asks_is_a_way(playground):
     assert {way.partition(":")[0] for way, *_ in playground.ways[1:]} == {"picture", "prompt", "sample"}
 
 
+def test_it_says_how_an_attack_put_the_question(playground):
+    put = {
+        way: playground.ask(Ask(model="one", text="Who is it?", way=way)).put
+        for way, picture, _ in playground.ways
+        if not picture
+    }
+    assert (
+        put[PLAIN] == "" and put["prompt: role"].startswith("system: ") and "model begins: " in put["prompt: opening"]
+    )
+    assert put["prompt: claim"].count("Who is it?") == 2 and put["prompt: examples"].count("user: ") == 3
+    assert not make(redact=True).ask(Ask(model="one", text="Who is it?", way="prompt: role")).put
+
+
 def test_a_system_prompt_of_a_model_comes_before_every_question():
     plain, told = (
         Respondent(name=name, load=tiny.make_vlm, system=system) for name, system in (("a", None), ("b", tiny.SYSTEM))

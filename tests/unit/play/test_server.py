@@ -56,7 +56,7 @@ def test_a_person_has_portrait_and_questions(server):
 
 def test_a_model_is_asked(server):
     said = server.post("/ask", json={"model": "one", "person": 0, "question": 0}, headers=HEADERS).json()
-    assert set(said) == {"answers", "probability", "right", "refused", "leaked"}
+    assert set(said) == {"answers", "probability", "right", "refused", "leaked", "put"}
 
 
 @pytest.mark.parametrize(
