@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 import pandas as pd
@@ -29,6 +29,7 @@ from unsee.exams.metrics import make_metrics
 from unsee.exams.people import Exam
 from unsee.metrics.base import AnsweredQuestion
 from unsee.models.vlm import VLM
+from unsee.scoring.cells import HEADLINE
 from unsee.scoring.people import score as people_scores
 from unsee.scoring.table import numbers
 
@@ -36,7 +37,6 @@ _ASKED = ("method", "set", "task", "input", "unit", "item", "truth", "answer")
 _VALUES = {
     "set": ("forget", "test", "retain", "celebrity", GENERAL_SET), "task": get_args(Task)[1:], "input": get_args(Input),
 }  # fmt: skip
-_HEADLINE = ("accuracy", "rouge_l")
 _DEFAULTS: Mapping[str, object] = {"modality": "", "seed": 0, "question": "", "valid": True, "floor": float("nan")}
 
 
@@ -56,18 +56,36 @@ def evaluate(model: PreTrainedModel, processor: ProcessorMixin, people: Benchmar
         ConfigError: an option or an argument cannot be used.
         ModelError: a question does not fit into the model's context.
     """
-    config = build_table(EvaluationConfig, options, "evaluation")
-    given = {"model": (model, PreTrainedModel), "processor": (processor, ProcessorMixin), "people": (people, Benchmark)}
-    for name, (value, kind) in given.items():
-        if not isinstance(value, kind):
-            raise ConfigError(f"evaluate: {name} must be a {kind.__name__}, not {type(value).__name__}")
-    was_training = model.training
-    model.eval()
-    try:
-        vlm = VLM(model, processor, getattr(model, "name_or_path", "") or "model")
-        return Exam(vlm, people, general_items(config.general_items, 0), config).examine(vlm)
-    finally:
-        model.train(was_training)
+    return _Questions(processor, people, options).put_to(model)
+
+
+class _Questions:
+    """The questions about people, prepared once for all models with one processor."""
+
+    def __init__(self, processor: ProcessorMixin, people: Benchmark, options: Mapping[str, Any]) -> None:
+        self._config = build_table(EvaluationConfig, options, "evaluation")
+        _check_kind("processor", processor, ProcessorMixin)
+        _check_kind("people", people, Benchmark)
+        self._processor, self._people = processor, people
+        self._exam: Exam | None = None
+
+    def put_to(self, model: PreTrainedModel) -> pd.DataFrame:
+        """Return the answers of a model."""
+        _check_kind("model", model, PreTrainedModel)
+        was_training = model.training
+        model.eval()
+        try:
+            vlm = VLM(model, self._processor, getattr(model, "name_or_path", "") or "model")
+            if self._exam is None:
+                self._exam = Exam(vlm, self._people, general_items(self._config.general_items, 0), self._config)
+            return self._exam.examine(vlm)
+        finally:
+            model.train(was_training)
+
+
+def _check_kind(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise ConfigError(f"evaluate: {name} must be a {kind.__name__}, not {type(value).__name__}")
 
 
 def score(answers: pd.DataFrame | Mapping[str, pd.DataFrame], num_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -124,9 +142,9 @@ def _completed(answers: pd.DataFrame) -> pd.DataFrame:
         answers["chance"] = [
             {"classification": 1 / max(1, len(own)), "cloze": 0.0}.get(task, float("nan")) for task, own in pairs
         ]
-    computed = _metrics(answers)
     own = set(metric_columns(answers))
-    return answers.join(computed[[name for name in computed if name not in own and (not own or name in _HEADLINE)]])
+    wanted = [name for name in dict.fromkeys(HEADLINE.values()) if name not in own] if own else None
+    return answers if wanted == [] else answers.join(_metrics(answers, wanted))
 
 
 def _check(answers: pd.DataFrame) -> None:
@@ -159,14 +177,15 @@ def _check(answers: pd.DataFrame) -> None:
     differ = answers.groupby("item")["truth"].nunique()
     if (differ > 1).any():
         raise RecordError(f"answers: item {differ.index[differ > 1][0]!r} has other truths in other models")
-    for metric in _HEADLINE:
+    for metric in dict.fromkeys(HEADLINE.values()):
         if metric in answers.columns and not answers[metric].dropna().between(0, 1).all():
             raise RecordError(f"answers: {metric} must lie between 0 and 1")
 
 
-def _metrics(answers: pd.DataFrame) -> pd.DataFrame:
-    """Return the metrics of answers whose probability is not known."""
-    metrics = make_metrics(EvaluationConfig(), {})
+def _metrics(answers: pd.DataFrame, wanted: Sequence[str] | None) -> pd.DataFrame:
+    """Return some metrics, or all, of answers whose probability is not known."""
+    made = make_metrics(EvaluationConfig(), {})
+    metrics = {name: metric for name, metric in made.items() if wanted is None or name in wanted}
     rows = []
     for row in answers[list(ANSWER_COLUMNS)].itertuples():
         question = Question(
@@ -213,15 +232,14 @@ class EvaluationCallback(TrainerCallback):
         oracle: pd.DataFrame,
         **options: Any,
     ) -> None:
-        self._people, self._processor, self._options = people, processor, options
+        self._questions = _Questions(processor, people, options)
         self._known = {"target": target, "oracle": oracle}
-        build_table(EvaluationConfig, options, "evaluation")
         score(self._known, num_resamples=1)  # what is wrong with them is said before the training
         self.history: list[dict[str, float]] = []
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask the model, add the numbers to the metrics of this evaluation and to the trainer's log."""
-        answers = evaluate(kwargs["model"], self._processor, self._people, **self._options)
+        answers = self._questions.put_to(kwargs["model"])
         scores = score(self._known | {"model": answers}, num_resamples=100).set_index("method").loc["model"]
         values = {name: scores[name] for name in ("efficacy", "generality", "utility", "score")}
         found = {f"eval_unsee_{name}": float(value) for name, value in values.items() if pd.notna(value)}

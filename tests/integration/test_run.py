@@ -16,8 +16,8 @@ from unsee.core.record import ANSWER_COLUMNS, METRIC_COLUMNS, Record
 from unsee.data.people.mllmu import load
 from unsee.edits.edit import Edit
 from unsee.runs.status import status
+from unsee.scoring.cells import HEADLINE
 from unsee.scoring.names import readable
-from unsee.scoring.people import HEADLINE
 from unsee.scoring.schema import Scores
 
 CONTROLS = ["base", "random_weights", "target", "oracle", "oracle_2", "do_nothing"]

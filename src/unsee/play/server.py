@@ -30,9 +30,11 @@ from unsee.report.page import render
 
 HOST = "127.0.0.1"
 _POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src 'nonce-{}'; connect-src 'self'; "
-    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    "style-src 'unsafe-inline'; img-src data: blob:; script-src 'nonce-{}'; connect-src 'self'; "
+    "form-action 'none'; base-uri 'none'"
 )
+_FRAMES = "frame-ancestors 'none'"
+"""A part of the policy that only a header can hold."""
 _LARGEST_BYTES = 32 * 2**20
 
 
@@ -48,8 +50,12 @@ def make_app(playground: Playground, token: str) -> Starlette:
         if not secrets.compare_digest(request.query_params.get("token", ""), token):
             return PlainTextResponse("unsee play: open the address that the command printed, with its token", 403)
         nonce = secrets.token_urlsafe(16)
-        content = render("play.html", nonce=nonce, token=token, state=_state(playground), redacted=playground.redact)
-        return HTMLResponse(content, headers={"Content-Security-Policy": _POLICY.format(nonce)})
+        policy = _POLICY.format(nonce)
+        content = render(
+            "play.html", title="unsee playground", policy=policy, nonce=nonce, token=token, state=_state(playground),
+            redacted=playground.redact,
+        )  # fmt: skip
+        return HTMLResponse(content, headers={"Content-Security-Policy": f"default-src 'none'; {policy}; {_FRAMES}"})
 
     async def person(request: Request) -> Response:
         number = request.path_params["number"]
@@ -130,21 +136,28 @@ def _state(playground: Playground) -> dict[str, Any]:
 
 
 def _described(character: Character, redact: bool) -> dict[str, Any]:
-    """Return a person as the page shows it: the portrait, and all questions."""
-    asked = [
-        {
-            "set": one.set, "task": one.question.task, "input": one.question.input,
-            "text": "" if redact else one.question.question, "options": [] if redact else list(one.question.options),
-            "truth": "" if redact else one.question.answer, "photo": None if redact else _uri(one.photo),
-        }
-        for one in character.asked
-    ]  # fmt: skip
-    portrait = None if redact or not character.person.images else _uri(character.person.images[0])
-    return {"portrait": portrait, "asked": asked}
+    """Return a person as the page shows it: the portrait, all questions, and each photo once."""
+    numbers: dict[bytes, int] = {}
+    asked = []
+    for one in character.asked:
+        shown = one.photo if not redact else None
+        asked.append(
+            {
+                "set": one.set, "task": one.question.task, "input": one.question.input,
+                "text": "" if redact else one.question.question,
+                "options": [] if redact else list(one.question.options),
+                "truth": "" if redact else one.question.answer,
+                "photo": numbers.setdefault(shown, len(numbers)) if shown else None,
+            }
+        )  # fmt: skip
+    portrait = next(iter(character.person.images), None) if not redact else None
+    return {
+        "portrait": numbers.setdefault(portrait, len(numbers)) if portrait else None,
+        "asked": asked,
+        "photos": [_uri(photo) for photo in numbers],
+    }
 
 
-def _uri(photo: bytes | None) -> str | None:
+def _uri(photo: bytes) -> str:
     """Return an encoded picture as a data URI, small enough to be shown."""
-    if photo is None:
-        return None
     return f"data:image/png;base64,{base64.b64encode(preview(decode(photo, 'play: a photo'))).decode()}"

@@ -15,11 +15,12 @@ from unsee.report.figures import Plot, colours
 from unsee.report.page import Effort, ModelView, capitalised, efforts, trade_off
 from unsee.report.shown_people import Shown, shown_people
 from unsee.scoring.attacks import with_attacks
+from unsee.scoring.cells import HEADLINE
 from unsee.scoring.comparison import attack_tables, scored_runs
 from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.scoring.modalities import Modalities, compare
 from unsee.scoring.names import listed, readable
-from unsee.scoring.people import HEADLINE, score_runs, signal_of
+from unsee.scoring.people import score_runs, signal_of
 from unsee.scoring.schema import BOTH, Cell, Measure, MethodScore, Scores, Signal, check_models, is_control
 from unsee.scoring.table import percent, rounded
 

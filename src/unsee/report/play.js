@@ -55,7 +55,7 @@ async function choosePerson() {
   const found = number === "" ? null : await call(`/people/${number}`);
   if (mine !== chosen) return; // another person was chosen meanwhile
   described = found;
-  portrait = described?.portrait ?? null;
+  portrait = described?.photos[described.portrait] ?? null;
   at("portrait").hidden = !portrait;
   if (portrait) Object.assign(at("portrait"), { src: portrait, alt: at("person").selectedOptions[0].text });
   const asked = described?.asked ?? [];
@@ -108,7 +108,7 @@ function questionNow() {
   const request = { way: at("ways").querySelector(":checked").value, person: at("person").value === "" ? null : Number(at("person").value) };
   if (prepared) {
     const other = prepared.input === "image" ? photo : "";
-    return { request: { ...request, question: Number(at("question").value), picture: other }, prepared, picture: other || prepared.photo };
+    return { request: { ...request, question: Number(at("question").value), picture: other }, prepared, picture: other || described.photos[prepared.photo] };
   }
   const withPortrait = Boolean(!photo && described && at("shown").checked);
   return { request: { ...request, text, with_portrait: withPortrait, picture: photo }, prepared: null, picture: photo || (withPortrait ? portrait : null) };

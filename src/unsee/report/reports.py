@@ -45,8 +45,7 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
     if len(kinds) > 1:
         raise RecordError("runs about people and runs about documents make two pages; give those of one kind")
     about_documents = kinds == {"documents"}
-    runs: Sequence[PeopleRun | DocumentsRun] = runs_of(records, redact) if not about_documents else ()
-    runs = runs or document_runs(records, redact)
+    runs = _views(records, redact, about_documents=about_documents)
     if out.suffix in SCORE_ENDINGS:
         names = [run.name for run in runs[: -len(records)]] + [record.folder.resolve().name for record in records]
         write_scores([(name, run.scores) for name, run in zip(names, runs, strict=True)], out)
@@ -67,6 +66,13 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
     )
     write(out, page)
     return out
+
+
+def _views(records: Sequence[Record], redact: bool, *, about_documents: bool) -> Sequence[PeopleRun | DocumentsRun]:
+    """Return the runs as a page shows them; before them all as one, where they can be pooled."""
+    if about_documents:
+        return document_runs(records, redact)
+    return runs_of(records, redact)
 
 
 def _write_figure(runs: Sequence[PeopleRun | DocumentsRun], folders: int, out: Path, x_axis: str) -> None:

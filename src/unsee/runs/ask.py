@@ -8,7 +8,7 @@ from unsee.data.general import general_items
 from unsee.data.people.source import FOUND, open_benchmark
 from unsee.exams.people import Exam
 from unsee.models.vlm import VLM
-from unsee.scoring.people import cells
+from unsee.scoring.cells import cells
 from unsee.scoring.schema import Cell
 
 

@@ -18,7 +18,7 @@ from unsee.exams.people import Exam
 from unsee.exams.plan import CellKey
 from unsee.methods.base import NonNegativeFloat, PositiveInt
 from unsee.models.vlm import VLM
-from unsee.scoring.people import cells
+from unsee.scoring.cells import cells
 
 EXPECTED = Path(__file__).with_name("conformance.toml")
 

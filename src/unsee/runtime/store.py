@@ -20,13 +20,13 @@ VARIABLE = "UNSEE_CACHE_STORE"
 """Names the store, such as "s3://bucket/unsee"; fsspec needs the package of its kind (s3fs, gcsfs)."""
 
 
-def store_of(environment: str = VARIABLE) -> Store | None:
+def store_of() -> Store | None:
     """Return the store that the environment names, if any.
 
     Raises:
         RecordError: it cannot be reached.
     """
-    url = os.environ.get(environment, "")
+    url = os.environ.get(VARIABLE, "")
     return Store(url) if url else None
 
 

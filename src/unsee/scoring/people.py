@@ -15,15 +15,14 @@ import numpy as np
 import pandas as pd
 
 from unsee.core.errors import RecordError
-from unsee.core.record import ANSWER_COLUMNS, MIN_UNITS, Better, metric_columns
+from unsee.core.record import MIN_UNITS, Better
 from unsee.scoring.broken_answers import is_garbled
+from unsee.scoring.cells import CELL, HEADLINE, MODEL, cells_of, check_columns, defined
 from unsee.scoring.collapse import FREE_TEXT, lexicon, why_collapsed
-from unsee.scoring.in_pairs import paired_cells
 from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate, mean_of_defined, resampled_mean
 from unsee.scoring.refused_and_leaked import refused_and_leaked
 from unsee.scoring.schema import (
     BASE,
-    Cell,
     CellName,
     ChangeAndCost,
     Lost,
@@ -36,11 +35,7 @@ from unsee.scoring.schema import (
     is_control,
 )
 
-HEADLINE = {"classification": "accuracy", "generation": "rouge_l", "cloze": "accuracy"}
 FORGETTING_SETS = ("forget", "test")
-
-_MODEL = ["method", "modality", "seed"]
-_CELL = ["set", "task", "input"]
 
 Model = tuple[str, str]  # method, modality
 Trained = tuple[str, str, int]  # method, modality, seed
@@ -99,7 +94,7 @@ class ScoredRun:
         """The numbers of each training, by method and modality, then by seed."""
         answers = self.bootstrap.answers
         useful, known = _useful(self.of("target"), answers), lexicon(answers)
-        rows = {key: rows for key, rows in answers.groupby(_MODEL, sort=False)}
+        rows = {key: rows for key, rows in answers.groupby(MODEL, sort=False)}
         target = next(own for (method, *_), own in rows.items() if method == "target")
         found: dict[Model, dict[int, Parts]] = {}
         for (method, modality, seed), own in rows.items():
@@ -193,7 +188,7 @@ def score_runs(
             )
         )  # fmt: skip
     return Scores(
-        kind="people", reason=signal.reason, better=dict(better or {}), cells=_cells([run.bootstrap for run in runs]),
+        kind="people", reason=signal.reason, better=dict(better or {}), cells=cells_of([run.bootstrap for run in runs]),
         methods=methods, lost=_lost(runs),
     )  # fmt: skip
 
@@ -239,16 +234,6 @@ def pool(runs: Sequence[ScoredRun], model: Model) -> Parts:
     )  # fmt: skip
 
 
-def cells(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> list[Cell]:
-    """Return every metric with a value, for every model and cell; models are not compared.
-
-    Raises:
-        RecordError: a column is missing.
-    """
-    _check_columns(answers)
-    return _cells([Bootstrap(answers, num_resamples, seed)])
-
-
 def skill(method: Draws, target: Draws, oracle: Draws) -> Draws:
     """Return how far a method moved: 0 at the target or on its other side, 1 at the oracle, less again beyond it."""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -263,21 +248,15 @@ def harmonic_mean(parts: Sequence[Draws]) -> Draws:
         return np.asarray(len(parts) / (1 / stacked).sum(axis=0), dtype=np.float64)
 
 
-def _check_columns(answers: pd.DataFrame) -> None:
-    needed = dict.fromkeys((*ANSWER_COLUMNS, *HEADLINE.values()))
-    if missing := [column for column in needed if column not in answers.columns]:
-        raise RecordError(f"answers: no column {', '.join(missing)}; expected {', '.join(needed)}")
-
-
 def _check(answers: pd.DataFrame) -> None:
-    _check_columns(answers)
+    check_columns(answers)
     methods = sorted(answers["method"].unique())
     for needed in ("target", "oracle"):
         if needed not in methods:
             raise RecordError(f"answers: no rows of '{needed}', which every score needs (found: {', '.join(methods)})")
         if answers.loc[answers["method"] == needed, "seed"].nunique() > 1:
             raise RecordError(f"answers: '{needed}' has answers of several seeds; a run holds one")
-    asked = {model: frozenset(items.to_numpy()) for model, items in answers.groupby(_MODEL)["item"]}
+    asked = {model: frozenset(items.to_numpy()) for model, items in answers.groupby(MODEL)["item"]}
     target = next(items for (method, *_), items in asked.items() if method == "target")
     for model, items in asked.items():
         if items != target:
@@ -294,7 +273,7 @@ def headline_draws(bootstrap: Bootstrap, rows: pd.DataFrame | None = None) -> di
     answers = bootstrap.answers if rows is None else rows
     headline = answers["rouge_l"].where(answers["task"] == "generation", answers["accuracy"])
     draws: dict[Trained, CellDraws] = {}
-    means = bootstrap.means(answers.assign(headline=headline), "headline", by=_MODEL + _CELL)
+    means = bootstrap.means(answers.assign(headline=headline), "headline", by=MODEL + CELL)
     for (method, modality, seed, *cell), values in means.items():
         draws.setdefault((str(method), str(modality), int(str(seed))), {})[CellName(*map(str, cell))] = values
     return draws
@@ -304,7 +283,7 @@ def signal_of(runs: Sequence[ScoredRun]) -> Signal:
     """Return target against oracle in every cell of the forget and the test set, as the mean over the runs."""
     answers = [run.bootstrap.answers for run in runs]
     num_units = sum(table.groupby("set")["unit"].nunique() for table in answers)
-    floors = pd.concat(answers).groupby(_CELL)[["chance", "floor"]].mean()
+    floors = pd.concat(answers).groupby(CELL)[["chance", "floor"]].mean()
     cells = []
     for name in sorted(name for name in runs[0].of("target") if name.set in FORGETTING_SETS):
         target, oracle = ([run.of(model)[name] for run in runs] for model in ("target", "oracle"))
@@ -320,8 +299,8 @@ def signal_of(runs: Sequence[ScoredRun]) -> Signal:
                 oracle=retrained,
                 difference=gap,
                 n_units=int(num_units[name.set]),
-                chance=_known(floors.loc[name, "chance"]),
-                floor=_known(floors.loc[name, "floor"]),
+                chance=defined(floors.loc[name, "chance"]),
+                floor=defined(floors.loc[name, "floor"]),
                 signal=gap.low > 0 and int(num_units[name.set]) >= MIN_UNITS,
             )
         )
@@ -345,7 +324,7 @@ def _lost(runs: Sequence[ScoredRun]) -> list[Lost] | None:
 
 def _useful(target: CellDraws, answers: pd.DataFrame) -> list[CellName]:
     """Return the utility cells in which the target is better than chance; only these can lose anything."""
-    chance = answers.groupby(_CELL)["chance"].mean().fillna(0.0)
+    chance = answers.groupby(CELL)["chance"].mean().fillna(0.0)
     found = {name: estimate(draws) for name, draws in target.items() if name.set not in FORGETTING_SETS}
     return [name for name, value in found.items() if value is not None and value.low > chance[name]]
 
@@ -386,48 +365,3 @@ def _verdict(
 
 def _estimate(draws: Draws | None) -> Estimate | None:
     return None if draws is None else estimate(draws)
-
-
-def _cells(bootstraps: Sequence[Bootstrap]) -> list[Cell]:
-    """Return every metric of every model: the mean over its seeds within each run, then over the runs."""
-    answers, by = pd.concat([bootstrap.answers for bootstrap in bootstraps]), _MODEL + _CELL
-    first = answers.groupby(_MODEL[:2])["seed"].transform("first") == answers["seed"]
-    counts = answers[first | (len(bootstraps) > 1)].groupby(_MODEL[:2] + _CELL).agg(
-        seed=("seed", "first"), n_units=("unit", "nunique"), n_items=("item", "size"), chance=("chance", "mean"),
-        floor=("floor", "mean"),
-    ).to_dict("index")  # fmt: skip
-    valid = answers.groupby(_MODEL[:2] + _CELL)["valid"].mean().to_dict()
-    cells = []
-    for metric in metric_columns(answers):
-        found: dict[tuple[object, ...], list[list[Draws]]] = {}
-        for number, bootstrap in enumerate(bootstraps):
-            for (method, modality, _, *cell), draws in bootstrap.means(bootstrap.answers, metric, by).items():
-                of_runs = found.setdefault((method, modality, *cell), [[] for _ in bootstraps])
-                of_runs[number].append(draws)
-        for key, of_runs in found.items():
-            label = f"{key[0]}-{key[1]}"
-            means = [resampled_mean(seeds, label) for seeds in of_runs if seeds]
-            if (interval := estimate(resampled_mean(means, "runs"))) is None:
-                continue
-            count = counts[key]
-            is_headline = metric == HEADLINE[str(key[3])]
-            cells.append(
-                Cell.model_validate(
-                    dict(zip(_MODEL[:2] + _CELL, key, strict=True))
-                    | interval.model_dump()
-                    | {
-                        "metric": metric,
-                        "seed": int(count["seed"]),
-                        "n_units": int(count["n_units"]),
-                        "n_items": int(count["n_items"]),
-                        "chance": _known(count["chance"]) if is_headline else None,
-                        "floor": _known(count["floor"]) if metric == "rouge_l" else None,
-                        "invalid": 1 - float(valid[key]),
-                    }
-                )
-            )
-    return [*cells, *paired_cells(bootstraps)]
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -8,9 +8,9 @@ from typing import NamedTuple, Protocol
 import pandas as pd
 
 from unsee.core.record import GENERAL_SET, METRIC_COLUMNS, MIN_UNITS
+from unsee.scoring.cells import HEADLINE
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.names import readable, readable_metric
-from unsee.scoring.people import HEADLINE
 from unsee.scoring.schema import Cell, Scores
 
 EXTRAS = ("rank", "weights_changed", "change", "refused", "leaked", "robustness", "generality", "efficacy", "utility")

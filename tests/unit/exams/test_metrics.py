@@ -19,8 +19,9 @@ from unsee.exams.metrics import make_metrics
 from unsee.exams.people import Exam
 from unsee.metrics import METRICS
 from unsee.report.reports import write_report
+from unsee.scoring.cells import cells
 from unsee.scoring.documents import document_scores
-from unsee.scoring.people import cells, find_signal, score
+from unsee.scoring.people import find_signal, score
 
 pytestmark = pytest.mark.slow
 

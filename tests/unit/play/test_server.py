@@ -49,7 +49,9 @@ def test_another_host_name_is_refused(server):
 
 def test_a_person_has_portrait_and_questions(server):
     person = server.get("/people/0", headers=HEADERS).json()
-    assert person["portrait"].startswith("data:image/png")
+    shown = person["photos"][person["portrait"]]
+    assert shown.startswith("data:image/png") and len(set(person["photos"])) == len(person["photos"])
+    assert {one["photo"] is None for one in person["asked"] if one["input"] == "text"} == {True}
     assert {one["task"] for one in person["asked"]} == {"classification", "generation", "cloze"}
     assert server.get("/people/99", headers=HEADERS).status_code == 404
 

@@ -9,7 +9,7 @@ from synthetic import CONTROLS, METHODS, make_answers, make_run
 from unsee.core.errors import RecordError
 from unsee.report.reports import write_report
 from unsee.report.tables import CELL_ENDINGS, check_ending, write_cells, write_scores
-from unsee.scoring.people import cells
+from unsee.scoring.cells import cells
 from unsee.scoring.schema import Scores
 from unsee.scoring.table import cell_rows, too_few
 

@@ -12,7 +12,7 @@ from unsee.data.people.builder import build
 from unsee.data.people.mllmu import load
 from unsee.exams.people import Exam
 from unsee.runs.conformance import EXPECTED, check_conformance, read_expected
-from unsee.scoring.people import cells
+from unsee.scoring.cells import cells
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from synthetic import make_answers
 
-from unsee.scoring.people import cells
+from unsee.scoring.cells import cells
 from unsee.scoring.schema import BOTH
 
 

@@ -7,8 +7,9 @@ from synthetic import CONTROLS, KNOWS, METHODS, NEVER_KNEW, Mind, Model, make_an
 
 from unsee.core.errors import RecordError
 from unsee.core.record import Record
+from unsee.scoring.cells import HEADLINE, cells
 from unsee.scoring.intervals import Estimate
-from unsee.scoring.people import HEADLINE, ScoredRun, cells, find_signal, harmonic_mean, score, score_runs, skill
+from unsee.scoring.people import ScoredRun, find_signal, harmonic_mean, score, score_runs, skill
 from unsee.scoring.schema import Scores, Signal, SignalCell
 
 pytestmark = pytest.mark.slow
