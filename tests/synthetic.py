@@ -191,7 +191,9 @@ def make_run(folder: Path, answers: pd.DataFrame | None = None, seed: int = 0, d
     record = Record.create(folder, f'name = "synthetic"\nseed = {seed}\n\n{data}')
     for model in ("target", "oracle", "npo-both"):
         record.log("training", model=model, trainable_parameters=1_234_567, learning_rate=1e-3)
-        record.log("trained", model=model, seconds=148.04, peak_bytes=2_684_354_560)
+        record.log(
+            "trained", model=model, seconds=148.04, peak_bytes=2_684_354_560, forward_passes=1054, backward_passes=54
+        )
         record.log("evaluated", model=model, seconds=12.3)
     record.write_table("answers.parquet", answers)
     signal, scores = _judged(pickle.dumps(answers))

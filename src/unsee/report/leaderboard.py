@@ -71,6 +71,7 @@ class Board:
         columns = {
             "robustness": any(entry.model.score.robustness for entry in self.entries),
             "seconds": any(entry.model.score.seconds is not None for entry in self.entries),
+            "passes": any(entry.model.score.forward_passes is not None for entry in self.entries),
             "GiB": any(entry.gibibytes for entry in self.entries),
         }
         return [name for name, found in columns.items() if found]

@@ -62,13 +62,14 @@ class ModelView:
 class Effort:
     """Time and memory of one model of a run; None if there was no such work or it was not measured.
 
-    `training_seconds` is the time of its training or edit, in this run or an earlier one.
+    `passes` are those of a batch forward through the decoder, and back. `training_seconds` is the time of its training or edit, in this run or an earlier one.
     """
 
     model: str
     trainable_parameters: int | None
     training_seconds: float | None
     peak_gibibytes: float | None
+    passes: tuple[int, int] | None
     evaluation_seconds: float | None
 
 
@@ -188,6 +189,9 @@ def efforts(events: list[dict[str, Any]], methods: Collection[str]) -> list[Effo
             trainable_parameters=facts.get("made trainable_parameters"),
             training_seconds=facts.get("made seconds"),
             peak_gibibytes=facts["made peak_bytes"] / _GIBIBYTE if facts.get("made peak_bytes") else None,
+            passes=(facts["made forward_passes"], facts["made backward_passes"])
+            if facts.get("made forward_passes")
+            else None,
             evaluation_seconds=facts.get("evaluated seconds"),
         )
         for model, facts in models.items()

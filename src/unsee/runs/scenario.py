@@ -217,7 +217,7 @@ def table_of(examined: Iterable[Examined]) -> pd.DataFrame:
 def change_over_seeds(examined: Sequence[Examined]) -> schema.ChangeAndCost | None:
     """Return change and cost of one method over its seeds.
 
-    Relative change and seconds are means, peak memory is the maximum, and the number of parameters is that of the first
+    Relative change, seconds and passes are means, peak memory is the maximum, and the number of parameters is that of the first
     seed.
     """
     changes = [one.change for one in examined if one.change]
@@ -228,4 +228,6 @@ def change_over_seeds(examined: Sequence[Examined]) -> schema.ChangeAndCost | No
         fmean(change.relative for change in changes), changes[0].parameters,
         fmean(cost.seconds for cost in costs) if costs else None,
         max((cost.peak_bytes for cost in costs), default=None),
+        fmean(cost.forward_passes for cost in costs) if costs else None,
+        fmean(cost.backward_passes for cost in costs) if costs else None,
     )  # fmt: skip

@@ -35,6 +35,7 @@ from unsee.data.pairs import PrivacyPair
 from unsee.data.schema import Input, Person
 from unsee.edits.edit import Edit
 from unsee.edits.pair_rows import ANSWER_TOKENS, answered
+from unsee.edits.partial_forward import decoder_layers
 from unsee.forward.vision_cache import cached_vision
 from unsee.methods import METHODS
 from unsee.methods.base import (
@@ -339,7 +340,7 @@ class Stages:
             if are_missing:
                 with self.loaded.merged(target) as vlm:
                     work = Work(seed=run.seed, progress=self.log.progress, cache=self.cache)
-                    with measured(vlm.device) as cost, cached_vision(vlm, self.cache):
+                    with measured(vlm.device, decoder_layers(vlm)[-1]) as cost, cached_vision(vlm, self.cache):
                         edit = compute(vlm, work)
                 self.log.keep_weights("edited", run.label, path, edit.save, cost)
         for gate, share in Edit.load(path).open_shares().items():
@@ -359,7 +360,7 @@ class Stages:
         path = self.cache.path("edits", f"{made.key}.safetensors")
         with self.log.weights_missing(run.label, path) as are_missing:
             if are_missing:
-                with self.loaded.merged(target) as vlm, measured(vlm.device) as cost:
+                with self.loaded.merged(target) as vlm, measured(vlm.device, decoder_layers(vlm)[-1]) as cost:
                     changes = {name: dict(self._moved(vlm, weights)) for name, weights in trained.items()}
                     deltas = method.after_training(changes, vlm, batches_of(vlm, material, made.draws))
                     edit = edit_of(method, vlm, deltas, run.seed)

@@ -11,6 +11,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from unsee.core.files import discard
+from unsee.edits.partial_forward import decoder_layers
 from unsee.methods.base import Asked, Loss, LossMethod, StepBatch
 from unsee.models.vlm import VLM
 from unsee.runs.stage_log import StageLog
@@ -82,7 +83,7 @@ def _train_now(loaded: LoadedModel, stage_log: StageLog, job: Job, result: Weigh
     def report(step: int, loss: Loss, rate: float) -> None:
         stage_log.log("step", model=job.name, step=step, learning_rate=rate, **loss.parts)
 
-    with measured(vlm.device) as cost:
+    with measured(vlm.device, decoder_layers(vlm)[-1]) as cost:
         taken = train(
             vlm, job.method, steps, schedule, trainable, reference=reference, fisher=job.fisher, name=job.name,
             seed=job.seed, checkpoint=checkpoint, progress=stage_log.progress, on_step=report, stop=job.stop,

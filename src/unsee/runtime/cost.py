@@ -1,4 +1,4 @@
-"""Measures time and peak memory of a piece of work."""
+"""Measures time, peak memory and passes through the model of a piece of work."""
 
 from __future__ import annotations
 
@@ -10,34 +10,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 _FORGET_PEAK = Path("/proc/self/clear_refs")
 
 
 @dataclass
 class Cost:
-    """Time and memory of a piece of work; both are 0 until it ends.
+    """Time, memory and passes of a piece of work; time and memory are 0 until it ends.
 
     Attributes:
         seconds: wall time.
         peak_bytes: peak memory of the process during the work: GPU memory if it runs on a GPU, else resident memory.
             Only Linux can reset the peak; other systems report the highest value since the process started.
+        forward_passes: forward passes of a batch through the last layer of the decoder, whatever the size of the batch.
+        backward_passes: how many of them a gradient went back through.
     """
 
     seconds: float = 0.0
     peak_bytes: int = 0
+    forward_passes: int = 0
+    backward_passes: int = 0
 
     def __add__(self, other: Cost) -> Cost:
         """Return the cost of both, one after the other."""
-        return Cost(round(self.seconds + other.seconds, 2), max(self.peak_bytes, other.peak_bytes))
+        return Cost(
+            round(self.seconds + other.seconds, 2),
+            max(self.peak_bytes, other.peak_bytes),
+            self.forward_passes + other.forward_passes,
+            self.backward_passes + other.backward_passes,
+        )
 
 
 @contextmanager
-def measured(device: torch.device) -> Iterator[Cost]:
-    """Measure time and peak memory of the block."""
+def measured(device: torch.device, layer: nn.Module | None = None) -> Iterator[Cost]:
+    """Measure time and peak memory of the block, and the passes through a layer."""
     cost = Cost()
+    hook = layer.register_forward_hook(lambda _, __, output: _count(cost, output)) if layer else None
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -47,8 +59,22 @@ def measured(device: torch.device) -> Iterator[Cost]:
     try:
         yield cost
     finally:
+        if hook:
+            hook.remove()
         cost.seconds = round(time.monotonic() - started, 2)
         cost.peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident()
+
+
+def _count(cost: Cost, output: Any) -> None:
+    """Count a forward pass that gave this output, and the backward pass when its gradient comes."""
+
+    def came_back(_: Tensor) -> None:
+        cost.backward_passes += 1
+
+    cost.forward_passes += 1
+    first = output[0] if isinstance(output, tuple) else output
+    if first.requires_grad:
+        first.register_hook(came_back)
 
 
 def _resident() -> int:

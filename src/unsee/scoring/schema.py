@@ -52,6 +52,8 @@ class ChangeAndCost(NamedTuple):
     changed_parameters: int
     seconds: float | None = None
     peak_bytes: int | None = None
+    forward_passes: float | None = None
+    backward_passes: float | None = None
 
 
 class SignalCell(Strict):
@@ -216,6 +218,8 @@ class MethodScore(Strict):
         changed_parameters: number of parameters that changed.
         seconds: time of its training or edit, in this run or an earlier one; mean over seeds.
         peak_bytes: peak memory of the process meanwhile.
+        forward_passes: forward passes of a batch through the decoder meanwhile; mean over seeds.
+        backward_passes: how many of them a gradient went back through.
     """
 
     method: str
@@ -237,6 +241,8 @@ class MethodScore(Strict):
     changed_parameters: int | None = None
     seconds: float | None = None
     peak_bytes: int | None = None
+    forward_passes: float | None = None
+    backward_passes: float | None = None
 
 
 class Difference(Strict):

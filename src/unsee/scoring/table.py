@@ -21,7 +21,18 @@ _NUMBERS = {
     "people": ("efficacy", "generality", "utility", "score", "robustness", "refused", "leaked"),
     "documents": ("eta", "refused", "leaked", "utility"),
 }
-_FACTS = ("rank", "garbled", "relative_change", "changed_parameters", "seconds", "peak_bytes", "verdict", "reason")
+_FACTS = (
+    "rank",
+    "garbled",
+    "relative_change",
+    "changed_parameters",
+    "seconds",
+    "peak_bytes",
+    "forward_passes",
+    "backward_passes",
+    "verdict",
+    "reason",
+)
 OPTIONAL = ("robustness",)
 """The columns that are left out where no row has a value, as in runs without attacks."""
 

@@ -96,6 +96,18 @@ def test_the_oracle_is_compared_with_as_if_it_were_a_second_model(stages, monkey
     assert len(seen) == 2
 
 
+@pytest.mark.parametrize(("name", "forward", "back"), [("gradient_difference", 4, 4), ("npo", 6, 4), ("ft_l", 5, 2)])
+def test_what_a_method_cost_counts_its_passes(stages, name, forward, back):
+    """Two steps over two sides, and the reference of NPO before each; an edit reads states, then tunes for two epochs."""
+    if name == "ft_l":
+        method = METHODS.get(name)(epochs=2)
+        made = edit(stages, stages.base, method, privacy.make_pairs(1), name)
+    else:
+        made = unlearn(stages, stages.base, METHODS.get(name)(steps=2), name=name)
+    cost = stages.cost(made)
+    assert (cost.forward_passes, cost.backward_passes) == (forward, back)
+
+
 def test_weights_made_with_other_threads_are_others_of_the_same_draws(stages):
     with fixed_threads(2):
         elsewhere = Stages(stages.vlm, stages.config, stages.log.record, Silent())
