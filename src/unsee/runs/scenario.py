@@ -217,8 +217,8 @@ def table_of(examined: Iterable[Examined]) -> pd.DataFrame:
 def change_over_seeds(examined: Sequence[Examined]) -> schema.ChangeAndCost | None:
     """Return change and cost of one method over its seeds.
 
-    Relative change, seconds and passes are means, peak memory is the maximum, and the number of parameters is that of the first
-    seed.
+    Relative change, seconds and passes are means, peak memory is the maximum, and the number of parameters is that of
+    the first seed.
     """
     changes = [one.change for one in examined if one.change]
     costs = [one.cost for one in examined if one.cost]

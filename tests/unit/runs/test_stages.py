@@ -98,7 +98,7 @@ def test_the_oracle_is_compared_with_as_if_it_were_a_second_model(stages, monkey
 
 @pytest.mark.parametrize(("name", "forward", "back"), [("gradient_difference", 4, 4), ("npo", 6, 4), ("ft_l", 5, 2)])
 def test_what_a_method_cost_counts_its_passes(stages, name, forward, back):
-    """Two steps over two sides, and the reference of NPO before each; an edit reads states, then tunes for two epochs."""
+    """Two steps over two sides, NPO after a pass of its reference; an edit reads states, then tunes for two epochs."""
     if name == "ft_l":
         method = METHODS.get(name)(epochs=2)
         made = edit(stages, stages.base, method, privacy.make_pairs(1), name)
