@@ -62,8 +62,8 @@ class ModelView:
 class Effort:
     """Time and memory of one model of a run; None if there was no such work or it was not measured.
 
-    `passes` are those of a batch forward through the decoder, and back. `training_seconds` is the time of its training or
-    edit, in this run or an earlier one.
+    `passes` are those of a batch forward through the decoder, and back. `training_seconds` is the time of its training
+    or edit, in this run or an earlier one.
     """
 
     model: str
