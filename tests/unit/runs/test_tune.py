@@ -66,7 +66,7 @@ def test_people_are_others_than_those_reported_and_only_this_method_runs_from_bo
     assert [list(config.method) for config in runs] == [["npo"]] * 2
     assert [config.method["npo"].modality for config in runs] == [("both",), ("text",)]
     assert runs[0].method["npo"].seeds == ()
-    assert runs[0].method["npo"].options["learning_rate"] == 8e-4  # that of the recipe
+    assert runs[0].method["npo"].options["learning_rate"] == 8.5e-4  # that of the recipe
 
 
 def test_a_search_done_again_or_with_more_trials_draws_the_same(runs, tmp_path):
