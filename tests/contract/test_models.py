@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from unsee.config.recipe import ModelConfig
 from unsee.core.errors import ModelError
 from unsee.data.schema import Person, Question
+from unsee.edits.partial_forward import decoder_layers
 from unsee.forward.generate import Group, generate, replies
 from unsee.forward.losses import cross_entropy
 from unsee.forward.trees import build_tree, collate
@@ -252,9 +253,14 @@ def test_adapters_go_where_they_are_sent(vlm):
     assert all(name.startswith(vlm.layout.projector) for name in beside)
     leaves = {name.rpartition(".")[2] for name in decoder}
     assert set(vlm.lora_modules("all_linear")) == {name for name in linear if name.rpartition(".")[2] in leaves}
-    vlm.add_lora(2, 4)
+    last = f"{vlm.layout.decoder_layers}.{len(decoder_layers(vlm)) - 1}."
+    upper = {name for name in decoder if name.startswith(last)}
+    assert set(vlm.lora_modules("decoder", "upper 1")) == upper
+    assert set(vlm.lora_modules("decoder+projector", "upper 1")) == upper | beside
+    assert set(vlm.lora_modules("all_linear")) - set(vlm.lora_modules("all_linear", "upper 1")) == decoder - upper
+    vlm.add_lora(2, 4, layers="upper 1")
     adapted = {name.partition(".lora_")[0] for name, part in vlm.model.named_parameters() if part.requires_grad}
-    assert adapted == decoder
+    assert adapted == upper
 
 
 def test_the_picture_reaches_every_answer(vlm):

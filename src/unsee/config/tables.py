@@ -112,6 +112,8 @@ class ModelConfig(Table):
         lora_dropout: share of the inputs of an adapter that is dropped in training.
         lora_targets: the linear layers that get an adapter: those of the decoder, also those of the projector, or every
             layer with the name of a decoder layer, as in the published code.
+        lora_layers: the decoder layers that get one, counted from 0: "all", "upper 4" for the last four, or a list such
+            as "26-29" or "3,7".
         dtype: of the weights; "auto" takes float32 on a CPU and bfloat16 on a GPU.
         quantization: "4bit" keeps the weights under the adapters in four bits (QLoRA; a GPU and bitsandbytes needed).
         gradient_checkpointing: compute activations twice instead of keeping them; less memory, a third more time.
@@ -124,6 +126,7 @@ class ModelConfig(Table):
     lora_alpha: PositiveInt = 32
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     lora_targets: Literal["decoder", "decoder+projector", "all_linear"] = "decoder"
+    lora_layers: str = Field(default="all", min_length=1)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     quantization: Literal["none", "4bit"] = "none"
     gradient_checkpointing: bool = False

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from unsee.core.errors import ConfigError, ModelError
+from unsee.core.errors import ModelError
 from unsee.forward.hooks import capture, last_mlp_at, replace_forward
 from unsee.forward.losses import Scored
 from unsee.forward.trees import Batch
+from unsee.models import layers
 from unsee.models.vlm import VLM
 
 AUTO: Final = "auto"
@@ -49,23 +50,15 @@ def layer_of(vlm: VLM, name: str) -> int:
 
 
 def parse_layers(vlm: VLM, text: str) -> list[int]:
-    """Parse layers written as "3", "2,5" or "4-7", lowest first; "auto" is the layer at a third of the depth.
+    """Parse layers as `unsee.models.layers.parse_layers` does; "auto" is the layer at a third of the depth.
 
     Raises:
         ConfigError: the text has another form, or a layer is out of range.
     """
-    last = len(decoder_layers(vlm)) - 1
+    count = len(decoder_layers(vlm))
     if text == AUTO:
-        return [max(0, min(round((last + 1) / 3), last - 1))]  # no later token reads the last layer's output
-    found: set[int] = set()
-    for part in text.split(","):
-        start, dash, end = part.strip().partition("-")
-        if not start.isdecimal() or not (end or start).isdecimal() or (dash and not end):
-            raise ConfigError(f"layers: must be written as 3, 2,5 or 4-7, got '{text}'")
-        found |= set(range(int(start), int(end or start) + 1))
-        if not found or max(found) > last:
-            raise ConfigError(f"layers: '{text}' is out of range; model {vlm.id} has the layers 0 to {last}")
-    return sorted(found)
+        return [max(0, min(round(count / 3), count - 2))]  # no later token reads the last layer's output
+    return layers.parse_layers(text, count, "layers")
 
 
 class UpperLayers:

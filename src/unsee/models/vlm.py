@@ -28,6 +28,7 @@ from unsee.models import MODELS, shipped
 from unsee.models.adapter import write_card
 from unsee.models.chat_template import CHECKED, ChatTemplate, Template
 from unsee.models.family import Family, Layout, Picture
+from unsee.models.layers import parse_layers
 from unsee.models.load import load_its_processor, load_weights
 from unsee.models.load_errors import loading
 from unsee.runtime.distributed import entire, state
@@ -254,30 +255,41 @@ class VLM:
         return self.trainable()
 
     def add_lora(
-        self, rank: int, alpha: int, targets: LoraTargets = "decoder", *, dropout: float = 0.0
+        self, rank: int, alpha: int, targets: LoraTargets = "decoder", layers: str = "all", *, dropout: float = 0.0
     ) -> list[nn.Parameter]:
-        """Merge an earlier adapter, add new LoRA adapters to linear layers, and return the parameters to train."""
+        """Merge an earlier adapter, add new LoRA adapters to linear layers, and return the parameters to train.
+
+        Raises:
+            ConfigError: a decoder layer that is named does not exist.
+        """
         from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
         self.merge_lora()
         if self.config.quantization == "4bit":
             self.model = prepare_model_for_kbit_training(self.model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
         torch.manual_seed(0)  # so that a run killed before its first checkpoint starts again from the same adapter
-        modules = self.lora_modules(targets)
+        modules = self.lora_modules(targets, layers)
         config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=modules)
         self.adapter = get_peft_model(self.model, config)
         return self.trainable()
 
-    def lora_modules(self, targets: LoraTargets) -> list[str]:
+    def lora_modules(self, targets: LoraTargets, layers: str = "all") -> list[str]:
         """Return the names of the linear layers that get an adapter.
 
         Args:
             targets: "decoder", "decoder+projector", or "all_linear". The last, as in the published code, means every
                 layer with the last name of a decoder layer, also outside the decoder. In LLaVA these include the
                 queries, keys and values of the vision tower.
+            layers: the decoder layers among them, as `parse_layers` reads them.
+
+        Raises:
+            ConfigError: a decoder layer that is named does not exist.
         """
+        inside = f"{self.layout.decoder_layers}."
+        count = len(list(self.model.get_submodule(self.layout.decoder_layers).children()))
+        chosen = {f"{inside}{layer}." for layer in parse_layers(layers, count, "model.lora_layers")}
         linear = [name for name, part in self.model.named_modules() if isinstance(part, nn.Linear)]
-        decoder = [name for name in linear if name.startswith(self.layout.decoder_layers)]
+        decoder = [name for name in linear if name.startswith(tuple(chosen))]
         match targets:
             case "decoder":
                 return decoder
@@ -285,7 +297,11 @@ class VLM:
                 return decoder + [name for name in linear if name.startswith(self.layout.projector)]
             case "all_linear":
                 leaves = {name.rpartition(".")[2] for name in decoder}
-                return [name for name in linear if name.rpartition(".")[2] in leaves]
+                return [
+                    name
+                    for name in linear
+                    if name.rpartition(".")[2] in leaves and (name in decoder or not name.startswith(inside))
+                ]
 
     def merge_lora(self) -> None:
         """Merge the adapter, if there is one, into the weights."""

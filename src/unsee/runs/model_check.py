@@ -54,9 +54,10 @@ def check(config: ModelConfig) -> Iterator[tuple[str, str]]:
     (rows,), seconds = _timed(lambda: generate(vlm, [group], max_new_tokens=NEW_TOKENS))
     yield "generation", f"{vlm.decode(rows)[0]!r}, {seconds}"
 
-    layers = vlm.lora_modules(config.lora_targets)
-    trainable = vlm.add_lora(config.lora_rank, config.lora_alpha, config.lora_targets)
-    adapters = f"rank {config.lora_rank} in {len(layers)} linear layers ({config.lora_targets})"
+    layers = vlm.lora_modules(config.lora_targets, config.lora_layers)
+    trainable = vlm.add_lora(config.lora_rank, config.lora_alpha, config.lora_targets, config.lora_layers)
+    where = config.lora_targets if config.lora_layers == "all" else f"{config.lora_targets}, {config.lora_layers}"
+    adapters = f"rank {config.lora_rank} in {len(layers)} linear layers ({where})"
     yield "LoRA", f"{_count(trainable):,} trainable parameters, {adapters}"
     method = FineTuning(learning_rate=LEARNING_RATE, steps=1)
     schedule = Schedule(learning_rate=LEARNING_RATE, steps=1)

@@ -108,6 +108,9 @@ class Stages:
         replay: returns a function that draws trees from the training text of the base model.
         cache: the cache of the run; by default a new one.
 
+    Raises:
+        ConfigError: adapters are wanted in layers that the model does not have.
+
     Attributes:
         loaded: the model in memory.
         cache: the cache of the run.
@@ -127,6 +130,8 @@ class Stages:
     ) -> None:
         self.vlm = vlm
         self.config = model
+        if model.trainable == "lora":
+            vlm.lora_modules(model.lora_targets, model.lora_layers)  # refuses layers that do not exist
         self.base = Weights(vlm.fingerprint()[:20], vlm.fingerprint()[:20])
         self.loaded = LoadedModel(vlm, model)
         self.code = [source_hash(type(vlm.family).__module__)]
@@ -393,7 +398,10 @@ class Stages:
 
     def trained_part(self) -> dict[str, object]:
         """Return the settings of the model that decide what training does."""
-        return self.config.model_dump(exclude={"id", "processor", "gradient_checkpointing"})
+        undecided = {"id", "processor", "gradient_checkpointing"}
+        if self.config.lora_layers == ModelConfig().lora_layers:  # a key that came later must not move what is drawn
+            undecided.add("lora_layers")
+        return self.config.model_dump(exclude=undecided)
 
 
 def _save_edit(edit: Edit, folder: Path) -> None:

@@ -116,4 +116,6 @@ class LoadedModel:
 
     def _add_lora(self) -> list[nn.Parameter]:
         model = self.config
-        return self.vlm.add_lora(model.lora_rank, model.lora_alpha, model.lora_targets, dropout=model.lora_dropout)
+        return self.vlm.add_lora(
+            model.lora_rank, model.lora_alpha, model.lora_targets, model.lora_layers, dropout=model.lora_dropout
+        )

@@ -421,6 +421,18 @@ def test_a_changed_method_is_trained_again_from_the_same_draws(stages, monkeypat
     assert len(trained) == 2
 
 
+def test_adapters_in_all_layers_draw_what_they_drew_and_layers_that_do_not_exist_are_refused(model, tmp_path):
+    record = Record.create(tmp_path / "run", 'name = "stages"\n')
+
+    def trained_part(**changed):
+        return Stages(tiny.load(model), ModelConfig(trainable="lora", **changed), record, Silent()).trained_part()
+
+    assert "lora_layers" not in trained_part()
+    assert trained_part(lora_layers="upper 1")["lora_layers"] == "upper 1"
+    with pytest.raises(ConfigError, match=r"model.lora_layers: 'upper 3' is out of range; the decoder has 2 layers"):
+        trained_part(lora_layers="upper 3")
+
+
 @once
 def test_keys_that_draw_nothing_change_the_weights_and_no_draw(stages):
     """Without this, a new key of the published protocol would change the figures of the clean one."""
