@@ -9,7 +9,14 @@ import tiny
 import torch
 
 from unsee.attacks import ATTACKS
-from unsee.attacks.base import LikelihoodAttack, QuestionAttack, StateAttack, TrainingAttack, WeightAttack
+from unsee.attacks.base import (
+    DepthAttack,
+    LikelihoodAttack,
+    QuestionAttack,
+    StateAttack,
+    TrainingAttack,
+    WeightAttack,
+)
 from unsee.config.recipe import ModelConfig, build_dataclass, load_recipe
 from unsee.core.errors import ConfigError
 from unsee.core.progress import Silent
@@ -19,7 +26,7 @@ from unsee.runs.stages import Stages
 from unsee.scoring.attacks import ATTACKED
 
 NAMES = ATTACKS.names()
-BASES = (QuestionAttack, WeightAttack, TrainingAttack, LikelihoodAttack, StateAttack)
+BASES = (QuestionAttack, WeightAttack, TrainingAttack, LikelihoodAttack, StateAttack, DepthAttack)
 QUICK = {"relearn": {"steps": 1}, "sample": {"answers": 2}, "membership": {"strangers": 5, "others": 1}}
 """Options that make an attack short."""
 
@@ -65,7 +72,7 @@ def attacked(stages, name, code=""):
     scope = scope_of_run(exams.make_exam(stages.vlm, config.evaluation), exams.BENCHMARK, config)
     attacker = Attacker(stages, scope)
     run = AttackRun(name, ATTACKS.get(name)(**QUICK.get(name, {})))
-    return attacker.answers(run, Respondent("base", stages.base))
+    return attacker.answers(run, Respondent("base", stages.base, target=stages.base))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,7 +85,7 @@ def test_it_asks_about_the_people_to_forget_the_same_each_time_and_leaves_no_tra
     assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
     torch.manual_seed(9)
     pd.testing.assert_frame_equal(attacked(stages, name, "again"), answers)
-    if not issubclass(ATTACKS.get(name), LikelihoodAttack):
+    if not issubclass(ATTACKS.get(name), LikelihoodAttack | DepthAttack):
         assert set(ANSWER_COLUMNS) - {"method", "modality", "seed"} <= set(answers.columns)
         assert set(answers["set"]) == {"forget"}
         assert not answers.duplicated([*ATTACKED, "item"]).any()

@@ -150,4 +150,8 @@ class StateAttack(ABC):
         """
 
 
-Attack = QuestionAttack | WeightAttack | TrainingAttack | LikelihoodAttack | StateAttack
+class DepthAttack:
+    """An attack that puts a model's hidden states into the target, and reads how likely the target finds the values."""
+
+
+Attack = QuestionAttack | WeightAttack | TrainingAttack | LikelihoodAttack | StateAttack | DepthAttack

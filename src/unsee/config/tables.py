@@ -61,7 +61,7 @@ class DataConfig(Table):
         celebrities: number of public figures to generate, whom the base model already knows.
         celebrities_evaluated: the largest number of celebrities to ask about.
         retain_evaluated: the largest number of retained people to ask about.
-        forget_percent: share of the people to forget.
+        forget_percent: share of the people to forget; a source has forget sets of its own shares, usually 5, 10 and 15.
         seed: of the people, their portraits and the four sets.
     """
 
@@ -73,7 +73,7 @@ class DataConfig(Table):
     celebrities: int = Field(default=153, ge=1, le=_MOST_CELEBRITIES)
     celebrities_evaluated: PositiveInt = 30
     retain_evaluated: PositiveInt = 30
-    forget_percent: Literal[5, 10, 15] = 15
+    forget_percent: int = Field(default=15, ge=1, le=90)
     seed: NonNegativeInt = 0
 
     @model_validator(mode="after")

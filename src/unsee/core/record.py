@@ -6,7 +6,7 @@ answers.parquet   one row per model and question: `ANSWER_COLUMNS`, one column p
 signal.json  scores.json  models/  portraits/  report.html
 attacks.parquet   the answers under attack, if there were attacks: the same columns, and attack, variant and budget
 requests.parquet  the answers of models that forgot one group of people after another, if there were several requests
-likelihoods.parquet   how likely each model finds the training text of the people to forget, if membership was attacked
+likelihoods.parquet   how likely models find text about the people to forget, if membership or depth was attacked
 judged.parquet  judge.json  judge-journal.jsonl   after `unsee judge`
 .lock             lock of the one process that writes here; released when the process ends
 
@@ -75,7 +75,9 @@ ATTACKS_FILE = "attacks.parquet"
 REQUESTS_FILE = "requests.parquet"
 """The answers of models that forgot one group of people after another."""
 LIKELIHOODS_FILE = "likelihoods.parquet"
-"""How likely each model finds the training text of the people to forget."""
+"""How likely each model finds the training text of the people to forget, and the target with another model's states."""
+PATCHED = "patched"
+"""The kind of a likelihood that the target gives with another model's states."""
 JUDGE_COLUMNS = ("judge", "score", "reason")
 """The columns that judged.parquet adds."""
 

@@ -1,10 +1,11 @@
-"""The engine of attacks, and the models of a run about people that are attacked, all with the same questions."""
+"""The engine of attacks: asks models in other ways, changes or trains them further, and reads what is inside them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from unsee.attacks import ATTACKS
 from unsee.attacks.base import (
     Asking,
     Attack,
+    DepthAttack,
     Lessons,
     LikelihoodAttack,
     QuestionAttack,
@@ -21,31 +23,34 @@ from unsee.attacks.base import (
     WeightAttack,
 )
 from unsee.config.protocols import TrainingConfig
-from unsee.config.recipe import GENERATED, AttackOptions, AttackTable, Modality, RunConfig, build_dataclass
+from unsee.config.recipe import GENERATED, AttackOptions, Modality, RunConfig, build_dataclass
 from unsee.core.errors import ConfigError, ModelError
+from unsee.core.files import discard
 from unsee.core.source import source_hash
 from unsee.data.people.facts import halves_of
 from unsee.data.people.questions import training_text
 from unsee.data.people.strangers import invent_strangers
 from unsee.data.schema import Benchmark, Input, Person
 from unsee.exams.attacked import AttackedExams
+from unsee.exams.depth import DepthExam
 from unsee.exams.likelihoods import LikelihoodExam
 from unsee.exams.people import Exam
 from unsee.exams.plan import Item
 from unsee.exams.states import StatesExam
-from unsee.methods.base import Guard, GuardMethod, PromptMethod
+from unsee.methods.base import Guard
 from unsee.models.vlm import VLM
-from unsee.runs.method_runs import INPUTS, Material, MethodRun
+from unsee.runs.method_runs import INPUTS
 from unsee.runs.stages import TRAINING, Stages, content_of
 from unsee.runs.streams import make_stream
 from unsee.runs.weights import Weights
 from unsee.runtime.cache import key_of
-from unsee.scoring.schema import DO_NOTHING
 from unsee.training.batches import MakeRows
 from unsee.training.lessons import FineTuning
 from unsee.training.lessons import Lessons as TrainingText
 from unsee.training.train import Schedule, StopRule, train
 
+Found = tuple[str, int, pd.DataFrame]
+"""Variant, budget and answers."""
 TEXT_ROWS = 64
 """Rows of text about nobody in one epoch of a training attack."""
 
@@ -73,6 +78,7 @@ class Respondent:
         system: its system prompt.
         guard: answers some questions before the model sees them.
         made_by: what system prompt and guard come from, for the key of the answers.
+        target: the weights that read its states where an attack puts these into the target.
     """
 
     label: str
@@ -80,6 +86,7 @@ class Respondent:
     system: str = ""
     guard: Guard | None = field(default=None, compare=False)
     made_by: object = None
+    target: Weights | None = None
 
 
 def attacks_of(tables: Mapping[str, AttackOptions]) -> list[AttackRun]:
@@ -163,6 +170,7 @@ class Attacker:
         self._made: dict[tuple[str, str], Exam] = {}
         self._read: dict[LikelihoodAttack, LikelihoodExam] = {}
         self._inside: StatesExam | None = None
+        self._deep: DepthExam | None = None
 
     def answers(self, run: AttackRun, model: Respondent) -> pd.DataFrame:
         """Return the answers of a model under an attack.
@@ -173,70 +181,106 @@ class Attacker:
         """
         modules = [
             type(run.attack).__module__, __name__, AttackedExams.__module__, LikelihoodExam.__module__,
-            StatesExam.__module__, *TRAINING,
+            StatesExam.__module__, DepthExam.__module__, *TRAINING,
         ]  # fmt: skip
         settings: Any = run.attack
-        scope = self._scope
+        scope, read_by = self._scope, model.target.key if model.target and isinstance(run.attack, DepthAttack) else ""
         key = key_of(
             "attack", model.weights.key, model.system, model.made_by, run.name, asdict(settings), self._plain.key,
-            scope.seed, self._stages.trained_part(), scope.training.model_dump(), scope.learning_rate,
+            scope.seed, self._stages.trained_part(), scope.training.model_dump(), scope.learning_rate, read_by,
             [[lessons, *map(content_of, people)] for lessons, people in scope.taught.items()], self._stages.code,
             [source_hash(module) for module in modules],
         )  # fmt: skip
         path, log = self._stages.cache.path("answers", f"{key}.parquet"), self._stages.log
         with log.stage("attack", f"{model.label} {run.name}"), log.missing(path) as is_missing:
             if is_missing:
-                with log.progress.task(run.name, self._num_variants(run.attack)) as advance:
+                with log.progress.task(run.name, self._num_parts(run.attack)) as advance:
                     parts = []
-                    for variant, budget, answers in self._attacked(run, model):
-                        parts.append(answers.assign(attack=run.name, variant=variant, budget=budget))
+                    for name, attacked in self._parts(run, model):
+                        parts.append(self._kept(path.with_suffix(f".{key_of(name)[:8]}.part"), attacked))
                         advance(1)
-                asked = [part for part in parts if len(part)]
-                whole = pd.concat(asked, ignore_index=True) if asked else pd.DataFrame()
-                self._stages.cache.keep(path, lambda part: whole.to_parquet(part, index=False))
+                whole = _together(parts)
+                whole = whole.assign(attack=run.name) if len(whole) else whole
+                self._stages.cache.keep(path, lambda file: whole.to_parquet(file, index=False))
+                for part in path.parent.glob(f"{path.stem}.*.part"):
+                    discard(part)
             else:
                 log.say_cached()
             return pd.read_parquet(path)
 
-    def _num_variants(self, attack: Attack) -> int:
+    def _kept(self, path: Path, attacked: Callable[[], list[Found]]) -> pd.DataFrame:
+        """Return the answers of one part of an attack; those that a killed process kept are not asked for again."""
+        if not self._stages.cache.holds(path):
+            part = _together([answers.assign(variant=variant, budget=steps) for variant, steps, answers in attacked()])
+            self._stages.cache.keep(path, lambda file: part.to_parquet(file, index=False))
+        return pd.read_parquet(path)
+
+    def _num_parts(self, attack: Attack) -> int:
         match attack:
             case QuestionAttack():
                 return len(attack.askings)
             case WeightAttack():
                 return len(attack.variants)
             case TrainingAttack():
-                return len(attack.budgets) * len(self._trainings(attack))
-            case LikelihoodAttack() | StateAttack():
+                return len(self._trainings(attack))
+            case _:
                 return 1
 
-    def _attacked(self, run: AttackRun, model: Respondent) -> Iterator[tuple[str, int, pd.DataFrame]]:
-        """Yield variant, budget and answers."""
+    def _parts(self, run: AttackRun, model: Respondent) -> Iterator[tuple[str, Callable[[], list[Found]]]]:
+        """Yield the parts of an attack by name, each with what asks it; a killed attack goes on after the last one."""
         match run.attack:
             case QuestionAttack():
                 for variant, asking in run.attack.askings.items():
                     if asking.system and not _takes_system(self._stages.vlm, asking.system):
                         self._stages.log.log("attack left out", variant=variant, reason="no system prompt")
                         continue
-                    exam = self._asking(run.name, run.attack, variant, asking)
-                    yield variant, 0, self._ask(self._stages.load(model.weights), exam, model, asking.system)
+                    yield variant, partial(self._asked, run, run.attack, variant, asking, model)
             case WeightAttack() if self._stages.config.quantization == "none":  # weights of 4 bits are packed
                 for variant in run.attack.variants:
-                    with self._stages.loaded.spoiled(model.weights) as vlm:
-                        for name in vlm.lora_modules("decoder+projector"):
-                            weight: Any = vlm.model.get_submodule(name).weight
-                            weight.data = run.attack.change(variant, weight.data)
-                        yield variant, 0, self._ask(vlm, self._plain, model)
+                    yield variant, partial(self._changed, run.attack, variant, model)
             case TrainingAttack():
                 for variant, lessons in self._trainings(run.attack).items():
-                    for budget, answers in self._trained(run, run.attack, lessons, model):
-                        yield variant, budget, answers
+                    yield variant, partial(self._trained, run, run.attack, variant, lessons, model)
             case LikelihoodAttack():
-                read = self._likelihoods(run.attack)
-                yield "", 0, read.examine(self._stages.load(model.weights), name=model.label)
+                yield "", partial(self._scored, run.attack, model)
             case StateAttack():
-                self._inside = self._inside or StatesExam(self._stages.vlm, self._scope.exam, self._scope.seed)
-                for variant, answers in self._inside.examine(self._stages.load(model.weights), run.attack):
-                    yield variant, 0, answers
+                yield "", partial(self._read_inside, run.attack, model)
+            case DepthAttack():
+                yield "", partial(self._patched, model)
+
+    def _asked(
+        self, run: AttackRun, attack: QuestionAttack, variant: str, asking: Asking, model: Respondent
+    ) -> list[Found]:
+        """Ask in one way."""
+        exam = self._asking(run.name, attack, variant, asking)
+        return [(variant, 0, self._ask(self._stages.load(model.weights), exam, model, asking.system))]
+
+    def _changed(self, attack: WeightAttack, variant: str, model: Respondent) -> list[Found]:
+        """Ask a model whose weights were changed in one way."""
+        with self._stages.loaded.spoiled(model.weights) as vlm:
+            for name in vlm.lora_modules("decoder+projector"):
+                weight: Any = vlm.model.get_submodule(name).weight
+                weight.data = attack.change(variant, weight.data)
+            return [(variant, 0, self._ask(vlm, self._plain, model))]
+
+    def _scored(self, attack: LikelihoodAttack, model: Respondent) -> list[Found]:
+        """Read likelihoods."""
+        exam = self._likelihoods(attack)
+        return [("", 0, exam.examine(self._stages.load(model.weights), name=model.label))]
+
+    def _read_inside(self, attack: StateAttack, model: Respondent) -> list[Found]:
+        """Read hidden states."""
+        self._inside = self._inside or StatesExam(self._stages.vlm, self._scope.exam, self._scope.seed)
+        found = self._inside.examine(self._stages.load(model.weights), attack)
+        return [(variant, 0, answers) for variant, answers in found]
+
+    def _patched(self, model: Respondent) -> list[Found]:
+        """Put hidden states into the target."""
+        if model.target is None:
+            raise ConfigError("an attack that puts states into the target is for models of a run; choose another")
+        self._deep = self._deep or DepthExam(self._stages.vlm, self._scope.exam)
+        states = self._deep.states(self._stages.load(model.weights))
+        return [("", 0, self._deep.patched(self._stages.load(model.target), states))]
 
     def _likelihoods(self, attack: LikelihoodAttack) -> LikelihoodExam:
         """Return the exam of an attack that reads likelihoods, prepared once for all models."""
@@ -268,10 +312,10 @@ class Attacker:
         return found
 
     def _trained(
-        self, run: AttackRun, attack: TrainingAttack, lessons: Lessons, model: Respondent
-    ) -> list[tuple[int, pd.DataFrame]]:
-        """Train a model further, and return its answers after each budget."""
-        scope, stages, found = self._scope, self._stages, list[tuple[int, pd.DataFrame]]()
+        self, run: AttackRun, attack: TrainingAttack, variant: str, lessons: Lessons, model: Respondent
+    ) -> list[Found]:
+        """Train a model further, and ask it after each budget."""
+        scope, stages, found = self._scope, self._stages, list[Found]()
         rate = attack.learning_rate or scope.learning_rate
         method = _Watched(learning_rate=rate, steps=attack.budgets[-1])
         exam = self._exams.plain(partial(scope.is_asked, lessons))
@@ -284,7 +328,7 @@ class Attacker:
             nonlocal steps
             steps += 1
             if steps in attack.budgets:
-                found.append((steps, self._ask(vlm, exam, model)))
+                found.append((variant, steps, self._ask(vlm, exam, model)))
             return 1
 
         schedule = Schedule(learning_rate=rate, steps=attack.budgets[-1], warmup=0.0, decay=0.0)
@@ -305,6 +349,12 @@ class Attacker:
         return TrainingText(self._stages.vlm, people, inputs, training.turns, training.protocol).rows
 
 
+def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of several tables; those without rows have no columns either."""
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+
+
 def _takes_system(vlm: VLM, system: str) -> bool:
     """Return False for a chat template that drops or refuses a system prompt."""
     try:
@@ -319,63 +369,3 @@ class _Watched(FineTuning):
     """Fine-tuning that is looked at after every step."""
 
     check_every: int = 1
-
-
-@dataclass(frozen=True)
-class Victim:
-    """A model of a run that is attacked.
-
-    Attributes:
-        method: the method, or the control.
-        modality: the questions it unlearned from; "" for controls.
-        seed: of its training.
-        label: its name in the log.
-        made_by: the task whose result is its weights.
-        run: the method, if its weights are the target's and something answers in its place.
-    """
-
-    method: str
-    modality: str
-    seed: int
-    label: str
-    made_by: str
-    run: MethodRun | None = None
-
-
-def victims_of(methods: Sequence[MethodRun], table: AttackTable, seed: int, num_oracles: int) -> list[Victim]:
-    """Return the models that an attack is run on: the controls, then the methods, each with its first seed.
-
-    A method that did not unlearn from the questions that the attack names is attacked with all that it unlearned from.
-    """
-    found = [Victim(DO_NOTHING, "", seed, DO_NOTHING, "teach target")]
-    for number in range(1, num_oracles + 1):
-        name = f"oracle_{number}" if number > 1 else "oracle"
-        found.append(Victim(name, "", seed + number, name, f"teach {name}"))
-    chosen = table.methods or [run.name for run in methods]
-    for name in dict.fromkeys(run.name for run in methods if run.name in chosen and run.name != DO_NOTHING):
-        firsts = {run.modality: run for run in reversed(methods) if run.name == name}
-        own = {modality: run for modality, run in firsts.items() if modality in ("", *table.modality)} or firsts
-        for run in reversed(own.values()):
-            made_by = f"{run.work} {run.label}" if run.changes_weights else "teach target"
-            found.append(
-                Victim(run.name, run.modality, run.seed, run.label, made_by, None if run.changes_weights else run)
-            )
-    return found
-
-
-def respondent_of(victim: Victim, weights: Weights, material: Material) -> Respondent:
-    """Return what answers for a model under attack.
-
-    Args:
-        victim: the model.
-        weights: what the task returned that made it.
-        material: the data of methods that answer in place of the target.
-    """
-    if victim.run is None:
-        return Respondent(victim.label, weights)
-    method: Any = victim.run.method
-    made_by = [victim.run.name, asdict(method), victim.modality, victim.seed, source_hash(type(method).__module__)]
-    system = method.system_prompt(material.names) if isinstance(method, PromptMethod) else ""
-    pairs = material.pairs(victim.modality, victim.seed) if isinstance(method, GuardMethod) else []
-    guard = method.guard(pairs) if isinstance(method, GuardMethod) else None
-    return Respondent(victim.label, weights, system or "", guard, made_by)

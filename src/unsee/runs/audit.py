@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt
 
 from unsee import __version__
 from unsee.attacks import ATTACKS
-from unsee.attacks.base import LikelihoodAttack, StateAttack
+from unsee.attacks.base import DepthAttack, LikelihoodAttack, StateAttack
 from unsee.config.protocols import Table, TrainingConfig
 from unsee.config.recipe import AttackOptions, EvaluationConfig, ModelConfig, dump_config
 from unsee.core.errors import ConfigError, UnknownNameError
@@ -191,7 +191,8 @@ def attack_names(wanted: Sequence[str]) -> list[str]:
         UnknownNameError: no attack has this name.
         ConfigError: it reads likelihoods, which need people of a run to compare with.
     """
-    able = [name for name, cls in ATTACKS.usable().items() if not issubclass(cls, LikelihoodAttack | StateAttack)]
+    of_runs = LikelihoodAttack | StateAttack | DepthAttack
+    able = [name for name, cls in ATTACKS.usable().items() if not issubclass(cls, of_runs)]
     for name in wanted:
         if name not in ATTACKS.names():
             raise UnknownNameError("attack", name, ATTACKS.names())

@@ -96,7 +96,7 @@ class Continual:
         start = "teach target"
         for number, group in enumerate(self._groups, start=1):
             own = replace(run, name=f"{run.name}_after_{number}", numbered=False)
-            tasks += self._scenario.apply(own, start, partial(_given, material, group))
+            tasks += self._scenario.apply(own, start, partial(_given, material, group, len(self._groups)))
             names.append(own.name)
             start = f"{own.work} {own.label}"
         return _Links(run, tuple(names), tasks)
@@ -124,8 +124,11 @@ class Continual:
         return after_requests(everything, groups, [*self._oracles, "oracle"], chains, resamples)
 
 
-def _given(material: MakeMaterial, group: Sequence[Person], results: Results) -> Material:
-    return material(group)
+def _given(material: MakeMaterial, group: Sequence[Person], requests: int, results: Results) -> Material:
+    """Return the data of one request: a step shows each person as often as it does where all are forgotten at once."""
+    whole = material(group)
+    share = {unit: -(-getattr(whole.unlearn, unit) // requests) for unit in ("batch_tokens", "batch_examples")}
+    return replace(whole, unlearn=whole.unlearn.model_copy(update=share))
 
 
 def _chained(methods: Sequence[MethodRun]) -> list[MethodRun]:

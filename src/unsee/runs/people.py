@@ -19,7 +19,7 @@ from unsee.data.images import preview
 from unsee.data.pairs import PrivacyPair
 from unsee.data.people.builder import BUILDER_VERSION, build
 from unsee.data.people.enough import check_enough
-from unsee.data.people.layout import num_forgotten
+from unsee.data.people.layout import PERCENTS, num_forgotten
 from unsee.data.people.refusal_pairs import people_pairs
 from unsee.data.people.source import OWN_FORMAT, open_benchmark, pin
 from unsee.data.people.strangers import NUM_STRANGERS, invent_strangers
@@ -30,12 +30,13 @@ from unsee.methods.base import LossMethod
 from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
 from unsee.report.shown_people import introduced
-from unsee.runs.attacker import Attacker, AttackRun, Victim, attacks_of, respondent_of, scope_of_run, victims_of
+from unsee.runs.attacker import Attacker, AttackRun, attacks_of, scope_of_run
 from unsee.runs.continual import Continual
 from unsee.runs.method_runs import INPUTS, Material, MethodRun, check_layers, people_methods
 from unsee.runs.replay import replay, resolve_replay
 from unsee.runs.scenario import EVALUATION_COST, Examined, RunResult, Scenario, change_over_seeds, is_examined, table_of
 from unsee.runs.stages import Stages
+from unsee.runs.victims import TARGET, Victim, respondent_of, victims_of
 from unsee.runs.weights import Weights
 from unsee.runtime.cache import Cache, key_of, make_folder
 from unsee.runtime.distributed import create_record, state
@@ -156,7 +157,8 @@ class PeopleRun:
             self.scenario.stages.export(f"models/{name}", weights)
             return weights
 
-        teach = Task(f"teach {name}", (), compute, float(self.config.teach.steps), vital=True)
+        cost = self.config.teach.steps or self.config.teach.epochs * len(people)  # a pass over one person: about a step
+        teach = Task(f"teach {name}", (), compute, float(cost), vital=True)
         return [teach, self.scenario.examine(name, seed, teach.name)]
 
     def _method_tasks(self, run: MethodRun) -> list[Task]:
@@ -180,7 +182,7 @@ class PeopleRun:
         """Return the tasks of one attack, one for each model."""
 
         def attack(victim: Victim, results: Results) -> Attacked:
-            model = respondent_of(victim, results[victim.made_by], self._material(None))
+            model = respondent_of(victim, results[victim.made_by], results[TARGET], self._material(None))
             answers = self._attacker.answers(run, model)
             return Attacked(answers.assign(method=victim.method, modality=victim.modality, seed=victim.seed))
 
@@ -188,7 +190,12 @@ class PeopleRun:
             self._methods, self.config.attack[run.name], self.config.seed, self.config.teach.oracle_seeds
         )
         return [
-            Task(f"attack {one.label} {run.name}", (one.made_by,), partial(attack, one), EVALUATION_COST)
+            Task(
+                f"attack {one.label} {run.name}",
+                tuple(dict.fromkeys((one.made_by, TARGET))),
+                partial(attack, one),
+                EVALUATION_COST,
+            )
             for one in victims
         ]
 
@@ -277,11 +284,16 @@ def benchmark_of(config: DataConfig, cache: Cache, progress: Progress) -> Benchm
     """Return the benchmark; if its people are generated, build it in the cache."""
     if config.source != GENERATED:
         return open_benchmark(config.source, config.forget_percent, config.training_text, config.format, config.options)
-    key = key_of("data", BUILDER_VERSION, config.people, config.celebrities, config.seed)
+    percents = PERCENTS if config.forget_percent in PERCENTS else (config.forget_percent,)
+    further = [] if percents is PERCENTS else [percents]
+    key = key_of("data", BUILDER_VERSION, config.people, config.celebrities, config.seed, *further)
     folder = cache.path("data", key)
     if not intact(folder):
         with progress.task("data", 1) as advance:
-            make_folder(folder, partial(build, people=config.people, celebrities=config.celebrities, seed=config.seed))
+            make = partial(
+                build, people=config.people, celebrities=config.celebrities, seed=config.seed, percents=percents
+            )
+            make_folder(folder, make)
             advance(1)
     return open_benchmark(str(folder), config.forget_percent, format=OWN_FORMAT)
 

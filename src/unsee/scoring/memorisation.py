@@ -16,6 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import ks_2samp
 
+from unsee.core.record import PATCHED
+from unsee.scoring.depth import depths
 from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate
 from unsee.scoring.schema import Measure
 
@@ -30,13 +32,15 @@ def measures(likelihoods: pd.DataFrame, num_resamples: int = 1000, seed: int = 0
     """Return every measure of every model.
 
     Args:
-        likelihoods: the answers of the oracle and other models, scored by an exam of likelihoods.
+        likelihoods: the answers of the oracle and other models, scored by an exam of likelihoods or of depth.
         num_resamples: resamples of people.
         seed: of the resamples.
     """
-    oracle = likelihoods[likelihoods["method"] == "oracle"]
-    found = []
-    for (method, modality), own in likelihoods.groupby(_MODEL, sort=False):
+    is_patched = likelihoods["kind"] == PATCHED
+    read, patched = likelihoods[~is_patched], likelihoods[is_patched]
+    found = depths(patched, num_resamples, seed) if len(patched) else []
+    oracle = read[read["method"] == "oracle"]
+    for (method, modality), own in read.groupby(_MODEL, sort=False):
         for name, value, p_value in _of_model(own, oracle, num_resamples, seed):
             found.append(Measure(name=name, method=str(method), modality=str(modality), value=value, p_value=p_value))
     return found

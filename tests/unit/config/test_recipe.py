@@ -151,7 +151,7 @@ def test_an_override_is_toml_or_else_text():
         ("data.people=1", r"^data\.people: must be greater than or equal to 2, got 1$"),
         ("seed=true", r"^seed: must be a whole number, got True$"),
         ("teach.learning_rate=nan", r"^teach\.learning_rate: must be a finite number, got nan$"),
-        ("data.forget_percent=20", r"^data\.forget_percent: must be 5, 10 or 15, got 20$"),
+        ("data.forget_percent=91", r"^data\.forget_percent: must be less than or equal to 90, got 91$"),
         ("data=3", r"^data: must be a table, got 3$"),
         ("method.npo=3", r"^method\.npo: must be a table, got 3$"),
         ("method.npo.beta=[1]", r"^method\.npo\.beta: must be a number, a text or true/false, got \[1\]$"),

@@ -17,9 +17,10 @@ from unsee.core.errors import ConfigError, ModelError, UnknownNameError
 from unsee.core.progress import Silent
 from unsee.core.record import Record
 from unsee.methods import METHODS
-from unsee.runs.attacker import Attacker, AttackRun, Respondent, attacks_of, respondent_of, scope_of_run, victims_of
+from unsee.runs.attacker import Attacker, AttackRun, Respondent, attacks_of, scope_of_run
 from unsee.runs.method_runs import Material, MethodRun, people_methods
 from unsee.runs.stages import Stages
+from unsee.runs.victims import respondent_of, victims_of
 from unsee.runs.weights import Weights
 from unsee.runtime.tasks import NotNow
 
@@ -205,12 +206,55 @@ def test_the_second_time_answers_come_from_the_cache(stages, monkeypatch):
         attacker_of(stages, CONFIG.model_copy(update={"seed": 5})).answers(run, Respondent("target", target))
 
 
+class Killed(BaseException):
+    """What nothing catches."""
+
+
+@full
+@pytest.mark.parametrize(
+    ("name", "step", "every"),
+    [("prompt", "_asked", 5), ("quantise", "_changed", 3), ("relearn", "_trained", 2), ("probe", "_read_inside", 1)],
+)
+def test_a_killed_attack_goes_on_after_the_last_part(stages, monkeypatch, name, step, every):
+    target, run = taught(stages), attack(name, **({"steps": 1} if name == "relearn" else {}))
+    whole = attacker_of(stages).answers(run, Respondent("target", target))
+    (stages.cache.folder / "answers").rename(stages.cache.folder / "before")
+    calls, compute = [], getattr(Attacker, step)
+
+    def killed(self, *args):
+        calls.append(step)
+        if len(calls) == every:
+            raise Killed
+        return compute(self, *args)
+
+    monkeypatch.setattr(Attacker, step, killed)
+    with pytest.raises(Killed):
+        attacker_of(stages).answers(run, Respondent("target", target))
+    pd.testing.assert_frame_equal(attacker_of(stages).answers(run, Respondent("target", target)), whole)
+    assert len(calls) == every + 1  # the last part alone was asked again
+    (kept,) = [path.name for path in (stages.cache.folder / "answers").glob("*") if not path.name.endswith("sha256")]
+    assert kept.endswith(".parquet")
+
+
+@full
+def test_states_are_put_into_the_target_and_nothing_of_them_stays(stages):
+    target, attacker = taught(stages), attacker_of(stages)
+    own = attacker.answers(attack("depth"), Respondent("target", target, target=target))
+    other = attacker.answers(attack("depth"), Respondent("base", stages.base, target=target))
+    assert set(own["kind"]) == {"patched"} and list(own["layer"].unique()) == [0, 1]
+    assert own.groupby("question")["loss"].apply(lambda losses: losses.max() - losses.min()).max() < 1e-4
+    assert (other["loss"] - own["loss"]).abs().min() > 1e-4
+    with pytest.raises(NotNow):
+        stages.log.only_kept = True
+        attacker.answers(attack("depth"), Respondent("base", stages.base, target=stages.base))
+
+
 def respondent(name, modality="both", seed=0, pairs=lambda *_: [], **options):
     method = METHODS.get(name)(**options)
     run = MethodRun(name, modality, seed, method)
     (victim,) = [one for one in victims_of([run], AttackTable(modality=(modality or "both",)), 0, 1) if one.run]
     material = Material(("Anna 001",), BENCHMARK.forget, BENCHMARK.retain, pairs, CONFIG.unlearn)
-    return respondent_of(victim, Weights("k", "k"), material)
+    return respondent_of(victim, Weights("k", "k"), Weights("k", "k"), material)
 
 
 @full

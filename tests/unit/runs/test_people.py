@@ -6,11 +6,12 @@ import exams
 import pytest
 import tiny
 
-from unsee.config.recipe import load_recipe
+from unsee.config.recipe import DataConfig, load_recipe
 from unsee.core.errors import ConfigError
 from unsee.core.progress import Silent
 from unsee.core.record import Record
-from unsee.runs.people import PeopleRun
+from unsee.runs.continual import _given
+from unsee.runs.people import PeopleRun, benchmark_of
 from unsee.runs.weights import Weights
 from unsee.runtime.cache import Cache
 
@@ -55,6 +56,24 @@ def test_the_reference_of_methods_is_the_first_oracle_or_one_with_epochs_of_its_
     _, people, teach, seed = taught[name]
     assert (people, seed) == (exams.BENCHMARK.retain, run.config.seed + 1)
     assert (teach.epochs, teach.steps) == ((1, 0) if epochs else (0, run.config.teach.steps))
+
+
+def test_generated_people_can_be_forgotten_by_the_half(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNSEE_CACHE", str(tmp_path / "cache"))
+    few, half = (
+        benchmark_of(DataConfig(people=20, celebrities=1, forget_percent=percent), Cache(), Silent())
+        for percent in (15, 50)
+    )
+    assert (len(half.forget), len(half.retain)) == (10, 10)
+    assert {person.id for person in few.forget} < {person.id for person in half.forget}
+
+
+def test_a_request_shows_a_person_as_often_as_all_at_once(opened):
+    run = opened("unlearn.batch_tokens=100")
+    whole = run._material(None)
+    of_request = _given(lambda group: whole, exams.BENCHMARK.forget, 3, {})
+    assert (of_request.unlearn.batch_tokens, of_request.unlearn.batch_examples) == (34, 0)
+    assert whole.unlearn.batch_tokens == 100 and of_request.retain == whole.retain
 
 
 def test_each_request_starts_from_the_model_that_the_last_one_left(opened):
