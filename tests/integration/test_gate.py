@@ -14,11 +14,14 @@ from integration.command import Stop, scores_but_for_cost, unsee
 from judges import save_classifier
 from published_pairs import write_published
 
+from unsee.core.progress import Silent
 from unsee.core.record import ANSWER_COLUMNS, Record
 from unsee.data.documents.builder import build
 from unsee.edits.edit import Edit
+from unsee.play.playground import Ask
+from unsee.runs.play import playground_of_run
 from unsee.runs.status import status
-from unsee.scoring.names import readable
+from unsee.scoring.names import readable, readable_model
 from unsee.scoring.schema import Scores
 
 METHODS = ["random_weights", "do_nothing", "gate", "no_gate", "in_context", "keyword_guardrail", "npo"]
@@ -89,6 +92,27 @@ def test_the_record_has_the_form_of_any_run(run):
     assert (run.folder / "models/npo/model.safetensors").is_file()
     assert len(list((run.folder / "pictures").iterdir())) == 4
     assert not list(run.folder.rglob("*.part"))
+
+
+def test_the_playground_answers_about_documents_as_the_table_says(run, place, monkeypatch):
+    monkeypatch.setenv("UNSEE_CACHE", str(place / "cache"))
+    playground, table = playground_of_run(run.folder, Silent()), run.read_answers()
+    names = [readable("do_nothing"), "gate · seed 0", "no gate", readable("in_context"), readable("keyword_guardrail")]
+    assert set(names) <= set(playground.models) and len(playground.models) == 7
+    labels = {
+        readable_model(f"{row.method}-{row.seed}" if row.method == "gate" else row.method, METHODS): row.method
+        for row in table.itertuples()
+    }
+    seen = next(i for i, topic in enumerate(playground.topics) if topic.name in set(table["unit"]))
+    for index, prepared in list(enumerate(playground.topics[seen].asked))[::4]:
+        for name in playground.models:
+            said = playground.ask(Ask(model=name, topic=seen, question=index))
+            rows = table[(table["unit"] == playground.topics[seen].name) & (table["method"] == labels[name])]
+            rows = rows[(rows["question"] == prepared.question.question)]
+            row = rows[rows["seed"] == int(name[-1])].iloc[0] if "seed" in name else rows.iloc[0]
+            assert said.answers == [row["answer"].strip()] and said.refused == row["refused_opening"]
+            assert said.probability == pytest.approx(row["probability"], rel=1e-4)
+            assert bool(said.leaked) >= (row["leak"] == 1)
 
 
 def test_the_scores_keep_the_contract(run):

@@ -18,18 +18,18 @@ def test_every_model_of_a_run_answers_as_its_table_of_answers_says(finished, mon
     assert playground.models[:2] == ["target", "oracle"] and len(playground.models) > 3
     table = Record.open(folder).read_answers()
     names = {"target": "target", "oracle": "oracle"}
-    for number, person in list(enumerate(playground.people))[:2]:
-        for index, prepared in enumerate(person.asked):
-            rows = table[(table["unit"] == person.person.id) & (table["set"] == prepared.set)]
-            rows = rows[(rows["question"] == prepared.question.question) & (rows["input"] == "text")]
-            for name in names if len(rows) else ():
-                said = playground.ask(Ask(model=readable_model(name, []), person=number, question=index))
+    asked = table[(table["set"] == "forget") & (table["input"] == "text")]
+    for number in range(2):
+        for index, prepared in enumerate(playground.topics[number].asked):
+            rows = asked[asked["question"] == prepared.question.question]
+            for name in names if len(rows) and prepared.picture is None else ():
+                said = playground.ask(Ask(model=readable_model(name, []), topic=number, question=index))
                 assert said.answers[0] in {answer.strip() for answer in rows.loc[rows["method"] == name, "answer"]}
 
 
 def test_models_without_people_take_questions_in_own_words(model):
     playground = playground_of_models([str(model), "nano"], None)
-    assert playground.models == [model.name, "nano"] and not playground.people
+    assert playground.models == [model.name, "nano"] and not playground.topics
 
 
 def test_what_cannot_be_opened_is_one_sentence(finished, model, tmp_path):

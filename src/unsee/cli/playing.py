@@ -26,15 +26,15 @@ def play(
     ] = None,
     processor: Processor = "",
     redact: Annotated[
-        bool, typer.Option("--redact", help="Show no name, portrait, question or answer; only what they amount to.")
+        bool, typer.Option("--redact", help="Show no name, picture, question or answer; only what they amount to.")
     ] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine (0: a free one).")] = 0,
     browse: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Ask several models the same question, side by side, on a local page.
 
-    Pick a person, show a photo, ask anything, as it is or under attack. Only this machine can reach the page,
-    and nothing is sent or stored. Needs the extra unsee[play].
+    Pick a person or a document, show a picture, ask anything, as it is or under attack. Only this machine can
+    reach the page, and nothing is sent or stored. Needs the extra unsee[play].
     """
     try:
         from unsee.play.server import serve, take_port
@@ -52,7 +52,7 @@ def play(
         with show_progress() as progress:
             if len(models) == 1 and (Path(models[0]) / "config.toml").is_file():
                 if data:
-                    raise ConfigError("unsee play: a run has its own people; leave --data out")
+                    raise ConfigError("unsee play: a run has its own data; leave --data out")
                 playground = playground_of_run(Path(models[0]), progress, redact=redact)
             else:
                 benchmark = open_benchmark(data, forget_percent, format=format) if data else None

@@ -25,7 +25,8 @@ from starlette.routing import Route
 
 from unsee.core.errors import ConfigError, UnseeError
 from unsee.data.images import decode, preview
-from unsee.play.playground import Ask, Character, Playground
+from unsee.play.playground import Ask, Playground
+from unsee.play.topics import Topic
 from unsee.report.page import render
 
 HOST = "127.0.0.1"
@@ -42,7 +43,7 @@ def make_app(playground: Playground, token: str) -> Starlette:
     """Return the server's application.
 
     Args:
-        playground: the models and the people.
+        playground: the models and what to ask about.
         token: has to be in the page's address (`?token=`) and in the header `X-Token` of every other request.
     """
 
@@ -53,15 +54,15 @@ def make_app(playground: Playground, token: str) -> Starlette:
         policy = _POLICY.format(nonce)
         content = render(
             "play.html", title="unsee playground", policy=policy, nonce=nonce, token=token, state=_state(playground),
-            redacted=playground.redact,
+            redacted=playground.redact, kind=playground.kind,
         )  # fmt: skip
         return HTMLResponse(content, headers={"Content-Security-Policy": f"default-src 'none'; {policy}; {_FRAMES}"})
 
-    async def person(request: Request) -> Response:
+    async def topic(request: Request) -> Response:
         number = request.path_params["number"]
-        if number >= len(playground.people):
-            return JSONResponse({"error": "play: no such person"}, 404)
-        return JSONResponse(_described(playground.people[number], playground.redact))
+        if number >= len(playground.topics):
+            return JSONResponse({"error": "play: the data hold no such person or document"}, 404)
+        return JSONResponse(_described(playground.topics[number], playground.redact))
 
     async def ask(request: Request) -> Response:
         try:
@@ -88,7 +89,7 @@ def make_app(playground: Playground, token: str) -> Starlette:
     return Starlette(
         routes=[
             Route("/", page),
-            Route("/people/{number:int}", guarded(person)),
+            Route("/topics/{number:int}", guarded(topic)),
             Route("/ask", guarded(ask), methods=["POST"]),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
@@ -115,7 +116,7 @@ def serve(playground: Playground, port: socket, ready: Callable[[str], None]) ->
     """Serve the page until the process is interrupted.
 
     Args:
-        playground: the models and the people.
+        playground: the models and what to ask about.
         port: from `take_port`.
         ready: is called with the page's address.
     """
@@ -127,37 +128,36 @@ def serve(playground: Playground, port: socket, ready: Callable[[str], None]) ->
 
 def _state(playground: Playground) -> dict[str, Any]:
     """Return what the page knows from the start."""
-    people = [
-        {"set": one.set, "name": f"person {number + 1}" if playground.redact else one.person.name or one.person.id}
-        for number, one in enumerate(playground.people)
+    noun = "person" if playground.kind == "people" else "document"
+    topics = [
+        {"group": one.group, "secret": one.secret, "name": f"{noun} {number + 1}" if playground.redact else one.name}
+        for number, one in enumerate(playground.topics)
     ]
     ways = [way._asdict() for way in playground.ways]
-    return {"models": playground.models, "people": people, "ways": ways}
+    return {"models": playground.models, "topics": topics, "ways": ways}
 
 
-def _described(character: Character, redact: bool) -> dict[str, Any]:
-    """Return a person as the page shows it: the portrait, all questions, and each photo once."""
+def _described(topic: Topic, redact: bool) -> dict[str, Any]:
+    """Return a topic as the page shows it: its picture, all questions, and each picture once."""
     numbers: dict[bytes, int] = {}
-    asked = []
-    for one in character.asked:
-        shown = one.photo if not redact else None
-        asked.append(
-            {
-                "set": one.set, "task": one.question.task, "input": one.question.input,
-                "text": "" if redact else one.question.question,
-                "options": [] if redact else list(one.question.options),
-                "truth": "" if redact else one.question.answer,
-                "photo": numbers.setdefault(shown, len(numbers)) if shown else None,
-            }
-        )  # fmt: skip
-    portrait = next(iter(character.person.images), None) if not redact else None
-    return {
-        "portrait": numbers.setdefault(portrait, len(numbers)) if portrait else None,
-        "asked": asked,
-        "photos": [_uri(photo) for photo in numbers],
-    }
+
+    def numbered(picture: bytes | None) -> int | None:
+        return numbers.setdefault(picture, len(numbers)) if picture and not redact else None
+
+    asked = [
+        {
+            "group": one.group, "kind": one.kind, "with_picture": one.picture is not None,
+            "choice": one.question.task == "classification",
+            "text": "" if redact else one.question.question,
+            "options": [] if redact else list(one.question.options),
+            "truth": "" if redact else one.question.answer,
+            "picture": numbered(one.picture),
+        }
+        for one in topic.asked
+    ]  # fmt: skip
+    return {"picture": numbered(topic.picture), "asked": asked, "pictures": [_uri(picture) for picture in numbers]}
 
 
-def _uri(photo: bytes) -> str:
+def _uri(picture: bytes) -> str:
     """Return an encoded picture as a data URI, small enough to be shown."""
-    return f"data:image/png;base64,{base64.b64encode(preview(decode(photo, 'play: a photo'))).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(preview(decode(picture, 'play: a picture'))).decode()}"

@@ -1,9 +1,6 @@
 const state = JSON.parse(document.getElementById("state").textContent);
 const at = id => document.getElementById(id);
-const SETS = { forget: "to forget", retain: "to keep", celebrity: "known before" };
-const ASKED = { forget: "as taught", test: "other photos and words", retain: "as taught", celebrity: "known before" };
-const TASKS = { classification: "choice", generation: "sentence", cloze: "blank" };
-let described = null, photo = "", portrait = null, chosen = 0, busy = false;
+let described = null, dropped = "", own = null, chosen = 0, busy = false;
 
 function made(tag, text = "", className = "") {
   const node = document.createElement(tag);
@@ -48,22 +45,19 @@ function complain(error) {
   at("problem").hidden = !error;
 }
 
-async function choosePerson() {
-  const number = at("person").value, mine = ++chosen;
+async function chooseTopic() {
+  const number = at("topic").value, mine = ++chosen;
   described = null;
   ready(false);
-  const found = number === "" ? null : await call(`/people/${number}`);
-  if (mine !== chosen) return; // another person was chosen meanwhile
+  const found = number === "" ? null : await call(`/topics/${number}`);
+  if (mine !== chosen) return; // another one was chosen meanwhile
   described = found;
-  portrait = described?.photos[described.portrait] ?? null;
-  at("portrait").hidden = !portrait;
-  if (portrait) Object.assign(at("portrait"), { src: portrait, alt: at("person").selectedOptions[0].text });
+  own = described?.pictures[described.picture] ?? null;
+  at("shown").hidden = !own;
+  if (own) Object.assign(at("shown"), { src: own, alt: at("topic").selectedOptions[0].text });
   const asked = described?.asked ?? [];
-  const label = (one, number) => {
-    const kind = `${TASKS[one.task] ?? one.task}, ${one.input === "image" ? "with photo" : "by name"}`;
-    return [number, redacted ? `${kind}, question ${number + 1}` : `${one.text} (${kind})`];
-  };
-  fill(at("question"), [["", [["", asked.length ? "none: my own words" : "no question of the data"]]], ...grouped(asked, one => ASKED[one.set], label)]);
+  const label = (one, number) => [number, redacted ? `${one.kind}, question ${number + 1}` : `${one.text} (${one.kind})`];
+  fill(at("question"), [["", [["", asked.length ? "none: my own words" : "no question of the data"]]], ...grouped(asked, one => one.group, label)]);
   if (asked.length) at("question").value = "0";
   ready(true);
   adapt();
@@ -73,64 +67,65 @@ function ready(loaded) {
   at("form").querySelector(".main").disabled = busy || !loaded;
 }
 
+function prepared() {
+  return at("text").value.trim() === "" && at("question").value !== "" ? described?.asked[at("question").value] : null;
+}
+
 function hasPicture() {
-  const own = at("text").value.trim() !== "";
-  if (own) return Boolean(photo || (described && at("shown").checked && (portrait || redacted)));
-  return at("question").value !== "" && described.asked[at("question").value].input === "image";
+  if (at("text").value.trim() === "") return Boolean(prepared()?.with_picture);
+  return Boolean(dropped || (described && at("with").checked && (own || redacted)));
 }
 
 function adapt() {
-  const picture = hasPicture(), own = at("text").value.trim() !== "";
-  const choice = !own && at("question").value !== "" && described?.asked[at("question").value].task === "classification";
+  const picture = hasPicture(), choice = prepared()?.choice, words = at("text").value.trim() !== "";
   for (const way of at("ways").querySelectorAll("input")) {
     way.disabled = (way.dataset.picture === "true" && !picture) || (way.dataset.words === "true" && choice);
     if (way.disabled && way.checked) at("ways").querySelector("input").checked = true;
   }
-  at("question").disabled = own;
-  at("shown").disabled = !own || Boolean(photo) || !described; // a question of the data says itself how it is asked
+  at("question").disabled = words;
+  at("with").disabled = !words || Boolean(dropped) || !described; // a question of the data says itself how it is asked
 }
 
 function show(file) {
   if (!file) return;
   const reader = new FileReader();
   reader.onload = () => {
-    photo = reader.result;
+    dropped = reader.result;
     at("dropped").hidden = false;
-    at("dropped").querySelector("img").src = photo;
+    at("dropped").querySelector("img").src = dropped;
     adapt();
   };
   reader.readAsDataURL(file);
 }
 
 function questionNow() {
-  const text = at("text").value.trim();
-  const prepared = text || at("question").value === "" ? null : described.asked[at("question").value];
-  const request = { way: at("ways").querySelector(":checked").value, person: at("person").value === "" ? null : Number(at("person").value) };
-  if (prepared) {
-    const other = prepared.input === "image" ? photo : "";
-    return { request: { ...request, question: Number(at("question").value), picture: other }, prepared, picture: other || described.photos[prepared.photo] };
+  const asked = prepared(), way = at("ways").querySelector(":checked").value;
+  const request = { way, topic: at("topic").value === "" ? null : Number(at("topic").value) };
+  if (asked) {
+    const other = asked.with_picture ? dropped : "";
+    return { request: { ...request, question: Number(at("question").value), picture: other }, asked, picture: other || described.pictures[asked.picture] };
   }
-  const withPortrait = Boolean(!photo && described && at("shown").checked);
-  return { request: { ...request, text, with_portrait: withPortrait, picture: photo }, prepared: null, picture: photo || (withPortrait ? portrait : null) };
+  const shown = Boolean(!dropped && described && at("with").checked);
+  return { request: { ...request, text: at("text").value.trim(), shown, picture: dropped }, asked, picture: dropped || (shown ? own : null) };
 }
 
-function card({ request, prepared, picture }, models) {
+function card({ request, asked, picture }, models) {
   const box = made("article", "", "asked");
   const head = box.appendChild(made("header"));
-  if (picture) head.append(Object.assign(made("img"), { src: picture, alt: "the photo shown with the question" }));
+  if (picture) head.append(Object.assign(made("img"), { src: picture, alt: "the picture shown with the question" }));
   const words = head.appendChild(made("div"));
-  const hidden = `a ${TASKS[prepared?.task] ?? "question"} (hidden)`;
-  const asked = prepared?.text ?? request.text;
-  words.append(made("h2", redacted ? hidden : asked.length > 400 ? `${asked.slice(0, 400)} …` : asked));
+  const text = redacted ? `${asked?.kind ?? "own"} question (hidden)` : asked?.text ?? request.text;
+  words.append(made("h2", text.length > 400 ? `${text.slice(0, 400)} …` : text));
   const facts = [];
-  if (prepared?.truth) facts.push(`true: ${prepared.truth}`);
-  if (prepared?.options.length) facts.push(`options: ${prepared.options.join(", ")}`);
+  if (asked && !redacted) facts.push(asked.kind);
+  if (asked?.truth) facts.push(`true: ${asked.truth}`);
+  if (asked?.options.length) facts.push(`options: ${asked.options.join(", ")}`);
   facts.push(request.way);
   words.append(made("p", facts.join(" · ")));
   words.append(Object.assign(made("pre", "", "put"), { hidden: true }));
   const table = box.appendChild(made("table"));
   const top = table.createTHead().insertRow();
-  for (const name of ["model", "answer", prepared ? "probability of the truth" : "", ""]) top.append(Object.assign(made("th", name), { scope: "col" }));
+  for (const name of ["model", "answer", asked ? "probability of the truth" : "", ""]) top.append(Object.assign(made("th", name), { scope: "col" }));
   const body = table.createTBody();
   const rows = new Map(models.map(model => {
     const row = body.insertRow();
@@ -139,10 +134,11 @@ function card({ request, prepared, picture }, models) {
   }));
   at("answers").querySelector(".empty")?.remove();
   at("answers").prepend(box);
+  if (box.getBoundingClientRect().top < 0) box.scrollIntoView();
   return rows;
 }
 
-function write(row, said, forgotten) {
+function write(row, said, secret) {
   const [answer, probability, tags] = row.querySelectorAll("td");
   answer.className = "";
   answer.textContent = "";
@@ -160,7 +156,7 @@ function write(row, said, forgotten) {
   if (said.right !== null) tags.append(made("span", said.right ? "right" : "wrong", "tag"));
   if (said.refused) tags.append(made("span", "refuses", "tag"));
   const told = said.leaked.map(value => redacted ? "tells a value" : `tells: ${value}`);
-  for (const value of new Set(told)) tags.append(made("span", value, forgotten ? "tag leak" : "tag"));
+  for (const value of new Set(told)) tags.append(made("span", value, secret ? "tag leak" : "tag"));
 }
 
 async function ask(event) {
@@ -168,16 +164,16 @@ async function ask(event) {
   if (at("form").querySelector(".main").disabled) return;
   complain(null);
   const models = [...at("models").querySelectorAll(":checked")].map(box => box.value);
-  const asked = questionNow();
+  const now = questionNow();
   if (!models.length) return complain(new Error("Choose at least one model."));
-  if (!asked.prepared && !asked.request.text) return complain(new Error("Choose a question, or write one."));
+  if (!now.asked && !now.request.text) return complain(new Error("Choose a question, or write one."));
   busy = true;
   ready(false);
-  const rows = card(asked, models), forgotten = state.people[asked.request.person]?.set === "forget";
+  const rows = card(now, models), secret = Boolean(state.topics[now.request.topic]?.secret);
   for (const model of models) {
     try {
-      const said = await call("/ask", { ...asked.request, model });
-      write(rows.get(model), said, forgotten);
+      const said = await call("/ask", { ...now.request, model });
+      write(rows.get(model), said, secret);
       const put = rows.get(model).closest("article").querySelector(".put");
       put.textContent = said.put;
       put.hidden = !said.put;
@@ -187,7 +183,7 @@ async function ask(event) {
   }
   busy = false;
   ready(true);
-  at("form").querySelector(".main").focus();
+  at("form").querySelector(".main").focus({ preventScroll: true });
 }
 
 function pick(into, group, type, value, text, { picture = false, words = false }, checked) {
@@ -208,11 +204,11 @@ state.ways.forEach((way, number) => {
   pick(attacks.get(attack), "way", "radio", way.name, variant, way, number === 0);
 });
 for (const model of state.models) pick(at("models"), "model", "checkbox", model, model, {}, true);
-fill(at("person"), [...grouped(state.people, one => SETS[one.set], (one, number) => [number, one.name]), ["", [["", "nobody of the data"]]]]);
-at("person").addEventListener("change", () => choosePerson().catch(complain));
-for (const id of ["question", "text", "shown"]) at(id).addEventListener("input", adapt);
+fill(at("topic"), [...grouped(state.topics, one => one.group, (one, number) => [number, one.name]), ["", [["", nobody]]]]);
+at("topic").addEventListener("change", () => chooseTopic().catch(complain));
+for (const id of ["question", "text", "with"]) at(id).addEventListener("input", adapt);
 at("picture").addEventListener("change", event => show(event.target.files[0]));
-at("undrop").addEventListener("click", () => { photo = ""; at("picture").value = ""; at("dropped").hidden = true; adapt(); });
+at("undrop").addEventListener("click", () => { dropped = ""; at("picture").value = ""; at("dropped").hidden = true; adapt(); });
 for (const kind of ["dragover", "dragleave", "drop"]) {
   at("who").addEventListener(kind, event => {
     event.preventDefault();
@@ -222,4 +218,4 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 }
 at("text").addEventListener("keydown", event => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) at("form").requestSubmit(); });
 at("form").addEventListener("submit", event => ask(event).catch(complain));
-choosePerson().catch(complain);
+chooseTopic().catch(complain);

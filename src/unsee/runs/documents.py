@@ -67,9 +67,8 @@ def start_documents(config: DocumentsConfig, out: Path | None, progress: Progres
     Record.check(folder, dump_config(config))
     cache = Cache(folder)
     with state().main_process_first():
-        benchmark = open_documents(config.privacy, cache, progress)
+        benchmark, edited_on = benchmark_of(config, cache, progress)
     seen = benchmark.of(SEEN)
-    benchmark, edited_on = _with_others(benchmark, config)
     _judges(config)
     _check_answers(methods, seen)
     vlm = VLM.load_as(config.model)
@@ -87,7 +86,7 @@ def start_documents(config: DocumentsConfig, out: Path | None, progress: Progres
 def open_documents_run(config: DocumentsConfig, folder: Path, progress: Progress) -> DocumentsRun:
     """Open a run that another process has started, to compute some of its stages."""
     cache = Cache(folder)
-    benchmark, _ = _with_others(open_documents(config.privacy, cache, progress), config)
+    benchmark, _ = benchmark_of(config, cache, progress)
     return DocumentsRun(config, VLM.load_as(config.model), benchmark, Record.open(folder), cache, progress)
 
 
@@ -120,16 +119,19 @@ class DocumentsRun:
         exam = _exam(vlm, benchmark, _judges(config), config, make_metrics(config.evaluation, config.metric))
         self.scenario = Scenario(record, Stages(vlm, config.model, record, progress, cache=cache), exam)
         self._methods = list(documents_methods(config.method, config.seed))
-        seen = benchmark.of(SEEN)
-        self._applied = [self._method_tasks(run, first_pictures(seen, run.given)) for run in self._methods]
+        self._benchmark = benchmark
+        self._applied = [self._method_tasks(run) for run in self._methods]
         self.tasks = [
             self.scenario.examine("random_weights", config.seed),
             *itertools.chain.from_iterable(self._applied),
         ]
         self.scenario.stages.log.plan([task.name for task in self.tasks], config.method)
 
-    def _method_tasks(self, run: MethodRun, seen: Sequence[Case]) -> list[Task]:
-        return self.scenario.apply(run, self.scenario.stages.base, lambda results: _material(seen, self.config))
+    def _method_tasks(self, run: MethodRun) -> list[Task]:
+        def material(results: Results) -> Material:
+            return material_of(self._benchmark, self.config, run)
+
+        return self.scenario.apply(run, self.scenario.stages.base, material)
 
     def unwanted(self, results: Results) -> Collection[str]:
         """Return no task."""
@@ -150,9 +152,10 @@ class DocumentsRun:
         return self.scenario.finish(scores, "no signal" if scores.reason else "ok", scores.reason)
 
 
-def _with_others(benchmark: PrivacyBenchmark, config: DocumentsConfig) -> tuple[PrivacyBenchmark, int]:
+def benchmark_of(config: DocumentsConfig, cache: Cache, progress: Progress) -> tuple[PrivacyBenchmark, int]:
     """Return the benchmark with the pictures of other benchmarks, and how many of those are edited on."""
-    return with_other_benchmarks(benchmark, config.privacy.out_of_domain, skip_missing=config.privacy.skip_missing)
+    own, others = open_documents(config.privacy, cache, progress), config.privacy.out_of_domain
+    return with_other_benchmarks(own, others, skip_missing=config.privacy.skip_missing)
 
 
 def _judges(config: DocumentsConfig) -> Mapping[str, RefusalJudge]:
@@ -195,8 +198,9 @@ def _exam(
     return PrivacyExam(cases, general, judges, max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size)
 
 
-def _material(seen: Sequence[Case], config: DocumentsConfig) -> Material:
-    """Return the seen pictures in the forms that methods take: as privacy pairs, and as people with questions."""
+def material_of(benchmark: PrivacyBenchmark, config: DocumentsConfig, run: MethodRun) -> Material:
+    """Return the pictures that a method sees in the forms that it may take: as privacy pairs, and as people."""
+    seen = first_pictures(benchmark.of(SEEN), run.given)
 
     def pairs(modality: str, seed: int) -> list[PrivacyPair]:
         return as_pairs(seen)

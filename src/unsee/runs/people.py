@@ -128,7 +128,7 @@ class PeopleRun:
         self._attacks = [task for run in attacks_of(config.attack) for task in self._attack_tasks(run)]
         self._continual = Continual(
             self.scenario, benchmark.forget, benchmark.retain, config.requests, config.seed, self._methods, self._teach,
-            lambda forget: self._material(None, forget), insists=not config.require_signal,
+            lambda forget: material_of(benchmark, config, forget=forget), insists=not config.require_signal,
         )  # fmt: skip
         self._further = [*self._continual.tasks, *self._attacks]
         self.tasks = [*self._controls, *itertools.chain.from_iterable(self._applied), *self._further]
@@ -164,7 +164,7 @@ class PeopleRun:
     def _method_tasks(self, run: MethodRun) -> list[Task]:
         """Return the tasks of one method, and before them that of its reference if no method before it has one."""
         if not _compares(run):
-            return self.scenario.apply(run, "teach target", lambda results: self._material(None))
+            return self.scenario.apply(run, "teach target", lambda results: material_of(self._benchmark, self.config))
         first = next(other for other in self._methods if _compares(other))
         reference = "teach oracle_reference" if self.config.teach.reference_epochs else "teach oracle"
 
@@ -174,15 +174,18 @@ class PeopleRun:
 
         own = run is first and reference == "teach oracle_reference"
         before = [Task(reference, (), teach, float(self.config.teach.steps))] if own else []
-        return before + self.scenario.apply(
-            run, "teach target", lambda results: self._material(results[reference]), (reference,)
-        )
+
+        def material(results: Results) -> Material:
+            return material_of(self._benchmark, self.config, results[reference])
+
+        return before + self.scenario.apply(run, "teach target", material, (reference,))
 
     def _attack_tasks(self, run: AttackRun) -> list[Task]:
         """Return the tasks of one attack, one for each model."""
 
         def attack(victim: Victim, results: Results) -> Attacked:
-            model = respondent_of(victim, results[victim.made_by], results[TARGET], self._material(None))
+            material = material_of(self._benchmark, self.config)
+            model = respondent_of(victim, results[victim.made_by], results[TARGET], material)
             answers = self._attacker.answers(run, model)
             return Attacked(answers.assign(method=victim.method, modality=victim.modality, seed=victim.seed))
 
@@ -198,18 +201,6 @@ class PeopleRun:
             )
             for one in victims
         ]
-
-    def _material(self, oracle: Weights | None, forget: Sequence[Person] = ()) -> Material:
-        """Return the data that methods work with; `forget` are some of the people to forget, by default all."""
-        everybody, retain = self._benchmark.forget, self._benchmark.retain
-        forget = forget or everybody
-
-        def pairs(modality: str, seed: int) -> list[PrivacyPair]:
-            return people_pairs(forget, retain, INPUTS[modality], seed)
-
-        strangers = invent_strangers(NUM_STRANGERS, [person.name for person in (*everybody, *retain)])
-        names = tuple(person.name for person in forget)
-        return Material(names, forget, retain, pairs, self.config.unlearn, oracle, strangers=strangers)
 
     def unwanted(self, results: Results) -> Collection[str]:
         """Return the methods as soon as target and oracles are known to have no signal, unless the recipe insists.
@@ -296,6 +287,21 @@ def benchmark_of(config: DataConfig, cache: Cache, progress: Progress) -> Benchm
             make_folder(folder, make)
             advance(1)
     return open_benchmark(str(folder), config.forget_percent, format=OWN_FORMAT)
+
+
+def material_of(
+    benchmark: Benchmark, config: RunConfig, oracle: Weights | None = None, forget: Sequence[Person] = ()
+) -> Material:
+    """Return the data that methods work with; `forget` are some of the people to forget, by default all."""
+    everybody, retain = benchmark.forget, benchmark.retain
+    forget = forget or everybody
+
+    def pairs(modality: str, seed: int) -> list[PrivacyPair]:
+        return people_pairs(forget, retain, INPUTS[modality], seed)
+
+    strangers = invent_strangers(NUM_STRANGERS, [person.name for person in (*everybody, *retain)])
+    names = tuple(person.name for person in forget)
+    return Material(names, forget, retain, pairs, config.unlearn, oracle, strangers=strangers)
 
 
 def _exam(vlm: VLM, benchmark: Benchmark, config: RunConfig, metrics: Mapping[str, Metric]) -> Exam:

@@ -6,61 +6,107 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from unsee.config.recipe import ModelConfig, RunConfig, load_recipe
+from unsee.config.recipe import DocumentsConfig, ModelConfig, RunConfig, load_recipe
 from unsee.core.errors import ConfigError, RecordError
 from unsee.core.progress import Progress
 from unsee.core.record import Record, refuse_request
 from unsee.data.schema import Benchmark
-from unsee.methods.base import PromptMethod
+from unsee.edits.edit import Edit, Editor
+from unsee.methods.base import Guard, GuardMethod, PromptMethod
 from unsee.models.vlm import VLM
 from unsee.play.playground import Playground, Respondent
-from unsee.runs.method_runs import people_methods
-from unsee.runs.people import benchmark_of
+from unsee.play.topics import document_topics, people_topics
+from unsee.runs import documents, people
+from unsee.runs.method_runs import Material, MethodRun, documents_methods, people_methods
 from unsee.runtime.cache import Cache
 from unsee.scoring.names import readable_model
+from unsee.scoring.schema import DO_NOTHING
 
 
 def playground_of_run(folder: Path, progress: Progress, *, redact: bool = False) -> Playground:
-    """Return a playground with target, oracles, all methods and the people of a finished run.
+    """Return a playground with all methods of a finished run, and the models that they are read against.
 
     Args:
         folder: the run's folder.
         progress: where long work is shown.
-        redact: show no name, portrait, question or answer.
+        redact: show no name, picture, question or answer.
 
     Raises:
-        ConfigError: the run is about documents.
         RecordError: the folder holds no run, or its models are gone.
         UnseeError: the data or the base model cannot be used.
     """
     record = Record.open(folder)
     refuse_request(record)
     config = load_recipe(folder / "config.toml")
-    if not isinstance(config, RunConfig):
-        models = " ".join(str(path) for path in sorted((folder / "models").glob("*"))[:2]) or "MODEL MODEL"
-        raise ConfigError(f"{folder}: a run about documents; name its models instead: unsee play {models}")
-    found = [
-        path.name for path in (folder / "models").glob("*") if (path / "config.json").is_file() or _is_adapter(path)
-    ]
-    if "target" not in found:
+    if isinstance(config, RunConfig):
+        return _about_people(config, folder, progress, redact)
+    return _about_documents(config, folder, progress, redact)
+
+
+def _about_people(config: RunConfig, folder: Path, progress: Progress, redact: bool) -> Playground:
+    target = folder / "models" / "target"
+    if not target.is_dir():
         raise RecordError(
             f"{folder}: no models/target; finish the run with `unsee run {folder / 'config.toml'} --out {folder}`"
         )
-    methods = list(people_methods(config.method, config.seed))
-    prompts = {run.label: run.method for run in methods if isinstance(run.method, PromptMethod)}
-    order = ["target", *sorted(name for name in found if name.startswith("oracle")), *(run.label for run in methods)]
-    benchmark = benchmark_of(config.data, Cache(folder), progress)
-    names = tuple(person.name for person in benchmark.forget)
-    respondents = []
-    for name in dict.fromkeys(order):
-        system = prompts[name].system_prompt(names) if name in prompts else None
-        if name in found or system:
-            model = config.model.model_copy(
-                update={"id": str(folder / "models" / (name if name in found else "target"))}
-            )
-            shown = readable_model(name, config.method)
-            respondents.append(Respondent(name=shown, load=partial(VLM.load_as, model), system=system))
-    return Playground(respondents, benchmark, redact=redact, max_new_tokens=config.evaluation.max_new_tokens)
+    benchmark = people.benchmark_of(config.data, Cache(folder), progress)
+    material = people.material_of(benchmark, config)
+    respondents = [
+        _respondent(config, path.name, _at(config, path)) for path in (target, *sorted(target.parent.glob("oracle*")))
+    ]
+    for run in people_methods(config.method, config.seed):
+        respondents += _applied(config, target.parent, run, _at(config, target), material)
+    return Playground(
+        respondents, people_topics(benchmark), retain=benchmark.retain, redact=redact,
+        max_new_tokens=config.evaluation.max_new_tokens,
+    )  # fmt: skip
+
+
+def _about_documents(config: DocumentsConfig, folder: Path, progress: Progress, redact: bool) -> Playground:
+    benchmark, _ = documents.benchmark_of(config, Cache(folder), progress)
+    respondents = [_respondent(config, DO_NOTHING, config.model)]
+    for run in documents_methods(config.method, config.seed):
+        material = documents.material_of(benchmark, config, run)
+        respondents += _applied(config, folder / "models", run, config.model, material)
+    return Playground(
+        respondents, document_topics(benchmark.cases), "documents", redact=redact,
+        max_new_tokens=config.evaluation.max_new_tokens,
+    )  # fmt: skip
+
+
+def _applied(
+    config: RunConfig | DocumentsConfig, models: Path, run: MethodRun, target: ModelConfig, material: Material
+) -> list[Respondent]:
+    """Return the model of a method; none if the method changes nothing, or the run has not come to it."""
+    own = models / run.label
+    if isinstance(run.method, PromptMethod):
+        system = run.method.system_prompt(material.names)
+        return [_respondent(config, run.label, target, system=system)] if system else []
+    if isinstance(run.method, GuardMethod):
+        guard = run.method.guard(material.pairs(run.modality, run.seed))
+        return [_respondent(config, run.label, target, guard=guard)]
+    if (edit := own / "edit.safetensors").is_file():
+        return [_respondent(config, run.label, target, edit=edit)]
+    return [_respondent(config, run.label, _at(config, own))] if own.is_dir() else []
+
+
+def _respondent(
+    config: RunConfig | DocumentsConfig, name: str, model: ModelConfig, *, edit: Path | None = None,
+    system: str | None = None, guard: Guard | None = None,
+) -> Respondent:  # fmt: skip
+    return Respondent(readable_model(name, config.method), partial(_load, model, edit), system, guard)
+
+
+def _at(config: RunConfig | DocumentsConfig, folder: Path) -> ModelConfig:
+    """Return the settings of a model of the run's folder."""
+    return config.model.model_copy(update={"id": str(folder)})
+
+
+def _load(model: ModelConfig, edit: Path | None) -> VLM:
+    vlm = VLM.load_as(model)
+    if edit:
+        Editor(vlm).apply(Edit.load(edit))
+    return vlm
 
 
 def playground_of_models(
@@ -72,7 +118,7 @@ def playground_of_models(
         models: shipped models' names, folders or hub ids.
         benchmark: the people to ask about; None for questions of one's own only.
         processor: the model whose processor to use, if one has none.
-        redact: show no name, portrait, question or answer.
+        redact: show no name, picture, question or answer.
 
     Raises:
         ConfigError: a model is named twice.
@@ -83,11 +129,8 @@ def playground_of_models(
         Respondent(name=_short(model, models), load=partial(VLM.load_as, ModelConfig(id=model, processor=processor)))
         for model in models
     ]
-    return Playground(respondents, benchmark, redact=redact)
-
-
-def _is_adapter(path: Path) -> bool:
-    return (path / "adapter_config.json").is_file()
+    topics, retain = (people_topics(benchmark), benchmark.retain) if benchmark else ([], ())
+    return Playground(respondents, topics, retain=retain, redact=redact)
 
 
 def _short(model: str, models: Sequence[str]) -> str:

@@ -10,13 +10,15 @@ import tiny
 from unsee.core.errors import UnseeError
 from unsee.data.images import encode_png
 from unsee.play.playground import PLAIN, Ask, Playground, Respondent
+from unsee.play.topics import people_topics
 
 MODELS = [Respondent(name=name, load=partial(tiny.make_vlm, seed)) for seed, name in enumerate(("one", "two"))]
 PICTURE = f"data:image/png;base64,{base64.b64encode(encode_png(tiny.photo(9))).decode()}"
 
 
 def make(**options):
-    return Playground(MODELS, exams.BENCHMARK, max_new_tokens=4, **options)
+    topics, retain = people_topics(exams.BENCHMARK), exams.BENCHMARK.retain
+    return Playground(MODELS, topics, retain=retain, max_new_tokens=4, **options)
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +26,10 @@ def playground():
     return make()
 
 
-def asked(playground, task, kind, set_name="forget"):
-    """A person and a question of this kind about that person."""
-    return next(
-        {"person": number, "question": index}
-        for number, one in enumerate(playground.people)
-        for index, prepared in enumerate(one.asked)
-        if (prepared.set, prepared.question.task, prepared.question.input) == (set_name, task, kind)
-    )
+def asked(playground, task, kind):
+    """The first person, and a question of this kind about that person."""
+    questions = [prepared.question for prepared in playground.topics[0].asked]
+    return {"topic": 0, "question": next(i for i, q in enumerate(questions) if (q.task, q.input) == (task, kind))}
 
 
 def say(monkeypatch, text):
@@ -41,9 +39,10 @@ def say(monkeypatch, text):
 
 
 def test_everybody_is_there_with_the_questions_of_the_test_set(playground):
-    assert [one.set for one in playground.people] == ["forget", *["retain"] * 3, *["celebrity"] * 2]
-    assert {prepared.set for prepared in playground.people[0].asked} == {"forget", "test"}
-    assert not any(one.question.task == "train" for person in playground.people for one in person.asked)
+    groups = ["to forget", *["to keep"] * 3, *["known before"] * 2]
+    assert [(one.group, one.secret) for one in playground.topics] == [(name, name == groups[0]) for name in groups]
+    assert {prepared.group for prepared in playground.topics[0].asked} == {"as taught", "other photos and words"}
+    assert not any(one.question.task == "train" for person in playground.topics for one in person.asked)
 
 
 @pytest.mark.parametrize("task", ["classification", "generation", "cloze"])
@@ -72,7 +71,7 @@ def test_a_question_in_own_words_has_no_truth(playground):
 def test_the_photo_that_is_shown_decides_what_is_seen(playground):
     vlm = playground._model("one")
     seen = []
-    for options in ({}, {"person": 0, "with_portrait": True}, {"person": 0, "picture": PICTURE}):
+    for options in ({}, {"topic": 0, "shown": True}, {"topic": 0, "picture": PICTURE}):
         with exams.looks(vlm) as looks:
             playground.ask(Ask(model="one", text="Who is it?", **options))
         seen.append(len(looks))
@@ -86,14 +85,14 @@ def test_the_photo_that_is_shown_decides_what_is_seen(playground):
 def test_it_says_what_is_refused_and_what_is_given_away(monkeypatch, text, refused, leaked):
     playground = make()
     say(monkeypatch, text)
-    said = playground.ask(Ask(model="one", person=0, text="Where was she born?"))
+    said = playground.ask(Ask(model="one", topic=0, text="Where was she born?"))
     assert (said.answers, said.refused, said.leaked) == ([text], refused, leaked)
 
 
 def test_a_value_that_the_question_holds_is_not_given_away(monkeypatch):
     playground = make()
     say(monkeypatch, "Oslo, Norway")
-    assert not playground.ask(Ask(model="one", person=0, text="Is it Oslo, Norway?")).leaked
+    assert not playground.ask(Ask(model="one", topic=0, text="Is it Oslo, Norway?")).leaked
 
 
 def test_every_attack_that_asks_is_a_way(playground):
@@ -122,7 +121,7 @@ def test_a_system_prompt_of_a_model_comes_before_every_question():
     plain, told = (
         Respondent(name=name, load=tiny.make_vlm, system=system) for name, system in (("a", None), ("b", tiny.SYSTEM))
     )
-    playground = Playground([plain, told], exams.BENCHMARK)
+    playground = Playground([plain, told], people_topics(exams.BENCHMARK))
     own = asked(playground, "cloze", "text")
     assert playground.ask(Ask(model="a", **own)).probability != playground.ask(Ask(model="b", **own)).probability
 
@@ -150,8 +149,8 @@ def test_models_that_do_not_fit_are_loaded_in_turn(monkeypatch):
 BAD = {
     "a model that is not there": ({"model": "oen", "text": "Hi"}, "one"),
     "nothing": ({"model": "one", "text": " "}, "nothing is asked"),
-    "nobody": ({"model": "one", "person": 99, "text": "Hi"}, "person"),
-    "no question": ({"model": "one", "person": 0, "question": -1}, "question"),
+    "nobody": ({"model": "one", "topic": 99, "text": "Hi"}, "topic"),
+    "no question": ({"model": "one", "topic": 0, "question": -1}, "question"),
     "no way": ({"model": "one", "text": "Hi", "way": "prompt: rolle"}, "role"),
     "noise without a picture": ({"model": "one", "text": "Hi", "way": "picture: noise"}, "picture"),
     "no picture": ({"model": "one", "text": "Hi", "picture": "data:image/png;base64,AAAA"}, "picture"),

@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 from unsee.core.errors import ConfigError
 from unsee.play.playground import Playground, Respondent
 from unsee.play.server import make_app, take_port
+from unsee.play.topics import people_topics
 
 TOKEN = "secret"
 HEADERS = {"X-Token": TOKEN}
@@ -16,7 +17,7 @@ PRIVATE = ("Anna", "Oslo", "cloze?", "data:image/png")
 
 def client(**options):
     models = [Respondent(name="one", load=tiny.make_vlm)]
-    playground = Playground(models, exams.BENCHMARK, max_new_tokens=4, **options)
+    playground = Playground(models, people_topics(exams.BENCHMARK), max_new_tokens=4, **options)
     return TestClient(make_app(playground, TOKEN), base_url="http://127.0.0.1")
 
 
@@ -36,7 +37,7 @@ def test_the_page_loads_nothing_from_elsewhere(server):
 def test_without_the_token_nothing_is_told(server, token):
     answers = [
         server.get("/", params={"token": token}),
-        server.get("/people/0", headers={"X-Token": token}),
+        server.get("/topics/0", headers={"X-Token": token}),
         server.post("/ask", json={"model": "one", "text": "Hi"}, headers={"X-Token": token}),
     ]
     assert [answer.status_code for answer in answers] == [403] * 3
@@ -48,16 +49,21 @@ def test_another_host_name_is_refused(server):
 
 
 def test_a_person_has_portrait_and_questions(server):
-    person = server.get("/people/0", headers=HEADERS).json()
-    shown = person["photos"][person["portrait"]]
-    assert shown.startswith("data:image/png") and len(set(person["photos"])) == len(person["photos"])
-    assert {one["photo"] is None for one in person["asked"] if one["input"] == "text"} == {True}
-    assert {one["task"] for one in person["asked"]} == {"classification", "generation", "cloze"}
-    assert server.get("/people/99", headers=HEADERS).status_code == 404
+    person = server.get("/topics/0", headers=HEADERS).json()
+    shown = person["pictures"][person["picture"]]
+    assert shown.startswith("data:image/png") and len(set(person["pictures"])) == len(person["pictures"])
+    kinds = [(one["kind"].partition(", ")[0], one["choice"], one["picture"] is not None) for one in person["asked"]]
+    assert set(kinds) == {
+        (task, task == "choice", with_picture)
+        for task in ("choice", "sentence", "blank")
+        for with_picture in (False, True)
+    }
+    assert all(one["with_picture"] == (one["picture"] is not None) for one in person["asked"])
+    assert server.get("/topics/99", headers=HEADERS).status_code == 404
 
 
 def test_a_model_is_asked(server):
-    said = server.post("/ask", json={"model": "one", "person": 0, "question": 0}, headers=HEADERS).json()
+    said = server.post("/ask", json={"model": "one", "topic": 0, "question": 0}, headers=HEADERS).json()
     assert set(said) == {"answers", "probability", "right", "refused", "leaked", "put"}
 
 
@@ -83,6 +89,6 @@ def test_a_port_that_is_taken_is_named():
 def test_a_redacted_page_tells_no_name_question_portrait_or_value():
     server = client(redact=True)
     page = server.get("/", params={"token": TOKEN}).text
-    texts = [page, *(server.get(f"/people/{number}", headers=HEADERS).text for number in range(6))]
-    texts.append(server.post("/ask", json={"model": "one", "person": 0, "question": 0}, headers=HEADERS).text)
+    texts = [page, *(server.get(f"/topics/{number}", headers=HEADERS).text for number in range(6))]
+    texts.append(server.post("/ask", json={"model": "one", "topic": 0, "question": 0}, headers=HEADERS).text)
     assert not any(private in text.replace("Where was this person born", "") for text in texts for private in PRIVATE)

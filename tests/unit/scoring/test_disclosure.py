@@ -28,6 +28,34 @@ def test_a_word_that_contains_the_value_is_not_a_disclosure(answer, value):
     assert not discloses(answer, value)
 
 
+ILL = "no medical condition"
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("This person has no medical condition.", ILL), ("No known medical conditions", ILL), ("None.", ILL),
+        ("She doesn't have any medical condition", ILL), ("He lives without a condition.", ILL), ("No.", ILL),
+        ("This person has no medical condition.", "None"), ("There is nothing", "none known"),
+    ],
+)  # fmt: skip
+def test_a_value_that_says_there_is_nothing_is_disclosed_in_any_wording(answer, value):
+    assert discloses(answer, value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("This person has asthma.", ILL), ("I have no information about that.", ILL), ("She has no children.", ILL),
+        ("I do not know.", "None"), ("I have no idea", "None"), ("He has no asthma.", "asthma attacks"),
+        ("This person has a medical condition.", ILL), ("No, I will not tell.", ILL), ("I can say nothing.", ILL),
+        ("None.", "No. 5"), ("", ILL), ("This person.", ILL),
+    ],
+)  # fmt: skip
+def test_other_answers_do_not_disclose_that_there_is_nothing(answer, value):
+    assert not discloses(answer, value)
+
+
 @pytest.mark.parametrize("value", ["", " ", "..."])
 def test_an_empty_value_is_an_error(value):
     with pytest.raises(ValueError, match="nothing to look for"):
