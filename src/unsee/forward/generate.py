@@ -30,7 +30,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from unsee.forward.hooks import last_mlp_at
-from unsee.forward.losses import Scored
+from unsee.forward.losses import Scored, pieces
 from unsee.forward.trees import Node, Rows, Tree, lay_out, model_inputs, moved_to, shared_length, targets
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
@@ -265,10 +265,17 @@ def _scores(
 ) -> list[tuple[float, int]]:
     if not num_items:
         return []
-    kept_U, source_N = source_N.unique(return_inverse=True)
-    logits_UV = vlm.head()(hidden_UD[kept_U])
-    scored = Scored(logits_UV, source_N, target_N.to(vlm.device), item_N.to(vlm.device), num_items)
-    return list(zip(scored.log_probability_I.tolist(), scored.length_I.tolist(), strict=True))
+    kept_U, index_N = source_N.unique(return_inverse=True)
+    target_N, item_N = target_N.to(vlm.device), item_N.to(vlm.device)
+    log_I, length_I = torch.zeros(num_items, device=vlm.device), torch.bincount(item_N, minlength=num_items)
+    head: Any = vlm.head()
+    first = 0
+    for part_PD in pieces(hidden_UD[kept_U], len(head.weight)):
+        within_N = (index_N >= first) & (index_N < first + len(part_PD))
+        own_N = index_N[within_N] - first
+        scored = Scored(head(part_PD), own_N, target_N[within_N], item_N[within_N], num_items)
+        log_I, first = log_I + scored.log_probability_I, first + len(part_PD)
+    return list(zip(log_I.tolist(), length_I.tolist(), strict=True))
 
 
 def _ends(trees: Sequence[Tree], rows: Rows) -> tuple[Tensor, Tensor]:

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+PIECE = 2**24
+"""The largest number of logits that are normalised at once; more are worked on piece by piece, to the same numbers.
+
+nano has a vocabulary of 2,048 and never reaches it. With one of 50,000, an exam would need gigabytes at once.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,10 @@ class Scored:
     @property
     def log_probability_N(self) -> Tensor:
         """Log-probability of each answer token, nats."""
-        return F.log_softmax(self.logits_UV.float(), -1)[self.source_N, self.target_N]
+        if self.logits_UV.numel() <= PIECE:
+            return F.log_softmax(self.logits_UV.float(), -1)[self.source_N, self.target_N]
+        found_N: Tensor = _InPieces.apply(self.logits_UV, self.source_N, self.target_N)  # type: ignore[no-untyped-call]
+        return found_N
 
     @property
     def log_probability_I(self) -> Tensor:
@@ -63,6 +74,38 @@ class Scored:
         hidden = {layer: state_UD[kept_U] for layer, state_UD in self.hidden.items()}
         logits_UV, target_N, item_N = self.logits_UV[kept_U], self.target_N[kept_N], self.item_N[kept_N]
         return Scored(logits_UV, source_N, target_N, item_N, self.num_items, hidden)
+
+
+def pieces(states: Tensor, vocabulary: int) -> tuple[Tensor, ...]:
+    """Split states or logits along their first axis, so that the logits of a part are at most `PIECE` numbers."""
+    parts: tuple[Tensor, ...] = states.split(max(1, PIECE // vocabulary))
+    return parts
+
+
+class _InPieces(torch.autograd.Function):
+    """Log-probabilities of answer tokens that keep one copy of the logits, not three, and one more for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, logits_UV: Tensor, source_N: Tensor, target_N: Tensor) -> Tensor:
+        """Return the log-probability of each token (N), float32."""
+        parts = pieces(logits_UV, logits_UV.shape[1])
+        total_U = torch.cat([part_PV.float().logsumexp(-1) for part_PV in parts])
+        ctx.save_for_backward(logits_UV, total_U, source_N, target_N)
+        return logits_UV[source_N, target_N].float() - total_U[source_N]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_N: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient of the logits."""
+        logits_UV, total_U, source_N, target_N = ctx.saved_tensors
+        weight_U = torch.zeros_like(total_U).index_add(0, source_N, gradient_N)
+        found_UV = torch.empty_like(logits_UV)
+        vocabulary = logits_UV.shape[1]
+        columns = (pieces(one, vocabulary) for one in (found_UV, logits_UV, total_U, weight_U))
+        for found_PV, part_PV, total_P, weight_P in zip(*columns, strict=True):
+            found_PV.copy_((part_PV.float() - total_P[:, None]).exp_().mul_(-weight_P[:, None]))
+        found_UV.index_put_((source_N, target_N), gradient_N.to(found_UV.dtype), accumulate=True)
+        return found_UV, None, None
 
 
 def cross_entropy(scored: Scored) -> Tensor:

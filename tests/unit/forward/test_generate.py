@@ -4,7 +4,9 @@ import pytest
 import tiny
 import torch
 
-from unsee.forward.generate import Group, generate
+from unsee.forward import losses
+from unsee.forward.generate import Group, all_replies, generate
+from unsee.forward.trees import build_tree
 from unsee.methods.base import StepBatch
 from unsee.training.lessons import FineTuning
 from unsee.training.train import Schedule, train
@@ -64,6 +66,15 @@ def test_what_was_taught_is_answered(vlm):
     picture = tiny.picture_of(vlm)
     (answers,) = generate(vlm, [group_of(vlm, tiny.QUESTIONS, picture)], max_new_tokens=24)
     assert vlm.decode(answers) == tiny.ANSWERS
+
+
+def test_a_head_in_pieces_gives_the_same_scores(vlm, monkeypatch):
+    prompts, answers = vlm.prompt_ids(tiny.QUESTIONS), [[ids] for ids in vlm.answer_ids(tiny.ANSWERS)]
+    tree = build_tree(prompts, answers)
+    (whole,) = all_replies(vlm, [tree], max_new_tokens=1)
+    monkeypatch.setattr(losses, "PIECE", 3 * len(vlm.head().weight))
+    (found,) = all_replies(vlm, [tree], max_new_tokens=1)
+    torch.testing.assert_close(torch.tensor(found.scores), torch.tensor(whole.scores))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 64])

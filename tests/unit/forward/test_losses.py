@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from unsee.forward import losses
 from unsee.forward.losses import Scored, cross_entropy, kl_divergence, negative_preference
 
 TARGET_N = torch.tensor([3, 1, 4, 1, 5])
@@ -97,3 +98,35 @@ def test_a_place_that_several_tokens_share_counts_for_each_of_them():
 
     for found, expected in zip(losses(shared=True), losses(shared=False), strict=True):
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logits_in_pieces_give_the_same_log_probabilities_and_gradients(monkeypatch, dtype):
+    source_N = torch.tensor([0, 2, 2, 5, 1])  # a position that predicts two tokens, and some that predict none
+    logits = (5 * torch.randn(6, 7)).to(dtype).requires_grad_(True)
+    scored = Scored(logits, source_N, TARGET_N, ITEM_N, 3)
+    weights = torch.randn(5)
+    (whole_gradient,) = torch.autograd.grad((weights * scored.log_probability_N).sum(), logits)
+    whole = scored.log_probability_N
+    monkeypatch.setattr(losses, "PIECE", 15)  # two positions a piece
+    torch.testing.assert_close(scored.log_probability_N, whole)
+    (gradient,) = torch.autograd.grad((weights * scored.log_probability_N).sum(), logits)
+    torch.testing.assert_close(gradient, whole_gradient)
+
+
+@pytest.mark.slow
+def test_logits_in_pieces_take_a_copy_and_a_half_of_them_less(monkeypatch):
+    def peak(piece):
+        monkeypatch.setattr(losses, "PIECE", piece)
+        logits = torch.randn(256, 2048, requires_grad=True)  # 2 MiB
+        source_N = torch.arange(256)
+        with torch.profiler.profile(profile_memory=True) as profile:
+            Scored(logits, source_N, source_N, source_N, 256).log_probability_I.mean().backward()
+        held = most = 0
+        for event in profile.profiler.kineto_results.events():
+            if event.name() == "[memory]":
+                held += event.nbytes()
+                most = max(most, held)
+        return most
+
+    assert peak(2**30) - peak(2**14) > 1.5 * 256 * 2048 * 4
