@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
 
 import published_others as published
 import pytest
 from integration.command import unsee
 
 from unsee.core.record import Record
+from unsee.data.people.portraits import draw_look, draw_portrait, draw_scene
 from unsee.scoring.schema import Scores
 
 WRITERS = {"clear": published.write_clear, "fiubench": published.write_fiubench, "umu": published.write_umu}
@@ -78,3 +81,20 @@ def test_a_drifted_column_is_one_sentence_and_exit_code_2(model, tmp_path):
         assert refused.code == 2
         assert "column 'perturbed_captions' is missing" in refused.err
         assert "the nearest is 'perturbed_caption'" in refused.err
+
+
+@pytest.mark.soak
+def test_nano_learns_the_people_and_forgets_some(format, tmp_path, monkeypatch):
+    def portrait(number):
+        person = number // 10 if format == "clear" else number  # two photos of each person there
+        file = io.BytesIO()
+        draw_portrait(draw_look(random.Random(person), "female"), draw_scene(random.Random(number))).save(file, "PNG")
+        return file.getvalue()
+
+    monkeypatch.setattr(published.tiny, "png", portrait)
+    words = ["--set", f"data.source={WRITERS[format](tmp_path / 'data')}", "--set", "data.forget_percent=5",
+             "--set", "teach.steps=150"]  # fmt: skip
+    finished = unsee(["run", "quick", *words, "--out", tmp_path / "run"], tmp_path / "cache")
+    assert finished.code == 0, finished.err
+    methods = {method.method: method for method in Scores.load(tmp_path / "run", "scores.json").methods}
+    assert methods["npo"].score.value > 0.3

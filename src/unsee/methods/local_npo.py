@@ -59,8 +59,6 @@ class LocalNPO(LossMethod):
         others: the other people: invented "strangers", or people to "retain". In a deletion request it is always the
             stranger who stands in for the person.
         num_others: number of other people whose mean is the prior, 1 to 4; they are drawn anew for each row.
-        num_batches: number of different batches, which are used again and again, so that the target is asked about the
-            others only once; 0 for a new one in every step.
     """
 
     learning_rate: Annotated[PositiveFloat, Range(1e-5, 2e-3)] = 3e-4
@@ -71,7 +69,6 @@ class LocalNPO(LossMethod):
     retain_weight: Annotated[NonNegativeFloat, Range(0.25, 8)] = 1.0
     others: Others = "strangers"
     num_others: Annotated[int, Field(ge=1, le=len(SWAPPED))] = 4
-    num_batches: NonNegativeInt = 12
 
     @property
     def sides(self) -> tuple[Side, ...]:
