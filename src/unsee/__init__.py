@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unsee.config.recipe import load_recipe
     from unsee.data.pairs import load_pairs
     from unsee.data.people.builder import build
-    from unsee.data.people.mllmu import load
+    from unsee.data.people.source import open_benchmark as load
     from unsee.edits.edit import Edit, Editor
     from unsee.evaluation import EvaluationCallback, evaluate, score
     from unsee.models.vlm import VLM
@@ -37,7 +37,7 @@ _HOMES = {
     "VLM": ("unsee.models.vlm", "VLM"),
     "build": ("unsee.data.people.builder", "build"),
     "evaluate": ("unsee.evaluation", "evaluate"),
-    "load": ("unsee.data.people.mllmu", "load"),
+    "load": ("unsee.data.people.source", "open_benchmark"),
     "load_pairs": ("unsee.data.pairs", "load_pairs"),
     "load_recipe": ("unsee.config.recipe", "load_recipe"),
     "losses": ("unsee.losses", ""),

@@ -2,7 +2,7 @@
 
     import unsee
 
-    people = unsee.load("people/", 10)                       # a folder in the published layout, or `unsee.build` it
+    people = unsee.load("people/", 10)          # any data that a recipe takes, or from `unsee.build`
     target = unsee.evaluate(target_model, processor, people)      # a data frame, one row per question
     oracle = unsee.evaluate(oracle_model, processor, people)
     mine = unsee.evaluate(model, processor, people)

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from unsee.config.recipe import build_dataclass
-from unsee.core.errors import ConfigError
+from unsee.core.errors import ConfigError, did_you_mean
 from unsee.forward.losses import Scored
 from unsee.methods import METHODS
 from unsee.methods.base import ArithmeticMethod, GradientMethod, LossMethod, Side, StepBatch
@@ -65,9 +65,9 @@ def names() -> list[str]:
 
 def __getattr__(name: str) -> Callable[..., Tensor]:
     if name.startswith("_") or name not in METHODS.names():
-        raise AttributeError(f"module 'unsee.losses' has no attribute '{name}'")
+        raise AttributeError(f"module 'unsee.losses' has no attribute '{name}'{did_you_mean(name, METHODS.names())}")
     if not _is_loss(METHODS.get(name)):
-        raise ConfigError(
+        raise AttributeError(
             f"losses.{name}: this method is more than a loss; use it by a recipe, or one of: {', '.join(names())}"
         )
     return partial(_loss, name)

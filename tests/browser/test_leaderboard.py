@@ -1,6 +1,7 @@
 """The leaderboard in a real Chromium: filters, and the way from a number to its run."""
 
 import pytest
+import synthetic_documents
 from synthetic import CONTROLS, METHODS, make_answers, make_run
 
 from unsee.report.leaderboard import write_leaderboard
@@ -52,3 +53,20 @@ def test_a_method_leads_to_its_run_with_recipe_and_answers(page):
 def test_it_fits(page, width):
     page.set_viewport_size({"width": width, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_one_of_runs_about_documents_works_alike(browser, tmp_path, width):
+    runs = [synthetic_documents.make_run(tmp_path / name, source=name) for name in ("passports", "plates")]
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(write_leaderboard(runs, tmp_path / "board.html").as_uri())
+    rows = page.locator("#board tbody tr:visible")
+    every = rows.count()
+    page.select_option("[data-filter=data]", "plates")
+    assert rows.count() == every // 2 and page.locator("#board .plot:visible .point:not(.gone)").count() == every // 2
+    rows.locator("a").first.click()
+    assert page.locator("details.run[open] .person").count() >= 1
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and not complaints
+    page.close()

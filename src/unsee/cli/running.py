@@ -49,7 +49,9 @@ def run_recipe(
         with show_progress() as progress:
             from unsee.runs.graph import crew_of
             from unsee.runs.run import plan as planned
+            from unsee.runs.tracking import check_trackers
 
+            check_trackers(track or ())
             crew_of(workers)
             rows = planned(config, progress)
         print_table(rows)
@@ -291,9 +293,10 @@ def report(
             "(default: a page in the run's folder; for several runs, here)."
         ),
     ] = None,
-    redact: Annotated[bool, typer.Option("--redact", help="Leave out names, answers and portraits.")] = False,
+    redact: Annotated[bool, typer.Option("--redact", help="Leave out names, answers and pictures.")] = False,
     leaderboard: Annotated[
-        bool, typer.Option("--leaderboard", help="One table over runs of any models and data, with filters.")
+        bool,
+        typer.Option("--leaderboard", help="One table over runs of any models and data of one kind, with filters."),
     ] = False,
 ) -> None:
     """Write one self-contained page, or a file of scores, about one run or several, a deletion request or an audit."""

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import pandas as pd
 import psutil
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from unsee.attacks import ATTACKS
 from unsee.attacks.base import Asking, QuestionAttack
 from unsee.config.recipe import EvaluationConfig
+from unsee.config.tables import Kind
 from unsee.core.errors import DataError, UnknownNameError
 from unsee.core.progress import Progress
 from unsee.data.images import decode, encode_png
@@ -30,7 +31,6 @@ from unsee.scoring.disclosure import discloses
 
 PLAIN = "as it is"
 _SHARE_OF_MEMORY = 0.5
-Kind = Literal["people", "documents"]
 _Thing = TypeVar("_Thing")
 
 

@@ -1,27 +1,38 @@
-"""The page of many runs about people: one table over models, data and methods, with filters, and every run below it."""
+"""The page of many runs of one kind: one table over models, data and methods, with filters, and every run below it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unsee.config.recipe import GENERATED, RunConfig, load_recipe
+from unsee.config.recipe import GENERATED, DocumentsConfig, RunConfig, load_recipe
+from unsee.config.tables import Kind
 from unsee.core.errors import RecordError
 from unsee.core.files import sha256_of, write
-from unsee.core.record import Record, refuse_request
+from unsee.core.record import Record
 from unsee.report.attacks import PANEL
+from unsee.report.documents import SETS as DOCUMENT_SETS
+from unsee.report.documents import DocumentsRun, document_runs
 from unsee.report.figures import Dot, Plot, colours, plot
-from unsee.report.page import render
-from unsee.report.people import SETS, PeopleModel, PeopleRun, runs_of
+from unsee.report.page import ModelView, kind_of_runs, render
+from unsee.report.people import SETS, PeopleRun, runs_of
 from unsee.scoring.documents import JUDGE
+from unsee.scoring.intervals import Estimate
 from unsee.scoring.schema import BASE, is_control
 from unsee.scoring.table import spoken
 
 _GIBIBYTE = 2**30
 _LEFT_OUT = ("target", "oracle", BASE)
 """Models that rows are read against."""
+NUMBERS: Mapping[Kind, Mapping[str, str]] = {
+    "people": {"efficacy": "efficacy", "generality": "generality", "utility": "utility", "score": "score"},
+    "documents": {"EtA": "eta", "leaked": "leaked", "over-refusal": "over_refused", "utility": "utility"},
+}
+"""The columns of numbers by the kind of the runs, and where each stands in the scores of a method."""
+MAIN: Mapping[Kind, str] = {"people": "score", "documents": "EtA"}
+"""The column by which rows are sorted, and which is drawn against utility."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,21 +40,33 @@ class Entry:
     """One row of the board: a method of a run, or of several runs that differ only in their seeds.
 
     Attributes:
+        kind: "people" or "documents".
         model: the method with its numbers; its colour is that of the method on the whole page.
         setting: what it can be filtered by, such as the model and the data.
         runs: number of runs behind the numbers.
         section: the part of the page that has the run.
     """
 
-    model: PeopleModel
+    kind: Kind
+    model: ModelView
     setting: dict[str, str]
     runs: int
     section: str
 
     @property
+    def numbers(self) -> dict[str, Estimate | None]:
+        """The numbers of the row, by column."""
+        return {name: getattr(self.model.score, where) for name, where in NUMBERS[self.kind].items()}
+
+    @property
+    def main(self) -> Estimate | None:
+        """The number by which rows are sorted."""
+        return self.numbers[MAIN[self.kind]]
+
+    @property
     def height(self) -> float:
-        """The score by which rows are sorted; -1 without one."""
-        return self.model.score.score.value if self.model.score.score else -1.0
+        """The same for sorting; -1 without one."""
+        return self.main.value if self.main else -1.0
 
     @property
     def gibibytes(self) -> float | None:
@@ -86,41 +109,45 @@ def write_leaderboard(folders: Sequence[Path], out: Path, redact: bool = False) 
     """Write one page about many runs. Runs that differ only in their seeds share rows.
 
     Args:
-        folders: of finished runs about people.
+        folders: of finished runs, all about people or all about documents.
         out: the page, an .html file.
-        redact: leave out names, answers and portraits.
+        redact: leave out names, answers and pictures.
 
     Raises:
-        RecordError: a folder is no finished run about people, is given twice, or the file cannot be written.
+        RecordError: a folder is no finished run, is given twice, both kinds are mixed, or the file cannot be written.
     """
     if out.suffix != ".html":
         raise RecordError(f"{out}: a leaderboard is an .html file; choose this ending")
     records = [Record.open(folder) for folder in folders]
+    kind = kind_of_runs(records)
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(_alike(record), []).append(record)
-    runs: list[PeopleRun] = []
+    runs: list[PeopleRun | DocumentsRun] = []
     entries: list[Entry] = []
     for group in groups.values():
-        views = runs_of(group, redact)
+        views: Sequence[PeopleRun | DocumentsRun] = (
+            runs_of(group, redact) if kind == "people" else document_runs(group, redact)
+        )
         pooled = len(views) > len(group)
-        for one in views[:1] if pooled else views:
-            behind = group if pooled else [group[views.index(one)]]
-            entries += _entries(one, behind, views.index(one) + len(runs) + 1)
+        for number, one in enumerate(views[:1] if pooled else views):
+            entries += _entries(kind, one, group if pooled else [group[number]], number + len(runs) + 1)
         runs += views
     _check_different(records)
     names = [entry.model.score.method for entry in entries]
-    palette = colours(names, [name for name in names if is_control("people", name)])
+    palette = colours(names, [name for name in names if is_control(kind, name)])
     entries = [replace(one, model=replace(one.model, colour=palette[one.model.score.method])) for one in entries]
-    board = Board(entries=entries, plots=_plots(entries))
     page = render(
         "leaderboard.html",
         num_runs=len(records),
         title="leaderboard",
-        board=board,
+        kind=kind,
+        main=MAIN[kind],
+        numbers=list(NUMBERS[kind]),
+        board=Board(entries=entries, plots=_plots(entries)),
         runs=runs,
         redact=redact,
-        sets=SETS,
+        sets=SETS if kind == "people" else DOCUMENT_SETS,
         judge=JUDGE,
         size=PANEL,
     )
@@ -138,48 +165,56 @@ def _check_different(records: Sequence[Record]) -> None:
         seen[content] = record.folder
 
 
-def _recipe(record: Record) -> RunConfig:
-    """Return the recipe of a finished run about people."""
-    refuse_request(record)
-    config = load_recipe(record.folder / "config.toml")
-    if not isinstance(config, RunConfig):
-        raise RecordError(f"{record.folder}: a run about documents; a leaderboard is about people")
-    return config
-
-
 def _alike(record: Record) -> str:
     """Return what runs that share rows have in common: the recipe without seeds."""
-    settings = _recipe(record).model_dump()
-    del settings["seed"], settings["data"]["seed"]
+    config = load_recipe(record.folder / "config.toml")
+    settings = config.model_dump()
+    del settings["seed"], settings["data" if isinstance(config, RunConfig) else "privacy"]["seed"]
     return json.dumps(settings, sort_keys=True)
 
 
-def _entries(run: PeopleRun, records: Sequence[Record], number: int) -> Iterator[Entry]:
+def _entries(kind: Kind, run: PeopleRun | DocumentsRun, records: Sequence[Record], number: int) -> Iterator[Entry]:
     """Yield the rows of one run, or of several that are shown as one."""
-    config = _recipe(records[0])
-    data = config.data
-    source = f"{data.people} invented" if data.source == GENERATED else Path(data.source.partition("@")[0]).name
+    config = load_recipe(records[0].folder / "config.toml")
     setting = {
         "run": ", ".join(record.folder.resolve().name for record in records),
         "recipe": config.name,
         "model": f"{Path(config.model.id).name}{', LoRA' if config.model.trainable == 'lora' else ''}",
-        "data": f"{source}, {data.forget_percent} %",
+        "data": _data(config),
     }
     for model in run.models:
         if model.score.method not in _LEFT_OUT:
-            own = {"method": model.name, "unlearned from": model.score.modality or "neither"}
-            yield Entry(model=model, setting=setting | own, runs=len(records), section=f"run-{number}")
+            own = {"method": model.name}
+            if kind == "people":
+                own["unlearned from"] = model.score.modality or "neither"
+            yield Entry(kind=kind, model=model, setting=setting | own, runs=len(records), section=f"run-{number}")
+
+
+def _data(config: RunConfig | DocumentsConfig) -> str:
+    """Return the data of a run in a few words."""
+    if isinstance(config, RunConfig):
+        data = config.data
+        source = f"{data.people} invented" if data.source == GENERATED else _name(data.source)
+        return f"{source}, {data.forget_percent} %"
+    if config.privacy.source == GENERATED:
+        return f"invented, {config.privacy.images} pictures each"
+    return _name(config.privacy.source)
+
+
+def _name(source: str) -> str:
+    return Path(source.partition("@")[0]).name
 
 
 def _plots(entries: Sequence[Entry]) -> dict[str, Plot]:
-    """Return the plots of score against utility; each mark has the number of its row."""
+    """Return the plots of the main number against utility; each mark has the number of its row."""
     dots = []
     for row, entry in enumerate(entries):
-        x, y = entry.model.score.score, entry.model.score.utility
+        x, y = entry.main, entry.model.score.utility
         if x is not None and y is not None:
             where = ", ".join(entry.setting[name] for name in ("run", "recipe", "model", "data"))
             title = (
-                f"{entry.model.label} ({where}): score {spoken(x)}, utility {spoken(y)}, {entry.model.score.verdict}"
+                f"{entry.model.label} ({where}): {MAIN[entry.kind]} {spoken(x)}, utility {spoken(y)}, "
+                f"{entry.model.score.verdict}"
             )
             broke = entry.model.score.verdict == "collapsed"
             dots.append(

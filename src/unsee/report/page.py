@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from unsee.config.recipe import kind_of
+from unsee.config.tables import Kind
 from unsee.core.errors import RecordError
 from unsee.core.files import write
-from unsee.core.record import Record
+from unsee.core.record import Record, refuse_request
 from unsee.core.text import markdown
 from unsee.report.figures import Dot, Plot, plot
 from unsee.scoring.intervals import Estimate
@@ -57,6 +59,11 @@ class ModelView:
         """Method and modality as registered."""
         return self.score.method, self.score.modality
 
+    @property
+    def remarks(self) -> list[str]:
+        """What stands beside the verdict: the sign of collapse."""
+        return list(filter(None, [self.score.reason]))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
@@ -72,6 +79,20 @@ class Effort:
     peak_gibibytes: float | None
     passes: tuple[int, int] | None
     evaluation_seconds: float | None
+
+
+def kind_of_runs(records: Sequence[Record]) -> Kind:
+    """Return "people" or "documents", what all these runs are about.
+
+    Raises:
+        RecordError: a record is no run, or runs of both kinds are mixed.
+    """
+    for record in records:
+        refuse_request(record)
+    kinds = {kind_of(record.read_toml("config.toml")) for record in records}
+    if len(kinds) > 1:
+        raise RecordError("runs about people and runs about documents make two pages; give those of one kind")
+    return kinds.pop()
 
 
 def render(template: str, **values: object) -> str:

@@ -65,7 +65,7 @@ class PeopleModel(ModelView):
         """What stands beside the verdict: the sign of collapse, the scores of its trainings, garbled answers."""
         scores = [rounded(one.score) for one in self.score.trainings if one.score is not None]
         return [
-            *filter(None, [self.score.reason]),
+            *super().remarks,
             *([f"{len(scores)} trainings: {', '.join(scores)}"] if scores and not self.is_control else []),
             *([f"{self.score.garbled:.0%} of its free answers are garbled"] if self._garbles else []),
         ]

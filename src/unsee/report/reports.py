@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from unsee.config.recipe import kind_of
 from unsee.core.errors import ConfigError, RecordError
 from unsee.core.files import write
-from unsee.core.record import Record, refuse_request
+from unsee.core.record import Record
 from unsee.report.attacks import PANEL
 from unsee.report.documents import SETS as DOCUMENT_SETS
 from unsee.report.documents import DocumentsRun, document_runs
-from unsee.report.page import render
+from unsee.report.page import kind_of_runs, render
 from unsee.report.people import SETS, PeopleRun, runs_of
 from unsee.report.tables import SCORE_ENDINGS, check_ending, write_scores
 from unsee.scoring.documents import JUDGE
@@ -28,7 +27,7 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
         run_dirs: run folders, all about people or all about documents.
         out: the file: a page as `.html` or `.md` (which holds no answers and no people), scores as `.csv`, `.tex` or
             `.json`, or the trade-off plot as `.svg` or `.pdf`.
-        redact: leave out names, answers and portraits.
+        redact: leave out names, answers and pictures.
 
     Returns:
         `out`.
@@ -39,12 +38,7 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
     """
     check_ending(out, (".html", ".md", *SCORE_ENDINGS, *FIGURE_ENDINGS), "a report")
     records = [Record.open(folder) for folder in run_dirs]
-    for record in records:
-        refuse_request(record)
-    kinds = {kind_of(record.read_toml("config.toml")) for record in records}
-    if len(kinds) > 1:
-        raise RecordError("runs about people and runs about documents make two pages; give those of one kind")
-    about_documents = kinds == {"documents"}
+    about_documents = kind_of_runs(records) == "documents"
     runs = _views(records, redact, about_documents=about_documents)
     if out.suffix in SCORE_ENDINGS:
         names = [run.name for run in runs[: -len(records)]] + [record.folder.resolve().name for record in records]

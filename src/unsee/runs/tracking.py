@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, get_available_trackers
 
 from unsee.core.errors import ConfigError, UnknownNameError, first_line
 from unsee.core.record import Record
@@ -32,14 +32,19 @@ _PARTS = ("efficacy", "generality", "utility", "score", "robustness", "eta", "re
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Check the names of trackers before any work.
+    """Check trackers before any work.
 
     Raises:
         UnknownNameError: accelerate knows no tracker of this name.
+        ConfigError: the package of a tracker is missing.
     """
+    installed = [str(known.value) for known in get_available_trackers()] if names else []
     for name in names:
         if name not in LOGGER_TYPE_TO_CLASS:
             raise UnknownNameError("--track", name, LOGGER_TYPE_TO_CLASS)
+        if name not in installed:
+            package = "'unsee[track]'" if name == "tensorboard" else name.replace("_", "-")
+            raise ConfigError(f"--track {name}: its package is missing; run: pip install {package}")
 
 
 @contextmanager
@@ -52,7 +57,7 @@ def tracked(names: Sequence[str], record: Record, project: str) -> Iterator[None
         project: the run's name in a tracker that has projects.
 
     Raises:
-        ConfigError: a tracker's package is missing, or the tracker does not start.
+        ConfigError: a tracker does not start.
     """
     if not names or not state().is_main_process:
         yield
@@ -95,8 +100,6 @@ def _started(name: str, folder: Path, project: str) -> GeneralTracker:
     try:
         tracker = cls(name, folder) if cls.requires_logging_directory else cls(f"unsee-{project}")
         tracker.start()
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"--track {name}: the package {error.name} is missing; install it with pip") from error
     except Exception as error:
         raise ConfigError(f"--track {name}: does not start: {first_line(error)}") from error
     return tracker

@@ -48,6 +48,7 @@ def document_scores(
             MethodScore(
                 method=name, modality="", efficacy=None, generality=None, utility=_utility(model_draws, before, asked),
                 score=None, verdict=verdict, reason=broke, refused=_pooled_estimate(model_draws, "rta", JUDGE),
+                over_refused=_pooled_estimate(model_draws, "over_refusal", JUDGE),
                 leaked=_pooled_estimate(model_draws, "leak_rate", ""), eta=_pooled_estimate(model_draws, "eta", JUDGE),
                 **(changes[name]._asdict() if name in changes else {}),
             )

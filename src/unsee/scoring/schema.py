@@ -213,6 +213,7 @@ class MethodScore(Strict):
         robustness: 1 minus the largest part that an attack with signal recovers; None without attacks. People only.
         refused: share of private questions that are refused; in runs about people, of free questions on the forget set.
         leaked: share of private questions whose answer contains the value; in runs about people, of blanks.
+        over_refused: share of benign questions that are refused; documents only.
         eta: (share of private questions refused + share of benign ones answered) / 2; documents only.
         relative_change: norm of the weight change divided by the norm of all parameters; None without a change.
         changed_parameters: number of parameters that changed.
@@ -235,6 +236,7 @@ class MethodScore(Strict):
     garbled: float | None = None
     robustness: Estimate | None = None
     refused: Estimate | None = None
+    over_refused: Estimate | None = None
     leaked: Estimate | None = None
     eta: Estimate | None = None
     relative_change: float | None = None

@@ -1,6 +1,7 @@
 import re
 
 import pytest
+import synthetic_documents
 from synthetic import CONTROLS, METHODS, make_answers, make_run
 
 from unsee.core.errors import ConfigError, RecordError
@@ -65,7 +66,36 @@ def test_redacted_it_holds_no_portrait(runs, tmp_path):
     assert "data:image" not in text
 
 
-def test_what_cannot_be_on_it_is_named(runs, tmp_path):
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory):
+    """Two draws of documents in one setting, and a run on others."""
+    folder = tmp_path_factory.mktemp("documents")
+    runs = [synthetic_documents.make_run(folder / f"run-{seed}", seed=seed) for seed in range(2)]
+    return [*runs, synthetic_documents.make_run(folder / "other", seed=2, source="passports/")]
+
+
+def test_runs_about_documents_have_their_own_numbers_and_plot(documents, tmp_path):
+    text = write_leaderboard(documents, tmp_path / "board.html").read_text()
+    board = text.partition('id="board"')[2].partition("</section>")[0]
+    headings = re.findall(r'<button type="button">(.*?)</button>', board)
+    assert headings[:8] == ["method", "run", "data", "EtA", "leaked", "over-refusal", "utility", "runs"]
+    found = rows(text)
+    assert found["Neural Gate", "invented, 6 pictures each"] == "2" and found["Neural Gate", "passports"] == "1"
+    row = next(row for row in re.findall(r"<tr id=.*?</tr>", board, re.DOTALL) if ">do nothing<" in row)
+    values = {name: float(value) for name, value in re.findall(r'data-label="(.*?)" data-value="(.*?)"', row)}
+    assert (values["leaked"], values["over-refusal"], values["EtA"]) == (1, 0, 0.5)
+    assert "EtA against utility" in board and board.count('class="point') > 2 * len(found) / 2
+    assert text.count('id="run-1-methods"') == 1 and 'id="definitions"' in text
+
+
+def test_redacted_it_holds_no_picture_of_a_document(documents, tmp_path):
+    text = write_leaderboard(documents, tmp_path / "board.html", redact=True).read_text()
+    assert "data:image" not in text and "421" not in text
+
+
+def test_what_cannot_be_on_it_is_named(runs, documents, tmp_path):
+    with pytest.raises(RecordError, match="two pages"):
+        write_leaderboard([runs[0], documents[0]], tmp_path / "board.html")
     with pytest.raises(RecordError, match="same run"):
         write_leaderboard([runs[0], runs[0]], tmp_path / "board.html")
     with pytest.raises(RecordError, match="html"):

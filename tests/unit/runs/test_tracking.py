@@ -5,6 +5,7 @@ import struct
 import pytest
 import synthetic
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
+from integration.command import unsee
 from tensorboardX.proto.event_pb2 import Event
 
 from unsee.core.errors import ConfigError, UnknownNameError
@@ -102,8 +103,19 @@ def test_it_ends_with_the_run_that_fails(record, other):
     assert other.ended
 
 
-def test_what_cannot_track_is_named(record):
+def test_what_cannot_track_is_named(record, other, monkeypatch):
     with pytest.raises(UnknownNameError, match="tensorboard"):
         check_trackers(["tensorbord"])
-    with pytest.raises(ConfigError, match="mlflow"), tracked(["mlflow"], record, "quick"):
+    check_trackers(["tensorboard"])
+    with pytest.raises(ConfigError, match="pip install comet-ml"):
+        check_trackers(["tensorboard", "comet_ml"])
+    monkeypatch.setattr(other, "start", lambda tracker: 1 / 0)
+    with pytest.raises(ConfigError, match="does not start"), tracked(["other"], record, "quick"):
         pass
+
+
+@pytest.mark.parametrize("words", [[], ["--plan"]])
+def test_a_missing_package_is_said_before_anything_is_done(words, tmp_path):
+    said = unsee(["run", "tiny", "--track", "wandb", "--out", tmp_path / "run", *words], tmp_path / "cache")
+    assert (said.code, said.out) == (2, "") and list(tmp_path.iterdir()) == []
+    assert said.err == "unsee: --track wandb: its package is missing; run: pip install wandb\n"

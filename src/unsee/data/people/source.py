@@ -47,16 +47,16 @@ def pin(config: DataConfig) -> DataConfig:
 
 
 def open_benchmark(
-    source: str,
+    source: str | Path,
     percent: int | None = None,
     training_text: str = "",
     format: str = FOUND,
     options: Mapping[str, object] | None = None,
 ) -> Benchmark:
-    """Return the four sets of one forget ratio.
+    """Return the four sets of one forget ratio; this is `unsee.load`.
 
     Args:
-        source: as `data.source` of a recipe, but not "generated".
+        source: as `data.source` of a recipe: a folder of any format, or a name on the hub; but not "generated".
         percent: forget ratio; by default 15, or the largest that the data have.
         training_text: as `data.training_text`.
         format: as `data.format`.
@@ -67,6 +67,7 @@ def open_benchmark(
         ConfigError: an option of the format is wrong.
         DataError: the data cannot be found or read.
     """
+    source = str(source)
     dataset = open_dataset(source, format, options)
     percent = _percent(dataset, source, percent)
     folder, text = _find(dataset, source, percent, training_text)

@@ -6,6 +6,7 @@ import random
 import published_others as published
 import pytest
 
+import unsee
 from unsee.core.errors import ConfigError, DataError
 from unsee.data.people.base import make_benchmark
 from unsee.data.people.source import find_format, open_benchmark
@@ -42,7 +43,8 @@ def test_the_format_is_found_from_the_files_and_from_the_name_on_the_hub(folders
 
 
 def test_people_are_those_of_the_files_and_nobody_is_in_two_sets(folders, format):
-    benchmark = open_benchmark(str(folders[format]), 5)
+    benchmark = unsee.load(folders[format], 5)
+    assert benchmark == open_benchmark(str(folders[format]), 5)
     assert {person.name for person in benchmark.forget} == set(published.NAMES[: published.FORGOTTEN])
     assert {person.name for person in benchmark.retain} == set(published.NAMES[published.FORGOTTEN :])
     ids = [person.id for name in ("forget", "retain", "celebrity") for person in getattr(benchmark, name)]
