@@ -103,11 +103,6 @@ def test_a_cache_that_cannot_be_written(command, model, data, tmp_path, refused)
     assert "cache: not a folder; set UNSEE_CACHE to another folder" in sentence
 
 
-def test_replay_with_a_model_that_knows_no_corpus(model, refused):
-    words = ("--set", f"model.id={model}", "--set", "teach.replay=0.25")
-    assert "teach.replay: 0.25 asked for, but nothing is known of what" in refused("run", "tiny", *words)
-
-
 def test_other_commands(tmp_path, model, data, finished, refused):
     run, _ = finished
     assert "did you mean 'methods'" in refused("list", "nonsense-methods")

@@ -82,7 +82,8 @@ class TeachConfig(TrainingConfig):
         steps: optimiser steps; 0 counts epochs instead.
         epochs: passes over the training text; 0 counts steps instead.
         modality: teach people with the "image", by name ("text"), or "both".
-        replay: share of the training tokens that come from the training text of the base model.
+        replay: share of the training tokens that come from the training text of a shipped model, or from any other
+            model's own answers to everyday questions and about portraits of nobody.
         oracle_seeds: number of oracles. Methods are compared with the first one; the others show how much oracles
             differ by chance.
         reference_epochs: passes over the training text for the oracle that methods with `reference = "oracle"` compare

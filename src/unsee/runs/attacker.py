@@ -39,8 +39,9 @@ from unsee.exams.plan import Item
 from unsee.exams.states import StatesExam
 from unsee.methods.base import Guard
 from unsee.models.vlm import VLM
+from unsee.runs.keys import content_of
 from unsee.runs.method_runs import INPUTS
-from unsee.runs.stages import TRAINING, Stages, content_of
+from unsee.runs.stages import TRAINING, Stages
 from unsee.runs.streams import make_stream
 from unsee.runs.weights import Weights
 from unsee.runtime.cache import key_of

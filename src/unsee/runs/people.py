@@ -33,7 +33,7 @@ from unsee.report.shown_people import introduced
 from unsee.runs.attacker import Attacker, AttackRun, attacks_of, scope_of_run
 from unsee.runs.continual import Continual
 from unsee.runs.method_runs import INPUTS, Material, MethodRun, check_layers, people_methods
-from unsee.runs.replay import replay, resolve_replay
+from unsee.runs.replay import replay
 from unsee.runs.scenario import EVALUATION_COST, Examined, RunResult, Scenario, change_over_seeds, is_examined, table_of
 from unsee.runs.stages import Stages
 from unsee.runs.victims import TARGET, Victim, respondent_of, victims_of
@@ -68,7 +68,6 @@ def start_people(config: RunConfig, out: Path | None, progress: Progress) -> Peo
     with state().main_process_first():
         config = config.model_copy(update={"data": pin(config.data)})
     vlm = VLM.load_as(config.model)
-    config = config.model_copy(update={"teach": resolve_replay(vlm, config.teach, progress)})
     folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
     Record.check(folder, dump_config(config))
     cache = Cache(folder)

@@ -6,7 +6,6 @@ killed resumes from its checkpoint. The terminal names each stage that comes fro
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import logging
@@ -36,24 +35,26 @@ from unsee.data.schema import Input, Person
 from unsee.edits.edit import Edit
 from unsee.edits.pair_rows import ANSWER_TOKENS, answered
 from unsee.edits.partial_forward import decoder_layers
+from unsee.forward.generate import all_replies
+from unsee.forward.trees import Tree
 from unsee.forward.vision_cache import cached_vision
-from unsee.methods import METHODS
 from unsee.methods.base import (
     ArithmeticMethod,
     EditMethod,
     GradientMethod,
     LossMethod,
-    Method,
     StatisticsMethod,
     Training,
     Work,
     edit_of,
 )
 from unsee.models.vlm import VLM
+from unsee.runs.keys import code_of, content_of, content_of_pair
 from unsee.runs.method_runs import INPUTS, Material, MethodRun
 from unsee.runs.stage_log import StageLog
 from unsee.runs.streams import (
     DrawTree,
+    Write,
     batches_of,
     fisher_questions,
     make_stream,
@@ -105,7 +106,7 @@ class Stages:
         model: its settings, which say which part is trained.
         record: the run's folder, for its log.
         progress: where long work is shown.
-        replay: returns a function that draws trees from the training text of the base model.
+        replay: returns a function that draws trees of text that the base model knows.
         cache: the cache of the run; by default a new one.
 
     Raises:
@@ -115,7 +116,7 @@ class Stages:
         loaded: the model in memory.
         cache: the cache of the run.
         code: what every key holds about code and threads.
-        replayed: returns a function that draws trees from the training text of the base model; None without one.
+        replayed: returns a function that draws trees of text that the base model knows; None without one.
         exports: write models into the run's folder; they are in the cache in any case.
     """
 
@@ -125,7 +126,7 @@ class Stages:
         model: ModelConfig,
         record: Record,
         progress: Progress,
-        replay: Callable[[VLM], DrawTree] | None = None,
+        replay: Callable[[VLM, Write], DrawTree] | None = None,
         cache: Cache | None = None,
     ) -> None:
         self.vlm = vlm
@@ -194,7 +195,7 @@ class Stages:
         modules = [source_hash(module) for module in TRAINING]
         key = key_of(
             draws, config.adamw, asdict(method), target.key, reference and reference.key, self.code, modules,
-            _method_code(run.method), *([stop.key] if stop else []),
+            code_of(run.method), *([stop.key] if stop else []),
         )  # fmt: skip
 
         def train(training: Training, inputs: Sequence[Input], name: str = "") -> Weights:
@@ -228,7 +229,7 @@ class Stages:
             return method.edit(vlm, answered(vlm, pairs, max_new_tokens=ANSWER_TOKENS), work)
 
         settings = [type(method).__name__, asdict(method), run.seed]
-        draws = key_of("edit", target.draws, settings, [_content_of_pair(pair) for pair in pairs])
+        draws = key_of("edit", target.draws, settings, [content_of_pair(pair) for pair in pairs])
         return self._edited(run, target, draws, compute)
 
     def measure(self, run: MethodRun, method: StatisticsMethod, target: Weights, material: Material) -> Weights:
@@ -339,7 +340,7 @@ class Stages:
             save(folder)
 
     def _edited(self, run: MethodRun, target: Weights, draws: str, compute: Callable[[VLM, Work], Edit]) -> Weights:
-        key = key_of(draws, target.key, self.code, _method_code(run.method))
+        key = key_of(draws, target.key, self.code, code_of(run.method))
         path = self.cache.path("edits", f"{key}.safetensors")
         with self.log.weights_missing(run.label, path) as are_missing:
             if are_missing:
@@ -380,15 +381,26 @@ class Stages:
         return by_weights(vlm, weights.files[-1])
 
     def draw_replay(self) -> DrawTree:
-        """Return a function that draws trees from the training text of the base model.
+        """Return a function that draws trees of text that the base model knows.
 
         Raises:
-            ConfigError: the training text is not known.
+            ConfigError: there is none here.
         """
         if self.replayed is None:
-            raise ConfigError(f"model {self.vlm.id}: nothing is known of what it was trained on")
-        self._replay = self._replay or self.replayed(self.vlm)
+            raise ConfigError(f"model {self.vlm.id}: nothing is replayed here")
+        self._replay = self._replay or self.replayed(self.vlm, self._written)
         return self._replay
+
+    def _written(self, trees: Sequence[Tree], max_new_tokens: int, decided: str) -> list[list[list[int]]]:
+        """Return what the base model writes for the prompts of each tree, from the cache if it holds that."""
+        path = self.cache.path("written", f"{key_of(self.base.key, self.code, max_new_tokens, decided)}.json")
+        with self.log.missing(path) as are_missing:
+            if are_missing:
+                base = self.load(self.base)
+                written = [reply.written for reply in all_replies(base, trees, max_new_tokens=max_new_tokens)]
+                self.cache.keep(path, lambda part: part.write_text(json.dumps(written)))
+        found: list[list[list[int]]] = json.loads(path.read_text())
+        return found
 
     def _mixed(self, make_rows: MakeRows, share: float) -> MakeRows:
         """Return the training rows, mixed with replay if the recipe wants it."""
@@ -406,21 +418,3 @@ class Stages:
 
 def _save_edit(edit: Edit, folder: Path) -> None:
     edit.save(folder / "edit.safetensors")
-
-
-def _method_code(method: Method) -> list[str]:
-    """Return the part of a key that identifies a method's code: registered name, module and a hash of the source."""
-    cls = type(method)
-    return [METHODS.name_of(cls), cls.__module__, source_hash(cls.__module__)]
-
-
-def content_of(person: Person) -> str:
-    """Return a hash of all data of a person that training uses."""
-    return key_of(
-        [hashlib.sha256(image).hexdigest() for image in person.images], [q.content() for q in person.questions]
-    )
-
-
-def _content_of_pair(pair: PrivacyPair) -> dict[str, object]:
-    """Return all data of a pair that an edit uses."""
-    return vars(pair) | {"image": None if pair.image is None else hashlib.sha256(pair.image).hexdigest()}

@@ -17,6 +17,11 @@ from unsee.training.batches import MakeRows, Row, Stream
 from unsee.training.lessons import Lessons
 
 DrawTree = Callable[[random.Random], Tree]
+Write = Callable[[Sequence[Tree], int, str], list[list[list[int]]]]
+"""Returns the answers to the prompts of each tree, as tokens without end token, at most so many.
+
+The last argument is a hash of everything that decides the trees: answers are written once for each.
+"""
 
 
 def side_streams(

@@ -21,7 +21,7 @@ from unsee.runtime.store import store_of
 from unsee.runtime.tasks import NotNow
 
 VERSION = 2  # raise it if the same inputs give other weights or answers; it seeds random draws, so all results change
-KINDS = ("answers", "changes", "data", "documents", "edits", "features", "moments", "weights")
+KINDS = ("answers", "changes", "data", "documents", "edits", "features", "moments", "weights", "written")
 """The folders of the cache."""
 OWNERS = "owners"
 """The folder of the notes: one journal for each run or request, of the names of all that it used."""
