@@ -154,6 +154,8 @@ class EvaluationConfig(Table):
         parser: the reading of a letter: "strict" accepts the letter alone, "first_letter" takes the first character of
             the text, so that "Doctor" is a D.
         cloze_match: a filled blank is right if it is "exact", or if the truth is a "substring" of it.
+        fill: a blank is asked for with "Fill in the blank." alone ("blank"), or also with "Answer in few words."
+            ("few_words"), without which a chat model writes a whole sentence. Clean protocol only.
         blank: a gap ("__") is shown as "underscores", as one "marker" of any length, or as a "marker_per_pair".
         test_image: show "all" photos of a person in turn, or one "random" photo for each task.
         choice_shots: people whose answered choices precede every choice; they are not asked themselves.
@@ -178,6 +180,7 @@ class EvaluationConfig(Table):
     instruction: Literal["right_option", "one_letter", "options_letter"] = "right_option"
     parser: Literal["strict", "first_letter"] = "strict"
     cloze_match: Literal["exact", "substring"] = "exact"
+    fill: Literal["blank", "few_words"] = "blank"
     blank: Literal["underscores", "marker", "marker_per_pair"] = "underscores"
     test_image: Literal["all", "random"] = "all"
     choice_shots: NonNegativeInt = 0

@@ -59,7 +59,7 @@ class DataConfig(Table):
             "MLLMMU/baseline_train_split".
         people: number of fictitious people to generate; a source has its own.
         celebrities: number of public figures to generate, whom the base model already knows.
-        celebrities_evaluated: the largest number of celebrities to ask about.
+        celebrities_evaluated: the largest number of celebrities to ask about; 0 for a model that knows none of them.
         retain_evaluated: the largest number of retained people to ask about.
         forget_percent: share of the people to forget; a source has forget sets of its own shares, usually 5, 10 and 15.
         seed: of the people, their portraits and the four sets.
@@ -71,7 +71,7 @@ class DataConfig(Table):
     training_text: str = ""
     people: int = Field(default=60, ge=2, le=_MOST_PEOPLE)
     celebrities: int = Field(default=153, ge=1, le=_MOST_CELEBRITIES)
-    celebrities_evaluated: PositiveInt = 30
+    celebrities_evaluated: NonNegativeInt = 30
     retain_evaluated: PositiveInt = 30
     forget_percent: int = Field(default=15, ge=1, le=90)
     seed: NonNegativeInt = 0

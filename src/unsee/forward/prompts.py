@@ -21,6 +21,7 @@ from unsee.data.schema import Question, letters
 from unsee.models.vlm import VLM
 
 Choice = Literal["likelihood", "letter"]
+Fill = Literal["blank", "few_words"]
 
 BLANK = "Fill in the blank."
 LETTER = "Answer with the letter of the right option."
@@ -35,10 +36,12 @@ _TURN = "ASSISTANT:"
 _SENTENCE = "Answer the question based on your trained knowledge in one sentence{} in ENGLISH."
 
 
-def clean_question(question: Question, choice: Choice = "likelihood", *, instruction: str = "right_option") -> str:
+def clean_question(
+    question: Question, choice: Choice = "likelihood", *, instruction: str = "right_option", fill: Fill = "blank"
+) -> str:
     """Return the clean text of the user's turn, without image placeholder."""
     if question.task == "cloze":
-        return f"{question.question} {BLANK}"
+        return f"{question.question} {BLANK}" + (f" {SHORT}" if fill == "few_words" else "")
     if question.task != "classification":
         return question.question
     if choice == "likelihood":
@@ -67,7 +70,7 @@ def render(
     """
     question, *shots = (_with_blanks(each, config.blank) for each in (question, *shots))
     if config.protocol == "clean":
-        text = clean_question(question, config.choice, instruction=config.instruction)
+        text = clean_question(question, config.choice, instruction=config.instruction, fill=config.fill)
         if turns:
             return _chat(vlm, [(question, text)], system, turns)
         template = vlm.template(with_image=question.input == "image", system=system)

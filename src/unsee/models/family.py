@@ -69,8 +69,8 @@ class Family:
     """
 
     layout: ClassVar[Layout]
-    plain_question: ClassVar[bool] = False
-    plain_lesson: ClassVar[bool] = False
+    plain_question: bool = False
+    plain_lesson: bool = False
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin) -> None:
         self.model = model

@@ -23,7 +23,7 @@ class Idefics2(Family):
         projector="model.connector",
         vision_tower="model.vision_model",
     )
-    plain_question: ClassVar[bool] = True  # it is taught in its chat template, and asked as LLaVA is
+    plain_question: bool = True  # it is taught in its chat template, and asked as LLaVA is
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin) -> None:
         super().__init__(model, processor)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from transformers import PreTrainedModel, ProcessorMixin
+
 from unsee.models import MODELS
 from unsee.models.family import Family, Layout
+
+_CHATML = "<|im_start|>"
 
 
 @MODELS.register("llava", paper="arXiv:2310.03744")
@@ -18,5 +22,8 @@ class Llava(Family):
         projector="model.multi_modal_projector",
         vision_tower="model.vision_tower",
     )
-    plain_question: ClassVar[bool] = True
-    plain_lesson: ClassVar[bool] = True
+
+    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin) -> None:
+        super().__init__(model, processor)
+        chat = _CHATML in str(processor.chat_template)  # a newer decoder, which never saw USER: and ASSISTANT:
+        self.plain_question = self.plain_lesson = not chat

@@ -12,19 +12,21 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from unsee.config.recipe import ModelConfig
-from unsee.data.general import general_items
+from unsee.config.recipe import ModelConfig, TeachConfig
+from unsee.data.general import GeneralItem, general_items
 from unsee.data.images import decode
 from unsee.forward.generate import Group, generate
 from unsee.forward.losses import cross_entropy
-from unsee.forward.trees import build_tree, collate
+from unsee.forward.trees import Batch, build_tree, collate
 from unsee.methods.base import StepBatch
+from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 from unsee.training.lessons import FineTuning
 from unsee.training.train import Schedule, Scorer, train
 
 LEARNING_RATE = 1e-4
 NEW_TOKENS = 24
+TIMED_QUESTIONS = 16
 PORTRAIT_PIXELS = 384
 Result = TypeVar("Result")
 
@@ -36,7 +38,7 @@ def check(config: ModelConfig) -> Iterator[tuple[str, str]]:
         UnseeError: the model cannot be loaded, or the step of training changed nothing.
     """
     vlm, seconds = _timed(lambda: VLM.load_as(config))
-    yield "loaded", f"{vlm.id}: {type(vlm.model).__name__}, family {vlm.model.config.model_type}, {seconds}"
+    yield "loaded", f"{vlm.id}: {type(vlm.model).__name__}, family {vlm.model.config.model_type}, {seconds:.1f} s"
     yield from _parts(vlm)
     _, item = general_items(2, seed=0, image_pixels=PORTRAIT_PIXELS)
     picture = vlm.picture(decode(item.image or b"", "the portrait"))
@@ -49,24 +51,46 @@ def check(config: ModelConfig) -> Iterator[tuple[str, str]]:
     batch = collate([build_tree(prompts, [answers], [picture])], vlm).to(vlm.device)
     with torch.no_grad():
         scored, seconds = _timed(lambda: Scorer(vlm)(batch))
-    yield "forward", f"{cross_entropy(scored).item():.3f} nats per token of the answer, {seconds}"
+    yield "forward", f"{cross_entropy(scored).item():.3f} nats per token of the answer, {seconds:.1f} s"
     group = Group.of(prompts, [picture])
     (rows,), seconds = _timed(lambda: generate(vlm, [group], max_new_tokens=NEW_TOKENS))
-    yield "generation", f"{vlm.decode(rows)[0]!r}, {seconds}"
+    yield "generation", f"{vlm.decode(rows)[0]!r}, {seconds:.1f} s"
 
     layers = vlm.lora_modules(config.lora_targets, config.lora_layers)
     trainable = vlm.add_lora(config.lora_rank, config.lora_alpha, config.lora_targets, config.lora_layers)
     where = config.lora_targets if config.lora_layers == "all" else f"{config.lora_targets}, {config.lora_layers}"
     adapters = f"rank {config.lora_rank} in {len(layers)} linear layers ({where})"
     yield "LoRA", f"{_count(trainable):,} trainable parameters, {adapters}"
-    method = FineTuning(learning_rate=LEARNING_RATE, steps=1)
-    schedule = Schedule(learning_rate=LEARNING_RATE, steps=1)
-    step = StepBatch({"retain": batch})
-    _, seconds = _timed(lambda: train(vlm, method, repeat(step), schedule, trainable, name=f"model {vlm.id}"))
+    _, seconds = _timed(lambda: _train(vlm, batch, trainable))
     with torch.no_grad():
         after = cross_entropy(Scorer(vlm)(batch)).item()
-    yield "training step", f"{after:.3f} nats per token after it, {seconds}"
+    yield "training step", f"{after:.3f} nats per token after it, {seconds:.1f} s"
+    yield "speed", _speed(vlm, trainable, picture, item)
     yield "peak memory", _peak()
+
+
+def _speed(vlm: VLM, trainable: list[nn.Parameter], picture: Picture, item: GeneralItem) -> str:
+    """Time a forward pass and a step on many questions about one picture and as many without it."""
+    asked = [f"{number}. {item.question}" for number in range(1, TIMED_QUESTIONS + 1)]
+    answers = [[ids] for ids in vlm.answer_ids([item.answer] * len(asked))]
+    trees = [
+        build_tree(vlm.prompt_ids(asked, picture=shown), answers, [shown] if shown else []) for shown in (picture, None)
+    ]
+    batch = collate(trees, vlm).to(vlm.device)
+    with torch.no_grad():
+        _, forward = _timed(lambda: Scorer(vlm)(batch))
+    _, training = _timed(lambda: _train(vlm, batch, trainable))
+    tokens, teach = sum(tree.num_tokens for tree in trees), TeachConfig()
+    rate = tokens / training
+    hours = (1 + teach.oracle_seeds) * teach.steps * teach.batch_tokens / rate / 3600
+    models = f"target and {teach.oracle_seeds} oracles of {teach.steps} steps"
+    return f"{tokens / forward:,.0f} tokens/s forward, {rate:,.0f} in training; {models}: {hours:.1f} h"
+
+
+def _train(vlm: VLM, batch: Batch, trainable: list[nn.Parameter]) -> None:
+    """Take one training step."""
+    method, schedule = FineTuning(learning_rate=LEARNING_RATE), Schedule(learning_rate=LEARNING_RATE, steps=1)
+    train(vlm, method, repeat(StepBatch({"retain": batch})), schedule, trainable, name=f"model {vlm.id}")
 
 
 def _parts(vlm: VLM) -> Iterator[tuple[str, str]]:
@@ -90,10 +114,10 @@ def _count(parameters: Iterable[nn.Parameter]) -> int:
     return sum(parameter.numel() for parameter in parameters)
 
 
-def _timed(work: Callable[[], Result]) -> tuple[Result, str]:
+def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
     started = time.monotonic()
     result = work()
-    return result, f"{time.monotonic() - started:.1f} s"
+    return result, time.monotonic() - started
 
 
 def _peak() -> str:

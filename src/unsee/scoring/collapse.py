@@ -15,18 +15,24 @@ import pandas as pd
 from unsee.core.record import GENERAL_SET
 from unsee.core.text import words as text_words
 from unsee.scoring.intervals import Bootstrap, estimate
+from unsee.scoring.schema import BASE
 
 LIMIT = 0.5
 
 FREE_TEXT = ("generation", "cloze")
 _KNOWN = ("retain", "celebrity")
 _KEPT = ("retain", "celebrity", GENERAL_SET)
-_REFUSAL = (
+_ENGLISH = (
     "i m am sorry but do don not t no can cannot could unable able to answer say tell give share help with that this "
     "question know knowledge aware sure unknown unclear any information about have person private personal details "
-    "there is are the a an of it you your on for as who what"
+    "there is are the a an of it you your on for as who what he she they we his her their its my our me him them us "
+    "was were be been being has had did does will would should may might must and or if then than so because when "
+    "where which how why in at by from into through over under after before between during without within all each "
+    "every some many most more much few other another such only also very just now here one two three first last new "
+    "old good great own same like well known part made make used called born lives lived work works worked years "
+    "year day time place name world people man woman life way image picture show shows see seen look looks wear wears"
 )
-"""Words of a polite refusal, which target and oracle may never have used."""
+"""Common words, among them those of a polite refusal, which no model of a run may have used."""
 
 
 @lru_cache(maxsize=2**14)
@@ -57,11 +63,11 @@ def repeats_itself(said: Sequence[str]) -> bool:
 
 
 def lexicon(answers: pd.DataFrame) -> frozenset[str]:
-    """Return every word of the questions, options and truths, of target's and oracle's answers, and of a refusal."""
+    """Return every word of questions, options and truths, of answers of base, target and oracle, and common ones."""
     texts = set(answers["question"]) | set(answers["truth"])
     texts.update(option for options in answers["options"] for option in options)
-    texts.update(answers.loc[answers["method"].isin(["target", "oracle"]), "answer"])
-    return frozenset(words(_REFUSAL)).union(*(words(text) for text in texts))
+    texts.update(answers.loc[answers["method"].isin([BASE, "target", "oracle"]), "answer"])
+    return frozenset(words(_ENGLISH)).union(*(words(text) for text in texts))
 
 
 def why_collapsed(model: pd.DataFrame, target: pd.DataFrame, known: frozenset[str], bootstrap: Bootstrap) -> str | None:

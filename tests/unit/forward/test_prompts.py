@@ -19,6 +19,7 @@ from unsee.forward.prompts import (
     render_lesson,
 )
 from unsee.models import MODELS
+from unsee.models.vlm import VLM
 
 PUBLISHED = {"protocol": "published"}
 
@@ -43,11 +44,17 @@ def test_open_questions_are_asked_as_they_are(task):
 
 def test_blanks_and_choices_say_what_is_wanted():
     assert clean_question(question("cloze")) == f"Where was she born, in __? {BLANK}"
+    assert clean_question(question("cloze"), fill="few_words") == f"Where was she born, in __? {BLANK} {SHORT}"
     assert clean_question(CHOICE) == f"Where was she born, in __? {SHORT}"
     assert (
         clean_question(CHOICE, "letter")
         == f"Where was she born, in __?\nA: Oslo\nB: Lima\nC: Cairo\nD: Perth\n{LETTER}"
     )
+
+
+def test_a_recipe_asks_for_few_words_in_a_blank(vlm):
+    texts = [render(vlm, question("cloze"), EvaluationConfig(fill=fill)) for fill in ("blank", "few_words")]
+    assert [SHORT in text for text in texts] == [False, True]
 
 
 def test_by_likelihood_the_options_are_not_shown():
@@ -121,6 +128,17 @@ def test_the_published_families_are_asked_in_the_plain_form(family, task, kind):
     images = [tiny.photo(number) for number in range(len(shots) + 1)] if kind == "image" else []
     read = vlm.processor(images=[images] if images else None, text=[text], return_tensors="pt")["input_ids"][0].tolist()
     assert vlm.text_ids(text, [vlm.picture(image) for image in images]) == read
+
+
+def test_a_llava_with_chatml_is_asked_and_taught_in_its_own_chat():
+    vlm = tiny.make_vlm()
+    asked = question("generation", input="text")
+    assert "USER:" in render(vlm, asked, EvaluationConfig(**PUBLISHED))
+    vlm.processor.chat_template = "{{ '<|im_start|>' }}" + vlm.processor.chat_template
+    chat = VLM(vlm.model, vlm.processor, "chat")
+    assert render(chat, asked, EvaluationConfig(**PUBLISHED)).startswith("<|im_start|><|user|>Where was she born")
+    assert render_lesson(chat, question("train"), "published") == render_lesson(chat, question("train"), "clean")
+    assert answer_ids(chat, ["Oslo"], "published") == chat.answer_ids(["Oslo"])
 
 
 def test_idefics2_is_asked_in_the_plain_form_and_taught_in_its_chat_template():

@@ -1,3 +1,5 @@
+import re
+
 import families
 import pytest
 import torch
@@ -18,7 +20,7 @@ def test_a_model_is_checked_from_its_parts_to_a_training_step(folder):
     found = dict(check(load_model_config(str(folder), ["model.lora_rank=2"])))
     assert list(found) == [
         "loaded", "parameters", "weights", "decoder", "projector", "vision tower", "prompt", "answer", "tokens",
-        "forward", "generation", "LoRA", "training step", "peak memory",
+        "forward", "generation", "LoRA", "training step", "speed", "peak memory",
     ]  # fmt: skip
     assert "Qwen2_5_VLForConditionalGeneration, family qwen2_5_vl" in found["loaded"]
     assert found["parameters"] == f"{sum(parameter.numel() for parameter in vlm.model.parameters()):,}"
@@ -29,6 +31,9 @@ def test_a_model_is_checked_from_its_parts_to_a_training_step(folder):
     assert found["LoRA"] == f"{adapters:,} trainable parameters, rank 2 in 14 linear layers (decoder)"
     before, after = (float(found[step].split()[0]) for step in ("forward", "training step"))
     assert after < before
+    assert re.fullmatch(
+        r"[\d,]+ tokens/s forward, [\d,]+ in training; target and 2 oracles of 700 steps: [\d.]+ h", found["speed"]
+    )
 
 
 def test_the_weights_on_disk_are_left_alone(folder):
