@@ -166,6 +166,8 @@ class EvaluationConfig(Table):
         batch_size: questions answered at once.
         max_new_tokens: largest number of tokens in a written answer.
         general_items: number of questions unrelated to the people.
+        world_items: number of facts about the world (capitals, animals, numbers) that are asked too, by choice and as
+            blanks; for models that learned them, as nano did not.
         bootstrap: number of resamples for every interval.
     """
 
@@ -191,6 +193,7 @@ class EvaluationConfig(Table):
     batch_size: PositiveInt = 64
     max_new_tokens: PositiveInt = 24
     general_items: PositiveInt = 120
+    world_items: int = Field(default=0, ge=0, le=48)
     bootstrap: int = Field(default=1000, ge=100)
 
     @model_validator(mode="before")

@@ -52,14 +52,14 @@ _HELD_OUT_EVERY = 4
 
 @dataclass(frozen=True, kw_only=True)
 class GeneralItem:
-    """One question with four options.
+    """One question with four options, or a blank to fill.
 
     Attributes:
         id: identifier; the same count and seed give the same item.
-        image: PNG bytes of the portrait; None for reading.
-        question: the question, after the text to read if there is one.
-        options: four texts in the order A, B, C, D.
-        answer: the text of the correct option.
+        image: PNG bytes of the portrait; None for questions about no picture.
+        question: the question, after the text to read if there is one; a blank is "__".
+        options: four texts in the order A, B, C, D; none for a blank.
+        answer: the text of the correct option, or of the blank.
     """
 
     id: str

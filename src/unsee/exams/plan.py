@@ -160,7 +160,7 @@ class ExamPlan:
 def general_group(vlm: VLM, item: GeneralItem) -> PromptGroup:
     """Return the prompt group of one general item, without shots."""
     question = Question(
-        task="classification",
+        task="classification" if item.options else "cloze",
         input="text" if item.image is None else "image",
         question=item.question,
         answer=item.answer,

@@ -30,6 +30,7 @@ from unsee.data.general import general_items
 from unsee.data.images import preview
 from unsee.data.pairs import PrivacyPair
 from unsee.data.schema import Benchmark, Person, Question
+from unsee.data.world import world_items
 from unsee.edits.pair_rows import check_pairs
 from unsee.exams.documents import PrivacyExam, judges_with
 from unsee.exams.metrics import make_metrics
@@ -193,7 +194,9 @@ def _exam(
     """Return the exam of every model."""
     settings = config.evaluation
     nobody = Benchmark(forget=(), test=(), retain=(), celebrity=(), fingerprint=benchmark.fingerprint())
-    general = Exam(vlm, nobody, general_items(settings.general_items, config.privacy.seed), settings, metrics=metrics)
+    seed = config.privacy.seed
+    items = [*general_items(settings.general_items, seed), *world_items(settings.world_items, seed)]
+    general = Exam(vlm, nobody, items, settings, metrics=metrics)
     cases = [case for case in benchmark.cases if case.split != VALIDATION]
     return PrivacyExam(cases, general, judges, max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size)
 

@@ -24,6 +24,7 @@ from unsee.data.people.refusal_pairs import people_pairs
 from unsee.data.people.source import OWN_FORMAT, open_benchmark, pin
 from unsee.data.people.strangers import NUM_STRANGERS, invent_strangers
 from unsee.data.schema import Benchmark, Person
+from unsee.data.world import world_items
 from unsee.exams.metrics import make_metrics
 from unsee.exams.people import Exam
 from unsee.methods.base import LossMethod
@@ -305,7 +306,8 @@ def material_of(
 
 def _exam(vlm: VLM, benchmark: Benchmark, config: RunConfig, metrics: Mapping[str, Metric]) -> Exam:
     """Return the exam of every model."""
-    general = general_items(config.evaluation.general_items, config.data.seed)
+    settings, seed = config.evaluation, config.data.seed
+    general = [*general_items(settings.general_items, seed), *world_items(settings.world_items, seed)]
     return Exam(
         vlm, benchmark, general, config.evaluation, metrics=metrics,
         retain_evaluated=config.data.retain_evaluated, celebrities_evaluated=config.data.celebrities_evaluated,
