@@ -12,12 +12,13 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import forks
+import psutil
 import pytest
 
 from unsee.cli import main
@@ -49,22 +50,16 @@ class Finished:
 
 
 def unsee(
-    arguments: Sequence[str], cache: Path, stop: Stop | None = None, plugins: Path | None = None,
-    killed_after: float | None = None,
+    arguments: Sequence[str], cache: Path, stop: Stop | None = None, plugins: Path | None = None
 ) -> Finished:  # fmt: skip
     """Run one command to its end, with its own cache; in this process, unless it is stopped or needs plug-ins.
 
     Args:
         plugins: a folder, put where PYTHONPATH puts it.
-        killed_after: seconds after which it gets SIGKILL, if it has not ended by then.
     """
-    if stop is plugins is killed_after is None:
+    if stop is plugins is None:
         return _here(arguments, cache)
-    command = Command(arguments, cache, stop, plugins)
-    if killed_after is not None:
-        command.process.join(killed_after)
-        command.process.kill()
-    return command.finished()
+    return Command(arguments, cache, stop, plugins).finished()
 
 
 def _here(arguments: Sequence[str], cache: Path) -> Finished:
@@ -91,6 +86,14 @@ class Command:
             _command, (self.arguments, cache, self.out, self.err, stop, plugins, dict(variables))
         )
         self.process.start()
+
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes; none once it has ended."""
+        with suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self.process.pid).children()
+            servers = [one for one in children if "forkserver" in " ".join(one.cmdline())]
+            return [worker for server in servers for worker in server.children()]
+        return []
 
     def finished(self, seconds: float = 600) -> Finished:
         """Wait for its end."""

@@ -1,8 +1,9 @@
 """A command killed at a random moment and given again ends with the same results, and nothing stray is left.
 
-`make soak` kills the quick commands once or twice. `UNSEE_KILLS=8` kills every command eight times:
+`make soak` kills a run on two workers five times (the command or one of the workers), quick commands once or twice.
+`UNSEE_KILLS=8` kills every command eight times:
 
-    UNSEE_KILLS=8 python -m pytest tests/integration/test_kills.py -s
+    UNSEE_KILLS=8 python -m pytest tests/integration/test_kills.py -m soak -s
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import os
 import random
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import benchmark_files
+import psutil
 import pytest
 import tiny
-from integration.command import unsee
+from integration.command import Command, Finished, unsee
 from leftovers import files_in
 from safetensors import safe_open
 
@@ -28,8 +31,8 @@ from unsee.runtime.cache import KINDS
 pytestmark = pytest.mark.soak
 
 KILLS = int(os.environ.get("UNSEE_KILLS", 0))
-QUICK = ("build", "privacy build", "judge", "utility")
-COMMANDS = (*QUICK, "run", "run on workers", "gate", "unlearn") if KILLS else QUICK
+OFTEN = {"build": 2, "privacy build": 2, "judge": 1, "utility": 1, "run on workers": 5}
+COMMANDS = (*OFTEN, *(("run", "gate", "unlearn") if KILLS else ()))
 TIMED = {"seconds", "peak_bytes", "finished"}
 GATE = """
 name = "killed"
@@ -84,7 +87,7 @@ def words(given, request):
                 return ["unlearn", given / "model", *rows, "--method", "npo", *few, "--out"]
             case "run" | "run on workers":
                 workers = "2" if "workers" in name else "1"
-                return [*request.getfixturevalue("recipe"), "--workers", workers, "--out"]
+                return [*request.getfixturevalue("brief"), "--workers", workers, "--out"]
 
     return of
 
@@ -117,6 +120,17 @@ def places(place: Path) -> set[str]:
     return {name for name in names if not name.startswith("cache/owners")}  # named after the folder
 
 
+def killed(command: list, cache: Path, moment: float, rng: random.Random) -> tuple[str, Finished]:
+    """Kill a command, or one of its workers, after some seconds; what was killed, and how the command ended."""
+    begun = Command(command, cache)
+    begun.process.join(moment)
+    workers = begun.workers()
+    victim = rng.choice([begun.process, *workers])
+    with suppress(psutil.NoSuchProcess):
+        victim.kill()
+    return "a worker" if victim in workers else "the command", begun.finished()
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_killed_at_random_moments_a_command_ends_as_if_it_never_was(name, words, tmp_path, request):
     start = request.getfixturevalue("finished")[0] if name == "judge" else None
@@ -134,13 +148,16 @@ def test_killed_at_random_moments_a_command_ends_as_if_it_never_was(name, words,
     seconds = time.monotonic() - started
     assert expected.code in (0, 3), expected.err
     moments = random.Random(name)
-    for number in range(KILLS or (2 if "build" in name else 1)):
+    for number in range(KILLS or OFTEN[name]):
         place, command = new(number)
         moment = moments.uniform(0, seconds)
-        code = unsee(command, place / "cache", killed_after=moment).code
+        victim, ended = killed(command, place / "cache", moment, moments)
+        if victim == "a worker":
+            assert ended.code == expected.code, ended.err
         left = places(place) - places(undisturbed)
         again = unsee(command, place / "cache")
-        print(f"{name}: killed after {moment:.2f} of {seconds:.2f} s (code {code}), left {len(left)} files until then")
+        told = f"{name}: {victim} killed after {moment:.2f} of {seconds:.2f} s (code {ended.code})"
+        print(f"{told}, left {len(left)} files until then", flush=True)
         if again.code == 2 and "build" in name:  # the folder was whole before the kill
             assert "already exists and is not empty" in again.err
         else:

@@ -34,6 +34,7 @@ def connect(address: str) -> Any:
     from unsee.runtime.cache import cache_folder  # imports torch, which not every process of Ray needs
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
+    os.environ.setdefault("RAY_worker_niceness", "0")  # the workers are all of the work
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError:

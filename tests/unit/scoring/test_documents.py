@@ -89,7 +89,7 @@ def text_of(path):
 def test_the_page_says_what_came_out(tmp_path):
     text = text_of(write_report([make_run(tmp_path / "run")], tmp_path / "report.html"))
     assert "Before any edit the model gives 100% of the private values away. Neural Gate does best" in text
-    assert "12.3 1.00 5.6" in text
+    assert "12.3 \u2013 \u2013 1.00 5.6" in text
     assert "0.0123 4,567 ok" in text
     assert "Neural Gate neural gate random RtA 0.33" in text
     for said in ("I cannot tell. refuses", "421 gives it away", "red right", "&lt;blue&gt; wrong"):
