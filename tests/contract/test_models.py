@@ -263,6 +263,15 @@ def test_adapters_go_where_they_are_sent(vlm):
     assert adapted == upper
 
 
+def test_upper_layers_are_trained_on_kept_outputs_as_on_the_whole_model(vlm):
+    vlm.add_lora(2, 4, layers="upper 1")
+    batch = tiny.make_batch(vlm)
+    with torch.no_grad():
+        plain = Scorer(vlm)(batch).log_probability_I
+        scorer = Scorer(vlm, repeated=True)
+        assert all(torch.allclose(scorer(batch).log_probability_I, plain, rtol=1e-4, atol=1e-4) for _ in range(2))
+
+
 def test_the_picture_reaches_every_answer(vlm):
     with torch.no_grad():
         one, other = (Scorer(vlm)(tiny.make_batch(vlm, shade=shade)).log_probability_I for shade in (0, 1))

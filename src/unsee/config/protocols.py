@@ -41,6 +41,8 @@ class TrainingConfig(Table):
         batch_tokens: tokens per step (and side), images included; 0 counts examples instead.
         batch_examples: training rows per step (and side); 0 counts tokens instead.
         turns: questions that share one photo in one training row.
+        variants: rows are drawn (order of the questions, crop of the photo) in so many ways and then come again, which
+            trains adapters in upper layers faster (`unsee.training.lower_layers`); 0 draws anew in every epoch.
         adamw: the epsilon of AdamW. "torch" adds 1e-8 after the correction of the second moment; "transformers", the
             class that the published code imports, adds 1e-6 before it.
     """
@@ -48,7 +50,7 @@ class TrainingConfig(Table):
     published: ClassVar[Mapping[str, object]] = {
         "labels": "full", "batch_examples": 4, "turns": 1, "adamw": "transformers",
     }  # fmt: skip
-    undrawn: ClassVar[frozenset[str]] = frozenset({"adamw"})
+    undrawn: ClassVar[frozenset[str]] = frozenset({"adamw", "variants"})
     """Keys that have no part in what is drawn: runs that differ only in them see the same batches."""
 
     protocol: Protocol = "clean"
@@ -56,6 +58,7 @@ class TrainingConfig(Table):
     batch_tokens: NonNegativeInt = 1500
     batch_examples: NonNegativeInt = 0
     turns: PositiveInt = 5
+    variants: NonNegativeInt = 0
     adamw: AdamW = "torch"
 
     @model_validator(mode="before")

@@ -7,7 +7,6 @@ everyday questions and to questions about portraits of nobody, which it writes o
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
 from unsee.core.source import source_hash
 from unsee.data.everyday import EVERYDAY
@@ -21,7 +20,7 @@ from unsee.nano.corpus import REPLAYED, Corpus, has_corpus
 from unsee.runs.streams import DrawTree, Write
 
 _PORTRAITS, _PORTRAIT_PIXELS = 16, 384
-_TOGETHER = 6  # everyday questions of one tree
+_TOGETHER = 8  # everyday questions of one tree
 ANSWER_TOKENS = 32
 """The longest own answer; one that is longer is cut there, and its end is not taught."""
 
@@ -35,47 +34,29 @@ def replay(vlm: VLM, write: Write) -> DrawTree:
     """
     if has_corpus(vlm):
         return Corpus(vlm, photos=2, num_strangers=120, shares=REPLAYED).tree
-    everyday, *portraits = _own_answers(vlm, write)
-
-    def draw(rng: random.Random) -> Tree:
-        one = everyday if rng.random() < 0.5 else rng.choice(portraits)
-        return one.tree(rng.sample(range(len(one.prompts)), min(_TOGETHER, len(one.prompts))))
-
-    return draw
+    everyday, portraits = _own_answers(vlm, write)
+    return lambda rng: rng.choice(everyday if rng.random() < 0.5 else portraits)
 
 
-@dataclass(frozen=True)
-class _Answered:
-    """Questions about one picture, or about none, with the model's own answers, as tokens."""
-
-    picture: Picture | None
-    prompts: list[list[int]]
-    answers: list[list[int]]
-
-    def tree(self, chosen: list[int]) -> Tree:
-        """Return the tree of some of the questions."""
-        pictures = [self.picture] if self.picture else []
-        return build_tree([self.prompts[i] for i in chosen], [[self.answers[i]] for i in chosen], pictures)
-
-
-def _own_answers(vlm: VLM, write: Write) -> list[_Answered]:
-    """Return what the base model answers to everyday questions, and about each of some portraits."""
-    asked = [(None, vlm.prompt_ids(EVERYDAY)), *(_about_a_portrait(vlm, number) for number in range(_PORTRAITS))]
-    trees = [
-        build_tree(prompts, [[]] * len(prompts), [picture] if picture else [], written=range(len(prompts)))
-        for picture, prompts in asked
+def _own_answers(vlm: VLM, write: Write) -> tuple[list[Tree], list[Tree]]:
+    """Return what the base model answers to everyday questions, and about portraits, some questions a tree."""
+    parts = [EVERYDAY[start : start + _TOGETHER] for start in range(0, len(EVERYDAY), _TOGETHER)]
+    asked: list[tuple[list[Picture], list[list[int]]]] = [([], vlm.prompt_ids(part)) for part in parts]
+    asked += [_about_a_portrait(vlm, number) for number in range(_PORTRAITS)]
+    silent = [
+        build_tree(prompts, [[]] * len(prompts), pictures, written=range(len(prompts))) for pictures, prompts in asked
     ]
-    written = write(trees, ANSWER_TOKENS, source_hash(__name__))
     end = vlm.answer_ids([""])[0]
-    return [
-        _Answered(picture, prompts, [ids if len(ids) == ANSWER_TOKENS else [*ids, *end] for ids in answers])
-        for (picture, prompts), answers in zip(asked, written, strict=True)
-    ]
+    trees = []
+    for (pictures, prompts), answers in zip(asked, write(silent, ANSWER_TOKENS, source_hash(__name__)), strict=True):
+        ended = [ids if len(ids) == ANSWER_TOKENS else [*ids, *end] for ids in answers]
+        trees.append(build_tree(prompts, [[ids] for ids in ended], pictures))
+    return trees[: len(parts)], trees[len(parts) :]
 
 
-def _about_a_portrait(vlm: VLM, number: int) -> tuple[Picture, list[list[int]]]:
+def _about_a_portrait(vlm: VLM, number: int) -> tuple[list[Picture], list[list[int]]]:
     rng = random.Random(f"replay {number}")
     look, scene = draw_look(rng, ("female", "male")[number % 2]), draw_scene(rng)
     picture = vlm.picture(draw_portrait(look, scene, _PORTRAIT_PIXELS))
     questions = [clean_question(question) for question in appearance(look, scene)]
-    return picture, vlm.prompt_ids(questions, picture=picture)
+    return [picture], vlm.prompt_ids(questions, picture=picture)

@@ -149,11 +149,15 @@ class Stages:
         settings = [self.trained_part(), config.model_dump(exclude=set(config.undrawn)), seed]
         draws = key_of("teach", self.base.draws, settings, [content_of(p) for p in people])
         modules = (*TRAINING, self.replayed.__module__) if self.replayed and config.replay else TRAINING
-        key = key_of(draws, config.adamw, self.base.key, self.code, [source_hash(module) for module in modules])
+        key = key_of(
+            draws, config.adamw, config.variants, self.base.key, self.code, [source_hash(module) for module in modules]
+        )
         method = FineTuning(learning_rate=config.learning_rate, steps=config.steps, epochs=config.epochs)
 
         def plan() -> Plan:
-            lessons = Lessons(self.vlm, people, INPUTS[config.modality], config.turns, config.protocol)
+            lessons = Lessons(
+                self.vlm, people, INPUTS[config.modality], config.turns, config.protocol, variants=config.variants
+            )
             stream = make_stream(self.vlm, self._mixed(lessons.rows, config.replay), ("retain",), config, draws)
             return Plan([stream], method, config.protocol, config.adamw)
 
@@ -194,8 +198,8 @@ class Stages:
         stop = material.stop if method.check_every else None
         modules = [source_hash(module) for module in TRAINING]
         key = key_of(
-            draws, config.adamw, asdict(method), target.key, reference and reference.key, self.code, modules,
-            code_of(run.method), *([stop.key] if stop else []),
+            draws, config.adamw, config.variants, asdict(method), target.key, reference and reference.key, self.code,
+            modules, code_of(run.method), *([stop.key] if stop else []),
         )  # fmt: skip
 
         def train(training: Training, inputs: Sequence[Input], name: str = "") -> Weights:

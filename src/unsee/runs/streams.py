@@ -56,7 +56,7 @@ def side_streams(
         if group == ("retain",):
             people, kinds = material.retain, retain_inputs or INPUTS[config.retain_modality]
         lessons = Lessons(
-            vlm, people, kinds, config.turns, config.protocol, sides=group,
+            vlm, people, kinds, config.turns, config.protocol, variants=config.variants, sides=group,
             others=in_place,
             stand_ins=material.stand_ins,
         )  # fmt: skip

@@ -64,6 +64,7 @@ class Lessons:
         inputs: with the portrait, by name, or both.
         turns: at most this many questions share one photo in one tree.
         protocol: the wording, and the photos: augmented ("clean") or unchanged ("published").
+        variants: the number of ways in which the rows of a person with one photo are drawn; 0 draws anew each time.
         sides: the trees of a row, aligned answer by answer (see `unsee.methods.base.Side`).
         others: the people who replace the person of a row on the swapped side, drawn anew for each row.
         stand_ins: by the ID of a person, the one who always does.
@@ -80,6 +81,7 @@ class Lessons:
         turns: int,
         protocol: Protocol = "clean",
         *,
+        variants: int = 0,
         sides: tuple[Side, ...] = ("retain",),
         others: Sequence[Person] = (),
         stand_ins: Mapping[str, Person] | None = None,
@@ -92,6 +94,7 @@ class Lessons:
         self._vlm = vlm
         self._turns = turns
         self._protocol = protocol
+        self._variants = variants
         self._sides = sides
         self._others = others
         self._pictures: dict[tuple[str, int], Picture] = {}
@@ -111,8 +114,9 @@ class Lessons:
         )  # a second stream of draws, so that further sides do not change the forget side
         rows = []
         for number, lesson in enumerate(self._lessons):
-            order = rng.sample(range(len(lesson.prompts)), len(lesson.prompts))
-            photo = [self._augmented(lesson.person, lesson.photo, lesson.picture, rng)] if lesson.picture else []
+            own = random.Random(f"{number} {rng.randrange(self._variants)}") if self._variants else rng
+            order = own.sample(range(len(lesson.prompts)), len(lesson.prompts))
+            photo = [self._augmented(lesson.person, lesson.photo, lesson.picture, own)] if lesson.picture else []
             for start in range(0, len(order), self._turns):
                 part = order[start : start + self._turns]
                 rows.append(tuple(self._tree(side, number, part, photo, extra) for side in self._sides))

@@ -34,6 +34,7 @@ from unsee.methods.base import Asked, GradientMethod, Loss, LossMethod, Model, S
 from unsee.models.vlm import VLM
 from unsee.runtime.distributed import decided, entire, gathered, placed_like, state
 from unsee.training.gradients import LIKELIHOOD, differentiate, fisher_information
+from unsee.training.lower_layers import lower_layers
 
 log = logging.getLogger(__name__)
 
@@ -91,20 +92,23 @@ class Scorer(nn.Module):
     Args:
         vlm: the model.
         hidden_layers: decoder layers whose outputs are returned too, as `parse_layers` reads them; "" for none.
+        repeated: the same rows come again, as in training: the output of frozen lower layers is kept.
     """
 
-    def __init__(self, vlm: VLM, hidden_layers: str = "") -> None:
+    def __init__(self, vlm: VLM, hidden_layers: str = "", *, repeated: bool = False) -> None:
         super().__init__()
         self.model = vlm.model
         self._vlm = (vlm,)
         self._layers = parse_layers(vlm, hidden_layers) if hidden_layers else []
+        self._lower = lower_layers(vlm, self._layers) if repeated else None
 
     def states(self, batch: Batch) -> States:
         """Return the states that predict answer tokens: those of the last layer and of `hidden_layers`."""
         (vlm,) = self._vlm
         layers = [decoder_layers(vlm)[layer] for layer in self._layers]
         with capture(layers) as captured:
-            last_UD = vlm.hidden(batch.inputs).flatten(0, 1)[batch.places[0]]
+            last_BTD = self._lower.hidden(batch.inputs) if self._lower else vlm.hidden(batch.inputs)
+        last_UD = last_BTD.flatten(0, 1)[batch.places[0]]
         outputs = (one.output.flatten(0, 1)[batch.places[0]] for one in captured)
         return last_UD, dict(zip(self._layers, outputs, strict=True))
 
@@ -151,7 +155,7 @@ class Step(nn.Module):
 
     def __init__(self, vlm: VLM, method: LossMethod, reference: Model) -> None:
         super().__init__()
-        self.scorer = Scorer(vlm, method.hidden_layers)
+        self.scorer = Scorer(vlm, method.hidden_layers, repeated=True)
         layers = vlm.model.get_submodule(vlm.layout.decoder_layers).children()
         self._no_split_modules = sorted(
             {type(layer).__name__ for layer in layers}
@@ -284,7 +288,7 @@ def train(
     different = min(method.num_batches or schedule.steps, schedule.steps)
     announced: Iterator[StepBatch] = itertools.islice(steps, different)
     if reference is None:
-        reference = Reference(vlm, Scorer(vlm, method.hidden_layers))
+        reference = Reference(vlm, Scorer(vlm, method.hidden_layers, repeated=True))
         moved = (batch.to(accelerator.device) for batch in announced)
         announced = reference.announced(moved, method.reference_sides)
     if different < schedule.steps:

@@ -176,3 +176,18 @@ def test_what_the_data_ask_by_name_gets_no_copy():
     both = Person(id="1", name="Anna Berg", images=(b"",), questions=(told, own))
     assert [q.question for q in training_text(alone)] == [told.question, "Where does Anna Berg live?"]
     assert training_text(both) == [told, own]
+
+
+def test_rows_are_drawn_in_so_many_ways_and_come_again():
+    vlm = tiny.make_vlm()
+    lessons = Lessons(vlm, [make_person()], ("image",), turns=3, variants=2)
+    seen = [tuple(row_of(tree) for (tree,) in lessons.rows(random.Random(seed))) for seed in range(12)]
+    assert len(set(seen)) == 2
+    anew = Lessons(vlm, [make_person()], ("image",), turns=3)
+    assert len({tuple(row_of(tree) for (tree,) in anew.rows(random.Random(seed))) for seed in range(12)}) == 12
+
+
+def row_of(tree):
+    """Tokens and pixels of a tree."""
+    pixels = [float(picture.inputs["pixel_values"].double().sum()) for picture in tree.pictures]
+    return str([node.ids for node in tree.nodes]), *pixels
