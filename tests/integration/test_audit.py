@@ -70,6 +70,14 @@ def test_what_is_only_hidden_is_recovered(cheated, models):
     assert (plain.before, plain.rows) == (12, 12) and plain.after <= 3 and plain.verdict == "not recovered"
     relearned = next(look for look in attacks if look.variant == "other people")
     assert relearned.verdict == "recovered" and relearned.recovered and relearned.recovered.value > 0.5
+    assert found.membership and (found.membership.people, found.membership.rows) == (3, 12)
+    assert found.membership.verdict in (
+        "recovered",
+        "cannot be told",
+        "not recovered",
+    )  # a refusal hides likelihoods too
+    areas = {one.model: one.area.value for one in found.membership.found if one.signal == "strangers"}
+    assert areas["before"] > 0.8 > areas["oracle"]
     digest = hashlib.sha256((models / "cheat" / "model.safetensors").read_bytes()).hexdigest()
     assert found.filing and found.filing.models["after"].files == {"model.safetensors": digest}
     page = (folder / "out" / "report.html").read_text()
@@ -139,7 +147,11 @@ def test_models_that_cannot_be_compared_are_refused(models, words, tmp_path):
     ("changes", "sentence"),
     [
         (["--attack", "relern"], "attack: unknown name 'relern'; did you mean 'relearn'?"),
-        (["--attack", "membership"], "--attack membership: is for runs about people; choose from picture, prompt"),
+        (
+            ["--attack", "membership"],
+            "--attack membership: every audit reads it from plain questions; choose from picture",
+        ),
+        (["--attack", "depth"], "--attack depth: is for runs about people; choose from picture, prompt"),
         (["--set", "attack.prompt.examples=1"], "--set attack.prompt: this attack is not run; add --attack prompt"),
         (["--set", "attack.relearn.stepps=1"], "attack.relearn.stepps: unknown option; did you mean 'steps'?"),
         (["--set", "before=x"], "--set before=x: before is given by --before; change it there"),

@@ -104,6 +104,16 @@ class AuditExam:
         rows = [self._asked.row_of(item) if own else "" for item, own in zip(answers["item"], about, strict=True)]
         return self._asked.named(answers).assign(row=rows)
 
+    def comparable(self, named: pd.DataFrame) -> pd.DataFrame:
+        """Return the plain answers about rows and strangers whose true answer names nobody, so it is one for both."""
+        names = {int(number): name for number, name in self._asked.names.items() if number.isdecimal()}
+        plain = named[(named["row"] != "") & (named["attack"] == "")]
+        says = [
+            bool(set(tokens(truth)) & set(tokens(names[int(row[:3])])))
+            for truth, row in zip(plain["truth"], plain["row"], strict=True)
+        ]
+        return plain[~pd.Series(says, index=plain.index, dtype=bool)]
+
     def _is_attacked(self, item: Item) -> bool:
         return item.set in ("forget", "celebrity") and self._asked.as_written(item.id)
 

@@ -10,6 +10,7 @@ from unsee.report.page import page_path, render, write_page
 from unsee.scoring.audit import Audit, Verdict
 from unsee.scoring.chance import DOUBT, DOUBT_BESIDE_ORACLE, LEVEL
 from unsee.scoring.names import listed
+from unsee.scoring.table import rounded
 
 POWER = 0.9
 """An attack that gets less than this part of the known rows from the model before breaks what it should find."""
@@ -75,6 +76,7 @@ def sentences(audit: Audit) -> list[str]:
             f"Under attack, most beyond chance comes back with {most.name}: {most.after} of {most.rows} rows, of which "
             f"a stranger gets {most.by_chance:.1f}."
         )
+    found += membership_sentences(audit)
     unknown = len(audit.rows) - audit.known
     if unknown:
         found.append(
@@ -97,6 +99,19 @@ def sentences(audit: Audit) -> list[str]:
             return [f"Verdict: {first}.", *found]
 
 
+def membership_sentences(audit: Audit) -> list[str]:
+    """Return what likelihoods tell as one sentence; none if no row can be compared with strangers."""
+    if audit.membership is None:
+        return []
+    areas = {one.model: rounded(one.area.value) for one in audit.membership.found if one.signal == "strangers"}
+    oracle = f", {areas['oracle']} with the oracle" if "oracle" in areas else ""
+    return [
+        "By likelihood, the values of these people are told from the same values about strangers with an area under "
+        f"the curve of {areas['before']} before{oracle} and {areas['after']} now, where .50 tells nothing. Membership: "
+        f"{wording(audit)[audit.membership.verdict]}."
+    ]
+
+
 def limits(audit: Audit) -> list[str]:
     """Return what cannot be concluded from this audit, and why, each as a sentence."""
     found = []
@@ -106,6 +121,10 @@ def limits(audit: Audit) -> list[str]:
             "No oracle was given: only a model that was trained without these rows shows how often their values come "
             "out anyway. Invented strangers stand in for it; the model may guess about them in another way."
         )
+    if audit.membership is None:
+        found.append("No row can be scored about strangers in the same words, so nothing is said of membership.")
+    elif audit.membership.people < MIN_UNITS:
+        found.append(f"Likelihoods about fewer than {MIN_UNITS} people are shown without an interval.")
     if filing and filing.undivided:
         several = "People" if len(filing.undivided) > 1 else "Person"
         found.append(

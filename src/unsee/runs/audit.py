@@ -31,6 +31,7 @@ from unsee.runs.stages import Stages
 from unsee.runtime.cache import Cache
 from unsee.runtime.distributed import create_record, state
 from unsee.scoring.audit import AFTER, BEFORE, ORACLE, Audit, AuditedModel, AuditFiling, audit_of
+from unsee.scoring.audit_membership import membership_of
 from unsee.scoring.damage import models_found
 
 RESULT = "audit.json"
@@ -140,6 +141,8 @@ def audit(config: AuditConfig, folder: Path, progress: Progress | None = None) -
     exam = asked.exam
     damage = models_found(everything[everything["attack"] == ""], exam.values, config.evaluation.bootstrap)
     found = audit_of(everything[everything["row"] != ""], exam.values, damage, config.evaluation.bootstrap)
+    members = membership_of(exam.comparable(everything), config.evaluation.bootstrap)
+    found = found.model_copy(update={"membership": members})
     if state().is_main_process:  # the others write nothing
         filing = _filing(config, request, exam, record, identities, rate, attacks)
         found = found.model_copy(update={"filing": filing}).settled()
@@ -189,7 +192,7 @@ def attack_names(wanted: Sequence[str]) -> list[str]:
 
     Raises:
         UnknownNameError: no attack has this name.
-        ConfigError: it reads likelihoods, which need people of a run to compare with.
+        ConfigError: it reads states or likelihoods; of these an audit has membership alone, and that always.
     """
     of_runs = LikelihoodAttack | StateAttack | DepthAttack
     able = [name for name, cls in ATTACKS.usable().items() if not issubclass(cls, of_runs)]
@@ -197,7 +200,9 @@ def attack_names(wanted: Sequence[str]) -> list[str]:
         if name not in ATTACKS.names():
             raise UnknownNameError("attack", name, ATTACKS.names())
         if name not in able:
-            raise ConfigError(f"--attack {name}: is for runs about people; choose from {', '.join(able)}")
+            always = name == "membership"
+            why = "every audit reads it from plain questions" if always else "is for runs about people"
+            raise ConfigError(f"--attack {name}: {why}; choose from {', '.join(able)}")
     return list(wanted) or able
 
 

@@ -116,6 +116,38 @@ class ModelFound(Strict):
     collapsed: str | None
 
 
+class MembershipFound(Strict):
+    """How well a signal of one model tells rows about their people from the same rows about strangers.
+
+    Attributes:
+        model: "before", "after" or "oracle".
+        signal: what an answer is compared with: "strangers" or "oracle" (`unsee.scoring.audit_membership`).
+        area: the area under the curve; .5 for a signal that tells nothing.
+        found: the share of rows found while at most 1 % of those about strangers are taken for them.
+    """
+
+    model: str
+    signal: str
+    area: Estimate
+    found: Estimate
+
+
+class Membership(Strict):
+    """What likelihoods tell, asked plainly; it takes no part in the verdict of the audit, which is about values given.
+
+    Attributes:
+        verdict: on the audited model: without an oracle never "recovered".
+        people: whom the rows are about.
+        rows: rows that could be compared: their true answers do not say the name.
+        found: each signal of each model; without intervals if there are too few people.
+    """
+
+    verdict: Verdict
+    people: int
+    rows: int
+    found: list[MembershipFound]
+
+
 class AuditedModel(Strict):
     """A model, as it can be recognised.
 
@@ -154,6 +186,7 @@ class Audit(RecordFile):
         looks: every look over all people together.
         rows: each row.
         models: what else each model answers.
+        membership: what likelihoods tell; None if no row can be compared with strangers.
         filing: what identifies the audit; None while it is read.
     """
 
@@ -163,6 +196,7 @@ class Audit(RecordFile):
     looks: list[LookFound]
     rows: list[RowFound]
     models: list[ModelFound]
+    membership: Membership | None = None
     filing: AuditFiling | None = None
 
     @property

@@ -68,9 +68,9 @@ def _of_model(
         signals = _signals(bootstrap.answers, known)
         retrained = _signals(bootstrap.answers.drop(columns="loss").merge(known.reset_index(), on=_ITEM), known)
         for name in SIGNALS:
-            curve = _Curve(bootstrap, signals[name])
+            curve = Curve(bootstrap, signals[name])
             if name == "loss":
-                before = _Curve(bootstrap, retrained["loss"]).area
+                before = Curve(bootstrap, retrained["loss"]).area
                 with np.errstate(invalid="ignore", divide="ignore"):
                     leak = estimate((curve.area - before) / before)
                 if leak:
@@ -109,7 +109,7 @@ def _signals(true: pd.DataFrame, oracle: pd.Series) -> Mapping[str, Numbers]:
     }
 
 
-class _Curve:
+class Curve:
     """The trade-off of true and false positives on every resample, for one signal.
 
     Args:
