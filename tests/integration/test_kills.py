@@ -87,7 +87,8 @@ def words(given, request):
                 return ["unlearn", given / "model", *rows, "--method", "npo", *few, "--out"]
             case "run" | "run on workers":
                 workers = "2" if "workers" in name else "1"
-                return [*request.getfixturevalue("brief"), "--workers", workers, "--out"]
+                few = ["--set", "teach.steps=8", "--set", "method.gradient_difference.steps=4"]
+                return [*request.getfixturevalue("brief"), *few, "--workers", workers, "--out"]
 
     return of
 

@@ -9,11 +9,13 @@ import sys
 
 import pandas as pd
 import pytest
+import tiny
 from integration.command import unsee
 from together import divided, together
 
 from unsee.cli import main
 from unsee.core.record import Record
+from unsee.data.documents.builder import build
 from unsee.data.people.mllmu import load
 
 CLOSE = 1e-5
@@ -25,12 +27,12 @@ def command(words, cache):
     return main(words)
 
 
-def check_same(folder, alone):
+def check_same(folder, alone, loss="retain"):
     """The same files, losses, answers and scores."""
     here, there = Record.open(folder), Record.open(alone)
     names = [{str(path.relative_to(record.folder)) for path in record.folder.rglob("*")} for record in (here, there)]
     assert names[0] == names[1]
-    steps = [[event["retain"] for event in record.events() if event["event"] == "step"] for record in (here, there)]
+    steps = [[event[loss] for event in record.events() if event["event"] == "step"] for record in (here, there)]
     assert len(steps[1]) > 0
     assert steps[0] == pytest.approx(steps[1], abs=CLOSE)
     answers, expected = (record.read_table("answers.parquet") for record in (here, there))
@@ -50,6 +52,32 @@ def test_a_run(model, data, tmp_path):
     codes = together(2, command, [*words, str(tmp_path / "both")], tmp_path / "other")
     assert codes == [3, 0]  # two steps give no signal, which the main process says
     check_same(tmp_path / "both", tmp_path / "alone")
+
+
+RECIPE = """
+name = "two_gpus"
+unlearn = { batch_tokens = 600 }
+evaluation = { general_items = 4, max_new_tokens = 2, bootstrap = 100 }
+method = { npo = { steps = 2 } }
+"""
+
+
+@pytest.mark.soak
+def test_a_run_whose_stages_have_two_gpus_each(tmp_path, monkeypatch):
+    monkeypatch.setattr("unsee.runs.graph._gpus", lambda: 2)  # there is none, so two processes share the CPU
+    build(tmp_path / "documents", images=1, unseen_subject="passport")
+    for subject in ("phone_number", "government_document", "military_vehicle"):
+        (tmp_path / "documents" / f"{subject}.json").unlink()
+    model = f'model.id = "{tiny.save_model(tmp_path / "model")}"\n'
+    (tmp_path / "recipe.toml").write_text(f'{model}privacy.source = "{tmp_path / "documents"}"\n{RECIPE}')
+    words = ["run", tmp_path / "recipe.toml", "--workers", "1", "--out"]
+    assert unsee([*words, tmp_path / "alone"], tmp_path / "cache").code == 3
+    said = unsee([*words, tmp_path / "both", "--set", "resources.gpus=2"], tmp_path / "other")
+    assert said.code == 3, said.err
+    check_same(tmp_path / "both", tmp_path / "alone", loss="forget")
+    events = Record.open(tmp_path / "both").events()
+    begun = [event["number"] for event in events if event["event"] == "stage"]
+    assert sorted(begun) == [1, 2, 3, 4]  # the worker itself says nothing
 
 
 @pytest.mark.soak

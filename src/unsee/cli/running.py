@@ -52,7 +52,7 @@ def run_recipe(
             from unsee.runs.tracking import check_trackers
 
             check_trackers(track or ())
-            crew_of(workers)
+            crew_of(workers, config)
             rows = planned(config, progress)
         print_table(rows)
         return

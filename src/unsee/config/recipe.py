@@ -29,6 +29,7 @@ from unsee.config.tables import (
     ModelConfig,
     OutOfDomainTable,
     PrivacyConfig,
+    ResourcesConfig,
     RunName,
 )
 from unsee.core.errors import ConfigError, UnknownNameError, did_you_mean, several
@@ -39,10 +40,9 @@ _OWN_TABLES: dict[Kind, tuple[str, ...]] = {"people": ("data", "teach"), "docume
 
 __all__ = [
     "GENERATED", "AttackOptions", "AttackTable", "DataConfig", "DocumentsConfig", "DocumentsMethodTable",
-    "EvaluationConfig", "Kind",
-    "MethodTable", "MetricTable", "Modality", "ModelConfig", "OutOfDomainTable", "PrivacyConfig", "RunConfig",
-    "TeachConfig", "UnlearnConfig", "build_dataclass", "build_table", "dump_config", "kind_of", "load_model_config",
-    "load_recipe", "recipe_names", "resolve",
+    "EvaluationConfig", "Kind", "MethodTable", "MetricTable", "Modality", "ModelConfig", "OutOfDomainTable",
+    "PrivacyConfig", "ResourcesConfig", "RunConfig", "TeachConfig", "UnlearnConfig", "build_dataclass", "build_table",
+    "dump_config", "kind_of", "load_model_config", "load_recipe", "recipe_names", "resolve",
 ]  # fmt: skip
 
 Instance = TypeVar("Instance")
@@ -72,6 +72,7 @@ class RunConfig(Table):
     seed: NonNegativeInt = 0
     threads: PositiveInt = 1
     require_signal: bool = True
+    resources: ResourcesConfig = ResourcesConfig()
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     teach: TeachConfig = TeachConfig()
@@ -108,6 +109,7 @@ class DocumentsConfig(Table):
     kind: Literal["documents"] = "documents"
     seed: NonNegativeInt = 0
     threads: PositiveInt = 1
+    resources: ResourcesConfig = ResourcesConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     model: ModelConfig = ModelConfig()
     unlearn: UnlearnConfig = UnlearnConfig()

@@ -138,6 +138,20 @@ class ModelConfig(Table):
         return self
 
 
+class ResourcesConfig(Table):
+    """What one stage gets. No figure depends on it but for rounding.
+
+    Attributes:
+        gpus: GPUs of every stage. With several, `accelerate launch` starts each stage in as many processes, which share
+            its work. A stage with one takes the CPU where there is no GPU.
+        strategy: how they share it: "ddp" puts the whole model on each GPU and divides the batches, "fsdp" divides
+            weights, gradients and optimiser states too, for models whose training fits no GPU.
+    """
+
+    gpus: PositiveInt = 1
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+
+
 class _OptionsTable(BaseModel):
     """Options of a leaf; `build_dataclass` checks them once the leaf is known."""
 

@@ -24,7 +24,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,7 +128,7 @@ class Record:
         """
         check_writable(folder)
         if "config.toml" in (record := cls(folder)):
-            if record.read_toml("config.toml") != parse_toml(config):
+            if _deciding(record.read_toml("config.toml")) != _deciding(parse_toml(config)):
                 raise RecordError(f"{folder}: holds a run with another config; choose another --out or delete it")
         elif folder.is_dir() and any(path.name != _LOCK and path.suffix != UNFINISHED for path in folder.iterdir()):
             raise RecordError(f"{folder}: not empty and not a run (no config.toml); choose another --out")
@@ -372,6 +372,11 @@ class NullRecord(Record):
 
     def log(self, event: str, **fields: str | float | bool | None) -> None:
         """Discard the event, because the main process logs it."""
+
+
+def _deciding(config: Mapping[str, object]) -> dict[str, object]:
+    """Return the tables of a config that decide figures."""
+    return {name: value for name, value in config.items() if name != "resources"}
 
 
 def _holds_texts(column: pd.Series) -> bool:

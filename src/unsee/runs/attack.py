@@ -64,7 +64,7 @@ def attack(
         settings["attack"][name] = {**settings["attack"][name], "methods": list(methods)}
     config = build_table(RunConfig, settings)
     check(config)
-    crew, before = crew_of(workers), record.read_text("config.toml")
+    crew, before = crew_of(workers, config), record.read_text("config.toml")
     record.write_text("config.toml", dump_config(config))
     try:
         started = begin(config, folder, progress)

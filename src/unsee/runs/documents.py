@@ -44,7 +44,7 @@ from unsee.runs.method_runs import Material, MethodRun, check_layers, documents_
 from unsee.runs.scenario import Examined, RunResult, Scenario, change_over_seeds, is_examined, table_of
 from unsee.runs.stages import Stages
 from unsee.runtime.cache import Cache, key_of
-from unsee.runtime.distributed import create_record, state
+from unsee.runtime.distributed import create_record, open_record, state
 from unsee.runtime.tasks import Results, Task
 from unsee.scoring.documents import document_scores
 
@@ -64,7 +64,7 @@ def start_documents(config: DocumentsConfig, out: Path | None, progress: Progres
     """
     methods = list(documents_methods(config.method, config.seed))
     make_metrics(config.evaluation, config.metric)
-    folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
+    folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump(exclude={'resources'}))[:8]}"
     Record.check(folder, dump_config(config))
     cache = Cache(folder)
     with state().main_process_first():
@@ -88,7 +88,7 @@ def open_documents_run(config: DocumentsConfig, folder: Path, progress: Progress
     """Open a run that another process has started, to compute some of its stages."""
     cache = Cache(folder)
     benchmark, _ = benchmark_of(config, cache, progress)
-    return DocumentsRun(config, VLM.load_as(config.model), benchmark, Record.open(folder), cache, progress)
+    return DocumentsRun(config, VLM.load_as(config.model), benchmark, open_record(folder), cache, progress)
 
 
 class DocumentsRun:

@@ -13,15 +13,15 @@ import torch
 
 from unsee.config.recipe import DocumentsConfig, RunConfig
 from unsee.core.errors import ConfigError
-from unsee.core.progress import Progress, Silent
-from unsee.runs.documents import open_documents_run
-from unsee.runs.people import open_people
+from unsee.core.progress import Progress
+from unsee.runs.launch import launched_tasks
+from unsee.runs.opened import kept, opened
 from unsee.runs.scenario import Run, RunResult
-from unsee.runs.watch import Logged, Watcher
+from unsee.runs.watch import Watcher
 from unsee.runtime.distributed import state
 from unsee.runtime.quiet import hush
-from unsee.runtime.ray_workers import RayWorkers, connect
-from unsee.runtime.tasks import Here, NotNow, Results, Task, run_tasks
+from unsee.runtime.ray_workers import RayWorkers, connect, needed
+from unsee.runtime.tasks import Here, Results, Task, run_tasks
 from unsee.runtime.threads import fixed_threads
 from unsee.runtime.workers import Processes, cores, free_memory
 
@@ -30,20 +30,6 @@ WORKER_BYTES = 2**30
 """What a worker takes beside the model: Python, its libraries and the activations of a small model."""
 MODEL_COPIES = 4
 """What training takes on a CPU at most: weights, gradients and AdamW's two averages."""
-
-
-def kept(run: Run) -> dict[str, object]:
-    """Return the results of the stages that are in the cache, and compute nothing."""
-    log, results = run.scenario.stages.log, dict[str, object]()
-    log.only_kept = True
-    for task in run.tasks:
-        if all(need in results for need in task.needs):
-            try:
-                results[task.name] = task.compute(results)
-            except NotNow:
-                continue
-    log.only_kept = False
-    return results
 
 
 def finished(runs: Iterable[Run], crew: int | str, progress: Progress) -> list[RunResult]:
@@ -62,7 +48,7 @@ def finished(runs: Iterable[Run], crew: int | str, progress: Progress) -> list[R
     if crew == AUTO:
         crew = _fitting(first)
     every = itertools.chain([first], waiting)
-    if crew == 1 or state().num_processes > 1:
+    if (crew == 1 and first.config.resources.gpus == 1) or state().num_processes > 1:
         return [_finished_here(run) for run in every]
     begun = []
     for run in every:
@@ -97,7 +83,7 @@ def _computed(runs: Mapping[str, Run], done: Results, crew: int | str, progress:
     if not left:
         return {}
     folders = {name: (run.config, run.scenario.record.folder.absolute()) for name, run in runs.items()}
-    opened = partial(_Opened, folders)
+    open_tasks = partial(_Opened, folders)
     with ExitStack() as stack:
         watchers = [
             stack.enter_context(Watcher(folder / "log.jsonl", progress, runs[name].scenario.stages.log.title))
@@ -109,9 +95,11 @@ def _computed(runs: Mapping[str, Run], done: Results, crew: int | str, progress:
                 watcher.show()
 
         if isinstance(crew, int):
-            workers: Processes | RayWorkers = Processes(min(crew, len(left)), opened, show, _gpus(), __name__)
+            count, gpus = min(crew, len(left)), _most_gpus(runs.values())
+            workers: Processes | RayWorkers = Processes(count, open_tasks, show, _gpus(), __name__, gpus)
         else:
-            workers = RayWorkers(opened, show, max(run.config.threads for run in runs.values()))
+            cpus = max(run.config.threads * run.config.resources.gpus for run in runs.values())
+            workers = RayWorkers(open_tasks, show, cpus, _most_gpus(runs.values()))
         with workers:
             return run_tasks(tasks, workers, done=done, unwanted=unwanted)
 
@@ -147,7 +135,7 @@ class _Opened(Mapping[str, Task]):
         if key not in self._tasks:
             self._tasks.clear()  # frees the model of the run before
             name = next(name for name in self._runs if key.startswith(name))
-            self._tasks = {task.name: task for task in _prefixed(_open(*self._runs[name]), name)}
+            self._tasks = {task.name: task for task in _prefixed(_tasks(*self._runs[name]), name)}
         return self._tasks[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -157,29 +145,36 @@ class _Opened(Mapping[str, Task]):
         return len(self._tasks)
 
 
-def _open(config: RunConfig | DocumentsConfig, folder: Path) -> list[Task]:
-    torch.set_num_threads(config.threads)
-    if config.kind == "documents":
-        opened: Run = open_documents_run(config, folder, Silent())
-    else:
-        opened = open_people(config, folder, Silent())
-    log = opened.scenario.stages.log
-    log.patient, log.progress = False, Logged(log.log)
-    return opened.tasks
+def _tasks(config: RunConfig | DocumentsConfig, folder: Path) -> list[Task]:
+    return opened(config, folder).tasks if config.resources.gpus == 1 else launched_tasks(config, folder)
 
 
-def crew_of(workers: int | str) -> int | str:
+def crew_of(workers: int | str, config: RunConfig | DocumentsConfig) -> int | str:
     """Return the number of workers, "auto", or "ray" once this process is connected to the cluster.
 
+    Args:
+        workers: as it was typed.
+        config: the recipe of a run, for what one of its stages takes.
+
     Raises:
-        ConfigError: it is nothing of these, or the cluster cannot be reached.
+        ConfigError: it is nothing of these, the cluster cannot be reached, or there are fewer GPUs than a stage takes.
     """
-    text = str(workers)
+    text, gpus = str(workers), config.resources.gpus
+    if gpus > 1 and state().num_processes > 1:
+        raise ConfigError(
+            f"resources.gpus = {gpus}: `accelerate launch` has started this command in {state().num_processes} "
+            "processes already; start it without, or leave resources.gpus out"
+        )
+    if text == RAY or text.startswith(f"{RAY}://"):
+        needed(connect(text.removeprefix(RAY) and text), config.threads * gpus, gpus)
+        return RAY
+    if gpus > 1 and gpus > (found := _gpus()):
+        raise ConfigError(
+            f"resources.gpus = {gpus}: one stage takes more GPUs than this machine has ({found}); lower it, or compute "
+            "on a cluster (--workers ray)"
+        )
     if text == AUTO:
         return text
-    if text == RAY or text.startswith(f"{RAY}://"):
-        connect(text.removeprefix(RAY) and text)
-        return RAY
     if not (text.isascii() and text.isdecimal() and 0 < len(text) < 5 and int(text)):
         raise ConfigError(f"--workers {text}: must be a number from 1, '{AUTO}', '{RAY}' or '{RAY}://HOST:PORT'")
     return int(text)
@@ -189,10 +184,14 @@ def _gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
+def _most_gpus(runs: Iterable[Run]) -> int:
+    return max(run.config.resources.gpus for run in runs)
+
+
 def _fitting(run: Run) -> int:
-    """Return the number of workers that have a GPU, or a core for each of their threads, and fit into memory."""
+    """Return the number of workers that have GPUs, or a core for each of their threads, and fit into memory."""
     if torch.accelerator.is_available():
-        return max(1, _gpus())
+        return max(1, _gpus() // run.config.resources.gpus)
     size = sum(tensor.numel() * tensor.element_size() for tensor in run.scenario.stages.vlm.model.parameters())
     fitting = free_memory() // (WORKER_BYTES + MODEL_COPIES * size)
     return max(1, min(cores() // run.config.threads, fitting))

@@ -40,7 +40,7 @@ from unsee.runs.stages import Stages
 from unsee.runs.victims import TARGET, Victim, respondent_of, victims_of
 from unsee.runs.weights import Weights
 from unsee.runtime.cache import Cache, key_of, make_folder
-from unsee.runtime.distributed import create_record, state
+from unsee.runtime.distributed import create_record, open_record, state
 from unsee.runtime.tasks import Results, Task
 from unsee.scoring.attacks import with_attacks
 from unsee.scoring.memorisation import measures
@@ -69,7 +69,7 @@ def start_people(config: RunConfig, out: Path | None, progress: Progress) -> Peo
     with state().main_process_first():
         config = config.model_copy(update={"data": pin(config.data)})
     vlm = VLM.load_as(config.model)
-    folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump())[:8]}"
+    folder = out or Path("runs") / f"{config.name}-{key_of(config.model_dump(exclude={'resources'}))[:8]}"
     Record.check(folder, dump_config(config))
     cache = Cache(folder)
     check_layers(methods, vlm)
@@ -88,7 +88,7 @@ def open_people(config: RunConfig, folder: Path, progress: Progress) -> PeopleRu
     """Open a run that another process has started, to compute some of its stages."""
     cache = Cache(folder)
     benchmark = benchmark_of(config.data, cache, progress)
-    return PeopleRun(config, VLM.load_as(config.model), benchmark, Record.open(folder), cache, progress)
+    return PeopleRun(config, VLM.load_as(config.model), benchmark, open_record(folder), cache, progress)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from unsee.core.progress import Progress, Silent
 from unsee.exams.metrics import make_metrics
 from unsee.runs.attacker import attacks_of
 from unsee.runs.documents import start_documents
-from unsee.runs.graph import crew_of, finished, kept
+from unsee.runs.graph import crew_of, finished
 from unsee.runs.method_runs import documents_methods, people_methods
+from unsee.runs.opened import kept
 from unsee.runs.people import start_people
 from unsee.runs.scenario import Run, RunResult
 from unsee.runs.tracking import check_trackers, tracked
@@ -43,7 +44,7 @@ def run(
         UnseeError: the recipe, the data, the model or the folder cannot be used, or a stage failed.
     """
     check_trackers(track)
-    shown, crew = progress or Silent(), crew_of(workers)
+    shown, crew = progress or Silent(), crew_of(workers, config)
     started = begin(config, out, shown)
     with tracked(track, started.scenario.record, config.name):
         (result,) = finished([started], crew, shown)

@@ -53,7 +53,7 @@ def sweep(file: Path, out: Path | None = None, progress: Progress | None = None,
             check(recipe)
         except ConfigError as error:
             raise ConfigError(f"{file}: run {name}: {error}") from None
-    crew = crew_of(workers)
+    crew = crew_of(workers, max(recipes.values(), key=lambda recipe: recipe.resources.gpus))
     write(folder / SWEEP_FILE, dump_config(config))
     results = finished((begin(recipe, folder / name, shown, name) for name, recipe in recipes.items()), crew, shown)
     report = folder / "report.html"

@@ -107,7 +107,7 @@ def tune(
         raise ConfigError("tune: no method of this recipe declares a range to search; name one with --method")
     if config.data.source != GENERATED:
         log.warning("tune: data.source %s: report figures of other people than these", config.data.source)
-    crew, shown = crew_of(workers), progress or Silent()
+    crew, shown = crew_of(workers, config), progress or Silent()
     folder = out or Path("runs") / "-".join(["tune", config.name, *(methods if len(methods) == 1 else ())])
     best, page = folder / "best.toml", folder / "report.html"
     about = f"The best of {trials} trials for each method, recipe {config.name}, data.seed = {searches[0].data_seed}."

@@ -53,6 +53,15 @@ def create_record(folder: Path, config: str) -> Record:
         return Record.create(folder, config) if state().is_main_process else NullRecord(folder)
 
 
+def open_record(folder: Path) -> Record:
+    """Open the folder of a run that another process has started; only the main process writes to it.
+
+    Raises:
+        RecordError: as `Record.open`.
+    """
+    return Record.open(folder) if state().is_main_process else NullRecord(folder)
+
+
 def decided(decide: Callable[[], Value]) -> Value:
     """Return the main process's decision in every process; the others do not decide."""
     here = state()

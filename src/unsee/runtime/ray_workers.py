@@ -52,28 +52,53 @@ def connect(address: str) -> Any:
     return ray
 
 
+def needed(ray: Any, cpus: int, gpus: int) -> dict[str, int]:
+    """Return the CPUs and GPUs that one task asks for; a single GPU is not asked for where no node has any.
+
+    Raises:
+        ConfigError: no node has so many of both.
+    """
+    nodes = _nodes(ray)
+    needs = {"CPU": cpus, "GPU": gpus if gpus > 1 or any(node.get("GPU") for node in nodes) else 0}
+    if not any(_fits(node, needs) for node in nodes):
+        raise ConfigError(
+            f"--workers ray: no node has {needs['CPU']} CPUs and {needs['GPU']} GPUs, which one stage takes; lower "
+            f"{'resources.gpus' if needs['GPU'] > 1 else 'threads'}"
+        )
+    return needs
+
+
+def _nodes(ray: Any) -> list[Mapping[str, float]]:
+    """Return what each living node has."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _fits(node: Mapping[str, float], needs: Mapping[str, int]) -> int:
+    """Return the number of tasks that fit into a node."""
+    return int(min(node.get(name, 0) // need for name, need in needs.items() if need))
+
+
 class RayWorkers:
     """Workers that Ray starts wherever a task's CPUs and GPUs are free. All nodes share the run's folder and the cache.
 
     Args:
         open_tasks: makes the tasks in each process, when it gets its first one.
         show: called every moment while the workers work.
-        cpus: CPUs of one task. It also gets one GPU where a node has some.
+        cpus: CPUs of one task.
+        gpus: GPUs of one task; one is needed only where a node has some.
 
     Raises:
-        ConfigError: no node has so many CPUs.
+        ConfigError: no node has so many of both.
     """
 
     attempts = 1  # Ray repeats them itself
 
-    def __init__(self, open_tasks: OpenTasks, show: Callable[[], None], cpus: int = 1) -> None:
+    def __init__(self, open_tasks: OpenTasks, show: Callable[[], None], cpus: int = 1, gpus: int = 1) -> None:
         self._ray = ray = connect("")
         self._show = show
         self._running: dict[Any, str] = {}
-        gpus = int(any(node["Resources"].get("GPU") for node in ray.nodes() if node["Alive"]))
-        self._needs = {"CPU": cpus, "GPU": gpus}
-        if not any(self._fits(node["Resources"]) for node in ray.nodes() if node["Alive"]):
-            raise ConfigError(f"--workers ray: no node has {cpus} CPUs and {gpus} GPUs, which one stage takes")
+        self._needs = needed(ray, cpus, gpus)
+        cpus, gpus = self._needs["CPU"], self._needs["GPU"]
         self._compute = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(compute)
         self._open_tasks = ray.put(_Portable(open_tasks, Path.cwd()))
 
@@ -88,11 +113,7 @@ class RayWorkers:
     @property
     def count(self) -> int:
         """The number of tasks that fit into the cluster as it is now."""
-        nodes = (node["Resources"] for node in self._ray.nodes() if node["Alive"])
-        return max(1, sum(self._fits(resources) for resources in nodes))
-
-    def _fits(self, resources: Mapping[str, float]) -> int:
-        return int(min(resources.get(name, 0) // need for name, need in self._needs.items() if need))
+        return max(1, sum(_fits(node, self._needs) for node in _nodes(self._ray)))
 
     def start(self, task: Task, results: Results) -> None:
         """Hand a task to Ray."""

@@ -49,7 +49,8 @@ class Processes:
         count: their number.
         open_tasks: makes the tasks in each of them, when it gets its first one.
         show: called every moment while the workers work.
-        gpus: number of GPUs, of which worker i gets number i modulo `gpus`; 0 leaves the environment as it is.
+        gpus: number of GPUs, which workers take in turn; 0 leaves the environment as it is.
+        each: number of GPUs of one worker.
         module: what all of them import.
     """
 
@@ -62,12 +63,14 @@ class Processes:
         show: Callable[[], None] = lambda: None,
         gpus: int = 0,
         module: str = __name__,
+        each: int = 1,
     ) -> None:
         _FORKED.set_forkserver_preload([module])
         self.count = count
         self._open_tasks = open_tasks
         self._show = show
         self._gpus = gpus
+        self._each = each
         self._workers: list[_Worker | None] = [None] * count
         self._messages: Any = _FORKED.Queue()
         self._listener = QueueListener(self._messages, _Relay())
@@ -122,7 +125,7 @@ class Processes:
 
     def _new(self, number: int) -> _Worker:
         ours, theirs = _FORKED.Pipe()
-        environment = {**os.environ, **(_only_gpu(number % self._gpus) if self._gpus else {})}
+        environment = {**os.environ, **(_only_gpus(number, self._each, self._gpus) if self._gpus else {})}
         process = _FORKED.Process(
             target=_work, args=(theirs, self._open_tasks, self._messages, environment), daemon=True,
             name=f"worker {number + 1}",
@@ -194,11 +197,12 @@ def _how_it_ended(code: int | None) -> str:
     return f"its worker ended with exit code {code}"
 
 
-def _only_gpu(number: int) -> dict[str, str]:
-    """Return the variable that lets a process see one GPU only."""
+def _only_gpus(worker: int, each: int, count: int) -> dict[str, str]:
+    """Return the variable that lets a process see its GPUs only: workers take so many each, and begin again."""
     name = "CUDA_VISIBLE_DEVICES"
-    visible = list(filter(None, os.environ.get(name, "").split(",")))
-    return {name: visible[number] if number < len(visible) else str(number)}
+    visible = list(filter(None, os.environ.get(name, "").split(","))) or list(map(str, range(count)))
+    first = worker % (count // each) * each
+    return {name: ",".join(visible[first : first + each])}
 
 
 def cores() -> int:
