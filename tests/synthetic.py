@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 from unsee.core.record import ATTACKS_FILE, Record
 from unsee.scoring.attacks import with_attacks
 from unsee.scoring.people import ScoredRun, score_runs
-from unsee.scoring.schema import Scores, Signal
+from unsee.scoring.schema import Scores
+from unsee.scoring.signal import Signal
 
 PLACES = ("Oslo", "Lima", "Perth", "Cairo", "Quito", "Turin", "Osaka", "Minsk", "Accra", "Dakar", "Hanoi", "Bergen")
 JOBS = ("botanist", "pilot", "nurse", "chef", "judge", "tailor", "welder", "archivist", "surveyor", "glazier")

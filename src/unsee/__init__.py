@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from unsee.data.people.builder import build
     from unsee.data.people.source import open_benchmark as load
     from unsee.edits.edit import Edit, Editor
-    from unsee.evaluation import EvaluationCallback, evaluate, score
+    from unsee.evaluation import EvaluationCallback, attack, evaluate, score
     from unsee.models.vlm import VLM
     from unsee.runs.run import run as run_recipe
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "VLM", "Edit", "Editor", "EvaluationCallback", "build", "evaluate", "load", "load_pairs", "load_recipe", "losses",
-    "run_recipe", "score",
+    "VLM", "Edit", "Editor", "EvaluationCallback", "attack", "build", "evaluate", "load", "load_pairs", "load_recipe",
+    "losses", "run_recipe", "score",
 ]  # fmt: skip
 
 _HOMES = {
@@ -35,6 +35,7 @@ _HOMES = {
     "Editor": ("unsee.edits.edit", "Editor"),
     "EvaluationCallback": ("unsee.evaluation", "EvaluationCallback"),
     "VLM": ("unsee.models.vlm", "VLM"),
+    "attack": ("unsee.evaluation", "attack"),
     "build": ("unsee.data.people.builder", "build"),
     "evaluate": ("unsee.evaluation", "evaluate"),
     "load": ("unsee.data.people.source", "open_benchmark"),

@@ -8,29 +8,36 @@
     mine = unsee.evaluate(model, processor, people)
     print(unsee.score({"target": target, "oracle": oracle, "mine": mine}))
 
-`EvaluationCallback` does the same during `transformers.Trainer.train`.
+`attack` asks as an attack does, and `score` reads how much that gives back. `EvaluationCallback` scores the model at
+every evaluation of `transformers.Trainer.train`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, get_args
 
 import pandas as pd
 from transformers import PreTrainedModel, ProcessorMixin
 from transformers.trainer_callback import TrainerCallback
 
-from unsee.config.recipe import EvaluationConfig, build_table
+from unsee.attacks import ATTACKS
+from unsee.attacks.base import QuestionAttack, WeightAttack
+from unsee.config.recipe import EvaluationConfig, build_dataclass, build_table
 from unsee.core.errors import ConfigError, RecordError, UnknownNameError
 from unsee.core.record import ANSWER_COLUMNS, GENERAL_SET, metric_columns
 from unsee.data.general import general_items
 from unsee.data.schema import Benchmark, Input, Question, Task
+from unsee.exams.attacked import AttackedExams, takes_system
 from unsee.exams.metrics import make_metrics
 from unsee.exams.people import Exam
 from unsee.metrics.base import AnsweredQuestion
 from unsee.models.vlm import VLM
+from unsee.scoring.attacks import ATTACKED, with_attacks
 from unsee.scoring.cells import HEADLINE
-from unsee.scoring.people import score as people_scores
+from unsee.scoring.people import ScoredRun, score_runs
+from unsee.scoring.schema import DO_NOTHING
 from unsee.scoring.table import numbers
 
 _ASKED = ("method", "set", "task", "input", "unit", "item", "truth", "answer")
@@ -59,6 +66,41 @@ def evaluate(model: PreTrainedModel, processor: ProcessorMixin, people: Benchmar
     return _Questions(processor, people, options).put_to(model)
 
 
+def attack(
+    model: PreTrainedModel, processor: ProcessorMixin, people: Benchmark, name: str,
+    settings: Mapping[str, Any] | None = None, **options: Any,
+) -> pd.DataFrame:  # fmt: skip
+    """Ask a model in memory about the people to forget as an attack does, in each of its ways.
+
+    These are attacks that ask in other ways ("prompt", "picture", "sample") or change weights for the moment
+    ("quantise"). Attacks that train or read hidden states need a run.
+
+    Args:
+        model: the model; it is left as it is.
+        processor: its processor.
+        people: as for `evaluate`.
+        name: of the attack.
+        settings: options of the attack, as in a recipe's table `[attack.NAME]`.
+        options: keys of a recipe's table `[evaluation]`, the same as for `evaluate`.
+
+    Returns:
+        The rows of `evaluate` about the people to forget, once for each way, with the columns attack, variant and
+        budget (0). A way that does not fit the model, such as a system prompt, is left out.
+
+    Raises:
+        UnknownNameError: there is no such attack.
+        ConfigError: an option cannot be used, or the attack needs a run.
+        ModelError: a question does not fit into the model's context.
+    """
+    found = build_dataclass(ATTACKS.get(name), settings or {}, f"attack.{name}")
+    if not isinstance(found, QuestionAttack | WeightAttack):
+        usable = ATTACKS.usable().items()
+        others = [one for one, cls in usable if issubclass(cls, (QuestionAttack, WeightAttack))]
+        raise ConfigError(f"attack {name}: trains or reads the model; use it in a run, or one of: {', '.join(others)}")
+    parts = _Questions(processor, people, options).under_attack(model, name, found)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*ATTACKED])
+
+
 class _Questions:
     """The questions about people, prepared once for all models with one processor."""
 
@@ -71,6 +113,40 @@ class _Questions:
 
     def put_to(self, model: PreTrainedModel) -> pd.DataFrame:
         """Return the answers of a model."""
+        with self._asked(model) as (vlm, exam):
+            return exam.examine(vlm)
+
+    def under_attack(
+        self, model: PreTrainedModel, name: str, attack: QuestionAttack | WeightAttack
+    ) -> list[pd.DataFrame]:
+        """Return the answers of a model in each way of an attack."""
+        with self._asked(model) as (vlm, exam):
+            exams = AttackedExams(vlm, exam, self._people.forget, self._people.retain, 0)
+            if isinstance(attack, WeightAttack):
+                found = {variant: self._changed(vlm, exams.plain(), attack, variant) for variant in attack.variants}
+            else:
+                found = {
+                    variant: exams.ask(name, attack, variant, asking).examine(vlm, system=asking.system or None)
+                    for variant, asking in attack.askings.items()
+                    if not asking.system or takes_system(vlm, asking.system)
+                }
+        return [rows.assign(attack=name, variant=variant, budget=0) for variant, rows in found.items() if len(rows)]
+
+    def _changed(self, vlm: VLM, exam: Exam, attack: WeightAttack, variant: str) -> pd.DataFrame:
+        """Ask the model with changed weights, and give it back its own."""
+        weights: list[Any] = [vlm.model.get_submodule(name).weight for name in vlm.lora_modules("decoder+projector")]
+        before = [weight.data for weight in weights]
+        try:
+            for weight in weights:
+                weight.data = attack.change(variant, weight.data)
+            return exam.examine(vlm)
+        finally:
+            for weight, data in zip(weights, before, strict=True):
+                weight.data = data
+
+    @contextmanager
+    def _asked(self, model: PreTrainedModel) -> Iterator[tuple[VLM, Exam]]:
+        """Yield a model that does not train meanwhile, and the exam."""
         _check_kind("model", model, PreTrainedModel)
         was_training = model.training
         model.eval()
@@ -78,7 +154,7 @@ class _Questions:
             vlm = VLM(model, self._processor, getattr(model, "name_or_path", "") or "model")
             if self._exam is None:
                 self._exam = Exam(vlm, self._people, general_items(self._config.general_items, 0), self._config)
-            return self._exam.examine(vlm)
+            yield vlm, self._exam
         finally:
             model.train(was_training)
 
@@ -88,7 +164,10 @@ def _check_kind(name: str, value: object, kind: type) -> None:
         raise ConfigError(f"evaluate: {name} must be a {kind.__name__}, not {type(value).__name__}")
 
 
-def score(answers: pd.DataFrame | Mapping[str, pd.DataFrame], num_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+def score(
+    answers: pd.DataFrame | Mapping[str, pd.DataFrame], num_resamples: int = 1000, seed: int = 0,
+    attacked: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Score models by their answers: efficacy, generality, utility and score, with intervals over people.
 
     docs/scores.md has the definitions.
@@ -102,6 +181,8 @@ def score(answers: pd.DataFrame | Mapping[str, pd.DataFrame], num_resamples: int
             `unsee.core.record.ANSWER_COLUMNS` gets a default; without a metric, all are computed from truth and answer.
         num_resamples: resamples of the bootstrap over people.
         seed: of the bootstrap.
+        attacked: the answers of the same models under attacks, by `attack`, target and oracle among them; they give
+            the column robustness.
 
     Returns:
         One row per model, with the ends of each interval (`score_low`, `score_high`), a verdict
@@ -112,7 +193,10 @@ def score(answers: pd.DataFrame | Mapping[str, pd.DataFrame], num_resamples: int
     """
     if num_resamples < 1:
         raise RecordError(f"num_resamples: {num_resamples}; at least 1 is needed")
-    scores = people_scores(_completed(_joined(answers)), num_resamples, seed)
+    run = ScoredRun(_completed(_joined(answers)), num_resamples, seed)
+    scores = score_runs([run])
+    if attacked is not None:
+        scores = with_attacks(scores, [run], [_under_attack(_joined(attacked))])
     table = numbers(scores)
     return table.assign(reason=table["reason"].fillna(scores.reason)) if scores.reason else table
 
@@ -127,6 +211,23 @@ def _joined(answers: pd.DataFrame | Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         if not isinstance(own, pd.DataFrame) or own.empty:
             raise RecordError(f"answers of {name}: must be a data frame with at least one row")
     return pd.concat([own.assign(method=name) for name, own in answers.items()], ignore_index=True)
+
+
+def _under_attack(attacked: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers under attacks, those of the target as of the model to which nothing was done.
+
+    Raises:
+        RecordError: a column, the target or the oracle is missing.
+    """
+    for column in ("method", *ATTACKED):
+        if column not in attacked.columns:
+            raise RecordError(f"attacked: no column {column}; unsee.attack makes such a table")
+    for name in ("target", "oracle"):
+        if name not in set(attacked["method"]):
+            raise RecordError(f"attacked: no {name}; what an attack gives back is read against target and oracle")
+    twin = attacked[attacked["method"] == "target"].assign(method=DO_NOTHING)
+    defaults = {name: value for name, value in _DEFAULTS.items() if name not in attacked.columns}
+    return pd.concat([attacked, twin], ignore_index=True).assign(**defaults)
 
 
 def _completed(answers: pd.DataFrame) -> pd.DataFrame:

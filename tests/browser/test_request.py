@@ -4,8 +4,8 @@ import pytest
 
 from unsee.core.record import Record
 from unsee.report.deletion import write_request_report
-from unsee.scoring.deletion import BeforeAfter, Filing, KeptOutcome, Outcome, PersonOutcome, RowOutcome
 from unsee.scoring.intervals import Estimate
+from unsee.scoring.outcome import BeforeAfter, Filing, KeptOutcome, Outcome, PersonOutcome, RowOutcome
 
 
 def number(value):

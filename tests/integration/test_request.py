@@ -14,7 +14,7 @@ from unsee.data.people.mllmu import load
 from unsee.models.vlm import VLM
 from unsee.report.deletion import sentences
 from unsee.runs.status import status
-from unsee.scoring.deletion import Outcome
+from unsee.scoring.outcome import Outcome
 
 SETTINGS = {
     "method.npo.learning_rate": 0.003, "method.npo.steps": 60, "evaluation.general_items": 4,

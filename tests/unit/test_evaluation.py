@@ -10,6 +10,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 import unsee
+from unsee.attacks import ATTACKS
 from unsee.core.errors import ConfigError, RecordError, UnseeError
 from unsee.core.record import ANSWER_COLUMNS
 from unsee.data.general import general_items
@@ -156,6 +157,42 @@ def test_a_model_is_asked_what_a_run_asks_and_left_in_its_mode():
     wanted = Exam(vlm, exams.BENCHMARK, general_items(4, 0), config).examine(vlm)
     pd.testing.assert_frame_equal(found, wanted)
     assert set(ANSWER_COLUMNS) - set(found.columns) == {"method", "modality", "seed"}
+
+
+@pytest.mark.parametrize("name", ["prompt", "picture", "sample", "quantise"])
+def test_a_model_is_asked_under_every_way_of_an_attack_and_left_as_it_was(name):
+    vlm = tiny.make_vlm()
+    before = {key: weight.clone() for key, weight in vlm.model.state_dict().items()}
+    found = unsee.attack(vlm.model, vlm.processor, exams.BENCHMARK, name, **OPTIONS)
+    attack = ATTACKS.get(name)()
+    ways = attack.variants if name == "quantise" else attack.askings
+    assert set(found["variant"]) == set(ways) and set(found["set"]) == {"forget"} and set(found["attack"]) == {name}
+    plain = unsee.evaluate(vlm.model, vlm.processor, exams.BENCHMARK, **OPTIONS)
+    assert set(found["item"]) <= set(plain["item"])
+    assert all(torch.equal(weight, before[key]) for key, weight in vlm.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [("relearn", {}, "use it in a run, or one of: .*quantise"), ("probe", {}, "in a run"), ("promt", {}, "'prompt'"),
+     ("quantise", {"groups": 8}, "did you mean 'group'")],
+)  # fmt: skip
+def test_an_attack_that_cannot_be_made_here_is_named(name, settings, told):
+    vlm = tiny.make_vlm()
+    with pytest.raises(ConfigError, match=told):
+        unsee.attack(vlm.model, vlm.processor, exams.BENCHMARK, name, settings)
+
+
+def test_what_attacks_give_back_is_read_against_target_and_oracle(answers):
+    half = synthetic.Model("npo", "both", synthetic.Mind(forget=(0.5, 0.5), test=(0.5, 0.5)))
+    target, oracle = synthetic.CONTROLS[:2]
+    attacked = synthetic.make_attacks({("prompt", "role", 0): (target, oracle, half)})
+    found = unsee.score(answers, attacked=attacked).set_index("method")["robustness"]
+    assert found["oracle"] == 1 and found["target"] == 0 and 0 < found["npo"] < 1
+    with pytest.raises(RecordError, match="attacked: no oracle"):
+        unsee.score(answers, attacked=attacked[attacked["method"] != "oracle"])
+    with pytest.raises(RecordError, match="no column variant"):
+        unsee.score(answers, attacked=attacked.drop(columns="variant"))
 
 
 def test_an_unknown_option_is_named():

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from unsee.attacks.base import QUESTION, Asking, QuestionAttack
+from unsee.core.errors import ModelError
 from unsee.data.schema import Person
 from unsee.exams.people import Exam
 from unsee.exams.plan import Item, PromptGroup
@@ -111,3 +112,12 @@ class AttackedExams:
         people = rng.sample(self._retain, min(count, len(self._retain)))
         asked = [[q for q in one.questions if (q.task, q.input) == (item.question.task, "text")] for one in people]
         return [(one.question, one.answer) for one in (rng.choice(own) for own in asked if own)]
+
+
+def takes_system(vlm: VLM, system: str) -> bool:
+    """Return False for a chat template that drops or refuses a system prompt."""
+    try:
+        vlm.template(with_image=False, system=system)
+    except ModelError:
+        return False
+    return True

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from unsee.core.record import GENERAL_SET, MIN_UNITS, Record
 from unsee.report.page import page_path, render, write_page
 from unsee.scoring.broken_answers import KINDS
-from unsee.scoring.deletion import BROKEN_SHARE, LOST_SHARE, METRICS, SETS, BeforeAfter, Outcome
+from unsee.scoring.deletion import BROKEN_SHARE, LOST_SHARE, METRICS, SETS
+from unsee.scoring.outcome import BeforeAfter, Outcome
 
 KIND_WORDS = {"garbled": "garbled", "same": "the same for most questions", "names": "with somebody else's name"}
 

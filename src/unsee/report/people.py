@@ -21,7 +21,8 @@ from unsee.scoring.factuality import FACTUALITY_FILE, Factuality, FactualityCell
 from unsee.scoring.modalities import Modalities, compare
 from unsee.scoring.names import listed, readable
 from unsee.scoring.people import score_runs, signal_of
-from unsee.scoring.schema import BOTH, Cell, Measure, MethodScore, Scores, Signal, check_models, is_control
+from unsee.scoring.schema import BOTH, Cell, Measure, MethodScore, Scores, check_models, is_control
+from unsee.scoring.signal import Signal
 from unsee.scoring.table import percent, rounded
 
 SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"}

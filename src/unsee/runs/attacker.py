@@ -24,14 +24,14 @@ from unsee.attacks.base import (
 )
 from unsee.config.protocols import TrainingConfig
 from unsee.config.recipe import GENERATED, AttackOptions, Modality, RunConfig, build_dataclass
-from unsee.core.errors import ConfigError, ModelError
+from unsee.core.errors import ConfigError
 from unsee.core.files import discard
 from unsee.core.source import source_hash
 from unsee.data.people.facts import halves_of
 from unsee.data.people.questions import training_text
 from unsee.data.people.strangers import invent_strangers
 from unsee.data.schema import Benchmark, Input, Person
-from unsee.exams.attacked import AttackedExams
+from unsee.exams.attacked import AttackedExams, takes_system
 from unsee.exams.depth import DepthExam
 from unsee.exams.likelihoods import LikelihoodExam
 from unsee.exams.people import Exam
@@ -39,9 +39,9 @@ from unsee.exams.plan import Item
 from unsee.exams.states import StatesExam
 from unsee.methods.base import Guard
 from unsee.models.vlm import VLM
-from unsee.runs.keys import content_of
+from unsee.runs.keys import TRAINING, content_of
 from unsee.runs.method_runs import INPUTS
-from unsee.runs.stages import TRAINING, Stages
+from unsee.runs.stages import Stages
 from unsee.runs.streams import make_stream
 from unsee.runs.weights import Weights
 from unsee.runtime.cache import key_of
@@ -232,7 +232,7 @@ class Attacker:
         match run.attack:
             case QuestionAttack():
                 for variant, asking in run.attack.askings.items():
-                    if asking.system and not _takes_system(self._stages.vlm, asking.system):
+                    if asking.system and not takes_system(self._stages.vlm, asking.system):
                         self._stages.log.log("attack left out", variant=variant, reason="no system prompt")
                         continue
                     yield variant, partial(self._asked, run, run.attack, variant, asking, model)
@@ -354,15 +354,6 @@ def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the rows of several tables; those without rows have no columns either."""
     filled = [table for table in tables if len(table)]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
-
-
-def _takes_system(vlm: VLM, system: str) -> bool:
-    """Return False for a chat template that drops or refuses a system prompt."""
-    try:
-        vlm.template(with_image=False, system=system)
-    except ModelError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,15 +48,13 @@ from unsee.scoring.deletion import (
     AFTER,
     BEFORE,
     FORGET_SETS,
-    EarlierOutcome,
-    Filing,
-    Outcome,
     broken_around,
     compare,
     given_to_strangers,
     with_earlier,
     with_values,
 )
+from unsee.scoring.outcome import EarlierOutcome, Filing, Outcome
 from unsee.training.train import StopRule
 
 DEFAULT_METHOD = "ignorance"

@@ -11,6 +11,9 @@ from unsee.methods import METHODS
 from unsee.methods.base import Method
 from unsee.runtime.cache import key_of
 
+TRAINING = ("unsee.training.train", "unsee.training.batches", "unsee.training.lessons")
+"""The modules whose code is part of every training, whatever the method."""
+
 
 def code_of(method: Method) -> list[str]:
     """Return the part of a key that identifies a method's code: registered name, module and a hash of the source."""

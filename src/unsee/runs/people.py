@@ -45,7 +45,8 @@ from unsee.runtime.tasks import Results, Task
 from unsee.scoring.attacks import with_attacks
 from unsee.scoring.memorisation import measures
 from unsee.scoring.people import ScoredRun, find_signal, score_runs
-from unsee.scoring.schema import BASE, RANDOM_WEIGHTS, Scores, Signal
+from unsee.scoring.schema import BASE, RANDOM_WEIGHTS, Scores
+from unsee.scoring.signal import Signal
 
 SHOWN_FORGET, SHOWN_RETAIN = 4, 2
 

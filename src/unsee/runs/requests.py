@@ -21,7 +21,7 @@ from unsee.core.reading import read_toml
 from unsee.core.record import Record
 from unsee.core.text import same_form
 from unsee.data.deletion import Request, read_request
-from unsee.scoring.deletion import Filing, Outcome, Verdict
+from unsee.scoring.outcome import Filing, Outcome, Verdict
 from unsee.scoring.record_file import RecordFile, Strict
 
 LEDGER = "requests.json"

@@ -12,10 +12,11 @@ import pandas as pd
 
 from unsee.config.recipe import DocumentsConfig, RunConfig
 from unsee.core.record import Better, Record, in_order
+from unsee.exams.base import Examination
 from unsee.methods.base import Guard, GuardMethod, LossMethod, PromptMethod
 from unsee.report.reports import write_report
 from unsee.runs.method_runs import Material, MethodRun
-from unsee.runs.stages import Examination, Stages
+from unsee.runs.stages import Stages
 from unsee.runs.weight_change import WeightChange
 from unsee.runs.weights import Weights
 from unsee.runtime.cost import Cost

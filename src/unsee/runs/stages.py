@@ -16,7 +16,6 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import pandas as pd
 import torch
@@ -35,6 +34,7 @@ from unsee.data.schema import Input, Person
 from unsee.edits.edit import Edit
 from unsee.edits.pair_rows import ANSWER_TOKENS, answered
 from unsee.edits.partial_forward import decoder_layers
+from unsee.exams.base import Examination
 from unsee.forward.generate import all_replies
 from unsee.forward.trees import Tree
 from unsee.forward.vision_cache import cached_vision
@@ -49,7 +49,7 @@ from unsee.methods.base import (
     edit_of,
 )
 from unsee.models.vlm import VLM
-from unsee.runs.keys import code_of, content_of, content_of_pair
+from unsee.runs.keys import TRAINING, code_of, content_of, content_of_pair
 from unsee.runs.method_runs import INPUTS, Material, MethodRun
 from unsee.runs.stage_log import StageLog
 from unsee.runs.streams import (
@@ -72,30 +72,6 @@ from unsee.training.batches import MakeRows, Plan
 from unsee.training.lessons import FineTuning, Lessons
 
 log = logging.getLogger(__name__)
-
-TRAINING = ("unsee.training.train", "unsee.training.batches", "unsee.training.lessons")
-"""The modules whose code is part of every training, whatever the method."""
-
-
-class Examination(Protocol):
-    """Anything that asks a model questions and returns its answers as a table."""
-
-    @property
-    def key(self) -> str:
-        """Hash of everything that decides the questions and how answers are read."""
-        ...
-
-    def examine(
-        self,
-        vlm: VLM,
-        *,
-        system: str | None = None,
-        name: str = "model",
-        progress: Progress | None = None,
-        journal: Journal | None = None,
-    ) -> pd.DataFrame:
-        """Return the answers of a model, from the journal if it holds them; add all others to it."""
-        ...
 
 
 class Stages:

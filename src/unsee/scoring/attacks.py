@@ -18,7 +18,8 @@ import pandas as pd
 
 from unsee.scoring.intervals import Bootstrap, Draws, estimate, resampled_mean
 from unsee.scoring.people import FORGETTING_SETS, ScoredRun, Trained, headline_draws
-from unsee.scoring.schema import DO_NOTHING, AttackResult, CellName, Scores
+from unsee.scoring.schema import DO_NOTHING, AttackResult, Scores
+from unsee.scoring.signal import CellName
 
 ATTACKED = ("attack", "variant", "budget")
 POWER = 0.9

@@ -13,7 +13,7 @@ import pandas as pd
 
 from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate, resampled_mean
 from unsee.scoring.people import headline_draws, skill
-from unsee.scoring.schema import CellName, Signal
+from unsee.scoring.signal import CellName, Signal
 
 ALL = "mean"
 

@@ -21,19 +21,8 @@ from unsee.scoring.cells import CELL, HEADLINE, MODEL, cells_of, check_columns, 
 from unsee.scoring.collapse import FREE_TEXT, lexicon, why_collapsed
 from unsee.scoring.intervals import Bootstrap, Draws, Estimate, estimate, mean_of_defined, resampled_mean
 from unsee.scoring.refused_and_leaked import refused_and_leaked
-from unsee.scoring.schema import (
-    BASE,
-    CellName,
-    ChangeAndCost,
-    Lost,
-    MethodScore,
-    MethodVerdict,
-    Scores,
-    Signal,
-    SignalCell,
-    Training,
-    is_control,
-)
+from unsee.scoring.schema import BASE, ChangeAndCost, Lost, MethodScore, MethodVerdict, Scores, Training, is_control
+from unsee.scoring.signal import CellName, Signal, SignalCell
 
 FORGETTING_SETS = ("forget", "test")
 

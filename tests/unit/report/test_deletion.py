@@ -5,8 +5,8 @@ import pytest
 from unsee.core.errors import RecordError
 from unsee.core.record import Record
 from unsee.report.deletion import rows, sentences, write_request_report, write_request_report_again
-from unsee.scoring.deletion import BeforeAfter, Filing, KeptOutcome, Outcome, PersonOutcome, RowOutcome
 from unsee.scoring.intervals import Estimate
+from unsee.scoring.outcome import BeforeAfter, Filing, KeptOutcome, Outcome, PersonOutcome, RowOutcome
 
 
 def outcome(verdict="done", after=0, partly=0, guessed=0, broken=0, broke=(), people=1):

@@ -22,7 +22,8 @@ from unsee.runs.requests import (
     start_of,
     write_ledger,
 )
-from unsee.scoring.deletion import EarlierOutcome, Filing, KeptOutcome, Outcome, PersonOutcome, with_earlier
+from unsee.scoring.deletion import with_earlier
+from unsee.scoring.outcome import EarlierOutcome, Filing, KeptOutcome, Outcome, PersonOutcome
 
 PEOPLE = ("Ada Novak", "Bela Okafor", "Cleo Berg")
 

@@ -5,7 +5,7 @@ from synthetic import CONTROLS, METHODS, Mind, Model, make_answers
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.modalities import ALL, compare
 from unsee.scoring.people import find_signal
-from unsee.scoring.schema import CellName
+from unsee.scoring.signal import CellName
 
 BY_IMAGE, BY_TEXT = CellName("forget", "classification", "image"), CellName("forget", "classification", "text")
 

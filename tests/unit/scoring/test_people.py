@@ -10,7 +10,8 @@ from unsee.core.record import Record
 from unsee.scoring.cells import HEADLINE, cells
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.people import ScoredRun, find_signal, harmonic_mean, score, score_runs, skill
-from unsee.scoring.schema import Scores, Signal, SignalCell
+from unsee.scoring.schema import Scores
+from unsee.scoring.signal import Signal, SignalCell
 
 pytestmark = pytest.mark.slow
 

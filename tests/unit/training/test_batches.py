@@ -121,3 +121,24 @@ def test_processes_share_out_a_batch_and_all_of_them_see_a_picture_if_one_does(v
         scored += [id(tree) for tree in own if tree.num_items]
         assert [tree.num_tokens for tree in own if not tree.num_items] == [trees[0].num_tokens] * bool(index)
     assert sorted(scored) == sorted(map(id, trees))
+
+
+def test_batches_are_the_same_for_the_same_seed_and_hold_everything_once_an_epoch(vlm):
+    rows = [(tiny.make_tree(vlm, [question], [answer]),) for question, answer in tiny.FACTS.items()]
+    rows.append((tiny.make_tree(vlm, picture=tiny.picture_of(vlm)),))
+
+    def stream(seed, make_rows):
+        return Stream(make_rows=make_rows, sides=("retain",), vlm=vlm, seed=seed, batch_tokens=40)
+
+    def drawn(seed, count):
+        steps = stream(seed, lambda rng: rng.sample(rows, len(rows)))
+        return [step.retain.inputs["input_ids"].tolist() for step in itertools.islice(steps, count)]
+
+    assert drawn("a", 12) == drawn("a", 12)
+    assert drawn("a", 12) != drawn("b", 12)
+    epoch = iter(stream("a", lambda rng: rows))
+    answers, wanted = [], sorted(vlm.answer_ids(tiny.ANSWERS) * 2)
+    while len(answers) < len(wanted):
+        batch = next(epoch).retain
+        answers += [batch.target_N[batch.item_N == i].tolist() for i in range(batch.num_items)]
+    assert sorted(answers) == wanted

@@ -9,42 +9,17 @@ import tiny
 import torch
 from damage import DAMAGES
 from leftovers import files_in
+from trainings import LORA_ALPHA, LORA_RANK, SCHEDULE, STEPS, pairs, prepared, same, weights
 
 from unsee.core.errors import ModelError
 from unsee.edits.partial_forward import decoder_layers
 from unsee.forward.losses import cross_entropy
 from unsee.methods import METHODS
-from unsee.methods.base import GradientMethod, Loss, LossMethod, StepBatch
-from unsee.training.batches import Stream
+from unsee.methods.base import Loss, LossMethod, StepBatch
 from unsee.training.lessons import FineTuning
 from unsee.training.train import Reference, Schedule, Scorer, StopRule, train
 
 pytestmark = pytest.mark.slow
-
-LORA_RANK, LORA_ALPHA = 4, 8
-STEPS = 8
-SCHEDULE = Schedule(learning_rate=3e-3, steps=STEPS, checkpoint_every=4)
-
-
-def prepared(trainable):
-    """A fresh model and what of it is trained."""
-    vlm = tiny.make_vlm()
-    return vlm, vlm.train_language() if trainable == "full" else vlm.add_lora(LORA_RANK, LORA_ALPHA)
-
-
-def pairs(vlm):
-    """Endless steps, no two alike."""
-    for shade in itertools.count():
-        forget = tiny.make_batch(vlm, shade=shade)
-        yield StepBatch({"forget": forget, "retain": tiny.make_batch(vlm, shade=-shade, answers=tiny.ANSWERS[::-1])})
-
-
-def weights(parameters):
-    return [parameter.detach().clone() for parameter in parameters]
-
-
-def same(a, b):
-    return all(torch.equal(left, right) for left, right in zip(a, b, strict=True))
 
 
 class Killed(BaseException):
@@ -311,28 +286,6 @@ def test_the_rate_rises_holds_and_falls_without_touching_zero():
     assert min(rates) > 0
 
 
-def test_batches_are_the_same_for_the_same_seed_and_hold_everything_once_an_epoch():
-    vlm = tiny.make_vlm()
-    rows = [(tiny.make_tree(vlm, [question], [answer]),) for question, answer in tiny.FACTS.items()]
-    rows.append((tiny.make_tree(vlm, picture=tiny.picture_of(vlm)),))
-
-    def stream(seed, make_rows):
-        return Stream(make_rows=make_rows, sides=("retain",), vlm=vlm, seed=seed, batch_tokens=40)
-
-    def drawn(seed, count):
-        steps = stream(seed, lambda rng: rng.sample(rows, len(rows)))
-        return [step.retain.inputs["input_ids"].tolist() for step in itertools.islice(steps, count)]
-
-    assert drawn("a", 12) == drawn("a", 12)
-    assert drawn("a", 12) != drawn("b", 12)
-    epoch = iter(stream("a", lambda rng: rows))
-    answers, wanted = [], sorted(vlm.answer_ids(tiny.ANSWERS) * 2)
-    while len(answers) < len(wanted):
-        batch = next(epoch).retain
-        answers += [batch.target_N[batch.item_N == i].tolist() for i in range(batch.num_items)]
-    assert sorted(answers) == wanted
-
-
 @pytest.mark.parametrize(("targets", "training"), [("decoder", False), ("all_linear", True)])
 def test_a_vision_tower_that_is_not_trained_has_no_dropout(targets, training):
     vlm = tiny.make_vlm()
@@ -384,50 +337,3 @@ def test_a_loss_of_hidden_states_gets_those_of_the_model_and_of_the_reference(tr
 
 def first_output(output):
     return (output[0] if isinstance(output, tuple) else output).detach()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Apart(GradientMethod):
-    """Ascend on forget and descend on retain; with `project`, without what would raise the retain loss."""
-
-    learning_rate: float = 1e-3
-    steps: int = STEPS
-    project: bool = False
-
-    def term(self, name, model, reference, batch):
-        loss = cross_entropy(model(batch.of(name))) * (-1 if name == "forget" else 1)
-        return Loss(loss, {name: loss.item()})
-
-    def combine(self, gradients, fisher):
-        forget, retain = gradients["forget"], gradients["retain"]
-        if self.project:
-            dot = sum((f * r).sum() for f, r in zip(forget, retain, strict=True))
-            square = sum((r * r).sum() for r in retain)
-            forget = [f - min(dot / square, torch.zeros(())) * r for f, r in zip(forget, retain, strict=True)]
-            assert sum((f * r).sum() for f, r in zip(forget, retain, strict=True)) >= -1e-4
-        return [f + r for f, r in zip(forget, retain, strict=True)]
-
-
-@pytest.mark.parametrize("trainable", ["full", "lora"])
-def test_gradients_that_are_added_up_again_train_as_the_sum_of_the_losses(trainable):
-    found = []
-    for method in (Apart(), METHODS.get("gradient_difference")()):
-        vlm, parameters = prepared(trainable)
-        losses = []
-        train(
-            vlm, method, pairs(vlm), SCHEDULE, parameters, name="apart",
-            on_step=lambda step, loss, rate, losses=losses: losses.append(loss.total.item()),
-        )  # fmt: skip
-        found.append((losses, weights(parameters)))
-    (losses, ends), (other_losses, other_ends) = found
-    assert losses == pytest.approx(other_losses, rel=1e-3)
-    assert all(torch.allclose(a, b, atol=2e-3) for a, b in zip(ends, other_ends, strict=True))
-
-
-def test_a_gradient_that_is_projected_takes_another_way():
-    ends = []
-    for project in (False, True):
-        vlm, parameters = prepared("lora")
-        train(vlm, Apart(project=project), pairs(vlm), SCHEDULE, parameters, name="apart")
-        ends.append(weights(parameters))
-    assert not same(*ends)
