@@ -166,6 +166,13 @@ def test_bad_audits_are_refused_before_anything_is_done(changes, sentence, model
     assert not (tmp_path / "out").exists()
 
 
+def test_an_attack_on_photos_needs_rows_with_photos(models, tmp_path):
+    words = ["audit", models / "cheat", "--before", models / "before", "--forget", models / "forget.jsonl"]
+    command = unsee([*words, "--attack", "picture", "--out", tmp_path / "out"], tmp_path / "cache")
+    assert (command.code, command.err.count("\n"), (tmp_path / "out").exists()) == (2, 1, False)
+    assert "--attack picture: changes the photos that are asked about, and no row to forget has one" in command.err
+
+
 def test_a_folder_of_a_model_is_left_as_it_is(models, words, tmp_path):
     inside = models / "cheat" / "audit"
     command = unsee(["audit", models / "cheat", *words, "--out", inside], tmp_path / "cache")

@@ -160,6 +160,20 @@ def test_the_next_request_starts_from_the_last_and_asks_its_rows_again(done, wor
     assert both.code == 2 and "not both" in both.err
 
 
+@pytest.mark.soak
+def test_a_killed_request_after_another_ends_with_the_same_weights(done, words, tmp_path):
+    folder, _ = done
+    command = ["unlearn", *words[2:], "--after", folder, "--set", "method.npo.steps=20"]
+    assert unsee([*command, "--out", tmp_path / "whole"], tmp_path / "cache").code in (0, 4)
+    for stop in (Stop("unsee.methods.npo:NPO.loss", 15), Stop("unsee.runs.deletion:write_ledger")):
+        killed = unsee([*command, "--out", tmp_path / "killed"], tmp_path / "other", stop)
+        assert killed.code == -signal.SIGKILL and not (tmp_path / "killed" / "requests.json").exists()
+    assert unsee([*command, "--out", tmp_path / "killed"], tmp_path / "other").code in (0, 4)
+    whole, killed = (Outcome.load(tmp_path / name, "request.json").filing for name in ("whole", "killed"))
+    assert whole.model_after == killed.model_after and whole.model_before == killed.model_before
+    assert unsee(["requests", tmp_path / "killed"], tmp_path / "other").code == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

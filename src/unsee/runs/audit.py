@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt
 
 from unsee import __version__
 from unsee.attacks import ATTACKS
-from unsee.attacks.base import DepthAttack, LikelihoodAttack, StateAttack
+from unsee.attacks.base import Asking, DepthAttack, LikelihoodAttack, QuestionAttack, StateAttack
 from unsee.config.protocols import Table, TrainingConfig
 from unsee.config.recipe import AttackOptions, EvaluationConfig, ModelConfig, dump_config
 from unsee.core.errors import ConfigError, UnknownNameError
@@ -117,6 +117,7 @@ def audit(config: AuditConfig, folder: Path, progress: Progress | None = None) -
     request = read_request(Path(config.forget), Path(config.retain) if config.retain else None)
     config = config.model_copy(update={"content": request.fingerprint})
     attacks = attacks_of(config.attack)
+    _check_askable(request, attacks)
     _check_folder(folder, config)
     Record.check(folder, dump_config(config))
     cache = Cache(folder)
@@ -208,6 +209,24 @@ def attack_names(wanted: Sequence[str]) -> list[str]:
 
 def _stages(model: str, attacks: list[AttackRun]) -> list[str]:
     return [f"evaluate {model}", *(f"attack {model} {run.name}" for run in attacks)]
+
+
+def _check_askable(request: Request, attacks: Sequence[AttackRun]) -> None:
+    """Refuse attacks of which none can ask anything: on pictures, where no row has a photo.
+
+    Raises:
+        ConfigError: they are.
+    """
+    if not any(fact.photo for fact in request.forget_facts) and all(_needs_photos(run) for run in attacks):
+        raise ConfigError(
+            f"--attack {attacks[0].name}: changes the photos that are asked about, and no row to forget has one; "
+            "choose another attack, or add a photo to a row"
+        )
+
+
+def _needs_photos(run: AttackRun) -> bool:
+    askings = run.attack.askings.values() if isinstance(run.attack, QuestionAttack) else [Asking()]
+    return all(asking.pictures for asking in askings)
 
 
 def _check_folder(folder: Path, config: AuditConfig) -> None:

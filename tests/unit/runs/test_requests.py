@@ -25,7 +25,10 @@ from unsee.runs.requests import (
 from unsee.scoring.deletion import with_earlier
 from unsee.scoring.outcome import EarlierOutcome, Filing, KeptOutcome, Outcome, PersonOutcome
 
-PEOPLE = ("Ada Novak", "Bela Okafor", "Cleo Berg")
+PEOPLE = (
+    "Ada Novak", "Bela Okafor", "Cleo Berg", "Dan Ek", "Eve Roth", "Fay Holm", "Gus Dahl", "Ida Bern", "Jon Falk",
+    "Kim Lund",
+)  # fmt: skip
 
 
 def write_rows(path, *names):
@@ -79,6 +82,22 @@ def test_a_ledger_holds_every_request_and_can_be_followed(requests):
     assert start_of(requests[2]) == str(requests[2] / "model")
     first, undo = ledger_sentences(requests[2])
     assert entries[2].digest in first and str(requests[2] / "../1" / "model") in undo
+
+
+def test_ten_requests_in_a_row_are_verified_and_a_change_of_any_is_found(tmp_path):
+    folders: list = []
+    for number in range(10):
+        folders.append(make_request(tmp_path / str(number), number, folders[-1] if folders else None))
+    assert [row.request for row in ledger_rows(folders[9])] == [f"2026-{number}" for number in range(10)]
+    assert {row.state for row in ledger_rows(folders[9])} == {"unchanged"}
+    assert len(earlier_requests(folders[9])) == 10 and "10 requests" in ledger_sentences(folders[9])[0]
+    whole = json.loads((folders[9] / LEDGER).read_text())
+    for number in range(10):
+        changed = json.loads(json.dumps(whole))
+        changed["entries"][number]["filing"]["steps"] += 1
+        (folders[9] / LEDGER).write_text(json.dumps(changed))
+        with pytest.raises(RecordError):
+            read_ledger(folders[9])
 
 
 def test_a_ledger_can_be_moved_with_its_requests(requests, tmp_path):
