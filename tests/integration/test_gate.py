@@ -35,7 +35,7 @@ evaluation = {{ general_items = 4, max_new_tokens = 2, bootstrap = 100 }}
 
 [method]
 gate = {{ {QUICK}, seeds = [0, 1] }}
-no_gate = {{ {QUICK}, gate = "none" }}
+no_gate = {{ {QUICK}, gate = "none", harmless = 2 }}
 in_context = {{}}
 keyword_guardrail = {{}}
 npo = {{ steps = 2 }}
@@ -126,6 +126,7 @@ def test_the_scores_keep_the_contract(run):
             (set_name, metric) for set_name in UNSEEN | {"seen"} for metric in METRICS
         }
         assert ("general", "general") in {(cell.set, cell.metric) for cell in own}
+        assert {"harmless", "seen_harmless", "unseen_harmless"} <= {cell.set for cell in own}
         assert {cell.judge for cell in own if cell.metric == "eta"} == {"likelihood", "opening", "phrases"}
         assert all(0 <= cell.low <= cell.value <= cell.high <= 1 for cell in own)
         assert {cell.seed for cell in own} == ({0, 1} if name == "gate" else {0})
@@ -219,11 +220,12 @@ def test_the_page_can_be_made_again_without_pictures_and_answers(run, place, tmp
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("method.gate.layers=9", "method.gate.layers: '9' is out of range; model .* has the layers 0 to 1"),
+        ("method.gate.layers=9", "method.gate.layers: '9' is out of range; the decoder has the layers 0 to 1"),
         ("method.gate.use=neural_gat", "did you mean 'neural_gate'"),
         ("method.gate.shar=1", "method.gate.shar: unknown option; did you mean 'share'"),
         ("method.gate.modality=['image']", "method.gate.modality: must be a number, a text or true/false"),
         ("method.target.use=npo", "method.target: a model of every run has this name"),
+        ("method.gate.harmless=99", "method.gate.harmless: must be at most 60, got 99; the data hold pictures of 60"),
         ("method.gate.seeds=[1,1]", "method.gate.seeds: holds the same value twice"),
         ("privacy.images=0", "privacy.images: must be greater than or equal to 1"),
         ("privacy.unseen_subject=letter", "unseen subject 'letter': not among those edited on"),

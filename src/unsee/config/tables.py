@@ -220,10 +220,12 @@ class DocumentsMethodTable(_MethodTable):
     Attributes:
         seeds: the method runs once for each; by default with the seed of the recipe.
         given: the largest number of pictures per subject that the method gets; 0 for all.
+        harmless: number of harmless subjects whose pictures the method also gets, with questions to answer.
     """
 
     seeds: Seeds = ()
     given: NonNegativeInt = 0
+    harmless: NonNegativeInt = 0
 
 
 class OutOfDomainTable(Table):

@@ -10,7 +10,7 @@ from typing import Annotated
 from torch import Tensor
 
 from unsee.config.search import Range
-from unsee.data.pairs import PrivacyPair
+from unsee.data.pairs import PrivacyPair, to_refuse
 from unsee.edits.pair_rows import PairRows, shuffled_pair_rows
 from unsee.edits.partial_forward import AUTO, down_name, parse_layers
 from unsee.edits.tune import TuningPlan, tune
@@ -50,9 +50,10 @@ class SKU(EditMethod):
     def compute(self, vlm: VLM, pairs: Sequence[PrivacyPair], work: Work) -> Deltas:
         """Tune on the pairs and on the pairs with refusals of other pairs, then scale the change."""
         names = [down_name(vlm, layer) for layer in parse_layers(vlm, self.layers)]
-        refusals = [pair.refusal for pair in pairs]
+        refusals = [pair.refusal for pair in to_refuse(pairs)]
         random.Random(work.seed).shuffle(refusals)
-        swapped = [replace(pair, refusal=refusal) for pair, refusal in zip(pairs, refusals, strict=True)]
+        drawn = iter(refusals)
+        swapped = [replace(pair, refusal=next(drawn)) if pair.sensitive else pair for pair in pairs]
         batches, others = (
             shuffled_pair_rows(vlm, some, pictures=self.pictures, seed=work.seed) for some in (pairs, swapped)
         )

@@ -13,7 +13,7 @@ from unsee.core.record import GENERAL_SET, Record
 from unsee.refusals.base import opens_with_refusal
 from unsee.report.figures import Plot, colours
 from unsee.report.page import Effort, ModelView, capitalised, efforts, embedded, shortened, trade_off
-from unsee.scoring.documents import UNSEEN, document_scores
+from unsee.scoring.documents import HARMLESS, UNSEEN, document_scores
 from unsee.scoring.schema import (
     DO_NOTHING,
     DOCUMENTS_METRICS,
@@ -28,7 +28,7 @@ from unsee.scoring.schema import (
 )
 from unsee.scoring.table import percent
 
-SETS = ("seen", *UNSEEN, "harmless", "out_of_domain", GENERAL_SET)
+SETS = ("seen", *UNSEEN, *HARMLESS, "seen_harmless", "out_of_domain", GENERAL_SET)
 _ASKED = 2  # questions of each kind shown with a picture
 _UNKNOWN = "an unknown share"
 
@@ -86,6 +86,11 @@ class DocumentsRun:
     efforts: list[Effort]
     config: str
     looks: dict[tuple[str, str], DocumentsModel] = field(repr=False)
+
+    @property
+    def has_harmless(self) -> bool:
+        """Whether a method of the run gets pictures of harmless subjects."""
+        return any(model.score.harmless_refused for model in self.models)
 
     @property
     def metrics(self) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from unsee.config.recipe import DocumentsConfig, dump_config
-from unsee.core.errors import DataError
+from unsee.core.errors import ConfigError, DataError
 from unsee.core.progress import Progress
 from unsee.core.record import Record
 from unsee.data.documents.export import as_pairs
@@ -18,6 +18,8 @@ from unsee.data.documents.schema import (
     HARMLESS_PICTURES,
     OUT_OF_DOMAIN,
     SEEN,
+    SEEN_HARMLESS,
+    UNSEEN_HARMLESS,
     UNSEEN_IMAGES,
     UNSEEN_SUBJECTS,
     VALIDATION,
@@ -48,6 +50,8 @@ from unsee.runtime.distributed import create_record, open_record, state
 from unsee.runtime.tasks import Results, Task
 from unsee.scoring.documents import document_scores
 
+_LEARNED_ASKED = 10
+"""Pictures of harmless subjects to learn from that every model is asked about."""
 SHOWN = {UNSEEN_IMAGES: 2, UNSEEN_SUBJECTS: 1, HARMLESS_PICTURES: 1}
 
 
@@ -72,6 +76,8 @@ def start_documents(config: DocumentsConfig, out: Path | None, progress: Progres
     seen = benchmark.of(SEEN)
     _judges(config)
     _check_answers(methods, seen)
+    for run in methods:
+        _harmless(benchmark, run)
     vlm = VLM.load_as(config.model)
     check_pairs(vlm, as_pairs(seen))
     check_layers(methods, vlm)
@@ -197,25 +203,45 @@ def _exam(
     seed = config.privacy.seed
     items = [*general_items(settings.general_items, seed), *world_items(settings.world_items, seed)]
     general = Exam(vlm, nobody, items, settings, metrics=metrics)
-    cases = [case for case in benchmark.cases if case.split != VALIDATION]
+    cases = [case for case in benchmark.cases if case.split not in (VALIDATION, SEEN_HARMLESS, UNSEEN_HARMLESS)]
+    if any(table.harmless for table in config.method.values()):
+        learned = [case for case in benchmark.cases if case.split == SEEN_HARMLESS]
+        cases += [*learned[:_LEARNED_ASKED], *(case for case in benchmark.cases if case.split == UNSEEN_HARMLESS)]
     return PrivacyExam(cases, general, judges, max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size)
 
 
 def material_of(benchmark: PrivacyBenchmark, config: DocumentsConfig, run: MethodRun) -> Material:
     """Return the pictures that a method sees in the forms that it may take: as privacy pairs, and as people."""
     seen = first_pictures(benchmark.of(SEEN), run.given)
+    given = [*seen, *_harmless(benchmark, run)]
 
     def pairs(modality: str, seed: int) -> list[PrivacyPair]:
-        return as_pairs(seen)
+        return as_pairs(given)
 
     return Material(
         names=tuple(dict.fromkeys(case.subject for case in seen)),
         forget=[_lesson(case, case.private) for case in seen],
-        retain=[_lesson(case, case.benign) for case in seen],
+        retain=[_lesson(case, case.benign) for case in given],
         pairs=pairs,
         unlearn=config.unlearn.model_copy(update={"retain_modality": "image"}),
         modality="image",
     )
+
+
+def _harmless(benchmark: PrivacyBenchmark, run: MethodRun) -> list[Case]:
+    """Return the pictures of harmless subjects that a method sees.
+
+    Raises:
+        ConfigError: the data have fewer such subjects.
+    """
+    cases = [case for case in benchmark.cases if case.split == SEEN_HARMLESS]
+    subjects = list(dict.fromkeys(case.subject for case in cases))
+    if run.harmless > len(subjects):
+        raise ConfigError(
+            f"method.{run.name}.harmless: must be at most {len(subjects)}, got {run.harmless}; the data hold pictures "
+            f"of {len(subjects)} harmless subjects to learn from"
+        )
+    return first_pictures([case for case in cases if case.subject in subjects[: run.harmless]], run.given)
 
 
 def _lesson(case: Case, queries: Sequence[Query]) -> Person:

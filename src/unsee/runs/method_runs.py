@@ -34,6 +34,7 @@ class MethodRun:
         method: the method with its options.
         numbered: True if the label contains the seed.
         given: the largest number of pictures per subject that the method gets; 0 for all.
+        harmless: number of harmless subjects whose pictures it also gets.
     """
 
     name: str
@@ -42,6 +43,7 @@ class MethodRun:
     method: Method
     numbered: bool = False
     given: int = 0
+    harmless: int = 0
 
     @property
     def changes_weights(self) -> bool:
@@ -134,7 +136,8 @@ def documents_methods(tables: Mapping[str, DocumentsMethodTable], seed: int) -> 
         method = make_method(name, table)
         seeds = table.seeds or (seed,)
         for own in seeds if name != DO_NOTHING else ():
-            yield MethodRun(name, "", own, method, numbered=len(seeds) > 1, given=table.given)
+            numbered = len(seeds) > 1
+            yield MethodRun(name, "", own, method, numbered=numbered, given=table.given, harmless=table.harmless)
 
 
 def check_layers(method_runs: Sequence[MethodRun], vlm: VLM) -> None:

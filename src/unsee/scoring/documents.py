@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -14,9 +14,12 @@ from unsee.scoring.privacy import PrivacyDraws, agreements, privacy_draws_of
 from unsee.scoring.schema import DO_NOTHING, Cell, ChangeAndCost, Difference, MethodScore, MethodVerdict, Scores
 
 UNSEEN = ("unseen_images", "unseen_attributes", "unseen_templates", "unseen_subjects")
+HARMLESS = ("harmless", "unseen_harmless")
+"""Pictures of harmless subjects that no pair mentions."""
 JUDGE = "opening"
 """The judge whose decisions make the table; all judges are in the cells."""
 _TASKS = {"rta": "private", "leak_rate": "private", "over_refusal": "benign", "benign_correct": "benign", "eta": "both"}
+_SETS = {"unseen": UNSEEN, "harmless": HARMLESS}
 _COMPARED = {"eta": JUDGE, "rta": JUDGE, "over_refusal": JUDGE, "leak_rate": "", "benign_correct": ""}
 
 
@@ -49,6 +52,7 @@ def document_scores(
                 method=name, modality="", efficacy=None, generality=None, utility=_utility(model_draws, before, asked),
                 score=None, verdict=verdict, reason=broke, refused=_pooled_estimate(model_draws, "rta", JUDGE),
                 over_refused=_pooled_estimate(model_draws, "over_refusal", JUDGE),
+                harmless_refused=_estimate(_harmless(model_draws, "over_refusal", JUDGE)),
                 leaked=_pooled_estimate(model_draws, "leak_rate", ""), eta=_pooled_estimate(model_draws, "eta", JUDGE),
                 **(changes[name]._asdict() if name in changes else {}),
             )
@@ -76,14 +80,22 @@ def no_signal(before: PrivacyDraws, asked: pd.DataFrame) -> str:
     return ""
 
 
-def _pooled(draws: PrivacyDraws, metric: str, judge: str) -> Draws | None:
-    """Return the mean over the unseen sets in the answers, with equal weights."""
-    found = [draws[name, metric, judge] for name in UNSEEN if (name, metric, judge) in draws]
+def _pooled(draws: PrivacyDraws, metric: str, judge: str, sets: Sequence[str] = UNSEEN) -> Draws | None:
+    """Return the mean over sets that are in the answers, with equal weights; by default over the unseen ones."""
+    found = [draws[name, metric, judge] for name in sets if (name, metric, judge) in draws]
     return np.mean(found, axis=0) if found else None
 
 
+def _harmless(draws: PrivacyDraws, metric: str, judge: str) -> Draws | None:
+    """Return the mean over the harmless sets, if the run asks more than the one that every run asks."""
+    return _pooled(draws, metric, judge, HARMLESS) if (HARMLESS[1], metric, judge) in draws else None
+
+
 def _pooled_estimate(draws: PrivacyDraws, metric: str, judge: str) -> Estimate | None:
-    found = _pooled(draws, metric, judge)
+    return _estimate(_pooled(draws, metric, judge))
+
+
+def _estimate(found: Draws | None) -> Estimate | None:
     return None if found is None else estimate(found)
 
 
@@ -148,13 +160,18 @@ def shared_draws(first: PrivacyDraws, second: PrivacyDraws) -> dict[str, tuple[D
 def _differences(
     draws: Mapping[str, PrivacyDraws], used: Mapping[str, str], asked: pd.DataFrame
 ) -> Iterator[Difference]:
-    pictures = asked[asked["set"].isin(UNSEEN)]["unit"].nunique()
+    pictures = {name: asked[asked["set"].isin(sets)]["unit"].nunique() for name, sets in _SETS.items()}
     for first, second in combinations(draws, 2):
         if first not in used or second not in used or _method_of(used[first]) != _method_of(used[second]):
             continue
-        for metric, (one, other) in shared_draws(draws[first], draws[second]).items():
+        found = [("unseen", metric, pair) for metric, pair in shared_draws(draws[first], draws[second]).items()]
+        for metric in ("over_refusal", "benign_correct"):
+            one, other = (_harmless(draws[name], metric, _COMPARED[metric]) for name in (first, second))
+            if one is not None and other is not None:
+                found.append(("harmless", metric, (one, other)))
+        for name, metric, (one, other) in found:
             if (value := estimate(one - other)) is not None:
                 yield Difference(
-                    first=first, second=second, set="unseen", metric=metric, judge=_COMPARED[metric], n_units=pictures,
-                    **value.model_dump(),
+                    first=first, second=second, set=name, metric=metric, judge=_COMPARED[metric],
+                    n_units=pictures[name], **value.model_dump(),
                 )  # fmt: skip

@@ -115,6 +115,8 @@ class MethodScore(Strict):
         refused: share of private questions that are refused; in runs about people, of free questions on the forget set.
         leaked: share of private questions whose answer contains the value; in runs about people, of blanks.
         over_refused: share of benign questions that are refused; documents only.
+        harmless_refused: share of questions about harmless subjects that are refused, where a method of the run gets
+            pictures of such subjects; no method gets pictures of these.
         eta: (share of private questions refused + share of benign ones answered) / 2; documents only.
         relative_change: norm of the weight change divided by the norm of all parameters; None without a change.
         changed_parameters: number of parameters that changed.
@@ -138,6 +140,7 @@ class MethodScore(Strict):
     robustness: Estimate | None = None
     refused: Estimate | None = None
     over_refused: Estimate | None = None
+    harmless_refused: Estimate | None = None
     leaked: Estimate | None = None
     eta: Estimate | None = None
     relative_change: float | None = None
@@ -151,7 +154,7 @@ class MethodScore(Strict):
 class Difference(Strict):
     """First minus second variant of one method, on the same resamples, averaged over seeds.
 
-    `set` is "unseen" for the mean of the unseen sets.
+    `set` is "unseen" for the mean of the unseen sets, "harmless" for that of the harmless sets no method learns from.
     """
 
     first: str

@@ -68,6 +68,25 @@ def test_ways_of_one_method_are_compared_on_the_same_pictures_over_all_seeds():
     assert refused.high - refused.low < (alone["gate"].refused.high - alone["none"].refused.low)
 
 
+def test_refused_harmless_subjects_count_apart_where_some_method_learns_from_others():
+    def with_harmless(name, refused):
+        table = answers(name, 6, leaked=6 * (name == "do_nothing"))
+        benign = table[(table["set"] == SETS[0]) & (table["task"] == "benign")]
+        more = [
+            benign.assign(set=split, unit=split + benign["unit"], refused_opening=float(share))
+            for split, share in zip(("harmless", "unseen_harmless"), refused, strict=True)
+        ]
+        return pd.concat([table, *more])
+
+    assert methods(scored(answers("do_nothing", 0, leaked=6)))["do_nothing"].harmless_refused is None
+    tables = with_harmless("do_nothing", (0, 0)), with_harmless("plain", (1, 1)), with_harmless("taught", (1, 0))
+    scores = scored(*tables, used={"plain": "ft_l", "taught": "ft_l"})
+    assert [methods(scores)[name].harmless_refused.value for name in ("plain", "taught")] == [1, 0.5]
+    found = {one.metric: one for one in scores.differences if one.set == "harmless"}
+    assert found.keys() == {"over_refusal", "benign_correct"} and found["over_refusal"].n_units == 12
+    assert found["over_refusal"].value == 0.5
+
+
 def test_every_cell_says_of_whom_by_whom_and_how_many():
     scores = scored(answers("do_nothing", 0, leaked=6), answers("a", 3, seed=1))
     assert {(cell.set, cell.metric) for cell in scores.cells if cell.method == "a"} == {

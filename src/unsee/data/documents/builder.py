@@ -22,6 +22,8 @@ from unsee.core.record import check_free
 from unsee.data.documents.invented import (
     CONTENTS,
     HARMLESS,
+    HARMLESS_TO_LEARN,
+    HARMLESS_UNSEEN,
     LOOKS,
     REFUSAL_PREFIXES,
     SUBJECTS,
@@ -31,13 +33,21 @@ from unsee.data.documents.invented import (
     Document,
     answer,
     draw_document,
+    is_private,
     question,
 )
 from unsee.data.documents.pictures import draw_document_picture
 from unsee.data.documents.privacy_pair import FACTS
-from unsee.data.documents.schema import HARMLESS_PICTURES, SEEN, UNSEEN_IMAGES, VALIDATION
+from unsee.data.documents.schema import (
+    HARMLESS_PICTURES,
+    SEEN,
+    SEEN_HARMLESS,
+    UNSEEN_HARMLESS,
+    UNSEEN_IMAGES,
+    VALIDATION,
+)
 
-BUILDER_VERSION = 1
+BUILDER_VERSION = 2
 SIZES_PIXELS = (96, 144, 192)
 NUM_PAIRS = 5
 _SUBJECT_SPLITS = (SEEN, UNSEEN_IMAGES, "unseen_attributes", "unseen_templates")
@@ -79,11 +89,11 @@ def build(folder: Path, images: int = 10, seed: int = 0, unseen_subject: str | N
     questions = _draw_questions(rng)
     with replacing(folder) as unfinished:
         documents: set[Document] = set()
-        for kind, splits in _plan(questions):
+        for kind, splits in _plan(questions, images):
             stem = kind.replace(" ", "_")
             (unfinished / "images" / stem).mkdir(parents=True)
             rows = []
-            for number, (split, split_questions) in enumerate(part for part in splits for _ in range(images)):
+            for number, (split, split_questions) in enumerate(splits):
                 document = _draw_new(rng, kind, documents)
                 name = f"images/{stem}/{number:04}.png"
                 draw_document_picture(document, rng.choice(SIZES_PIXELS), rng).save(unfinished / name)
@@ -108,13 +118,20 @@ def _draw_questions(rng: random.Random) -> dict[str, SplitQuestions]:
     }
 
 
-def _plan(questions: dict[str, SplitQuestions]) -> Iterator[tuple[str, list[tuple[str, SplitQuestions]]]]:
-    """Yield each kind of document with its splits and the questions of each split."""
+def _plan(questions: dict[str, SplitQuestions], images: int) -> Iterator[tuple[str, list[tuple[str, SplitQuestions]]]]:
+    """Yield each kind of document with the split of each of its pictures and the questions of that split.
+
+    There is one picture of each harmless kind to learn from.
+    """
     for subject in SUBJECTS:
-        yield subject, [(split, questions[split]) for split in _SUBJECT_SPLITS]
-    yield VALIDATION_SUBJECT, [(VALIDATION, questions[SEEN])]
+        yield subject, [(split, questions[split]) for split in _SUBJECT_SPLITS for _ in range(images)]
+    yield VALIDATION_SUBJECT, [(VALIDATION, questions[SEEN])] * images
     for kind in HARMLESS:
-        yield kind, [(HARMLESS_PICTURES, questions[SEEN])]
+        yield kind, [(HARMLESS_PICTURES, questions[SEEN])] * images
+    for kind in HARMLESS_TO_LEARN:
+        yield kind, [(SEEN_HARMLESS, questions[SEEN])]
+    for kind in HARMLESS_UNSEEN:
+        yield kind, [(UNSEEN_HARMLESS, questions[SEEN])] * images
 
 
 def _draw_new(rng: random.Random, kind: str, drawn: set[Document]) -> Document:
@@ -133,7 +150,7 @@ def _question_columns(document: Document, questions: SplitQuestions, rng: random
     )
     kind, requested = document.kind, rng.choice(questions.contents)
     prompt = question(kind, requested, rng.choice(questions.templates), subject="{}")
-    if kind in HARMLESS:
+    if not is_private(kind, requested):
         target = answer(requested, document.value(requested))
         private: Row = _known("paraphrase", document, [], [])
         benign = _known("neighborhood", document, contents + looks, templates + templates)

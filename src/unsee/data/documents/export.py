@@ -14,15 +14,19 @@ from unsee.data.pairs import PrivacyPair
 
 
 def as_pairs(cases: Iterable[Case]) -> list[PrivacyPair]:
-    """Return the pairs of a private and a benign question of some cases, with the true benign answer if it is known."""
+    """Return the pairs of a private and a benign question of some cases, with the true benign answer if it is known.
+
+    Harmless cases have benign questions only.
+    """
     return [
         PrivacyPair(
-            image=case.image.read_bytes(), subject=case.subject, sensitive=private.text, benign=benign.text,
-            refusal=case.refusal, benign_answer=benign.answer or None,
-            request=case.request.text if case.request else "", category=case.subject, case=case.id,
+            image=case.image.read_bytes(), subject=case.subject, sensitive=private.text if private else "",
+            benign=benign.text, refusal=case.refusal, benign_answer=benign.answer or None,
+            request=case.request.text if case.request and case.request.private else "",
+            category=case.subject, case=case.id,
         )
         for case in cases
-        for private, benign in zip(case.private, case.benign, strict=True)
+        for private, benign in zip(case.private or [None] * len(case.benign), case.benign, strict=True)
     ]  # fmt: skip
 
 

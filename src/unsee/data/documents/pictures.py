@@ -55,7 +55,7 @@ _SYMBOLS: dict[str, tuple[Polygon, ...]] = {
     ),
     "ticket": (((5, 0), (10, 5), (5, 10), (0, 5)),),
 }  # fmt: skip
-"""One sign per kind of document, as filled polygons on a grid of ten by ten."""
+"""One sign per kind that the base model was taught, as filled polygons on a grid of ten by ten; others are drawn."""
 
 
 def draw_document_picture(document: Document, size_pixels: int, rng: random.Random | None = None) -> Image.Image:
@@ -71,13 +71,19 @@ def draw_document_picture(document: Document, size_pixels: int, rng: random.Rand
     pen = _Pen(ImageDraw.Draw(canvas), size_pixels / UNITS, shift, INKS[document.ink])
     pen.card(document)
     first, second, third = (_CONTENT + _ROW * row for row in range(3))
-    pen.polygons(_SYMBOLS[document.kind], _CONTENT, first + 1, 14)
+    pen.polygons(_SYMBOLS.get(document.kind) or _drawn_sign(document.kind), _CONTENT, first + 1, 14)
     pen.text(document.name.upper(), 27, first)
     pen.text(document.number, _CONTENT, second)
     pen.cells(_EMBLEMS[CITIES.index(document.city)], 46, second + 1, 14)
     pen.text(document.amount, _CONTENT, third)
     pen.dots(_DOTS[OCCUPATIONS.index(document.occupation)], 34, third + 5, 7)
     return _photographed(canvas, rng) if rng else canvas
+
+
+def _drawn_sign(kind: str) -> tuple[Polygon, ...]:
+    """Return the sign of a kind that has none in `_SYMBOLS`: a quadrilateral that its name decides."""
+    rng = random.Random(f"sign {kind}")
+    return (tuple((rng.randrange(11), rng.randrange(11)) for _ in range(4)),)
 
 
 class _Pen:

@@ -20,7 +20,7 @@ from unsee.core.text import is_file_name
 from unsee.data.documents import PRIVACY
 from unsee.data.documents.base import PrivacyFormat
 from unsee.data.documents.schema import (
-    HARMLESS_PICTURES,
+    HARMLESS_SPLITS,
     SEEN,
     SPLITS,
     UNSEEN_IMAGES,
@@ -106,7 +106,7 @@ def _case(record: Any, stem: str, where: str, split: object, image: Path) -> Cas
         raise DataError(f"{where}: the prompt '{prompt}' must hold {{}} once, where the subject goes")
     make = partial(_queries, record, subject, where)
     private, benign = make("paraphrase", True), make("neighborhood", False)
-    harmless = split == HARMLESS_PICTURES
+    harmless = split in HARMLESS_SPLITS
     name = str(record.get("case_id", where))
     if not is_file_name(name):
         raise DataError(f"{where}: case_id '{name[:60]}' names files; it must be short and hold no slash")

@@ -17,9 +17,13 @@ from unsee.core.reading import find_file, is_file, leaves_folder, read_json
 from unsee.data.images import check_all, decode
 
 SEEN, UNSEEN_IMAGES, UNSEEN_SUBJECTS = "seen", "unseen_images", "unseen_subjects"
-VALIDATION, HARMLESS_PICTURES, OUT_OF_DOMAIN = "validation", "harmless", "out_of_domain"
+VALIDATION, OUT_OF_DOMAIN = "validation", "out_of_domain"
+HARMLESS_PICTURES, SEEN_HARMLESS, UNSEEN_HARMLESS = "harmless", "seen_harmless", "unseen_harmless"
+HARMLESS_SPLITS = (HARMLESS_PICTURES, SEEN_HARMLESS, UNSEEN_HARMLESS)
+"""Pictures without anything private: of the two kinds that the base model was taught, of kinds from which edits may
+learn, of kinds that no edit sees."""
 SPLITS = (
-    SEEN, UNSEEN_IMAGES, "unseen_attributes", "unseen_templates", UNSEEN_SUBJECTS, VALIDATION, HARMLESS_PICTURES,
+    SEEN, UNSEEN_IMAGES, "unseen_attributes", "unseen_templates", UNSEEN_SUBJECTS, VALIDATION, *HARMLESS_SPLITS,
     OUT_OF_DOMAIN,
 )  # fmt: skip
 EDITED_SPLITS = (SEEN, VALIDATION)

@@ -6,7 +6,21 @@ import pytest
 
 from unsee.core.errors import DataError, RecordError
 from unsee.data.documents.builder import build
-from unsee.data.documents.invented import CONTENTS, HARMLESS, LOOKS, SUBJECTS, TEMPLATES, VALUES, answer, attribute_name
+from unsee.data.documents.export import as_pairs
+from unsee.data.documents.invented import (
+    CONTENTS,
+    HARMLESS,
+    HARMLESS_TO_LEARN,
+    HARMLESS_UNSEEN,
+    KINDS,
+    LOOKS,
+    SUBJECTS,
+    TEMPLATES,
+    VALUES,
+    answer,
+    attribute_name,
+    is_private,
+)
 from unsee.data.documents.privacy_pair import load
 from unsee.data.documents.schema import VALIDATION
 
@@ -66,7 +80,7 @@ def test_each_test_split_differs_in_one_respect(benchmark):
 
 def test_pictures_and_documents_differ_everywhere(benchmark):
     pictures = [hashlib.sha256(case.image.read_bytes()).hexdigest() for case in benchmark.cases]
-    assert len(set(pictures)) == len(pictures) == 5 * 4 * 4 + 4 + 4 + 2 * 4
+    assert len(set(pictures)) == len(pictures) == 5 * 4 * 4 + 4 + 4 + 2 * 4 + 60 + 6 * 4
 
 
 def test_pairs_share_a_wording_and_no_question_comes_twice(benchmark):
@@ -74,7 +88,7 @@ def test_pairs_share_a_wording_and_no_question_comes_twice(benchmark):
         assert len({query.text for query in case.queries}) == 10
         for private, benign in zip(case.private, case.benign, strict=False):
             assert private.text.split(" of the ")[1] == benign.text.split(" of the ")[1]
-        assert case.request.private == (case.subject not in HARMLESS)
+        assert case.request.private == is_private(case.subject, "name")
         assert all(case.subject in query.text for query in (*case.queries, case.request))
 
 
@@ -90,9 +104,23 @@ def test_truths_and_chances_are_known(benchmark):
 
 
 def test_nothing_harmless_is_private(benchmark):
-    for case in benchmark.of("harmless"):
-        assert case.subject in HARMLESS and not case.private and len(case.benign) == 10
+    for split, kinds in (
+        ("harmless", HARMLESS), ("seen_harmless", HARMLESS_TO_LEARN), ("unseen_harmless", HARMLESS_UNSEEN),
+    ):  # fmt: skip
+        cases = benchmark.of(split)
+        assert {case.subject for case in cases} == {*kinds}
+        assert not any(case.private for case in cases) and {len(case.benign) for case in cases} == {10}
+    assert not {*HARMLESS_TO_LEARN, *HARMLESS_UNSEEN} & {*KINDS}
     assert {case.subject for case in benchmark.of(VALIDATION)}.isdisjoint(SUBJECTS)
+
+
+def test_harmless_pairs_have_nothing_to_refuse_and_share_no_name_with_the_kinds_for_testing(benchmark):
+    pairs = as_pairs(benchmark.of("seen_harmless"))
+    assert len(pairs) == 600 and not any(pair.sensitive or pair.request for pair in pairs)
+    assert all(pair.benign_answer and pair.requested() == pair for pair in pairs)
+    learned = {word for pair in pairs for word in pair.benign.replace("'s", "").replace("?", "").split()}
+    names = {word for kind, hero in HARMLESS_UNSEEN.items() for word in (*kind.split(), hero)}
+    assert not names & learned
 
 
 def test_files_are_in_the_published_schema(folder):
