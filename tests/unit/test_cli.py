@@ -180,3 +180,10 @@ def test_the_public_names_are_listed_and_light():
         unsee.nothing  # noqa: B018
     code = "import sys, unsee; sys.exit(' '.join({'torch', 'pydantic', 'typer'} & set(sys.modules)) or None)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("words", [[], ["edits"], ["privacy"], ["models"], ["cache"]])
+def test_the_list_of_commands_says_a_whole_sentence_of_each(words, capsys):
+    main([*words, "--help"])
+    lines = capsys.readouterr().out.partition("Commands:")[2].splitlines()
+    assert len(lines) > 2 and not [line for line in lines if line.endswith("...")]

@@ -36,10 +36,10 @@ def audit_model(
     reference: Annotated[str, typer.Option(help="Number or name under which the audit is filed.")] = "",
     change: Changes = None,
 ) -> None:
-    """Find out whether questions are really gone from a model that somebody else made.
+    """Find out whether questions are really gone from a model.
 
-    All models are asked and attacked alike; none is changed. Exit code 4: values were recovered; 3: it cannot be told,
-    or there was nothing to forget.
+    It may be a model that somebody else made. All models are asked and attacked alike; none is changed. Exit code
+    4: values were recovered; 3: it cannot be told, or there was nothing to forget.
     """
     from unsee.config.recipe import parse_options, resolve
 

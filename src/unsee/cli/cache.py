@@ -28,7 +28,7 @@ class CacheRow(NamedTuple):
 
 @commands.command("list")
 def list_cache() -> None:
-    """Show the content and the size of the cache, and the runs and requests that it belongs to."""
+    """Show what the cache holds, and to which runs it belongs."""
     from unsee.runtime.cache import cache_folder
     from unsee.runtime.contents import entries
 

@@ -31,10 +31,10 @@ def play(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine (0: a free one).")] = 0,
     browse: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Ask several models the same question, side by side, on a local page.
+    """Ask several models the same question, on a local page.
 
-    Pick a person or a document, show a picture, ask anything, as it is or under attack. Only this machine can
-    reach the page, and nothing is sent or stored. Needs the extra unsee[play].
+    Their answers stand side by side. Pick a person or a document, show a picture, ask anything, as it is or under
+    attack. Only this machine can reach the page, and nothing is sent or stored. Needs the extra unsee[play].
     """
     try:
         from unsee.play.server import serve, take_port

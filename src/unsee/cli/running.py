@@ -84,10 +84,11 @@ def attack_run(
     change: Changes = None,
     workers: Workers = "auto",
 ) -> None:
-    """Attack the models of a finished run: has it really gone, or is it only hidden?
+    """Attack the models of a finished run.
 
-    Target, oracles and methods are attacked with the same questions and budget. What the run computed is used; scores
-    and page of the run are written again. The same command goes on where it was interrupted.
+    Has it really gone, or is it only hidden? Target, oracles and methods are attacked with the same questions and
+    budget. What the run computed is used; scores and page of the run are written again. The same command goes on
+    where it was interrupted.
     """
     with show_progress() as progress:
         from unsee.runs.attack import attack as attack_again
@@ -116,10 +117,10 @@ def run_sweep(
     out: Annotated[Path | None, typer.Option(help="Folder of the sweep (default: one under runs/).")] = None,
     workers: Workers = "auto",
 ) -> None:
-    """Run a recipe with every combination of some values, and report on all runs together.
+    """Run a recipe with every combination of some values.
 
-    Stages that runs share are computed once. The same command resumes an interrupted sweep. Exit code 3: a run has no
-    signal.
+    Ends with one report on all runs. Stages that runs share are computed once. The same command resumes an
+    interrupted sweep. Exit code 3: a run has no signal.
     """
     with show_progress() as progress:
         from unsee.runs.sweep import sweep as run_all
@@ -150,10 +151,10 @@ def tune_method(
         typer.Option("--range", help="Range of an option in place of the declared one: steps=10:40; repeatable."),
     ] = None,
 ) -> None:
-    """Search the options of methods by their scores, on other people than those that are reported (data.seed = 1).
+    """Search good options of methods, on people never reported.
 
-    Prints every trial, the best first, the file of the best options, and the page. The same command goes on with an
-    interrupted search.
+    The people are those of data.seed = 1. Prints every trial, the best first, the file of the best options, and the
+    page. The same command goes on with an interrupted search.
     """
     from unsee.config.recipe import load_recipe
     from unsee.config.search import Range
@@ -223,7 +224,10 @@ def unlearn(
 def list_requests(
     folder: Annotated[Path, typer.Argument(help="Folder of a deletion request.")],
 ) -> None:
-    """List a deletion request and all before it, check that none was changed, and say how to undo the last one."""
+    """List a deletion request and all before it.
+
+    Checks that none was changed, and says how to undo the last one.
+    """
     from unsee.runs.requests import ledger_rows, ledger_sentences
 
     print_table(ledger_rows(folder))
@@ -299,7 +303,10 @@ def report(
         typer.Option("--leaderboard", help="One table over runs of any models and data of one kind, with filters."),
     ] = False,
 ) -> None:
-    """Write one self-contained page, or a file of scores, about one run or several, a deletion request or an audit."""
+    """Write a page, a file of scores or a plot about runs.
+
+    A page is self-contained. It is about one run or several, a deletion request or an audit.
+    """
     from unsee.report.audit import is_audit, write_audit_report_again
     from unsee.report.deletion import is_request, write_request_report_again
     from unsee.report.leaderboard import write_leaderboard
@@ -326,9 +333,10 @@ def compare(
         typer.Option(help="Two methods; npo-both chooses what one unlearned from.", metavar="FIRST SECOND"),
     ],
 ) -> None:
-    """Compare two methods of one run or several: the difference, with an interval.
+    """Compare two methods of one run or several.
 
-    The interval is paired over people, and over trainings and runs where there are several.
+    Prints the difference of each number, with an interval. The interval is paired over people, and over trainings
+    and runs where there are several.
     """
     from unsee.scoring.comparison import compare_methods, compared_rows
 
@@ -340,7 +348,10 @@ def compare(
 def status(
     run: Annotated[Path, typer.Argument(help="Folder of a run, a sweep, a search, a deletion request or an audit.")],
 ) -> None:
-    """Show how far a run has come, also while another process works on it; of several runs, one line each."""
+    """Show how far a run has come.
+
+    Also while another process works on it; of several runs, one line each.
+    """
     from unsee.runs.status import status as read_status
 
     several = [] if (run / "config.toml").exists() else sorted(path.parent for path in run.rglob("config.toml"))

@@ -158,7 +158,7 @@ def test_a_training_attack_asks_after_each_number_of_steps_at_a_constant_rate(st
 @full
 def test_text_about_nobody_is_trained_on_only_where_the_model_has_it(stages):
     target = taught(stages)
-    stages.replayed = lambda vlm: lambda rng: tiny.make_tree(vlm)
+    stages.replayed = lambda vlm, write: lambda rng: tiny.make_tree(vlm)
     with_replay = CONFIG.model_copy(update={"teach": CONFIG.teach.model_copy(update={"replay": 0.5})})
     run = attack("relearn", steps=1)
     answers = attacker_of(stages, with_replay).answers(run, Respondent("target", target))
