@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unsee.data.people.builder import build
     from unsee.data.people.source import open_benchmark as load
     from unsee.edits.edit import Edit, Editor
-    from unsee.evaluation import EvaluationCallback, attack, evaluate, score
+    from unsee.evaluation import EvaluationCallback, attack, evaluate, score, with_metrics
     from unsee.models.vlm import VLM
     from unsee.runs.run import run as run_recipe
 
@@ -27,7 +27,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "VLM", "Edit", "Editor", "EvaluationCallback", "attack", "build", "evaluate", "load", "load_pairs", "load_recipe",
-    "losses", "run_recipe", "score",
+    "losses", "run_recipe", "score", "with_metrics",
 ]  # fmt: skip
 
 _HOMES = {
@@ -44,6 +44,7 @@ _HOMES = {
     "losses": ("unsee.losses", ""),
     "run_recipe": ("unsee.runs.run", "run"),
     "score": ("unsee.evaluation", "score"),
+    "with_metrics": ("unsee.evaluation", "with_metrics"),
 }
 
 

@@ -164,6 +164,19 @@ def _check_kind(name: str, value: object, kind: type) -> None:
         raise ConfigError(f"evaluate: {name} must be a {kind.__name__}, not {type(value).__name__}")
 
 
+def with_metrics(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return answers of any code with a column for every metric that they lack, 0 to 1 or missing.
+
+    Args:
+        answers: as for `score`; no column method is needed. Metrics that are read from the model's probabilities stay
+            missing.
+
+    Raises:
+        RecordError: a column is missing, or holds something else.
+    """
+    return _completed(answers if "method" in answers.columns else answers.assign(method="model"))
+
+
 def score(
     answers: pd.DataFrame | Mapping[str, pd.DataFrame], num_resamples: int = 1000, seed: int = 0,
     attacked: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,

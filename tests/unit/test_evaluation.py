@@ -42,6 +42,18 @@ def test_truth_and_answers_are_enough(answers):
     np.testing.assert_allclose(whole["score"].astype(float), bare["score"].astype(float), atol=0.02)
 
 
+def test_each_answer_gets_its_metrics_from_truth_and_answer(answers):
+    own = answers[answers["method"] == "oracle"]
+    bare = own[[name for name in NEEDED if name != "method"]]
+    found = unsee.with_metrics(bare)
+    assert list(found.index) == list(bare.index) and {"accuracy", "rouge_l", "bleu"} <= set(found.columns)
+    right = found["truth"] == found["answer"]
+    assert (found.loc[found["task"] == "classification", "accuracy"] == right[found["task"] == "classification"]).all()
+    assert (found.loc[right & (found["task"] == "generation"), "rouge_l"] == 1).all()
+    with pytest.raises(RecordError, match="no column truth"):
+        unsee.with_metrics(bare.drop(columns="truth"))
+
+
 def test_tables_of_models_by_name_are_one_table(answers):
     by_name = {name: own.drop(columns="method") for name, own in answers.groupby("method", sort=False)}
     pd.testing.assert_frame_equal(unsee.score(by_name), unsee.score(answers))
