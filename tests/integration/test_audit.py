@@ -16,7 +16,7 @@ from transformers import AutoModelForImageTextToText
 from unsee.config.recipe import ModelConfig
 from unsee.core.errors import ModelError
 from unsee.runs.audited import check_alike, described
-from unsee.scoring.audit import Audit
+from unsee.scoring.findings import Audit
 
 SETTINGS = (
     "--attack", "relearn", "--attack", "sample", "--set", "attack.relearn.steps=16", "--set", "attack.sample.answers=2",

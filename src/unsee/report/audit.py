@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from unsee.core.record import MIN_UNITS, Record
 from unsee.report.page import page_path, render, write_page
-from unsee.scoring.audit import Audit, Verdict
 from unsee.scoring.chance import DOUBT, DOUBT_BESIDE_ORACLE, LEVEL
+from unsee.scoring.findings import Audit, Verdict
 from unsee.scoring.names import listed
 from unsee.scoring.table import rounded
 

@@ -30,9 +30,10 @@ from unsee.runs.deletion import now
 from unsee.runs.stages import Stages
 from unsee.runtime.cache import Cache
 from unsee.runtime.distributed import create_record, state
-from unsee.scoring.audit import AFTER, BEFORE, ORACLE, Audit, AuditedModel, AuditFiling, audit_of
+from unsee.scoring.audit import audit_of
 from unsee.scoring.audit_membership import membership_of
 from unsee.scoring.damage import models_found
+from unsee.scoring.findings import AFTER, BEFORE, ORACLE, Audit, AuditedModel, AuditFiling
 
 RESULT = "audit.json"
 

@@ -16,7 +16,7 @@ from unsee.models import shipped
 from unsee.models.adapter import chain
 from unsee.models.vlm import VLM, content
 from unsee.runtime.cache import key_of
-from unsee.scoring.audit import AuditedModel
+from unsee.scoring.findings import AuditedModel
 
 _SMALL = 100_000_000  # parameters
 

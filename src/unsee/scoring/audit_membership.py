@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 
 from unsee.core.record import MIN_UNITS, STRANGER_SET
-from unsee.scoring.audit import AFTER, BEFORE, ORACLE, Membership, MembershipFound, Verdict
 from unsee.scoring.chance import DOUBT, LEVEL
+from unsee.scoring.findings import AFTER, BEFORE, ORACLE, Membership, MembershipFound, Verdict
 from unsee.scoring.intervals import Bootstrap, estimate
 from unsee.scoring.memorisation import FALSE_POSITIVES, Curve
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from unsee.core.record import GENERAL_SET
-from unsee.scoring.audit import BEFORE, ModelFound
 from unsee.scoring.collapse import lexicon, why_collapsed
+from unsee.scoring.findings import BEFORE, ModelFound
 from unsee.scoring.intervals import Bootstrap
 from unsee.scoring.values_given import share_given
 

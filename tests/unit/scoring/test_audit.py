@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from unsee.report.audit import sentences
-from unsee.scoring.audit import AuditedModel, AuditFiling, ModelFound, audit_of
+from unsee.scoring.audit import audit_of
 from unsee.scoring.chance import chance
+from unsee.scoring.findings import AuditedModel, AuditFiling, ModelFound
 
 PEOPLE, ROWS, STRANGERS = 2, 4, 20
 PLAIN, RELEARN, SAMPLE = ("", "", 0), ("relearn", "other people", 4), ("sample", "best of 10", 0)
