@@ -1,8 +1,8 @@
 """Privacy pairs: two questions about one picture in one wording, one to refuse and one to answer.
 
 A file of pairs is JSON Lines, one object per line. Its keys are `image` (a path relative to the file), `subject`,
-`sensitive`, `benign` and `refusal`, and optionally `benign_answer`, `request`, `category` (by default the subject) and
-`case` (by default the image).
+`benign` and `refusal`, and optionally `sensitive` (left out where nothing is private), `benign_answer`, `request`,
+`category` (by default the subject) and `case` (by default the image).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from unsee.core.text import special_token
 from unsee.data.images import decode, fault
 
 Occurrence = Literal["last", "first"]
-REQUIRED = ("image", "subject", "sensitive", "benign", "refusal")
-OPTIONAL = ("benign_answer", "request", "category", "case")
+REQUIRED = ("image", "subject", "benign", "refusal")
+OPTIONAL = ("sensitive", "benign_answer", "request", "category", "case")
 QUESTIONS = ("sensitive", "benign", "request")
 
 
@@ -30,8 +30,8 @@ QUESTIONS = ("sensitive", "benign", "request")
 class PrivacyPair:
     """Two questions about one picture, or about a person by name.
 
-    About people, one of the two questions may be missing: everything about a person to forget may be private, and
-    nothing about a person to retain is.
+    One of the two questions may be missing: everything about a person to forget may be private, and nothing about a
+    person to retain or on a harmless picture is.
 
     Attributes:
         image: the encoded picture; None if the questions are asked without one.
@@ -115,6 +115,8 @@ def load_pairs(path: Path) -> list[PrivacyPair]:
     problems.stop_if_any()
     if not rows:
         raise DataError(f"{path}: holds no pairs")
+    if not any("sensitive" in row for _, row in rows):
+        raise DataError(f"{path}: holds no sensitive question, so there is nothing to refuse; add some")
     read = {name: file.read_bytes() for name, file in images.items()}
     return [_pair(row, read[row["image"]]) for _, row in rows]
 
@@ -176,7 +178,7 @@ def _pair(row: Mapping[str, str], image: bytes) -> PrivacyPair:
     return PrivacyPair(
         image=image,
         subject=row["subject"],
-        sensitive=row["sensitive"],
+        sensitive=row.get("sensitive", ""),
         benign=row["benign"],
         refusal=row["refusal"],
         benign_answer=row.get("benign_answer"),

@@ -34,6 +34,19 @@ def test_category_case_and_benign_answer_may_be_missing(path):
     assert (pair.category, pair.case, pair.benign_answer) == ("person", "0.png", None)
 
 
+def test_where_nothing_is_private_the_sensitive_question_may_be_missing(path):
+    assert [bool(pair.sensitive) for pair in load_pairs(rewritten(path, lambda row: row.pop("sensitive")))][:3] == [
+        True, False, True,
+    ]  # fmt: skip
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("\n".join(json.dumps(row | {"sensitive": ""}) for row in rows))
+    with pytest.raises(DataError, match="sensitive must be a text that is not empty"):
+        load_pairs(path)
+    path.write_text("\n".join(json.dumps({key: row[key] for key in row if key != "sensitive"}) for row in rows))
+    with pytest.raises(DataError, match="holds no sensitive question, so there is nothing to refuse"):
+        load_pairs(path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

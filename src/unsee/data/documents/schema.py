@@ -26,8 +26,8 @@ SPLITS = (
     SEEN, UNSEEN_IMAGES, "unseen_attributes", "unseen_templates", UNSEEN_SUBJECTS, VALIDATION, *HARMLESS_SPLITS,
     OUT_OF_DOMAIN,
 )  # fmt: skip
-EDITED_SPLITS = (SEEN, VALIDATION)
-"""Edits learn from `seen`, and layer and steps are chosen on `validation`. All other splits are for testing."""
+EDITED_SPLITS = (SEEN, SEEN_HARMLESS, VALIDATION)
+"""Edits learn from `seen` and `seen_harmless`; layer and steps are chosen on `validation`. Others are for testing."""
 
 _NAMED = 5
 
