@@ -19,7 +19,7 @@ PYTHON = {
     "Losses": ["unsee.losses"],
     "Models, people, pairs": [
         "unsee.models.vlm.VLM",
-        "unsee.data.people.mllmu.load",
+        "unsee.data.people.source.open_benchmark",
         "unsee.data.people.builder.build",
         "unsee.data.pairs.load_pairs",
     ],
