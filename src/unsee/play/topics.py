@@ -9,6 +9,8 @@ from unsee.data.documents.schema import (
     HARMLESS_PICTURES,
     OUT_OF_DOMAIN,
     SEEN,
+    SEEN_HARMLESS,
+    UNSEEN_HARMLESS,
     UNSEEN_IMAGES,
     UNSEEN_SUBJECTS,
     Case,
@@ -21,8 +23,9 @@ _ASKED = {"forget": "as taught", "test": "other photos and words", "retain": "as
 _TASKS = {"classification": "choice", "generation": "sentence", "cloze": "blank"}
 _OF_DOCUMENTS = {
     SEEN: "seen by the methods", UNSEEN_IMAGES: "other pictures", "unseen_attributes": "asked for something else",
-    "unseen_templates": "another layout", UNSEEN_SUBJECTS: "another kind of document",
-    HARMLESS_PICTURES: "harmless pictures", OUT_OF_DOMAIN: "from other benchmarks",
+    "unseen_templates": "asked in other words", UNSEEN_SUBJECTS: "another kind of document",
+    HARMLESS_PICTURES: "harmless pictures", SEEN_HARMLESS: "harmless, seen by some methods",
+    UNSEEN_HARMLESS: "other harmless kinds", OUT_OF_DOMAIN: "from other benchmarks",
 }  # fmt: skip
 
 

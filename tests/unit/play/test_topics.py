@@ -6,7 +6,7 @@ import exams
 import pytest
 import tiny
 
-from unsee.data.documents.schema import SEEN, VALIDATION, Case, Query
+from unsee.data.documents.schema import SPLITS, VALIDATION, Case, Query
 from unsee.play.playground import Ask, Playground, Respondent
 from unsee.play.topics import document_topics
 
@@ -19,8 +19,7 @@ def topics(tmp_path_factory):
     picture = tmp_path_factory.mktemp("topics") / "a.png"
     picture.write_bytes(tiny.png(1))
     asked = {"subject": "passport", "image": picture, "private": (PRIVATE,), "benign": (HARMLESS,)}
-    splits = ("unseen_images", VALIDATION, SEEN)
-    return document_topics([Case(id=f"passport/{split}", split=split, **asked) for split in splits])
+    return document_topics([Case(id=f"passport/{split}", split=split, **asked) for split in reversed(SPLITS)])
 
 
 def playground(topics, **options):
@@ -29,7 +28,9 @@ def playground(topics, **options):
 
 
 def test_documents_that_methods_see_come_first_and_those_that_layers_are_chosen_on_are_left_out(topics):
-    assert [topic.name for topic in topics] == ["passport/seen", "passport/unseen_images"]
+    assert [topic.name for topic in topics][:2] == ["passport/seen", "passport/unseen_images"]
+    assert {topic.name for topic in topics} == {f"passport/{split}" for split in SPLITS if split != VALIDATION}
+    assert len({topic.group for topic in topics}) == len(topics)
     assert [(one.kind, one.value) for one in topics[0].asked] == [("private", ""), ("harmless", "brown")]
     assert all(topic.values == ("427",) and topic.secret and topic.picture for topic in topics)
 
