@@ -22,15 +22,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers.cache_utils import Cache
 
 from unsee.forward.hooks import last_mlp_at
 from unsee.forward.losses import Scored, pieces
+from unsee.forward.reserved_cache import reserved_cache
 from unsee.forward.trees import Node, Rows, Tree, lay_out, model_inputs, moved_to, shared_length, targets
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
@@ -202,14 +202,14 @@ class _Beginning:
             self.length = self.num_pictures = 0
 
     def _read(self, vlm: VLM, tree: Tree) -> None:
-        cache = _reserve(self.length)
+        cache = reserved_cache(self.length)
         nothing = torch.tensor([], dtype=torch.long)
         _hidden(vlm, lay_out([tree], vlm), [tree.pictures], cache, 0, nothing)
         self._kept = [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[union-attr, misc]
 
     def fork(self, num_rows: int, length: int) -> Cache:
         """Return a cache that holds the beginning in each of `num_rows` rows, with room for `length` tokens in all."""
-        cache = _reserve(length)
+        cache = reserved_cache(length)
         for index, (keys, values) in enumerate(self._kept):
             cache.update(keys.expand(num_rows, -1, -1, -1), values.expand(num_rows, -1, -1, -1), index)
         return cache
@@ -366,37 +366,3 @@ def _run(vlm: VLM, inputs: dict[str, Any], cache: Cache) -> Tensor:
     moved = {name: moved_to(vlm.device, value) for name, value in inputs.items()}
     hidden: Tensor = vlm.model.model(**moved, past_key_values=cache, use_cache=True).last_hidden_state
     return hidden
-
-
-class _Reserved(DynamicLayer):
-    """Keys and values of a layer in memory reserved once, so that adding a token copies none of the earlier ones.
-
-    Layers with a sliding window keep all tokens too; the mask implements the window.
-    """
-
-    def __init__(self, length: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._length, self._used = length, 0
-
-    def update(self, key_states: Tensor, value_states: Tensor, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor]:
-        """Append keys and values, and return all of them."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self._room = [
-                new.new_empty(*new.shape[:2], self._length, new.shape[3]) for new in (key_states, value_states)
-            ]
-        end = self._used + key_states.shape[2]
-        for room, new in zip(self._room, (key_states, value_states), strict=True):
-            room[:, :, self._used : end] = new
-        self._used = end
-        self.keys, self.values = (room[:, :, :end] for room in self._room)
-        return self.keys, self.values
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep some rows."""
-        self._room = [room[indices] for room in self._room]
-        self.keys, self.values = (room[:, :, : self._used] for room in self._room)
-
-
-def _reserve(length: int) -> Cache:
-    return Cache(layer_class_to_replicate=partial(_Reserved, length))  # type: ignore[arg-type]
