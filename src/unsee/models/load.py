@@ -24,6 +24,8 @@ from unsee.models.adapter import chain, cure, merge_into
 from unsee.models.load_errors import PROCESSOR_ADVICE, check_folder, check_hub, check_size, holds_processor, loading
 from unsee.models.processor import load_processor
 
+MADE = "small"
+"""The model that a command makes, and recipes name by the folder it is made in."""
 _DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -80,6 +82,8 @@ def _load_base(config: ModelConfig, device: torch.device, *, again: bool) -> Pre
     paths = []
     if source.is_dir():
         paths = check_folder(config, source)
+    elif id == MADE:
+        raise ModelError(f"model {id}: there is no such folder yet; `unsee models make-small --out {id}` writes it")
     elif source.is_absolute() or id.startswith(".") or id.endswith("/") or id.count("/") != 1:
         raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
     else:

@@ -64,7 +64,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
     """Return a LLaVA processor: resize to 72 pixels, crop the central 64, 64 tokens per image."""
     return LlavaProcessor(
-        image_processor=_image_processor(),
+        image_processor=image_processor(),
         tokenizer=tokenizer,
         patch_size=8,
         vision_feature_select_strategy="default",
@@ -77,7 +77,7 @@ def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 def make_minigpt4_processor(tokenizer: PreTrainedTokenizerFast) -> MiniGPT4Processor:
     """Return a MiniGPT-4 processor: the same pictures and chat template as LLaVA's here, 16 tokens per image."""
     return MiniGPT4Processor(
-        image_processor=_image_processor(),
+        image_processor=image_processor(),
         tokenizer=tokenizer,
         num_image_tokens=16,
         chat_template=CHAT_TEMPLATE,
@@ -122,7 +122,8 @@ def make_minigpt4(
     return model
 
 
-def _image_processor() -> CLIPImageProcessorPil:
+def image_processor() -> CLIPImageProcessorPil:
+    """Return the image processor of all models here: resize to 72 pixels, crop the central 64."""
     return CLIPImageProcessorPil(
         size={"shortest_edge": RESIZE_PIXELS},
         crop_size={"height": CROP_PIXELS, "width": CROP_PIXELS},
