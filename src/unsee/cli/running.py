@@ -81,7 +81,12 @@ def attack_run(
     method: Annotated[
         list[str] | None, typer.Option(help="Attack this method of the run only; repeatable (default: all).")
     ] = None,
-    change: Changes = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Set an option of an attack: attack.relearn.steps=32; repeatable."
+        ),
+    ] = None,
     workers: Workers = "auto",
 ) -> None:
     """Attack the models of a finished run.
