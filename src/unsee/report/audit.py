@@ -108,7 +108,7 @@ def membership_sentences(audit: Audit) -> list[str]:
     return [
         "By likelihood, the values of these people are told from the same values about strangers with an area under "
         f"the curve of {areas['before']} before{oracle} and {areas['after']} now, where .50 tells nothing. Membership: "
-        f"{wording(audit)[audit.membership.verdict]}."
+        f"{'cannot be told' if audit.membership.is_weak else wording(audit)[audit.membership.verdict]}."
     ]
 
 
@@ -123,6 +123,11 @@ def limits(audit: Audit) -> list[str]:
         )
     if audit.membership is None:
         found.append("No row can be scored about strangers in the same words, so nothing is said of membership.")
+    elif audit.membership.is_weak:
+        found.append(
+            "The model before finds its own rows hardly likelier than the same rows about strangers: it does not know "
+            "them, or says the values in other words than the file. So membership cannot be told."
+        )
     elif audit.membership.people < MIN_UNITS:
         found.append(f"Likelihoods about fewer than {MIN_UNITS} people are shown without an interval.")
     if filing and filing.undivided:

@@ -59,7 +59,8 @@ def membership_of(answers: pd.DataFrame, num_resamples: int, seed: int = 0) -> M
             if area and rate:
                 found.append(MembershipFound(model=model, signal=signal, area=area, found=rate))
     rows = losses.loc[losses["set"] == "forget", "row"].nunique()
-    return Membership(verdict=_verdict(losses, models), people=people, rows=rows, found=found)
+    told = Membership(verdict=_verdict(losses, models), people=people, rows=rows, found=found)
+    return told.model_copy(update={"verdict": "cannot be told"}) if told.is_weak else told
 
 
 def _losses(answers: pd.DataFrame) -> pd.DataFrame:
@@ -89,8 +90,6 @@ def _beside_strangers(losses: pd.DataFrame, model: str) -> np.ndarray[tuple[int]
 
 def _verdict(losses: pd.DataFrame, models: Sequence[str]) -> Verdict:
     """Return the verdict on the audited model: beside the oracle if there is one, and never "recovered" without it."""
-    if chance_of(losses, losses[BEFORE]) >= DOUBT:
-        return "nothing to forget"
     if ORACLE in models:
         probability = chance_of(losses, losses[AFTER] - losses[ORACLE])
         return "recovered" if probability < LEVEL else "cannot be told" if probability < DOUBT else "not recovered"

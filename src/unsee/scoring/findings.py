@@ -10,6 +10,8 @@ from unsee.scoring.intervals import Estimate
 from unsee.scoring.record_file import RecordFile, Strict
 
 BEFORE, AFTER, ORACLE = "before", "after", "oracle"
+MEMBERSHIP_POWER = 0.8
+"""An area under the curve of the model before below which likelihoods say nothing of the audited model."""
 Verdict = Literal["recovered", "cannot be told", "not recovered", "nothing to forget"]
 
 
@@ -131,6 +133,12 @@ class Membership(Strict):
     people: int
     rows: int
     found: list[MembershipFound]
+
+    @property
+    def is_weak(self) -> bool:
+        """True if not even the model before finds its own rows much likelier, as where it says them in other words."""
+        (before,) = (one.area.value for one in self.found if (one.model, one.signal) == (BEFORE, "strangers"))
+        return before < MEMBERSHIP_POWER
 
 
 class AuditedModel(Strict):
