@@ -70,21 +70,33 @@ def check(config: ModelConfig) -> Iterator[tuple[str, str]]:
 
 
 def _speed(vlm: VLM, trainable: list[nn.Parameter], picture: Picture, item: GeneralItem) -> str:
-    """Time a forward pass and a step on many questions about one picture and as many without it."""
-    asked = [f"{number}. {item.question}" for number in range(1, TIMED_QUESTIONS + 1)]
+    """Time a forward pass and a step on many questions about one picture and as many without it.
+
+    The step is the second of a training, on other rows than the first: none is kept, and all is prepared.
+    """
+    (tokens, first), (_, second) = (_timed_batch(vlm, picture, item, start) for start in (1, 1 + TIMED_QUESTIONS))
+    with torch.no_grad():
+        _, forward = _timed(lambda: Scorer(vlm)(first))
+    ends: list[float] = []
+    method, schedule = FineTuning(learning_rate=LEARNING_RATE), Schedule(learning_rate=LEARNING_RATE, steps=2)
+    train(
+        vlm, method, iter([StepBatch({"retain": batch}) for batch in (first, second)]), schedule, trainable,
+        name=f"model {vlm.id}", on_step=lambda *_: ends.append(time.monotonic()),
+    )  # fmt: skip
+    rate, teach = tokens / (ends[1] - ends[0]), TeachConfig()
+    hours = (1 + teach.oracle_seeds) * teach.steps * teach.batch_tokens / rate / 3600
+    models = f"target and {teach.oracle_seeds} oracles of {teach.steps} steps"
+    return f"{tokens / forward:,.0f} tokens/s forward, {rate:,.0f} in training; {models}: {hours:.1f} h"
+
+
+def _timed_batch(vlm: VLM, picture: Picture, item: GeneralItem, start: int) -> tuple[int, Batch]:
+    """Return numbered questions about a picture and without it, and the number of their tokens."""
+    asked = [f"{number}. {item.question}" for number in range(start, start + TIMED_QUESTIONS)]
     answers = [[ids] for ids in vlm.answer_ids([item.answer] * len(asked))]
     trees = [
         build_tree(vlm.prompt_ids(asked, picture=shown), answers, [shown] if shown else []) for shown in (picture, None)
     ]
-    batch = collate(trees, vlm).to(vlm.device)
-    with torch.no_grad():
-        _, forward = _timed(lambda: Scorer(vlm)(batch))
-    _, training = _timed(lambda: _train(vlm, batch, trainable))
-    tokens, teach = sum(tree.num_tokens for tree in trees), TeachConfig()
-    rate = tokens / training
-    hours = (1 + teach.oracle_seeds) * teach.steps * teach.batch_tokens / rate / 3600
-    models = f"target and {teach.oracle_seeds} oracles of {teach.steps} steps"
-    return f"{tokens / forward:,.0f} tokens/s forward, {rate:,.0f} in training; {models}: {hours:.1f} h"
+    return sum(tree.num_tokens for tree in trees), collate(trees, vlm).to(vlm.device)
 
 
 def _train(vlm: VLM, batch: Batch, trainable: list[nn.Parameter]) -> None:
