@@ -182,4 +182,4 @@ def test_nothing_scrolls_but_the_page_and_the_newest_answer_is_in_sight(page, he
     card = ask(page)
     assert page.evaluate("""[...document.querySelectorAll("form, form *, section")].every(part =>
       !["auto", "scroll"].includes(getComputedStyle(part).overflowY) || part.tagName === "TEXTAREA")""")
-    assert card.evaluate("card => card.getBoundingClientRect().top > -1")
+    page.wait_for_function("card => card.getBoundingClientRect().top > -1", arg=card.element_handle())

@@ -94,7 +94,7 @@ def rewrite(path, **change):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--set", "layers=7"], "layers: '7' is out of range; model .* has the layers 0 to 1"),
+        (["--set", "layers=7"], "layers: '7' is out of range; the decoder has the layers 0 to 1"),
         (["--set", "shar=1"], "method.neural_gate.shar: unknown option; did you mean 'share'"),
         (["--method", "npo"], r"method npo: does not edit a model \(these do: alphaedit, dinm"),
         (["--method", "neural"], "did you mean 'neural_gate'"),

@@ -36,6 +36,10 @@ def test_what_cannot_be_opened_is_one_sentence(finished, model, tmp_path):
     folder, _ = finished
     with pytest.raises(ConfigError, match="twice"):
         playground_of_models(["nano", "nano"], None)
+    with pytest.raises(ConfigError, match=f"play: {folder} is a run; give it alone"):
+        playground_of_models([str(folder), "nano"], None)
+    with pytest.raises(ConfigError, match=f"no such run or model; did you mean '{folder.name}'"):
+        playground_of_models([f"{folder}x/"], None)
     with pytest.raises(RecordError, match="not a run"):
         playground_of_run(tmp_path, Silent())
     for words in (["play", folder, "--data", "x"], ["play", tmp_path / "none"], ["play", model, "--data", tmp_path]):

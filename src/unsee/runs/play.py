@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from unsee.config.recipe import DocumentsConfig, ModelConfig, RunConfig, load_recipe
-from unsee.core.errors import ConfigError, RecordError
+from unsee.core.errors import ConfigError, RecordError, did_you_mean
 from unsee.core.progress import Progress
 from unsee.core.record import Record, refuse_request
 from unsee.data.schema import Benchmark
@@ -121,8 +121,10 @@ def playground_of_models(
         redact: show no name, picture, question or answer.
 
     Raises:
-        ConfigError: a model is named twice.
+        ConfigError: a model is named twice, is a run, or is no folder beside others.
     """
+    for model in models:
+        _check_is_no_run(Path(model))
     if twice := [model for number, model in enumerate(models) if model in models[:number]]:
         raise ConfigError(f"play: {twice[0]} is named twice; name each model once")
     respondents = [
@@ -131,6 +133,16 @@ def playground_of_models(
     ]
     topics, retain = (people_topics(benchmark), benchmark.retain) if benchmark else ([], ())
     return Playground(respondents, topics, retain=retain, redact=redact)
+
+
+def _check_is_no_run(folder: Path) -> None:
+    """Refuse a run among models, and a folder that is missing in a local one; a hub id has no such parent."""
+    if (folder / "config.toml").is_file():
+        raise ConfigError(f"play: {folder} is a run; give it alone, or a model of it, as in {folder}/models/target")
+    beside = folder.parent
+    if not folder.exists() and beside != Path() and beside.is_dir():
+        near = did_you_mean(folder.name, [path.name for path in beside.iterdir() if path.is_dir()])
+        raise ConfigError(f"play: {folder}: no such run or model{near}")
 
 
 def _short(model: str, models: Sequence[str]) -> str:

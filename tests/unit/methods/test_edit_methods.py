@@ -187,7 +187,7 @@ def test_lora_refusal_without_a_rank_trains_as_many_parameters_as_one_down_proje
 
 @pytest.mark.parametrize("name", ["neural_gate", "ft_l", "memit"])
 def test_the_error_of_a_layer_out_of_range_names_the_range(vlm, folder, name):
-    with pytest.raises(ConfigError, match="'7' is out of range; model tiny has the layers 0 to 1"):
+    with pytest.raises(ConfigError, match="'7' is out of range; the decoder has the layers 0 to 1"):
         do_edit(vlm, name, folder, layers="7")
 
 

@@ -25,6 +25,7 @@ from unsee.data.documents.source import open_documents
 from unsee.methods import METHODS
 from unsee.runs.method_runs import Material, MethodRun
 from unsee.runs.people import benchmark_of
+from unsee.runs.replay import replay
 from unsee.runs.stages import Stages
 from unsee.runtime.cache import KINDS, Cache
 
@@ -46,6 +47,7 @@ class Kept:
 
 EVERY_KIND = {
     "weights": Kept("weights/*.safetensors"),
+    "own answers": Kept("written/*.json", without=("weights",)),
     "cost of weights": Kept("weights/*.json"),
     "edit": Kept("edits/*.safetensors"),
     "cost of an edit": Kept("edits/*.json"),
@@ -62,8 +64,8 @@ def everything(folder: Path) -> dict[str, Any]:
     """Everything that the cache can hold, computed or read from it, as a run does."""
     record, cache = Record(folder), Cache(folder)
     settings = ModelConfig(id=str(folder.parent / "model"), dtype="float32", trainable="lora", lora_rank=4)
-    stages = Stages(tiny.VLM.load_as(settings), settings, record, Silent())
-    teach = TeachConfig(steps=2, batch_tokens=300, learning_rate=1e-2, replay=0)
+    stages = Stages(tiny.VLM.load_as(settings), settings, record, Silent(), replay)
+    teach = TeachConfig(steps=2, batch_tokens=300, learning_rate=1e-2, replay=0.5)
     target = stages.teach("target", exams.BENCHMARK.forget, teach, 0)
     rome = METHODS.get("rome")(texts=str(folder.parent / "texts.txt"), value_steps=2)
     material = Material(("Anna",), [], [], lambda *_: privacy.make_pairs(1), UnlearnConfig())

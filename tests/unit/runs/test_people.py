@@ -11,7 +11,7 @@ from unsee.core.errors import ConfigError
 from unsee.core.progress import Silent
 from unsee.core.record import Record
 from unsee.runs.continual import _given
-from unsee.runs.people import PeopleRun, benchmark_of
+from unsee.runs.people import PeopleRun, benchmark_of, material_of
 from unsee.runs.weights import Weights
 from unsee.runtime.cache import Cache
 
@@ -70,7 +70,7 @@ def test_generated_people_can_be_forgotten_by_the_half(tmp_path, monkeypatch):
 
 def test_a_request_shows_a_person_as_often_as_all_at_once(opened):
     run = opened("unlearn.batch_tokens=100")
-    whole = run._material(None)
+    whole = material_of(exams.BENCHMARK, run.config)
     of_request = _given(lambda group: whole, exams.BENCHMARK.forget, 3, {})
     assert (of_request.unlearn.batch_tokens, of_request.unlearn.batch_examples) == (34, 0)
     assert whole.unlearn.batch_tokens == 100 and of_request.retain == whole.retain
