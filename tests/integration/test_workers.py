@@ -104,6 +104,7 @@ def test_two_nodes_of_ray_work_at_once_and_give_each_other_their_results(cluster
     assert results == {"a": True, "b": True, "after": [True, True]}
 
 
+@pytest.mark.soak
 def test_a_ray_cluster_of_two_nodes_of_which_one_dies_ends_with_the_same_scores(
     brief, brief_finished, cluster, tmp_path
 ):
