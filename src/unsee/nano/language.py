@@ -15,6 +15,7 @@ from transformers import (
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
 
@@ -61,7 +62,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
+def make_processor(tokenizer: PreTrainedTokenizerBase, chat_template: str = CHAT_TEMPLATE) -> LlavaProcessor:
     """Return a LLaVA processor: resize to 72 pixels, crop the central 64, 64 tokens per image."""
     return LlavaProcessor(
         image_processor=image_processor(),
@@ -69,7 +70,7 @@ def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
         patch_size=8,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=CHAT_TEMPLATE,
+        chat_template=chat_template,
         image_token="<image>",
     )
 

