@@ -11,11 +11,11 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from logging.handlers import QueueHandler, QueueListener
+from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 
@@ -72,11 +72,8 @@ class Processes:
         self._gpus = gpus
         self._each = each
         self._workers: list[_Worker | None] = [None] * count
-        self._messages: Any = _FORKED.Queue()
-        self._listener = QueueListener(self._messages, _Relay())
 
     def __enter__(self) -> Processes:
-        self._listener.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,8 +86,6 @@ class Processes:
             worker.process.join(ENDING_SECONDS)
             worker.process.kill()
             worker.process.join()
-        self._listener.stop()
-        self._messages.close()
 
     def start(self, task: Task, results: Results) -> None:
         """Give a task to a free worker."""
@@ -106,28 +101,34 @@ class Processes:
         """Wait a moment for the end of a task."""
         self._show()
         busy: dict[Any, _Worker] = {one.connection: one for one in self._workers if one and one.task}
-        outcomes = [self._outcome(busy[connection]) for connection in wait(list(busy), MOMENT)]
+        outcomes = [one for connection in wait(list(busy), MOMENT) for one in self._message(busy[connection])]
         self._show()
         return outcomes
 
-    def _outcome(self, worker: _Worker) -> Outcome:
-        name, worker.task = worker.task, ""
+    def _message(self, worker: _Worker) -> list[Outcome]:
+        """Take the next message of a worker, which is a line of its log or the end of its task."""
+        name = worker.task
         try:
-            result, error = worker.connection.recv()
+            message = worker.connection.recv()
+            if isinstance(message, logging.LogRecord):
+                logging.getLogger(message.name).handle(message)
+                return []
+            result, error = message
         except (EOFError, OSError):
             self._workers[self._workers.index(worker)] = None
             worker.process.join(ENDING_SECONDS)
-            return Outcome(name, died=_how_it_ended(worker.process.exitcode))
+            return [Outcome(name, died=_how_it_ended(worker.process.exitcode))]
+        worker.task = ""
         if error and not isinstance(error, NotNow):  # what a failed stage leaves in memory is not used
             self._workers[self._workers.index(worker)] = None
             worker.connection.close()
-        return Outcome(name, result, error)
+        return [Outcome(name, result, error)]
 
     def _new(self, number: int) -> _Worker:
         ours, theirs = _FORKED.Pipe()
         environment = {**os.environ, **(_only_gpus(number, self._each, self._gpus) if self._gpus else {})}
         process = _FORKED.Process(
-            target=_work, args=(theirs, self._open_tasks, self._messages, environment), daemon=True,
+            target=_work, args=(theirs, self._open_tasks, environment), daemon=True,
             name=f"worker {number + 1}",
         )  # fmt: skip
         process.start()
@@ -135,14 +136,14 @@ class Processes:
         return _Worker(process, ours)
 
 
-def _work(connection: Connection, open_tasks: OpenTasks, messages: Any, environment: Mapping[str, str]) -> None:
+def _work(connection: Connection, open_tasks: OpenTasks, environment: Mapping[str, str]) -> None:
     """Compute tasks until the parent closes the connection or dies."""
     os.environ.clear()  # it is that of the time when the first worker started
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    handler = QueueHandler(messages)
+    handler = _ToParent(connection)
     handler.setFormatter(logging.Formatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     tasks: Mapping[str, Task] | None = None
@@ -156,7 +157,7 @@ def _work(connection: Connection, open_tasks: OpenTasks, messages: Any, environm
                 reply = None, NotNow()
             except Exception as error:
                 reply = None, portable(error)
-            connection.send(reply)
+            handler.send(reply)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway
 
 
@@ -170,11 +171,27 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-class _Relay(logging.Handler):
-    """Hands a worker's messages to the logging of this process."""
+class _ToParent(QueueHandler):
+    """Sends what is logged by the way of the replies, so that none is lost if the worker is killed a moment later.
 
-    def emit(self, record: logging.LogRecord) -> None:
-        logging.getLogger(record.name).handle(record)
+    A queue that workers share would lose it, and one that dies with the queue's lock in its hand would stop the others.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(cast(Any, None))  # there is no queue
+        self._connection = connection
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # the parent has closed the connection
+            self._connection.send(record)
+
+    def send(self, reply: object) -> None:
+        """Send a reply, while no other thread sends a message."""
+        self.acquire()
+        try:
+            self._connection.send(reply)
+        finally:
+            self.release()
 
 
 def portable(error: Exception) -> Exception:

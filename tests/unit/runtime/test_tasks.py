@@ -152,6 +152,7 @@ def _meet(folder, me, other, results):
 def _die_at_first(flag, results):
     if not flag.exists():
         flag.touch()
+        _warn(results)
         os.kill(os.getpid(), signal.SIGKILL)
     return "alive"
 
@@ -165,7 +166,7 @@ def _refuse(results):
 
 
 def _warn(results):
-    logging.getLogger("unsee.some").warning("a warning of a worker")
+    logging.getLogger("unsee.some").warning("a warning of worker %d", os.getpid())
 
 
 def _tasks(folder):
@@ -190,7 +191,8 @@ def test_processes_work_at_once_and_a_dead_one_costs_its_task_only(tmp_path, cap
             run_tasks([tasks["refuses"]], workers)
         started = [worker.process for worker in workers._workers if worker]
     assert shown
-    assert "a warning of a worker" in caplog.messages
+    warned = {message for message in caplog.messages if message.startswith("a warning of worker")}
+    assert len(warned) == 2, "also the one that died a moment later"
     assert not any(process.is_alive() for process in started)
 
 
