@@ -12,7 +12,7 @@ export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := -1
 export MALLOC_TOP_PAD_ := 268435456
 
-.PHONY: run test soak unit check docs nano bench browser
+.PHONY: run test soak unit check docs nano bench browser debian-chromium
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -48,15 +48,19 @@ bench: $(READY)
 	@$(BIN)/python -m benchmarks
 
 # Debian's Chromium where it may be installed, Playwright's otherwise. With neither, the browser tests fail: they never skip.
-browser: $(READY)
+browser: debian-chromium $(READY)
 	@command -v chromium >/dev/null \
-	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
-	     && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; } \
 	|| $(BIN)/playwright install chromium \
 	|| echo "No Chromium could be installed, so the browser tests will fail: install the package 'chromium' by hand." >&2
 
+debian-chromium: # while pip installs the rest
+	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
+	 fi || true
+
+# Not compiled by pip: of the packages' files, half are never imported, and the others are compiled when they are.
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing unsee into .venv (only when pyproject.toml or constraints.txt changed)"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	@touch $@
