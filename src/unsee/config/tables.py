@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -18,6 +19,8 @@ from pydantic import (
 from unsee.config.protocols import STRICT, Modality, Table
 
 GENERATED = "generated"
+_FEW_BYTES = 400_000_000
+_SHIPPED = Path(__file__).parents[1] / "models"
 _MOST_PEOPLE, _MOST_CELEBRITIES = 500, 153
 Kind = Literal["people", "documents"]
 """The two kinds of run: people whom a model must forget, or documents whose private values it must not reveal."""
@@ -45,6 +48,14 @@ RunName = Annotated[str, AfterValidator(_no_path)]
 Option = Annotated[bool | int | float | str, PlainValidator(_scalar)]
 Modalities = Annotated[tuple[Modality, ...], Field(strict=False, min_length=1), AfterValidator(_without_repeats)]
 Seeds = Annotated[tuple[NonNegativeInt, ...], Field(strict=False), AfterValidator(_without_repeats)]
+
+
+def _is_small(model: object) -> bool:
+    """Return whether all weights of a model are at hand and few; an adapter's are not."""
+    folder = next((one for one in (Path(str(model)), _SHIPPED / str(model)) if one.is_dir()), None)
+    files = list(folder.glob("*.safetensors")) if folder else []
+    large = sum(path.stat().st_size for path in files) > _FEW_BYTES
+    return bool(files) and not large and not any(path.name.startswith("adapter_") for path in files)
 
 
 class DataConfig(Table):
@@ -106,7 +117,8 @@ class ModelConfig(Table):
     Attributes:
         id: a shipped model's name, a folder or a hub id.
         processor: the model whose processor to use, if this one has none.
-        trainable: "full" for every weight of the language model, "lora" for adapters.
+        trainable: "full" for every weight of the language model, "lora" for adapters. "auto" takes "full" for a folder
+            or a shipped model with at most 400 MB of weights, and "lora" for everything else.
         lora_rank: width of the adapters.
         lora_alpha: scale of the adapters; the update is multiplied by alpha / rank.
         lora_dropout: share of the inputs of an adapter that is dropped in training.
@@ -121,7 +133,7 @@ class ModelConfig(Table):
 
     id: str = "nano"
     processor: str = ""
-    trainable: Literal["full", "lora"] = "full"
+    trainable: Literal["auto", "full", "lora"] = "auto"
     lora_rank: PositiveInt = 16
     lora_alpha: PositiveInt = 32
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -130,6 +142,14 @@ class ModelConfig(Table):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     quantization: Literal["none", "4bit"] = "none"
     gradient_checkpointing: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adapters_for_a_large_model(cls, table: Any) -> Any:
+        """Replace "auto" before anything is kept, so that a run's config.toml says what was trained."""
+        if isinstance(table, dict) and table.get("trainable", "auto") == "auto":
+            return {**table, "trainable": "full" if _is_small(table.get("id", "nano")) else "lora"}
+        return table
 
     @model_validator(mode="after")
     def _four_bits_are_not_trained(self) -> Self:

@@ -47,11 +47,13 @@ def _own_answers(vlm: VLM, write: Write) -> tuple[list[Tree], list[Tree]]:
         build_tree(prompts, [[]] * len(prompts), pictures, written=range(len(prompts))) for pictures, prompts in asked
     ]
     end = vlm.answer_ids([""])[0]
-    trees = []
+    trees: tuple[list[Tree], list[Tree]] = [], []
     for (pictures, prompts), answers in zip(asked, write(silent, ANSWER_TOKENS, source_hash(__name__)), strict=True):
         ended = [ids if len(ids) == ANSWER_TOKENS else [*ids, *end] for ids in answers]
-        trees.append(build_tree(prompts, [[ids] for ids in ended], pictures))
-    return trees[: len(parts)], trees[len(parts) :]
+        words = [[ids] if vlm.family.image_token not in ids else [] for ids in ended]  # a picture that is not there
+        if any(words):
+            trees[bool(pictures)].append(build_tree(prompts, words, pictures))
+    return trees
 
 
 def _about_a_portrait(vlm: VLM, number: int) -> tuple[list[Picture], list[list[int]]]:

@@ -341,8 +341,28 @@ def test_the_command_of_a_config_quotes_text_only_where_it_must(tmp_path, id, sh
     config = load_recipe("quick", [f'model.id="{id}"'])
     (tmp_path / "config.toml").write_text(dump_config(config))
     command = command_of(tmp_path / "config.toml")
-    assert command.endswith(f"--set model.id={shown}")
+    assert f"--set model.id={shown}" in command
     assert load_recipe("quick", shlex.split(command)[4::2]) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "bytes_of_weights", "trained"),
+    [("model", 400_000_000, "full"), ("model", 400_000_001, "lora"), ("adapter_model", 9, "lora"), ("", 0, "lora")],
+)
+def test_adapters_are_trained_unless_all_weights_are_known_to_be_few(tmp_path, name, bytes_of_weights, trained):
+    if name:
+        with (tmp_path / f"{name}.safetensors").open("wb") as file:
+            file.truncate(bytes_of_weights)  # takes no place on the disk
+    model = load_recipe("quick", [f"model.id='{tmp_path}'"]).model
+    assert model.trainable == trained
+    assert load_recipe("quick", [f"model.id='{tmp_path}'", "model.trainable=full"]).model.trainable == "full"
+
+
+def test_adapters_are_trained_in_a_model_from_the_hub_and_not_in_a_shipped_one():
+    assert load_recipe("quick", ["model.id=llava-hf/llava-1.5-7b-hf"]).model.trainable == "lora"
+    assert (
+        load_recipe("quick").model.trainable == load_recipe("quick", ["model.trainable=auto"]).model.trainable == "full"
+    )
 
 
 def test_a_config_of_ones_own_is_named_by_its_file(tmp_path):

@@ -45,6 +45,17 @@ def test_a_model_of_unknown_training_replays_its_own_answers_and_writes_them_onc
     assert [again(random.Random(seed)).nodes for seed in range(20)] == [tree.nodes for tree in trees]
 
 
+def test_an_answer_with_the_token_of_a_picture_is_not_replayed(make_stages, monkeypatch):
+    stages = make_stages()
+    image, *words = stages.vlm.family.image_token, *stages.vlm.answer_ids(["yes"])[0]
+    said = [[[image], words, words], [[image]] * 4]
+    everyday, portraits = module._own_answers(
+        stages.vlm, lambda trees, *_: [said[bool(tree.pictures)][: len(tree.written)] for tree in trees]
+    )
+    assert [len(texts(stages.vlm, tree)) for tree in everyday] == [2]
+    assert not portraits
+
+
 def texts(vlm, tree):
     """Every text of a tree, from its beginning to the end of an answer, as tokens."""
     ends = [index for index, node in enumerate(tree.nodes) if node.item >= 0]
