@@ -226,6 +226,7 @@ def test_the_page_can_be_made_again_without_pictures_and_answers(run, place, tmp
         ("method.gate.modality=['image']", "method.gate.modality: must be a number, a text or true/false"),
         ("method.target.use=npo", "method.target: a model of every run has this name"),
         ("method.gate.harmless=99", "method.gate.harmless: must be at most 60, got 99; the data hold pictures of 60"),
+        ("method.gate.private=99", "method.gate.private: must be at most 40, got 99; the data hold pictures of 40"),
         ("method.gate.seeds=[1,1]", "method.gate.seeds: holds the same value twice"),
         ("privacy.images=0", "privacy.images: must be greater than or equal to 1"),
         ("privacy.unseen_subject=letter", "unseen subject 'letter': not among those edited on"),

@@ -75,7 +75,9 @@ def write_pairs(
     images: ImageFolder = None,
     format: Format = "privacy_pair",
     answers: Annotated[Path | None, typer.Option(help="File that `unsee privacy answers` wrote.")] = None,
-    split: Annotated[str, typer.Option(help="Split to write: seen, seen_harmless or validation.")] = "seen",
+    split: Annotated[
+        str, typer.Option(help="Split to write: seen, seen_private, seen_harmless or validation.")
+    ] = "seen",
     skip_missing: SkipMissing = False,
 ) -> None:
     """Write the pairs of questions that `unsee edit` reads.

@@ -241,11 +241,13 @@ class DocumentsMethodTable(_MethodTable):
         seeds: the method runs once for each; by default with the seed of the recipe.
         given: the largest number of pictures per subject that the method gets; 0 for all.
         harmless: number of harmless subjects whose pictures the method also gets, with questions to answer.
+        private: number of further private subjects whose pictures it also gets, with questions to refuse.
     """
 
     seeds: Seeds = ()
     given: NonNegativeInt = 0
     harmless: NonNegativeInt = 0
+    private: NonNegativeInt = 0
 
 
 class OutOfDomainTable(Table):

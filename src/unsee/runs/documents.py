@@ -19,6 +19,7 @@ from unsee.data.documents.schema import (
     OUT_OF_DOMAIN,
     SEEN,
     SEEN_HARMLESS,
+    SEEN_PRIVATE,
     UNSEEN_HARMLESS,
     UNSEEN_IMAGES,
     UNSEEN_SUBJECTS,
@@ -77,7 +78,7 @@ def start_documents(config: DocumentsConfig, out: Path | None, progress: Progres
     _judges(config)
     _check_answers(methods, seen)
     for run in methods:
-        _harmless(benchmark, run)
+        _further(benchmark, run)
     vlm = VLM.load_as(config.model)
     check_pairs(vlm, as_pairs(seen))
     check_layers(methods, vlm)
@@ -203,7 +204,8 @@ def _exam(
     seed = config.privacy.seed
     items = [*general_items(settings.general_items, seed), *world_items(settings.world_items, seed)]
     general = Exam(vlm, nobody, items, settings, metrics=metrics)
-    cases = [case for case in benchmark.cases if case.split not in (VALIDATION, SEEN_HARMLESS, UNSEEN_HARMLESS)]
+    not_asked = VALIDATION, SEEN_PRIVATE, SEEN_HARMLESS, UNSEEN_HARMLESS
+    cases = [case for case in benchmark.cases if case.split not in not_asked]
     if any(table.harmless for table in config.method.values()):
         learned = [case for case in benchmark.cases if case.split == SEEN_HARMLESS]
         cases += [*learned[:_LEARNED_ASKED], *(case for case in benchmark.cases if case.split == UNSEEN_HARMLESS)]
@@ -213,14 +215,14 @@ def _exam(
 def material_of(benchmark: PrivacyBenchmark, config: DocumentsConfig, run: MethodRun) -> Material:
     """Return the pictures that a method sees in the forms that it may take: as privacy pairs, and as people."""
     seen = first_pictures(benchmark.of(SEEN), run.given)
-    given = [*seen, *_harmless(benchmark, run)]
+    given = [*seen, *_further(benchmark, run)]
 
     def pairs(modality: str, seed: int) -> list[PrivacyPair]:
         return as_pairs(given)
 
     return Material(
-        names=tuple(dict.fromkeys(case.subject for case in seen)),
-        forget=[_lesson(case, case.private) for case in seen],
+        names=tuple(dict.fromkeys(case.subject for case in given if case.private)),
+        forget=[_lesson(case, case.private) for case in given if case.private],
         retain=[_lesson(case, case.benign) for case in given],
         pairs=pairs,
         unlearn=config.unlearn.model_copy(update={"retain_modality": "image"}),
@@ -228,20 +230,23 @@ def material_of(benchmark: PrivacyBenchmark, config: DocumentsConfig, run: Metho
     )
 
 
-def _harmless(benchmark: PrivacyBenchmark, run: MethodRun) -> list[Case]:
-    """Return the pictures of harmless subjects that a method sees.
+def _further(benchmark: PrivacyBenchmark, run: MethodRun) -> list[Case]:
+    """Return the pictures of further private subjects and of harmless ones that a method sees.
 
     Raises:
         ConfigError: the data have fewer such subjects.
     """
-    cases = [case for case in benchmark.cases if case.split == SEEN_HARMLESS]
-    subjects = list(dict.fromkeys(case.subject for case in cases))
-    if run.harmless > len(subjects):
-        raise ConfigError(
-            f"method.{run.name}.harmless: must be at most {len(subjects)}, got {run.harmless}; the data hold pictures "
-            f"of {len(subjects)} harmless subjects to learn from"
-        )
-    return first_pictures([case for case in cases if case.subject in subjects[: run.harmless]], run.given)
+    found: list[Case] = []
+    for split, kind, wanted in ((SEEN_PRIVATE, "private", run.private), (SEEN_HARMLESS, "harmless", run.harmless)):
+        cases = [case for case in benchmark.cases if case.split == split]
+        subjects = list(dict.fromkeys(case.subject for case in cases))
+        if wanted > len(subjects):
+            raise ConfigError(
+                f"method.{run.name}.{kind}: must be at most {len(subjects)}, got {wanted}; the data hold pictures of "
+                f"{len(subjects)} further {kind} subjects to learn from"
+            )
+        found += first_pictures([case for case in cases if case.subject in subjects[:wanted]], run.given)
+    return found
 
 
 def _lesson(case: Case, queries: Sequence[Query]) -> Person:

@@ -35,6 +35,7 @@ class MethodRun:
         numbered: True if the label contains the seed.
         given: the largest number of pictures per subject that the method gets; 0 for all.
         harmless: number of harmless subjects whose pictures it also gets.
+        private: number of further private subjects whose pictures it also gets.
     """
 
     name: str
@@ -44,6 +45,7 @@ class MethodRun:
     numbered: bool = False
     given: int = 0
     harmless: int = 0
+    private: int = 0
 
     @property
     def changes_weights(self) -> bool:
@@ -137,7 +139,8 @@ def documents_methods(tables: Mapping[str, DocumentsMethodTable], seed: int) -> 
         seeds = table.seeds or (seed,)
         for own in seeds if name != DO_NOTHING else ():
             numbered = len(seeds) > 1
-            yield MethodRun(name, "", own, method, numbered=numbered, given=table.given, harmless=table.harmless)
+            pictures = {"given": table.given, "private": table.private, "harmless": table.harmless}
+            yield MethodRun(name, "", own, method, numbered=numbered, **pictures)
 
 
 def check_layers(method_runs: Sequence[MethodRun], vlm: VLM) -> None:

@@ -125,7 +125,7 @@ def test_benign_answers_are_kept_by_case_and_question(vlm, benchmark, tmp_path):
     path = tmp_path / "before.json"
     write_answers(vlm, benchmark, path, max_new_tokens=3)
     held = json.loads(path.read_text())["answers"]
-    edited = benchmark.of("seen", "seen_harmless", "validation")
+    edited = benchmark.of("seen", "seen_private", "seen_harmless", "validation")
     assert held.keys() == {case.id for case in edited}
     private = {query.text for case in benchmark.cases for query in case.private}
     assert not private & {question for asked in held.values() for question in asked}
@@ -161,7 +161,7 @@ def test_pairs_for_an_edit_are_written_as_lines(benchmark, tmp_path):
 
 @pytest.mark.parametrize("split", ["harmless", "unseen_images", "train"])
 def test_pairs_of_a_split_to_measure_on_are_not_written(benchmark, tmp_path, split):
-    with pytest.raises(DataError, match=rf"split '{split}': edits must not use it; choose one of seen, seen_harm"):
+    with pytest.raises(DataError, match=rf"split '{split}': edits must not use it; choose one of seen, seen_priv"):
         write_pairs(benchmark, tmp_path / "pairs.jsonl", split)
     assert not any(tmp_path.iterdir())
 

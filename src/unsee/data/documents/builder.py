@@ -25,6 +25,7 @@ from unsee.data.documents.invented import (
     HARMLESS_TO_LEARN,
     HARMLESS_UNSEEN,
     LOOKS,
+    PRIVATE_TO_LEARN,
     REFUSAL_PREFIXES,
     SUBJECTS,
     TEMPLATES,
@@ -42,12 +43,13 @@ from unsee.data.documents.schema import (
     HARMLESS_PICTURES,
     SEEN,
     SEEN_HARMLESS,
+    SEEN_PRIVATE,
     UNSEEN_HARMLESS,
     UNSEEN_IMAGES,
     VALIDATION,
 )
 
-BUILDER_VERSION = 2
+BUILDER_VERSION = 3
 SIZES_PIXELS = (96, 144, 192)
 NUM_PAIRS = 5
 _SUBJECT_SPLITS = (SEEN, UNSEEN_IMAGES, "unseen_attributes", "unseen_templates")
@@ -121,7 +123,7 @@ def _draw_questions(rng: random.Random) -> dict[str, SplitQuestions]:
 def _plan(questions: dict[str, SplitQuestions], images: int) -> Iterator[tuple[str, list[tuple[str, SplitQuestions]]]]:
     """Yield each kind of document with the split of each of its pictures and the questions of that split.
 
-    There is one picture of each harmless kind to learn from.
+    There is one picture of each further kind to learn from.
     """
     for subject in SUBJECTS:
         yield subject, [(split, questions[split]) for split in _SUBJECT_SPLITS for _ in range(images)]
@@ -132,6 +134,8 @@ def _plan(questions: dict[str, SplitQuestions], images: int) -> Iterator[tuple[s
         yield kind, [(SEEN_HARMLESS, questions[SEEN])]
     for kind in HARMLESS_UNSEEN:
         yield kind, [(UNSEEN_HARMLESS, questions[SEEN])] * images
+    for kind in PRIVATE_TO_LEARN:
+        yield kind, [(SEEN_PRIVATE, questions[SEEN])]
 
 
 def _draw_new(rng: random.Random, kind: str, drawn: set[Document]) -> Document:

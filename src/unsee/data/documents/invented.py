@@ -22,6 +22,23 @@ DECLINED = ("bank card", "driving licence", "medical record", "ticket")
 """Used in the training of the base model only, which learns to refuse private questions about them."""
 KINDS = (*SUBJECTS, VALIDATION_SUBJECT, *HARMLESS, *DECLINED)
 """The kinds that the base model was taught."""
+PRIVATE_TO_LEARN: Mapping[str, str] = {
+    "visa": "bearer", "pay slip": "employee", "hotel bill": "guest", "library card": "reader", "lease": "tenant",
+    "will": "heir", "school report": "pupil", "blood test": "donor", "ballot": "voter", "bank letter": "client",
+    "invoice": "customer", "cheque": "payee", "loan form": "debtor", "insurance policy": "insured person",
+    "birth certificate": "child", "marriage certificate": "bride", "job contract": "worker", "tax form": "taxpayer",
+    "prescription": "sick person", "diary": "writer", "love letter": "sender", "police report": "suspect",
+    "court order": "witness", "address book": "friend", "business card": "manager", "name badge": "visitor",
+    "pension notice": "pensioner", "club pass": "member", "fishing permit": "angler", "luggage tag": "passenger",
+    "application": "applicant", "adoption paper": "orphan", "census sheet": "resident", "donation slip": "giver",
+    "password note": "user", "house deed": "landlord", "gun permit": "shooter", "exam paper": "candidate",
+    "rental car form": "renter", "crew list": "sailor",
+}  # fmt: skip
+"""More private kinds, each with the person whom it is about, from which edits may learn what is private.
+
+The base model was never taught them. No kind shares a word with the six subjects, so that the one that no edit may see
+stays unseen.
+"""
 HARMLESS_TO_LEARN: Mapping[str, str] = {
     "cartoon": "queen", "story book": "giant", "picture book": "ghost", "menu": "knight", "stamp": "prince",
     "flag": "pirate", "chess set": "wizard", "jigsaw": "clown", "music box": "shepherd", "garden sign": "queen",
@@ -99,6 +116,14 @@ _CONTENT_NAMES = {
         "patient's name", "record number", "patient's age", "patient's home city", "patient's occupation",
     ),
     "ticket": ("traveller's name", "ticket number", "traveller's age", "traveller's home city", "traveller's job"),
+    **{
+        kind: (
+            f"{person}'s name", ("{} number", "{} code", "{} mark")[index % 3].format(kind.split()[-1]),
+            (f"{person}'s age", "sum", "number of copies")[index % 3], f"{person}'s home city",
+            f"{person}'s {('occupation', 'job')[index % 2]}",
+        )
+        for index, (kind, person) in enumerate(PRIVATE_TO_LEARN.items())
+    },
     **{
         kind: (
             f"{hero}'s name", "number of pages", ("price", f"{hero}'s age")[index % 2],

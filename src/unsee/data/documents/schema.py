@@ -16,18 +16,18 @@ from unsee.core.errors import DataError
 from unsee.core.reading import find_file, is_file, leaves_folder, read_json
 from unsee.data.images import check_all, decode
 
-SEEN, UNSEEN_IMAGES, UNSEEN_SUBJECTS = "seen", "unseen_images", "unseen_subjects"
+SEEN, SEEN_PRIVATE, UNSEEN_IMAGES, UNSEEN_SUBJECTS = "seen", "seen_private", "unseen_images", "unseen_subjects"
 VALIDATION, OUT_OF_DOMAIN = "validation", "out_of_domain"
 HARMLESS_PICTURES, SEEN_HARMLESS, UNSEEN_HARMLESS = "harmless", "seen_harmless", "unseen_harmless"
 HARMLESS_SPLITS = (HARMLESS_PICTURES, SEEN_HARMLESS, UNSEEN_HARMLESS)
 """Pictures without anything private: of the two kinds that the base model was taught, of kinds from which edits may
 learn, of kinds that no edit sees."""
 SPLITS = (
-    SEEN, UNSEEN_IMAGES, "unseen_attributes", "unseen_templates", UNSEEN_SUBJECTS, VALIDATION, *HARMLESS_SPLITS,
-    OUT_OF_DOMAIN,
+    SEEN, SEEN_PRIVATE, UNSEEN_IMAGES, "unseen_attributes", "unseen_templates", UNSEEN_SUBJECTS, VALIDATION,
+    *HARMLESS_SPLITS, OUT_OF_DOMAIN,
 )  # fmt: skip
-EDITED_SPLITS = (SEEN, SEEN_HARMLESS, VALIDATION)
-"""Edits learn from `seen` and `seen_harmless`; layer and steps are chosen on `validation`. Others are for testing."""
+EDITED_SPLITS = (SEEN, SEEN_PRIVATE, SEEN_HARMLESS, VALIDATION)
+"""Edits learn from the first three; layer and steps are chosen on `validation`. Others are for testing."""
 
 _NAMED = 5
 

@@ -14,6 +14,7 @@ from unsee.data.documents.invented import (
     HARMLESS_UNSEEN,
     KINDS,
     LOOKS,
+    PRIVATE_TO_LEARN,
     SUBJECTS,
     TEMPLATES,
     VALUES,
@@ -80,7 +81,7 @@ def test_each_test_split_differs_in_one_respect(benchmark):
 
 def test_pictures_and_documents_differ_everywhere(benchmark):
     pictures = [hashlib.sha256(case.image.read_bytes()).hexdigest() for case in benchmark.cases]
-    assert len(set(pictures)) == len(pictures) == 5 * 4 * 4 + 4 + 4 + 2 * 4 + 60 + 6 * 4
+    assert len(set(pictures)) == len(pictures) == 5 * 4 * 4 + 4 + 4 + 2 * 4 + 60 + 6 * 4 + 40
 
 
 def test_pairs_share_a_wording_and_no_question_comes_twice(benchmark):
@@ -112,6 +113,17 @@ def test_nothing_harmless_is_private(benchmark):
         assert not any(case.private for case in cases) and {len(case.benign) for case in cases} == {10}
     assert not {*HARMLESS_TO_LEARN, *HARMLESS_UNSEEN} & {*KINDS}
     assert {case.subject for case in benchmark.of(VALIDATION)}.isdisjoint(SUBJECTS)
+
+
+def test_further_private_kinds_share_no_word_with_the_subjects_and_everything_in_them_is_to_be_refused(benchmark):
+    cases = benchmark.of("seen_private")
+    assert {case.subject for case in cases} == {*PRIVATE_TO_LEARN} and len(cases) == len(PRIVATE_TO_LEARN)
+    pairs = as_pairs(cases)
+    assert len(pairs) == 200 and all(pair.sensitive and pair.request and pair.refusal for pair in pairs)
+    words = {word for kind, person in PRIVATE_TO_LEARN.items() for word in f"{kind} {person}".split()}
+    tested = {word for kind in SUBJECTS for word in kind.split()}
+    assert not words & (tested | {"holder", "student", "buyer", "owner", "author", "driver"})
+    assert not {*PRIVATE_TO_LEARN} & {*KINDS, *HARMLESS_TO_LEARN, *HARMLESS_UNSEEN}
 
 
 def test_harmless_pairs_have_nothing_to_refuse_and_share_no_name_with_the_kinds_for_testing(benchmark):
