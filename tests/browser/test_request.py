@@ -5,7 +5,7 @@ import pytest
 from unsee.core.record import Record
 from unsee.report.deletion import write_request_report
 from unsee.scoring.intervals import Estimate
-from unsee.scoring.outcome import BeforeAfter, Filing, KeptOutcome, Outcome, PersonOutcome, RowOutcome
+from unsee.scoring.outcome import BeforeAfter, KeptOutcome, Outcome, PersonOutcome, RequestFiling, RowOutcome
 
 
 def number(value):
@@ -28,7 +28,7 @@ OUTCOME = Outcome(
     people=[PersonOutcome(person=n, lines="1-2", broken=BROKEN, any_broken=3, **VALUES) for n in range(1, 6)],
     rows=[RowOutcome(person=1 + n // 2, line=n + 1, **VALUES) for n in range(10)],
     kept=KeptOutcome(people=1, questions=12, before=0.9, after=0.8, any_broken=0),
-    filing=Filing(
+    filing=RequestFiling(
         reference="17", finished="2026-01-31T12:00:00+00:00", version="1", method="ignorance", model="/a/model",
         rows={"forget.jsonl": "a" * 64}, model_before="c" * 64, model_after={"model.safetensors": "d" * 64}, steps=20,
         most_steps=200, outside=1,

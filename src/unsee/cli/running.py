@@ -312,19 +312,14 @@ def report(
 
     A page is self-contained. It is about one run or several, a deletion request or an audit.
     """
-    from unsee.report.audit import is_audit, write_audit_report_again
-    from unsee.report.deletion import is_request, write_request_report_again
     from unsee.report.leaderboard import write_leaderboard
-    from unsee.report.reports import write_report
+    from unsee.report.reports import write_again, write_report
 
     if leaderboard:
         print(write_leaderboard(runs, out or Path("leaderboard.html"), redact=redact))
         return
-    if len(runs) == 1 and is_audit(runs[0]):
-        print(write_audit_report_again(runs[0], out, redact=redact))
-        return
-    if len(runs) == 1 and is_request(runs[0]):
-        print(write_request_report_again(runs[0], out, redact=redact))
+    if len(runs) == 1 and (page := write_again(runs[0], out, redact=redact)):
+        print(page)
         return
     name = "report-redacted.html" if redact else "report.html"
     print(write_report(runs, out or (runs[0] / name if len(runs) == 1 else Path(name)), redact=redact))

@@ -53,7 +53,7 @@ def make_app(playground: Playground, token: str) -> Starlette:
         nonce = secrets.token_urlsafe(16)
         policy = _POLICY.format(nonce)
         content = render(
-            "play.html", title="unsee playground", policy=policy, nonce=nonce, token=token, state=_state(playground),
+            "play.html", title="unsee playground", allowed=policy, nonce=nonce, token=token, state=_state(playground),
             redacted=playground.redact, kind=playground.kind,
         )  # fmt: skip
         return HTMLResponse(content, headers={"Content-Security-Policy": f"default-src 'none'; {policy}; {_FRAMES}"})

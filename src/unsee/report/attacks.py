@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.schema import AttackResult, Scores
@@ -50,11 +51,13 @@ class Panel:
     """The curves of one variant that has signal.
 
     Attributes:
+        size: width and height, pixels.
         title: the variant.
         ticks: place and text of each number of steps, or of requests.
         heights: place and text on the other axis.
     """
 
+    size: ClassVar = PANEL
     title: str
     ticks: list[tuple[float, str]]
     heights: list[tuple[float, str]]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unsee.core.record import MIN_UNITS, Record
-from unsee.report.page import page_path, render, write_page
+from unsee.report.filed import write_filed
 from unsee.scoring.chance import DOUBT, DOUBT_BESIDE_ORACLE, LEVEL
 from unsee.scoring.findings import Audit, Verdict
 from unsee.scoring.names import listed
@@ -154,30 +154,16 @@ def limits(audit: Audit) -> list[str]:
 
 
 def write_audit_report(record: Record, audit: Audit, out: Path | None = None, *, redact: bool = False) -> Path:
-    """Write the page.
-
-    Args:
-        record: the folder.
-        audit: the figures.
-        out: the file; by default report.html in the folder, or report-redacted.html.
-        redact: leave out local paths and the settings, which hold some.
-
-    Returns:
-        The file.
-
-    Raises:
-        RecordError: the file is no .html page, or cannot be written.
-    """
-    path = page_path(record, out, "an audit", redact=redact)
-    filing = audit.filing
-    first, *more = sentences(audit)
-    page = render(
+    """Write the page; the arguments, the return value and the errors are those of `write_filed`."""
+    return write_filed(
+        record,
         "audit.html",
-        title=f"Audit {filing.reference}".rstrip() if filing else "Audit",
+        "an audit",
+        audit.filing,
+        sentences(audit),
+        out,
+        redact=redact,
         audit=audit,
-        filing=filing,
-        verdict=first,
-        sentences=more,
         wording=wording(audit),
         tags={
             "recovered": "collapsed",
@@ -189,17 +175,4 @@ def write_audit_report(record: Record, audit: Audit, out: Path | None = None, *,
         shown=lambda name: Path(name).name if redact else name,
         level=LEVEL,
         doubt=DOUBT_BESIDE_ORACLE if audit.has_oracle else DOUBT,
-        min_units=MIN_UNITS,
-        config="" if redact else record.read_text("config.toml"),
     )
-    return write_page(record, path, page)
-
-
-def is_audit(folder: Path) -> bool:
-    """Return True if a folder holds an audit that is finished."""
-    return (folder / "audit.json").is_file()
-
-
-def write_audit_report_again(folder: Path, out: Path | None, *, redact: bool) -> Path:
-    """Write the page of a finished audit from its figures; the arguments are those of `write_audit_report`."""
-    return write_audit_report(Record.open(folder), Audit.load(folder, "audit.json"), out, redact=redact)

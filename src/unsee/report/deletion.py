@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from unsee.core.record import GENERAL_SET, MIN_UNITS, Record
-from unsee.report.page import page_path, render, write_page
+from unsee.core.record import GENERAL_SET, Record
+from unsee.report.filed import write_filed
+from unsee.report.page import capitalised
 from unsee.scoring.broken_answers import KINDS
 from unsee.scoring.deletion import BROKEN_SHARE, LOST_SHARE, METRICS, SETS
 from unsee.scoring.outcome import BeforeAfter, Outcome
@@ -77,7 +78,7 @@ def sentences(outcome: Outcome) -> list[str]:
             return [f"Not done: the model {what}.", gone, stays]
         case "broke":
             broke = f"{'; '.join(outcome.broke)}."
-            return ["Not done: the model broke.", broke[:1].upper() + broke[1:], gone, stays]
+            return ["Not done: the model broke.", capitalised(broke), gone, stays]
         case "not known":
             return [
                 "Nothing was there to forget: the model gave none of the values before. Check that this is the right "
@@ -104,57 +105,26 @@ def _about_earlier(outcome: Outcome) -> list[str]:
 
 
 def write_request_report(record: Record, outcome: Outcome, out: Path | None = None, *, redact: bool = False) -> Path:
-    """Write the page. It holds figures only, so that it contains neither the deleted facts nor names.
-
-    Args:
-        record: the folder.
-        outcome: the figures.
-        out: the file; by default report.html in the folder, or report-redacted.html.
-        redact: leave out local paths and the settings, which hold some.
-
-    Returns:
-        The file.
-
-    Raises:
-        RecordError: the file is no .html page, or cannot be written.
-    """
-    path = page_path(record, out, "a deletion request", redact=redact)
-    filing = outcome.filing
-    first, *more = sentences(outcome)
-    page = render(
+    """Write the page; the arguments, the return value and the errors are those of `write_filed`."""
+    model = outcome.filing.model if outcome.filing else ""
+    return write_filed(
+        record,
         "deletion.html",
-        title=f"Deletion request {filing.reference}".rstrip() if filing else "Deletion request",
+        "a deletion request",
+        outcome.filing,
+        sentences(outcome),
+        out,
+        redact=redact,
         outcome=outcome,
-        filing=filing,
-        model=_model_name(filing.model, redact) if filing else "",
+        model=Path(model).name if redact else model,
         folder="" if redact else str(record.folder.absolute()),
-        verdict=first,
-        sentences=more,
         kinds={kind: KIND_WORDS[kind] for kind in KINDS},
         unknown=[row for row in outcome.rows if not row.before],
         groups=[(name, figures) for name in SETS if (figures := _of(outcome, name))],
         name_of=_metric_name,
-        min_units=MIN_UNITS,
         broken_share=BROKEN_SHARE,
         lost_share=LOST_SHARE,
-        config="" if redact else record.read_text("config.toml"),
     )
-    return write_page(record, path, page)
-
-
-def is_request(folder: Path) -> bool:
-    """Return True if a folder holds a deletion request that is finished."""
-    return (folder / "request.json").is_file()
-
-
-def write_request_report_again(folder: Path, out: Path | None, *, redact: bool) -> Path:
-    """Write the page of a finished request from its figures; the arguments are those of `write_request_report`."""
-    return write_request_report(Record.open(folder), Outcome.load(folder, "request.json"), out, redact=redact)
-
-
-def _model_name(id: str, redact: bool) -> str:
-    """Return the name of a model; of a local folder only its last part if paths are left out."""
-    return Path(id).name if redact else id
 
 
 def _of(outcome: Outcome, set_name: str) -> list[BeforeAfter]:

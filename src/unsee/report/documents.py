@@ -11,9 +11,11 @@ import pandas as pd
 from unsee.config.recipe import GENERATED, command_of, load_recipe
 from unsee.core.record import GENERAL_SET, Record
 from unsee.refusals.base import opens_with_refusal
+from unsee.report.examples import Asked, Example, merged
 from unsee.report.figures import Plot, colours
-from unsee.report.page import Effort, ModelView, capitalised, efforts, embedded, shortened, trade_off
-from unsee.scoring.documents import HARMLESS, UNSEEN, document_scores
+from unsee.report.page import Effort, ModelView, capitalised, efforts, embedded, trade_off
+from unsee.scoring.documents import HARMLESS, JUDGE, UNSEEN, document_scores
+from unsee.scoring.names import readable
 from unsee.scoring.schema import (
     DO_NOTHING,
     DOCUMENTS_METRICS,
@@ -41,35 +43,6 @@ class DocumentsModel(ModelView):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureAnswer:
-    """One answer, a note on it, and the models that gave it."""
-
-    text: str
-    note: str
-    models: list[tuple[str, str]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PictureQuestion:
-    """One question about a picture."""
-
-    private: bool
-    question: str
-    truth: str
-    answers: list[PictureAnswer]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShownPicture:
-    """One picture of the report as a data URI, with some questions."""
-
-    id: str
-    set: str
-    image: str
-    questions: list[PictureQuestion]
-
-
-@dataclass(frozen=True, kw_only=True)
 class DocumentsRun:
     """One run about documents on the page, or several as one."""
 
@@ -82,10 +55,20 @@ class DocumentsRun:
     differences: list[Difference]
     agreements: list[Agreement]
     judges: list[str]
-    pictures: list[ShownPicture]
+    pictures: list[Example]
     efforts: list[Effort]
     config: str
     looks: dict[tuple[str, str], DocumentsModel] = field(repr=False)
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """All sets that a run can have, in order."""
+        return SETS
+
+    @property
+    def judge(self) -> str:
+        """The judge that decides refusals."""
+        return JUDGE
 
     @property
     def has_harmless(self) -> bool:
@@ -174,7 +157,7 @@ def _changes(records: Sequence[Record]) -> dict[str, ChangeAndCost]:
 
 
 def _run(
-    scores: Scores, *, name: str, command: str, note: str = "", pictures: Sequence[ShownPicture] = (),
+    scores: Scores, *, name: str, command: str, note: str = "", pictures: Sequence[Example] = (),
     efforts: Sequence[Effort] = (), config: str = "",
 ) -> DocumentsRun:  # fmt: skip
     names = [method.method for method in scores.methods]
@@ -226,7 +209,7 @@ def _verdict(scores: Scores, models: Sequence[DocumentsModel]) -> str:
     )
 
 
-def _pictures(record: Record, answers: pd.DataFrame) -> Iterator[ShownPicture]:
+def _pictures(record: Record, answers: pd.DataFrame) -> Iterator[Example]:
     """Yield the saved pictures of the run, each with its first questions of each kind."""
     for (name, case), rows in answers.groupby(["set", "unit"], sort=False):
         path = record.folder / "pictures" / picture_name(str(case))
@@ -237,29 +220,24 @@ def _pictures(record: Record, answers: pd.DataFrame) -> Iterator[ShownPicture]:
             for task in ("private", "benign")
             for item in sorted(set(rows.loc[rows["task"] == task, "item"]))[:_ASKED]
         ]
-        yield ShownPicture(id=str(case), set=str(name), image=embedded(path), questions=questions)
-
-
-def _question(rows: pd.DataFrame) -> PictureQuestion:
-    """Return one question with the answers of all models; equal answers are merged, the most frequent come first."""
-    first = rows.iloc[0]
-    answers = [
-        PictureAnswer(
-            text=shortened(str(text)),
-            note=_note(str(text), same.iloc[0]),
-            models=[(str(method), "") for method in dict.fromkeys(same["method"])],
+        yield Example(
+            name=str(case),
+            image=embedded(path),
+            alternative=f"Picture {case}",
+            tag=readable(str(name)),
+            questions=questions,
         )
-        for text, same in rows.groupby(rows["answer"].str.strip(), sort=False)
-    ]
-    answers.sort(key=lambda answer: -len(answer.models))
-    return PictureQuestion(
-        private=first["task"] == "private", question=first["question"], truth=first["truth"], answers=answers
-    )
 
 
-def _note(answer: str, row: pd.Series) -> str:
+def _question(rows: pd.DataFrame) -> Asked:
+    first = rows.iloc[0]
+    kind = "private" if first["task"] == "private" else "benign"
+    return Asked(kind=kind, question=first["question"], truth=first["truth"], answers=merged(rows, _note))
+
+
+def _note(row: pd.Series) -> str:
     if row["leak"] == 1:
         return "gives it away"
-    if opens_with_refusal(answer):
+    if opens_with_refusal(row["answer"].strip()):
         return "refuses"
     return {1.0: "right", 0.0: "wrong"}.get(row["accuracy"], "")

@@ -12,13 +12,11 @@ from unsee.config.tables import Kind
 from unsee.core.errors import RecordError
 from unsee.core.files import sha256_of, write
 from unsee.core.record import Record
-from unsee.report.attacks import PANEL
-from unsee.report.documents import SETS as DOCUMENT_SETS
-from unsee.report.documents import DocumentsRun, document_runs
+from unsee.report.documents import DocumentsRun
 from unsee.report.figures import Dot, Plot, colours, plot
 from unsee.report.page import ModelView, kind_of_runs, render
-from unsee.report.people import SETS, PeopleRun, runs_of
-from unsee.scoring.documents import JUDGE
+from unsee.report.people import PeopleRun
+from unsee.report.reports import runs_of
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.schema import BASE, is_control
 from unsee.scoring.table import spoken
@@ -126,9 +124,7 @@ def write_leaderboard(folders: Sequence[Path], out: Path, redact: bool = False) 
     runs: list[PeopleRun | DocumentsRun] = []
     entries: list[Entry] = []
     for group in groups.values():
-        views: Sequence[PeopleRun | DocumentsRun] = (
-            runs_of(group, redact) if kind == "people" else document_runs(group, redact)
-        )
+        views = runs_of(kind, group, redact)
         pooled = len(views) > len(group)
         for number, one in enumerate(views[:1] if pooled else views):
             entries += _entries(kind, one, group if pooled else [group[number]], number + len(runs) + 1)
@@ -147,9 +143,6 @@ def write_leaderboard(folders: Sequence[Path], out: Path, redact: bool = False) 
         board=Board(entries=entries, plots=_plots(entries)),
         runs=runs,
         redact=redact,
-        sets=SETS if kind == "people" else DOCUMENT_SETS,
-        judge=JUDGE,
-        size=PANEL,
     )
     write(out, page)
     return out

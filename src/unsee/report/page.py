@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from markupsafe import Markup
 from unsee.config.recipe import kind_of
 from unsee.config.tables import Kind
 from unsee.core.errors import RecordError
-from unsee.core.files import write
 from unsee.core.record import Record, refuse_request
 from unsee.core.text import markdown
 from unsee.report.figures import Dot, Plot, plot
@@ -24,7 +23,6 @@ from unsee.scoring.names import readable, readable_metric, readable_model
 from unsee.scoring.schema import MethodScore
 from unsee.scoring.table import rounded, spoken, written
 
-_LONGEST_ANSWER = 160
 _GIBIBYTE = 2**30
 
 
@@ -112,36 +110,13 @@ def _environment(suffix: str) -> Environment:
     )
     environment.filters |= {
         "readable": readable, "metric": readable_metric, "rounded": rounded, "written": written,
-        "fenced": _fenced,
+        "fenced": _fenced, "formatted": partial(_formatted, missing="-" if suffix == ".md" else "\N{EN DASH}"),
     }  # fmt: skip
     return environment
 
 
-def page_path(record: Record, out: Path | None, what: str, *, redact: bool) -> Path:
-    """Return the file of a page that exists as .html only; by default report.html in the folder of the record.
-
-    Args:
-        record: the folder.
-        out: the file that was asked for.
-        what: the content of the page, for the message.
-        redact: the page leaves out private parts; by default it is then report-redacted.html.
-
-    Raises:
-        RecordError: the file has another ending.
-    """
-    path = out or record.folder / ("report-redacted.html" if redact else "report.html")
-    if path.suffix != ".html":
-        raise RecordError(f"{path}: the page of {what} is an .html file; choose this ending")
-    return path
-
-
-def write_page(record: Record, path: Path, page: str) -> Path:
-    """Write a page, in the folder of the record as its other files are, and return its path."""
-    if path.parent == record.folder:
-        record.write_text(path.name, page)
-    else:
-        write(path, page)
-    return path
+def _formatted(value: object, form: str, *, missing: str) -> str:
+    return missing if value is None else form.format(value)
 
 
 def _in_markdown(value: object) -> object:
@@ -156,11 +131,6 @@ def _fenced(text: str) -> Markup:
 def capitalised(text: str) -> str:
     """Return the text with a capital first letter; other capitals stay."""
     return text[:1].upper() + text[1:]
-
-
-def shortened(text: str) -> str:
-    """Return the beginning of a long answer."""
-    return text if len(text) <= _LONGEST_ANSWER else f"{text[:_LONGEST_ANSWER].rstrip()} …"
 
 
 def embedded(path: Path) -> str:

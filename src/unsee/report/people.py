@@ -11,9 +11,10 @@ from unsee.config.recipe import command_of, load_recipe
 from unsee.core.errors import RecordError
 from unsee.core.record import GENERAL_SET, Record
 from unsee.report.attacks import AttackView, Panel, attack_views, panel
+from unsee.report.examples import Example
 from unsee.report.figures import Plot, colours
 from unsee.report.page import Effort, ModelView, capitalised, efforts, trade_off
-from unsee.report.shown_people import Shown, shown_people
+from unsee.report.shown_people import shown_people
 from unsee.scoring.attacks import with_attacks
 from unsee.scoring.cells import HEADLINE
 from unsee.scoring.comparison import attack_tables, scored_runs
@@ -106,7 +107,7 @@ class PeopleRun:
     plots: dict[str, Plot]
     modalities: Modalities | None
     covers: str
-    people: list[Shown]
+    people: list[Example]
     factuality: FactualityView | None
     attacks: list[AttackView]
     measures: dict[str, dict[tuple[str, str], Measure]]
@@ -127,9 +128,9 @@ class PeopleRun:
         return panels
 
     @property
-    def measured(self) -> set[tuple[str, str]]:
+    def measured(self) -> list[PeopleModel]:
         """The models that have measures."""
-        return {model for found in self.measures.values() for model in found}
+        return [model for model in self.models if any(model.key in found for found in self.measures.values())]
 
     @property
     def columns(self) -> list[tuple[str, str]]:
@@ -143,7 +144,7 @@ class PeopleRun:
         return [model for model in self.models if model.key in known and model.score.method != "oracle"]
 
 
-def runs_of(records: Sequence[Record], redact: bool) -> list[PeopleRun]:
+def people_runs(records: Sequence[Record], redact: bool) -> list[PeopleRun]:
     """Return runs about people as a page shows them; before them all as one, if they differ only in their seeds."""
     together = _together(records) if len(records) > 1 else ()
     return [*together, *(_view(record, redact) for record in records)]
@@ -209,7 +210,7 @@ def _together(records: Sequence[Record]) -> Iterator[PeopleRun]:
 
 def _run(
     scores: Scores, signal: Signal, *, name: str, command: str, covers: str, modalities: Modalities | None = None,
-    people: Sequence[Shown] = (), factuality: FactualityView | None = None, efforts: Sequence[Effort] = (),
+    people: Sequence[Example] = (), factuality: FactualityView | None = None, efforts: Sequence[Effort] = (),
     config: str = "",
 ) -> PeopleRun:  # fmt: skip
     models = _models(scores)

@@ -1,23 +1,28 @@
-"""Writes a report about one or more finished runs: a page, a file of scores, or a figure."""
+"""Writes a report about finished runs, a page, scores or a figure, and the page of an audit or a request again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from unsee.config.tables import Kind
 from unsee.core.errors import ConfigError, RecordError
 from unsee.core.files import write
 from unsee.core.record import Record
-from unsee.report.attacks import PANEL
-from unsee.report.documents import SETS as DOCUMENT_SETS
+from unsee.report.audit import write_audit_report
+from unsee.report.deletion import write_request_report
 from unsee.report.documents import DocumentsRun, document_runs
 from unsee.report.page import kind_of_runs, render
-from unsee.report.people import SETS, PeopleRun, runs_of
+from unsee.report.people import PeopleRun, people_runs
 from unsee.report.tables import SCORE_ENDINGS, check_ending, write_scores
-from unsee.scoring.documents import JUDGE
+from unsee.scoring.findings import Audit
+from unsee.scoring.outcome import Outcome
 
 FIGURE_ENDINGS = (".svg", ".pdf")
-FORGOTTEN, EDITED = "efficacy: forgotten, as the oracle", "EtA: refuses and answers where it should"
+_X_AXES: Mapping[Kind, str] = {
+    "people": "efficacy: forgotten, as the oracle",
+    "documents": "EtA: refuses and answers where it should",
+}
 
 
 def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
@@ -38,35 +43,37 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
     """
     check_ending(out, (".html", ".md", *SCORE_ENDINGS, *FIGURE_ENDINGS), "a report")
     records = [Record.open(folder) for folder in run_dirs]
-    about_documents = kind_of_runs(records) == "documents"
-    runs = _views(records, redact, about_documents=about_documents)
+    kind = kind_of_runs(records)
+    runs = runs_of(kind, records, redact)
     if out.suffix in SCORE_ENDINGS:
         names = [run.name for run in runs[: -len(records)]] + [record.folder.resolve().name for record in records]
         write_scores([(name, run.scores) for name, run in zip(names, runs, strict=True)], out)
         return out
     title = ", ".join(dict.fromkeys(run.name for run in runs))
     if out.suffix in FIGURE_ENDINGS:
-        _write_figure(runs, len(records), out, EDITED if about_documents else FORGOTTEN)
+        _write_figure(runs, len(records), out, _X_AXES[kind])
         return out
-    sets = DOCUMENT_SETS if about_documents else SETS
-    page = render(
-        f"{'documents' if about_documents else 'people'}{out.suffix}",
-        title=title,
-        runs=runs,
-        redact=redact,
-        sets=sets,
-        judge=JUDGE,
-        size=PANEL,
-    )
-    write(out, page)
+    template = "runs.html" if out.suffix == ".html" else f"{kind}.md"
+    write(out, render(template, title=title, kind=kind, runs=runs, redact=redact))
     return out
 
 
-def _views(records: Sequence[Record], redact: bool, *, about_documents: bool) -> Sequence[PeopleRun | DocumentsRun]:
+def write_again(folder: Path, out: Path | None, *, redact: bool) -> Path | None:
+    """Write the page of a finished audit or deletion request from its figures, as `write_filed` does.
+
+    Returns:
+        The page; None, and nothing is written, if the folder holds neither.
+    """
+    if (folder / "audit.json").is_file():
+        return write_audit_report(Record.open(folder), Audit.load(folder, "audit.json"), out, redact=redact)
+    if (folder / "request.json").is_file():
+        return write_request_report(Record.open(folder), Outcome.load(folder, "request.json"), out, redact=redact)
+    return None
+
+
+def runs_of(kind: Kind, records: Sequence[Record], redact: bool) -> Sequence[PeopleRun | DocumentsRun]:
     """Return the runs as a page shows them; before them all as one, where they can be pooled."""
-    if about_documents:
-        return document_runs(records, redact)
-    return runs_of(records, redact)
+    return people_runs(records, redact) if kind == "people" else document_runs(records, redact)
 
 
 def _write_figure(runs: Sequence[PeopleRun | DocumentsRun], folders: int, out: Path, x_axis: str) -> None:

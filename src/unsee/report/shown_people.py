@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from unsee.report.page import embedded, shortened
+from unsee.report.examples import Asked, Example, merged
+from unsee.report.page import embedded
+from unsee.scoring.table import rounded
 
 NUM_FORGET, NUM_RETAIN = 3, 1
 _ASKED = (("generation", "image"), ("generation", "text"), ("classification", "image"), ("cloze", "text"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One answer and the models that gave it; `right` is None for sentences, which have a ROUGE-L."""
-
-    text: str
-    right: bool | None
-    rouge_l: float | None
-    models: list[tuple[str, str]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One question with its true answer and the answers of the models."""
-
-    set: str
-    task: str
-    input: str
-    question: str
-    options: list[str]
-    truth: str
-    answers: list[Answer]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """One person of the report; `portrait` is a data URI, or None if the run saved none."""
-
-    id: str
-    forgotten: bool
-    portrait: str | None
-    questions: list[Asked]
-
-
-def shown_people(answers: pd.DataFrame, portraits: Path) -> list[Shown]:
+def shown_people(answers: pd.DataFrame, portraits: Path) -> list[Example]:
     """Return a few forgotten people and one retained, those with a saved portrait first.
 
     Args:
@@ -79,7 +47,7 @@ def introduced(base: pd.DataFrame, num_forget: int, num_retain: int) -> list[str
     return [f"{told} The base model has not met them:" if lines else told, *lines]
 
 
-def _shown(answers: pd.DataFrame, person: str, set_name: str, portraits: Path) -> Shown:
+def _shown(answers: pd.DataFrame, person: str, set_name: str, portraits: Path) -> Example:
     mine = answers[answers["unit"] == person]
     asked = [(set_name, *kind) for kind in _ASKED] + ([("test", *_ASKED[0])] if set_name == "forget" else [])
     questions = []
@@ -88,30 +56,33 @@ def _shown(answers: pd.DataFrame, person: str, set_name: str, portraits: Path) -
         if len(rows):
             questions.append(_asked(rows[rows["item"] == min(rows["item"])]))
     path = portraits / f"{person}.png"
-    portrait = embedded(path) if path.is_file() else None
-    return Shown(id=person, forgotten=set_name == "forget", portrait=portrait, questions=questions)
+    return Example(
+        name=f"Person {person}",
+        image=embedded(path) if path.is_file() else None,
+        alternative=f"Portrait of person {person}",
+        tag="to be forgotten" if set_name == "forget" else "to be kept",
+        look="forget" if set_name == "forget" else "ok",
+        questions=questions,
+    )
 
 
 def _asked(rows: pd.DataFrame) -> Asked:
-    """Return one question with the answers of all models; equal answers are merged, right ones come first."""
+    """Return one question with the answers of all models; those closest to the truth come first."""
     first = rows.iloc[0]
+    kind = f"{first['task']} · {first['input']}"
+    if first["set"] == "test":
+        kind += " · other photo, other words" if first["input"] == "image" else " · other words"
     is_sentence = first["task"] == "generation"
-    answers = [
-        Answer(
-            text=shortened(str(text)),
-            right=None if is_sentence else bool(same["accuracy"].iloc[0] == 1),
-            rouge_l=float(same["rouge_l"].iloc[0]) if is_sentence else None,
-            models=list(zip(same["method"], same["modality"], strict=True)),
-        )
-        for text, same in rows.groupby(rows["answer"].str.strip(), sort=False)
-    ]
-    answers.sort(key=lambda answer: (-(answer.rouge_l or 0), not answer.right, -len(answer.models)))
     return Asked(
-        set=first["set"],
-        task=first["task"],
-        input=first["input"],
+        kind=kind,
         question=first["question"],
-        options=list(first["options"]),
         truth=first["truth"],
-        answers=answers,
+        answers=merged(rows, _note, lambda row: row["rouge_l"] if is_sentence else float(row["accuracy"] == 1)),
+        options=list(first["options"]),
     )
+
+
+def _note(row: pd.Series) -> str:
+    if row["task"] == "generation":
+        return f"ROUGE-L {rounded(row['rouge_l'])}"
+    return "right" if row["accuracy"] == 1 else "wrong"

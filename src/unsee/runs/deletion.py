@@ -54,7 +54,7 @@ from unsee.scoring.deletion import (
     with_earlier,
     with_values,
 )
-from unsee.scoring.outcome import EarlierOutcome, Filing, Outcome
+from unsee.scoring.outcome import EarlierOutcome, Outcome, RequestFiling
 from unsee.training.train import StopRule
 
 DEFAULT_METHOD = "ignorance"
@@ -246,12 +246,14 @@ def _material(
     )  # fmt: skip
 
 
-def _filing(config: RequestConfig, request: Request, before: str, record: Record, steps: tuple[int, int]) -> Filing:
+def _filing(
+    config: RequestConfig, request: Request, before: str, record: Record, steps: tuple[int, int]
+) -> RequestFiling:
     """Return what identifies the request; one that is done again keeps its date."""
     earlier = Outcome.load(record.folder, "request.json").filing if "request.json" in record else None
     weights = sorted((record.folder / "model").glob("*.safetensors"))
     ((name, _),) = config.method.items()
-    return Filing(
+    return RequestFiling(
         reference=config.reference, finished=earlier.finished if earlier else now(), version=__version__, method=name,
         model=config.model.id, rows=dict(request.files), model_before=before,
         model_after={path.name: sha256_of(path) for path in weights}, steps=steps[0], most_steps=steps[1],

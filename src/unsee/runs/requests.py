@@ -21,7 +21,7 @@ from unsee.core.reading import read_toml
 from unsee.core.record import Record
 from unsee.core.text import same_form
 from unsee.data.deletion import Request, read_request
-from unsee.scoring.outcome import Filing, Outcome, Verdict
+from unsee.scoring.outcome import Outcome, RequestFiling, Verdict
 from unsee.scoring.record_file import RecordFile, Strict
 
 LEDGER = "requests.json"
@@ -39,7 +39,7 @@ class Entry(Strict):
 
     folder: str
     verdict: Verdict
-    filing: Filing
+    filing: RequestFiling
     previous: str
 
     @property
@@ -202,7 +202,7 @@ def _state(entry: Entry, folder: Path) -> Literal["unchanged", "changed", "not a
     return "unchanged" if found == entry.filing.model_after else "changed"
 
 
-def _rows(folder: Path, filing: Filing) -> Request | None:
+def _rows(folder: Path, filing: RequestFiling) -> Request | None:
     """Return the rows of a request if both files are what they were."""
     try:
         config = read_toml(folder / "config.toml", RecordError)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from unsee.scoring.intervals import Estimate
-from unsee.scoring.record_file import RecordFile, Strict
+from unsee.scoring.record_file import Filing, RecordFile, Strict
 
 BEFORE, AFTER, ORACLE = "before", "after", "oracle"
 MEMBERSHIP_POWER = 0.8
@@ -155,12 +155,9 @@ class AuditedModel(Strict):
     files: dict[str, str]
 
 
-class AuditFiling(Strict):
-    """What the page must hold to be filed: number, time, version, the models, the files of rows and the attacks."""
+class AuditFiling(Filing):
+    """What else the page must hold: the models, the files of rows and the attacks."""
 
-    reference: str
-    finished: str
-    version: str
     models: dict[str, AuditedModel]
     rows: dict[str, str]
     attacks: dict[str, str]

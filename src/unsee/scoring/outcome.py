@@ -8,7 +8,7 @@ from pydantic import Field
 
 from unsee.core.record import MIN_UNITS
 from unsee.scoring.intervals import Estimate
-from unsee.scoring.record_file import RecordFile, Strict
+from unsee.scoring.record_file import Filing, RecordFile, Strict
 
 Verdict = Literal["done", "leaks", "broke", "not known"]
 
@@ -118,13 +118,10 @@ class EarlierOutcome(Strict):
     after: int = 0
 
 
-class Filing(Strict):
-    """The facts about a request that its page must hold to be filed.
+class RequestFiling(Filing):
+    """The facts about a request that its page must hold.
 
     Attributes:
-        reference: the number or name under which the request is filed.
-        finished: date and time, UTC, ISO 8601.
-        version: the version of unsee.
         method: the method.
         model: the model that was asked to forget.
         rows: the SHA-256 of each file of rows, by name.
@@ -135,9 +132,6 @@ class Filing(Strict):
         outside: number of pictures that lie outside the folders of the rows.
     """
 
-    reference: str
-    finished: str
-    version: str
     method: str
     model: str
     rows: dict[str, str]
@@ -172,7 +166,7 @@ class Outcome(RecordFile):
     figures: list[BeforeAfter]
     collapsed: str | None
     earlier: list[EarlierOutcome] = Field(default_factory=list)
-    filing: Filing | None = None
+    filing: RequestFiling | None = None
 
     @property
     def total(self) -> Values:

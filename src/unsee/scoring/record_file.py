@@ -19,6 +19,20 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
 
+class Filing(Strict):
+    """What identifies a request or an audit, so that its page can be filed.
+
+    Attributes:
+        reference: the number or name under which it is filed.
+        finished: date and time, UTC, ISO 8601.
+        version: the version of unsee.
+    """
+
+    reference: str
+    finished: str
+    version: str
+
+
 class RecordFile(Strict):
     """A versioned file of a run folder."""
 

@@ -4,9 +4,10 @@ import pytest
 
 from unsee.core.errors import RecordError
 from unsee.core.record import Record
-from unsee.report.deletion import rows, sentences, write_request_report, write_request_report_again
+from unsee.report.deletion import rows, sentences, write_request_report
+from unsee.report.reports import write_again
 from unsee.scoring.intervals import Estimate
-from unsee.scoring.outcome import BeforeAfter, Filing, KeptOutcome, Outcome, PersonOutcome, RowOutcome
+from unsee.scoring.outcome import BeforeAfter, KeptOutcome, Outcome, PersonOutcome, RequestFiling, RowOutcome
 
 
 def outcome(verdict="done", after=0, partly=0, guessed=0, broken=0, broke=(), people=1):
@@ -79,7 +80,7 @@ def test_the_file(tmp_path):
     assert Outcome.load(record.folder, "request.json") == outcome()
 
 
-FILING = Filing(
+FILING = RequestFiling(
     reference="2026/17", finished="2026-01-31T12:00:00+00:00", version="1.2.3", method="ignorance",
     model="/home/me/model",
     rows={"forget.jsonl": "a" * 64, "retain.jsonl": "b" * 64}, model_before="c" * 64,
@@ -104,7 +105,7 @@ def test_the_page_can_be_filed(tmp_path):
     assert "<title>Deletion request 2026/17</title>" in page
     assert "Training ended after 20 of 200 steps, when no value was given any more and no answer" in page
     assert "2 pictures lie outside the folder of the rows" in page and "To undo the request" in page
-    redacted = write_request_report_again(record.folder, None, redact=True)
+    redacted = write_again(record.folder, None, redact=True)
     assert redacted.name == "report-redacted.html"
     text = redacted.read_text()
     assert "/home/me" in page and "/home/me" not in text and str(tmp_path) not in text

@@ -23,7 +23,7 @@ from unsee.runs.requests import (
     write_ledger,
 )
 from unsee.scoring.deletion import with_earlier
-from unsee.scoring.outcome import EarlierOutcome, Filing, KeptOutcome, Outcome, PersonOutcome
+from unsee.scoring.outcome import EarlierOutcome, KeptOutcome, Outcome, PersonOutcome, RequestFiling
 
 PEOPLE = (
     "Ada Novak", "Bela Okafor", "Cleo Berg", "Dan Ek", "Eve Roth", "Fay Holm", "Gus Dahl", "Ida Bern", "Jon Falk",
@@ -47,7 +47,7 @@ def make_request(folder, number, after=None):
     (folder / "model").mkdir()
     save_file({"weight": torch.full((2,), float(number))}, folder / "model" / "model.safetensors")
     weights = folder / "model" / "model.safetensors"
-    filing = Filing(
+    filing = RequestFiling(
         reference=f"2026-{number}", finished=f"2026-11-0{number + 1}T09:00:00+00:00", version="0", method="ignorance",
         model="nano", rows=dict(read_request(forget, retain).files), model_before="0" * 64,
         model_after={weights.name: sha256_of(weights)}, steps=10, most_steps=200, outside=0,
