@@ -50,7 +50,9 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
-        raise AttributeError(f"module 'unsee' has no attribute '{name}'")
+        from unsee.core.errors import did_you_mean
+
+        raise AttributeError(f"module 'unsee' has no attribute '{name}'{did_you_mean(name, __all__)}")
     module, attribute = _HOMES[name]
     home = importlib.import_module(module)
     value: object = getattr(home, attribute) if attribute else home

@@ -14,19 +14,24 @@ every evaluation of `transformers.Trainer.train`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral, Real
 from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
+from pydantic import NonNegativeInt, PositiveInt
 from transformers import PreTrainedModel, ProcessorMixin
 from transformers.trainer_callback import TrainerCallback
 
 from unsee.attacks import ATTACKS
 from unsee.attacks.base import QuestionAttack, WeightAttack
+from unsee.config.arguments import checked
+from unsee.config.reasons import shown
 from unsee.config.recipe import EvaluationConfig, build_dataclass, build_table
 from unsee.core.errors import ConfigError, RecordError, UnknownNameError
-from unsee.core.record import ANSWER_COLUMNS, GENERAL_SET, metric_columns
+from unsee.core.record import ANSWER_COLUMNS, GENERAL_SET, METRIC_COLUMNS, OPTIONAL_METRICS, metric_columns
 from unsee.data.general import general_items
 from unsee.data.schema import Benchmark, Input, Question, Task
 from unsee.exams.attacked import AttackedExams, takes_system
@@ -44,9 +49,22 @@ _ASKED = ("method", "set", "task", "input", "unit", "item", "truth", "answer")
 _VALUES = {
     "set": ("forget", "test", "retain", "celebrity", GENERAL_SET), "task": get_args(Task)[1:], "input": get_args(Input),
 }  # fmt: skip
+_KINDS: tuple[tuple[tuple[type, ...], tuple[str, ...], str], ...] = (
+    ((str,), ("modality", "question", *_ASKED[:4], "truth", "answer", *ATTACKED[:2]), "a text"),
+    ((str, Real), ("unit", "item"), "a text or a number"),
+    ((Integral,), ("seed", "budget"), "a whole number"),
+    ((bool,), ("valid",), "true or false"),
+    (
+        (Real, type(pd.NA)),
+        ("chance", "floor", *METRIC_COLUMNS, *OPTIONAL_METRICS),
+        "a number, or NaN for none",
+    ),
+)
+"""The kinds of value that columns hold, where they are there."""
 _DEFAULTS: Mapping[str, object] = {"modality": "", "seed": 0, "question": "", "valid": True, "floor": float("nan")}
 
 
+@checked("unsee.evaluate")
 def evaluate(model: PreTrainedModel, processor: ProcessorMixin, people: Benchmark, **options: Any) -> pd.DataFrame:
     """Ask a model in memory every question about people, and some about nothing of theirs.
 
@@ -66,6 +84,7 @@ def evaluate(model: PreTrainedModel, processor: ProcessorMixin, people: Benchmar
     return _Questions(processor, people, options).put_to(model)
 
 
+@checked("unsee.attack")
 def attack(
     model: PreTrainedModel, processor: ProcessorMixin, people: Benchmark, name: str,
     settings: Mapping[str, Any] | None = None, **options: Any,
@@ -106,8 +125,6 @@ class _Questions:
 
     def __init__(self, processor: ProcessorMixin, people: Benchmark, options: Mapping[str, Any]) -> None:
         self._config = build_table(EvaluationConfig, options, "evaluation")
-        _check_kind("processor", processor, ProcessorMixin)
-        _check_kind("people", people, Benchmark)
         self._processor, self._people = processor, people
         self._exam: Exam | None = None
 
@@ -147,7 +164,6 @@ class _Questions:
     @contextmanager
     def _asked(self, model: PreTrainedModel) -> Iterator[tuple[VLM, Exam]]:
         """Yield a model that does not train meanwhile, and the exam."""
-        _check_kind("model", model, PreTrainedModel)
         was_training = model.training
         model.eval()
         try:
@@ -159,11 +175,7 @@ class _Questions:
             model.train(was_training)
 
 
-def _check_kind(name: str, value: object, kind: type) -> None:
-    if not isinstance(value, kind):
-        raise ConfigError(f"evaluate: {name} must be a {kind.__name__}, not {type(value).__name__}")
-
-
+@checked("unsee.with_metrics")
 def with_metrics(answers: pd.DataFrame) -> pd.DataFrame:
     """Return answers of any code with a column for every metric that they lack, 0 to 1 or missing.
 
@@ -172,13 +184,15 @@ def with_metrics(answers: pd.DataFrame) -> pd.DataFrame:
             missing.
 
     Raises:
+        ConfigError: the argument is no data frame.
         RecordError: a column is missing, or holds something else.
     """
     return _completed(answers if "method" in answers.columns else answers.assign(method="model"))
 
 
+@checked("unsee.score")
 def score(
-    answers: pd.DataFrame | Mapping[str, pd.DataFrame], num_resamples: int = 1000, seed: int = 0,
+    answers: pd.DataFrame | Mapping[str, pd.DataFrame], num_resamples: PositiveInt = 1000, seed: NonNegativeInt = 0,
     attacked: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Score models by their answers: efficacy, generality, utility and score, with intervals over people.
@@ -202,14 +216,15 @@ def score(
         and its reason; numbers without signal are missing. A method with several seeds (column seed) has one row.
 
     Raises:
-        RecordError: a column or a model is missing, or models were asked different questions.
+        ConfigError: an argument cannot be used.
+        RecordError: a column or a model is missing, a column holds something else, or models were asked different
+            questions.
     """
-    if num_resamples < 1:
-        raise RecordError(f"num_resamples: {num_resamples}; at least 1 is needed")
     run = ScoredRun(_completed(_joined(answers)), num_resamples, seed)
+    under_attack = None if attacked is None else _under_attack(_joined(attacked))
     scores = score_runs([run])
-    if attacked is not None:
-        scores = with_attacks(scores, [run], [_under_attack(_joined(attacked))])
+    if under_attack is not None:
+        scores = with_attacks(scores, [run], [under_attack])
     table = numbers(scores)
     return table.assign(reason=table["reason"].fillna(scores.reason)) if scores.reason else table
 
@@ -218,12 +233,10 @@ def _joined(answers: pd.DataFrame | Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return one table with rows of its own."""
     if isinstance(answers, pd.DataFrame):
         return answers.reset_index(drop=True)
-    if not isinstance(answers, Mapping) or not answers:
-        raise RecordError("answers: must be a data frame, or data frames by the names of their models")
     for name, own in answers.items():
-        if not isinstance(own, pd.DataFrame) or own.empty:
-            raise RecordError(f"answers of {name}: must be a data frame with at least one row")
-    return pd.concat([own.assign(method=name) for name, own in answers.items()], ignore_index=True)
+        _check_rows(own, f"answers of {name}")
+    tables = [own.assign(method=name) for name, own in answers.items()]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _under_attack(attacked: pd.DataFrame) -> pd.DataFrame:
@@ -232,20 +245,20 @@ def _under_attack(attacked: pd.DataFrame) -> pd.DataFrame:
     Raises:
         RecordError: a column, the target or the oracle is missing.
     """
-    for column in ("method", *ATTACKED):
+    for column in ATTACKED:
         if column not in attacked.columns:
             raise RecordError(f"attacked: no column {column}; unsee.attack makes such a table")
+    attacked = _completed(attacked, "attacked")
     for name in ("target", "oracle"):
         if name not in set(attacked["method"]):
             raise RecordError(f"attacked: no {name}; what an attack gives back is read against target and oracle")
     twin = attacked[attacked["method"] == "target"].assign(method=DO_NOTHING)
-    defaults = {name: value for name, value in _DEFAULTS.items() if name not in attacked.columns}
-    return pd.concat([attacked, twin], ignore_index=True).assign(**defaults)
+    return pd.concat([attacked, twin], ignore_index=True)
 
 
-def _completed(answers: pd.DataFrame) -> pd.DataFrame:
+def _completed(answers: pd.DataFrame, where: str = "answers") -> pd.DataFrame:
     """Return the answers with every column that scores are computed from."""
-    _check(answers)
+    _check(answers, where)
     answers = answers.assign(**{name: value for name, value in _DEFAULTS.items() if name not in answers.columns})
     options = answers["options"] if "options" in answers.columns else [()] * len(answers)
     answers["options"] = [
@@ -261,39 +274,55 @@ def _completed(answers: pd.DataFrame) -> pd.DataFrame:
     return answers if wanted == [] else answers.join(_metrics(answers, wanted))
 
 
-def _check(answers: pd.DataFrame) -> None:
+def _check(answers: pd.DataFrame, where: str) -> None:
     """Refuse a table that cannot be scored, before any number is computed.
 
     Raises:
         RecordError: it cannot.
     """
+    _check_rows(answers, where)
     for column in _ASKED:
         if column not in answers.columns:
-            raise RecordError(f"answers: no column {column}; needed: {', '.join(_ASKED)}, and options for choices")
+            raise RecordError(f"{where}: no column {column}; needed: {', '.join(_ASKED)}, and options for choices")
         if len(missing := answers.index[answers[column].isna()]):
-            raise RecordError(f"answers, row {missing[0]}: no {column}; an answer that says nothing is an empty text")
-    for column in ("truth", "answer"):
-        if len(other := answers.index[[not isinstance(text, str) for text in answers[column]]]):
-            raise RecordError(f"answers, row {other[0]}: {column} is {answers[column][other[0]]!r}; it must be a text")
+            raise RecordError(f"{where}, row {missing[0]}: no {column}; an answer that says nothing is an empty text")
+    _check_kinds(answers, where)
     for column, known in _VALUES.items():
         for value in answers[column].unique():
             if value not in known:
-                raise UnknownNameError(f"answers: {column}", str(value), known)
+                raise UnknownNameError(f"{where}: {column}", str(value), known)
     choices = answers[answers["task"] == "classification"]
     if len(choices) and "options" not in answers.columns:
-        raise RecordError("answers: no column options; choices need the texts of their options")
+        raise RecordError(f"{where}: no column options; choices need the texts of their options")
     for row, options in choices["options"].items() if len(choices) else ():
-        if isinstance(options, str) or not isinstance(options, Iterable):
-            raise RecordError(f"answers, row {row}: options is {options!r}; it must be a list of texts, not one text")
-    model = [column for column in ("method", "modality", "seed") if column in answers.columns]
+        a_list = np.iterable(options) and not isinstance(options, str | Mapping)
+        if not a_list or not all(isinstance(one, str) for one in options):
+            raise RecordError(f"{where}, row {row}: options is {shown(options)}; it must be a list of texts")
+    model = [column for column in ("method", "modality", "seed", *ATTACKED) if column in answers.columns]
     if len(twice := answers.index[answers.duplicated([*model, "item"])]):
-        raise RecordError(f"answers, row {twice[0]}: item {answers['item'][twice[0]]!r} is there twice for one model")
+        raise RecordError(f"{where}, row {twice[0]}: item {answers['item'][twice[0]]!r} is there twice for one model")
     differ = answers.groupby("item")["truth"].nunique()
     if (differ > 1).any():
-        raise RecordError(f"answers: item {differ.index[differ > 1][0]!r} has other truths in other models")
+        raise RecordError(f"{where}: item {differ.index[differ > 1][0]!r} has other truths in other models")
     for metric in dict.fromkeys(HEADLINE.values()):
         if metric in answers.columns and not answers[metric].dropna().between(0, 1).all():
-            raise RecordError(f"answers: {metric} must lie between 0 and 1")
+            raise RecordError(f"{where}: {metric} must lie between 0 and 1")
+
+
+def _check_rows(table: pd.DataFrame, where: str) -> None:
+    if table.empty:
+        raise RecordError(f"{where}: holds no row")
+    if not table.columns.is_unique:
+        raise RecordError(f"{where}: column {table.columns[table.columns.duplicated()][0]} is there twice")
+
+
+def _check_kinds(table: pd.DataFrame, where: str) -> None:
+    """Refuse a table with something else in a column than what it must hold."""
+    for kinds, names, what in _KINDS:
+        for column in (name for name in names if name in table.columns):
+            for row, value in zip(table.index, table[column].tolist(), strict=True):
+                if not isinstance(value, kinds):
+                    raise RecordError(f"{where}, row {row}: {column} is {shown(value)}; it must be {what}")
 
 
 def _metrics(answers: pd.DataFrame, wanted: Sequence[str] | None) -> pd.DataFrame:
@@ -315,6 +344,7 @@ def _metrics(answers: pd.DataFrame, wanted: Sequence[str] | None) -> pd.DataFram
     return pd.DataFrame(rows, index=answers.index)
 
 
+@checked("unsee.EvaluationCallback")
 class EvaluationCallback(TrainerCallback):
     """Scores the model at every evaluation of a `transformers.Trainer` that unlearns.
 

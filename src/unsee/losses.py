@@ -13,8 +13,8 @@ them:
 The tensors are those of a `Pass` over the method's first side, which is "forget" but for IDK ("refusal"). The other
 sides ("retain", "refusal", "swapped", ...; `unsee.methods.base.Side`) are given by name, each as a `Pass`; so are the
 options of the method's recipe, but for those of a training (learning_rate, steps). Without a retain
-side, `retain_weight` is 0 unless it is given. The result is the loss to minimise, a scalar. A ConfigError names a side,
-a reference or an option that is missing or wrong.
+side, `retain_weight` is 0 unless it is given. The result is the loss to minimise, a scalar. A ConfigError names a
+tensor, a side or an option that is missing or wrong.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from dataclasses import fields as fields_of
-from functools import partial
+from functools import cache
+from types import MappingProxyType
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from unsee.config.arguments import checked
 from unsee.config.recipe import build_dataclass
-from unsee.core.errors import ConfigError, did_you_mean
+from unsee.core.errors import ConfigError, UnknownNameError, did_you_mean
 from unsee.forward.losses import Scored
 from unsee.methods import METHODS
 from unsee.methods.base import ArithmeticMethod, GradientMethod, LossMethod, Side, StepBatch
@@ -39,6 +41,7 @@ IGNORED = -100
 """The label of a token that is not scored, as in transformers."""
 
 
+@checked("losses.Pass")
 @dataclass(frozen=True)
 class Pass:
     """What a forward pass over a batch gave, one answer a row.
@@ -70,7 +73,7 @@ def __getattr__(name: str) -> Callable[..., Tensor]:
         raise AttributeError(
             f"losses.{name}: this method is more than a loss; use it by a recipe, or one of: {', '.join(names())}"
         )
-    return partial(_loss, name)
+    return _function(name)
 
 
 def __dir__() -> list[str]:
@@ -85,10 +88,23 @@ def _is_loss(method: object) -> bool:
     )
 
 
-def _loss(name: str, /, logits: Tensor, labels: Tensor, reference: Tensor | None = None, **given: Any) -> Tensor:
-    """Return the loss of a method; the docstring of the module has the arguments."""
+@cache
+def _function(name: str) -> Callable[..., Tensor]:
+    @checked(f"losses.{name}")
+    def loss(
+        logits: Tensor, labels: Tensor, reference: Tensor | None = None, *,
+        hidden: Mapping[int, Tensor] = MappingProxyType({}),
+        reference_hidden: Mapping[int, Tensor] = MappingProxyType({}), **given: Any,
+    ) -> Tensor:  # fmt: skip
+        """Return the loss of a method; the docstring of the module has the arguments."""
+        return _loss(name, Pass(logits, labels, reference, hidden, reference_hidden), given)
+
+    return loss
+
+
+def _loss(name: str, first: Pass, given: dict[str, Any]) -> Tensor:
+    """Return the loss of a method over its first side and what else was given by name."""
     where = f"losses.{name}"
-    first = Pass(logits, labels, reference, given.pop("hidden", {}), given.pop("reference_hidden", {}))
     sides = {side: given.pop(side) for side in get_args(Side) if side in given}
     method = _method(name, given, with_retain="retain" in sides)
     passes = {method.sides[0]: first, **sides}
@@ -98,18 +114,18 @@ def _loss(name: str, /, logits: Tensor, labels: Tensor, reference: Tensor | None
 
     def model(side: Any) -> Scored:
         one = passes[side]
-        if method.hidden_layers and not one.hidden:
-            raise ConfigError(
-                f"{where}: needs the outputs of decoder layers of the {side} side, as hidden={{layer: states}}"
-            )
+        if method.hidden_layers:
+            _check_layers(where, f"hidden of the {side} side", one.hidden, first.hidden)
         return _scored(f"{where}: {side}", one.logits, one.labels, one.hidden, side in method.whole_sides)
 
     def before(side: Any) -> Scored:
         one = passes[side]
         if one.reference is None:
             raise ConfigError(f"{where}: needs the reference model's logits of the {side} side")
-        if getattr(one.reference, "shape", None) != one.logits.shape:
+        if one.reference.shape != one.logits.shape:
             raise ConfigError(f"{where}: reference and logits of the {side} side differ in shape")
+        if method.hidden_layers:
+            _check_layers(where, f"reference_hidden of the {side} side", one.reference_hidden, first.hidden)
         with torch.no_grad():
             return _scored(
                 f"{where}: reference, {side}",
@@ -123,12 +139,25 @@ def _loss(name: str, /, logits: Tensor, labels: Tensor, reference: Tensor | None
     return method.loss(model, before, StepBatch(named)).total
 
 
+def _check_layers(where: str, what: str, given: Mapping[int, Tensor], first: Mapping[int, Tensor]) -> None:
+    """Refuse outputs of no decoder layer, or of other layers or widths than those of the first side."""
+    own, wanted = ({layer: state.shape[-1] for layer, state in one.items()} for one in (given, first))
+    if not own or own != wanted:
+        raise ConfigError(
+            f"{where}: needs outputs of decoder layers as hidden={{layer: (B, T, D) states}}, the same layers and "
+            f"widths on each side and of the reference; {what}: {own or 'none'}, first side: {wanted or 'none'}"
+        )
+
+
 def _method(name: str, options: Mapping[str, Any], with_retain: bool) -> LossMethod:
     cls = METHODS.get(name)
+    known = {own.name for own in fields_of(cls)}
     for option in options:
         if option in _OF_TRAINING:
             raise ConfigError(f"losses.{name}: {option} is an option of a training, which has no part in a loss")
-    if not with_retain and "retain_weight" in {own.name for own in fields_of(cls)}:
+        if option not in known:
+            raise UnknownNameError(f"losses.{name}: argument", option, known - _OF_TRAINING | {*cls().sides})
+    if not with_retain and "retain_weight" in known:
         options = {"retain_weight": 0.0, **options}
     found: LossMethod = build_dataclass(cls, options, f"losses.{name}")
     return found
@@ -152,10 +181,16 @@ def _check_sides(where: str, method: LossMethod, passes: Mapping[str, Pass]) -> 
         raise ConfigError(f"{where}: needs a Pass over each of its sides; missing: {', '.join(missing)}")
 
 
-def _scored(where: str, logits_BTV: Any, labels_BT: Any, hidden: Mapping[int, Tensor], whole: bool) -> Scored:
+def _scored(where: str, logits_BTV: Tensor, labels_BT: Tensor, hidden: Mapping[int, Tensor], whole: bool) -> Scored:
     """Return the scores of the labelled tokens of one pass."""
-    if not isinstance(logits_BTV, Tensor) or not isinstance(labels_BT, Tensor) or labels_BT.is_floating_point():
-        raise ConfigError(f"{where}: logits and labels must be tensors, and labels whole numbers")
+    for what, tensor in {
+        "logits": logits_BTV,
+        **{f"hidden[{layer}]": state for layer, state in hidden.items()},
+    }.items():
+        if not tensor.is_floating_point():
+            raise ConfigError(f"{where}: {what} must hold floating-point numbers, got {tensor.dtype}")
+    if labels_BT.is_floating_point() or labels_BT.is_complex() or labels_BT.dtype == torch.bool:
+        raise ConfigError(f"{where}: labels must hold whole numbers, got {labels_BT.dtype}")
     if logits_BTV.ndim != 3 or logits_BTV.shape[:-1] != labels_BT.shape:
         raise ConfigError(f"{where}: logits {tuple(logits_BTV.shape)} do not belong to labels {tuple(labels_BT.shape)}")
     used = labels_BT[labels_BT != IGNORED]

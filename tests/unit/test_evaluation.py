@@ -15,6 +15,7 @@ from unsee.core.errors import ConfigError, RecordError, UnseeError
 from unsee.core.record import ANSWER_COLUMNS
 from unsee.data.general import general_items
 from unsee.exams.people import Exam
+from unsee.scoring.attacks import ATTACKED
 from unsee.scoring.people import score
 
 OPTIONS = {"general_items": 4, "max_new_tokens": 4}
@@ -95,11 +96,9 @@ def test_no_signal_has_a_reason(answers):
     assert same["reason"].notna().all()
 
 
-def changed(answers, column, value, rows=slice(0, 1)):
-    table = answers[list(NEEDED)].reset_index(drop=True)
-    table[column] = table[column].astype(object)
-    table.loc[table.index[rows], column] = value
-    return table
+def changed(answers, column, value, columns=NEEDED):
+    table = answers[list(columns)].reset_index(drop=True)
+    return table.assign(**{column: [value, *table[column].tolist()[1:]]})
 
 
 BAD = {
@@ -119,15 +118,26 @@ def test_a_damaged_table_is_one_sentence(answers, case):
         unsee.score(changed(answers, column, value))
 
 
+@pytest.mark.parametrize("column", [*ANSWER_COLUMNS, "accuracy", "attack", "variant", "budget"])
+def test_a_column_that_holds_something_else_is_named(answers, column):
+    answers = answers[answers["item"].isin(answers["item"].unique()[:2])]
+    attacked = answers.assign(attack="prompt", variant="role", budget=0)
+    if column in answers:
+        with pytest.raises(UnseeError, match=rf"answers, row 0: {column} is"):
+            unsee.score(changed(answers, column, {}, answers.columns))
+    with pytest.raises(UnseeError, match=rf"attacked, row 0: {column} is"):
+        unsee.score(answers, attacked=changed(attacked, column, {}, attacked.columns))
+
+
 def test_what_is_no_table_is_one_sentence(answers):
     choices = answers["task"] == "classification"
     texts = answers.assign(options=["a|b" if choice else "" for choice in choices])
     twice = pd.concat([answers, answers[answers["method"] == "target"]])
-    tables = ({}, [answers], {"target": answers.iloc[:0]}, texts, twice, answers.assign(accuracy=5.0))
+    tables = ({}, [answers], {"target": answers.iloc[:0]}, texts, twice, answers.assign(accuracy=5.0), answers[:0])
     for table in tables:
-        with pytest.raises(RecordError):
+        with pytest.raises(UnseeError):
             unsee.score(table)
-    with pytest.raises(RecordError, match="num_resamples"):
+    with pytest.raises(UnseeError, match="num_resamples"):
         unsee.score(answers, num_resamples=0)
 
 
@@ -138,7 +148,7 @@ def test_what_is_no_model_or_no_people_is_named():
         (vlm.model, None, exams.BENCHMARK),
         (vlm.model, vlm.processor, "x"),
     ):
-        with pytest.raises(ConfigError, match="must be a"):
+        with pytest.raises(ConfigError, match=r"unsee.evaluate: .* must be of type"):
             unsee.evaluate(*arguments)
 
 
@@ -201,6 +211,8 @@ def test_what_attacks_give_back_is_read_against_target_and_oracle(answers):
     attacked = synthetic.make_attacks({("prompt", "role", 0): (target, oracle, half)})
     found = unsee.score(answers, attacked=attacked).set_index("method")["robustness"]
     assert found["oracle"] == 1 and found["target"] == 0 and 0 < found["npo"] < 1
+    bare = unsee.score(answers, attacked=attacked[[*NEEDED, "modality", *ATTACKED]]).set_index("method")["robustness"]
+    assert bare["npo"] == pytest.approx(found["npo"], abs=0.02)
     with pytest.raises(RecordError, match="attacked: no oracle"):
         unsee.score(answers, attacked=attacked[attacked["method"] != "oracle"])
     with pytest.raises(RecordError, match="no column variant"):

@@ -113,6 +113,27 @@ def test_a_name_that_no_method_has_is_an_attribute_error():
 
 
 BAD = {
+    "no tensors at all": ("npo", {"logits": None, "labels": None}, {}, "losses.npo: logits must be of type Tensor"),
+    "a side with a typing error": ("npo", {}, {"retian": make_pass(1)}, "did you mean 'retain'"),
+    "labels that are true or false": (
+        "npo",
+        {"labels": torch.ones(BATCH, LENGTH).bool()},
+        {},
+        "labels must hold whole numbers, got torch.bool",
+    ),
+    "logits that are whole numbers": (
+        "npo",
+        {"logits": torch.ones(BATCH, LENGTH, VOCABULARY).int()},
+        {},
+        "logits must hold floating-point numbers",
+    ),
+    "states that are no tensor": ("rmu", {"hidden": {1: None}, "retain": make_pass(1)}, {}, "hidden must be of type"),
+    "states of another layer": (
+        "rmu",
+        {"hidden": {2: torch.ones(BATCH, LENGTH, WIDTH)}, "retain": make_pass(1)},
+        {},
+        "the same layers",
+    ),
     "an option with a typing error": ("npo", {}, {"betta": 1.0}, "beta"),
     "a side the method does not look at": ("gradient_ascent", {"retain": make_pass(1)}, {}, "retain"),
     "a side that is missing": ("dpo", {"retain": make_pass(1)}, {}, "refusal"),
@@ -129,7 +150,7 @@ BAD = {
     "labels beyond the vocabulary": ("gradient_ascent", {"labels": torch.full((BATCH, LENGTH), 99)}, {}, "labels"),
     "labels that are no whole numbers": ("gradient_ascent", {"labels": torch.zeros(BATCH, LENGTH)}, {}, "whole"),
     "logits of one row": ("gradient_ascent", {"logits": torch.ones(LENGTH, VOCABULARY)}, {}, "logits"),
-    "a list": ("gradient_ascent", {"logits": [[1.0]]}, {}, "tensors"),
+    "a list": ("gradient_ascent", {"logits": [[1.0]]}, {}, "losses.gradient_ascent: logits must be of type Tensor"),
     "a reference with other tokens": ("npo", {"reference": torch.ones(BATCH, LENGTH, 20)}, {}, "reference"),
     "an option of a training": ("npo", {}, {"epochs": 3}, "training"),
     "nothing to score": ("gradient_ascent", {"labels": torch.full((BATCH, LENGTH), -100)}, {}, "scored"),
@@ -139,7 +160,6 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_what_cannot_be_computed_is_one_sentence(case):
     name, changes, options, told = BAD[case]
-    sides = {side: changes.pop(side) for side in ("retain",) if side in changes}
-    one = make_pass(0, **changes)
+    tensors = vars(make_pass(0)) | changes
     with pytest.raises(UnseeError, match=told):
-        getattr(losses, name)(one.logits, one.labels, one.reference, hidden=one.hidden, **sides, **options)
+        getattr(losses, name)(**tensors, **options)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, create_model, model_validator
 
+from unsee.config.arguments import checked
 from unsee.config.protocols import STRICT, EvaluationConfig, Modality, Table, TeachConfig, UnlearnConfig
 from unsee.config.reasons import reason, shown
 from unsee.config.tables import (
@@ -127,7 +128,8 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
-def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig | DocumentsConfig:
+@checked("unsee.load_recipe")
+def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig | DocumentsConfig:
     """Read a recipe and apply overrides to it.
 
     Args:

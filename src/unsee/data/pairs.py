@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from unsee.config.arguments import checked
 from unsee.core.errors import DataError
 from unsee.core.reading import Problems, find_file, read_json_lines
 from unsee.core.text import special_token
@@ -93,13 +94,15 @@ class PrivacyPair:
         return replace(self, sensitive=self.request or self.sensitive)
 
 
-def load_pairs(path: Path) -> list[PrivacyPair]:
+@checked("unsee.load_pairs")
+def load_pairs(path: str | Path) -> list[PrivacyPair]:
     """Read a file of pairs with its pictures, all of which are decoded to find broken ones.
 
     Raises:
+        ConfigError: the argument cannot be used.
         DataError: the file, rows or pictures cannot be used (the message names up to twenty lines).
     """
-    problems = Problems()
+    path, problems = Path(path), Problems()
     rows: list[tuple[int, dict[str, str]]] = []
     for line, row in read_json_lines(path, problems):
         if what := _fault(row):

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from unsee.config.arguments import checked
 from unsee.core.errors import ConfigError, ModelError
 from unsee.core.files import replacing
 from unsee.core.reading import parse_json
@@ -31,6 +32,7 @@ APPLIED = "unsee_edits"
 """Key of a model's configuration; its value is the ids of the edits that are in the model's weights."""
 
 
+@checked("unsee.Edit")
 @dataclass(frozen=True, kw_only=True)
 class Edit:
     """The result of a method that computes changes of weights.
@@ -86,7 +88,8 @@ class Edit:
             write_tensors(tensors, file, about)
 
     @classmethod
-    def load(cls, path: Path) -> Edit:
+    @checked("unsee.Edit.load")
+    def load(cls, path: str | Path) -> Edit:
         """Read an edit that `save` wrote.
 
         Raises:
@@ -162,6 +165,7 @@ def merge(edits: Sequence[Edit]) -> Edit:
     return Edit(method=names, settings=settings, model=first.model, deltas=deltas, gates=gates, frequencies=frequencies)
 
 
+@checked("unsee.Editor")
 class Editor:
     """Applies edits to one model and takes them back.
 

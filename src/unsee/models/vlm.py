@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel, ProcessorMixin
 
+from unsee.config.arguments import checked
 from unsee.config.recipe import ModelConfig
 from unsee.core.allocator import keep_freed_memory
 from unsee.core.errors import ModelError, UnknownNameError
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 LoraTargets = Literal["decoder", "decoder+projector", "all_linear"]
 
 
+@checked("unsee.VLM")
 class VLM:
     """A model, its processor and its layout.
 
@@ -66,6 +68,7 @@ class VLM:
         self.chat = ChatTemplate(self.family, id)
 
     @classmethod
+    @checked("unsee.VLM.load")
     def load(cls, id: str, *, dtype: Literal["auto", "float32", "bfloat16"] = "auto", processor: str = "") -> VLM:
         """Load a model by name; `load_as` does the same with the settings of a recipe.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from unsee.config.arguments import checked
 from unsee.config.recipe import DocumentsConfig, RunConfig
 from unsee.core.progress import Progress, Silent
 from unsee.exams.metrics import make_metrics
@@ -22,9 +23,10 @@ from unsee.runtime.cache import notes_of
 from unsee.runtime.threads import fixed_threads
 
 
+@checked("unsee.run_recipe")
 def run(
     config: RunConfig | DocumentsConfig,
-    out: Path | None = None,
+    out: str | Path | None = None,
     progress: Progress | None = None,
     workers: int | str = 1,
     track: Sequence[str] = (),
@@ -45,7 +47,7 @@ def run(
     """
     check_trackers(track)
     shown, crew = progress or Silent(), crew_of(workers, config)
-    started = begin(config, out, shown)
+    started = begin(config, Path(out) if out else None, shown)
     with tracked(track, started.scenario.record, config.name):
         (result,) = finished([started], crew, shown)
     return result

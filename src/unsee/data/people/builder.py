@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from unsee.config.arguments import checked
 from unsee.core.errors import DataError
 from unsee.core.record import check_free
 from unsee.data.augmentation import augment_with_noise
@@ -19,8 +20,9 @@ from unsee.data.people.questions import Split, appearance_sentence, evaluation_q
 BUILDER_VERSION = 3
 
 
+@checked("unsee.build")
 def build(
-    folder: Path,
+    folder: str | Path,
     people: int = 500,
     celebrities: int = 153,
     seed: int = 0,
@@ -40,6 +42,7 @@ def build(
         image_pixels: width and height of the portraits.
 
     Raises:
+        ConfigError: an argument cannot be used.
         DataError: a number is out of its range.
         RecordError: the folder is not empty.
     """

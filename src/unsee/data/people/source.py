@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from unsee.config.arguments import checked
 from unsee.config.recipe import GENERATED, DataConfig, build_dataclass
 from unsee.core.errors import DataError
 from unsee.data.hub import find_folder, folder_of
@@ -46,6 +47,7 @@ def pin(config: DataConfig) -> DataConfig:
     return config.model_copy(update=changes)
 
 
+@checked("unsee.load")
 def open_benchmark(
     source: str | Path,
     percent: int | None = None,
@@ -64,7 +66,7 @@ def open_benchmark(
 
     Raises:
         UnknownNameError: no dataset has the name of the format.
-        ConfigError: an option of the format is wrong.
+        ConfigError: an argument or an option of the format is wrong.
         DataError: the data cannot be found or read.
     """
     source = str(source)
