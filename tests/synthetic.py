@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -247,3 +248,9 @@ def attacked_run(run: Path, attacks: pd.DataFrame) -> Path:
     scores = with_attacks(Scores.load(run, "scores.json"), [ScoredRun(record.read_answers())], [attacks])
     scores.save(record, "scores.json")
     return run
+
+
+def check_tables(text):
+    """Check that every row of every table in Markdown has as many cells as its heading."""
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1, table

@@ -1,5 +1,6 @@
 """One Chromium for all pages: Debian's where it is installed, Playwright's otherwise."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,27 @@ def browser():
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def opened(browser):
+    """Opens an address in a page, which must complain of nothing and ask for nothing else but of the same server."""
+
+    @contextmanager
+    def open_page(address, width=1200, **options):
+        context = browser.new_context(viewport={"width": width, "height": 844}, **options)
+        page, complaints, requests = context.new_page(), [], []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda made: requests.append(made.url))
+        page.goto(address)
+        yield page
+        own = ("http://127.0.0.1", "blob:") if address.startswith("http:") else address
+        assert not complaints
+        assert not [url for url in requests if not url.startswith("data:") and not url.startswith(own)]
+        context.close()
+
+    return open_page
 
 
 _CUT = """main => [...document.querySelectorAll(".methods tbody tr")].flatMap(row =>

@@ -17,15 +17,9 @@ def board(tmp_path_factory):
 
 
 @pytest.fixture
-def page(browser, board):
-    page = browser.new_page(viewport={"width": 1200, "height": 844})
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(board.as_uri())
-    yield page
-    assert not complaints
-    page.close()
+def page(opened, board):
+    with opened(board.as_uri()) as page:
+        yield page
 
 
 def test_filters_hide_rows_and_their_marks(page):
@@ -56,17 +50,14 @@ def test_it_fits(page, width):
 
 
 @pytest.mark.parametrize("width", [1200, 390])
-def test_one_of_runs_about_documents_works_alike(browser, tmp_path, width):
+def test_one_of_runs_about_documents_works_alike(opened, tmp_path, width):
     runs = [synthetic_documents.make_run(tmp_path / name, source=name) for name in ("passports", "plates")]
-    page = browser.new_page(viewport={"width": width, "height": 844})
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.goto(write_leaderboard(runs, tmp_path / "board.html").as_uri())
-    rows = page.locator("#board tbody tr:visible")
-    every = rows.count()
-    page.select_option("[data-filter=data]", "plates")
-    assert rows.count() == every // 2 and page.locator("#board .plot:visible .point:not(.gone)").count() == every // 2
-    rows.locator("a").first.click()
-    assert page.locator("details.run[open] .person").count() >= 1
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and not complaints
-    page.close()
+    with opened(write_leaderboard(runs, tmp_path / "board.html").as_uri(), width) as page:
+        rows = page.locator("#board tbody tr:visible")
+        every = rows.count()
+        page.select_option("[data-filter=data]", "plates")
+        shown = page.locator("#board .plot:visible .point:not(.gone)").count()
+        assert rows.count() == every // 2 and shown == every // 2
+        rows.locator("a").first.click()
+        assert page.locator("details.run[open] .person").count() >= 1
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -23,41 +23,27 @@ def report(tmp_path_factory):
 @pytest.fixture(
     scope="module", params=[(1200, "light"), (1200, "dark"), (390, "light")], ids=lambda p: f"{p[0]}-{p[1]}"
 )
-def page(request, browser, report):
+def page(request, opened, report):
     """What its tests change, they put back."""
     width, scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    page = context.new_page()
-    page.complaints, page.requests = [], []
-    page.on("console", lambda message: page.complaints.append(message.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on("request", lambda made: page.requests.append(made.url))
-    page.goto(report.as_uri())
-    if folder := os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{width}-{scheme}.png", full_page=True)
-    yield page
-    context.close()
+    with opened(report.as_uri(), width, color_scheme=scheme) as page:
+        if folder := os.environ.get("SCREENSHOTS"):
+            page.screenshot(path=Path(folder) / f"{width}-{scheme}.png", full_page=True)
+        yield page
 
 
 @pytest.fixture(scope="module")
-def plain(browser, report):
-    page = browser.new_page(viewport={"width": 390, "height": 844})
-    page.goto(report.as_uri())
-    yield page
-    page.close()
+def plain(opened, report):
+    with opened(report.as_uri(), 390) as page:
+        yield page
 
 
 def column(page, number):
     return page.locator(f".methods tbody tr > :nth-child({number})").all_inner_texts()
 
 
-def test_it_opens_quietly_and_asks_for_nothing(page, report):
+def test_it_opens_with_every_picture(page):
     assert page.title() == "synthetic"
-    assert page.complaints == []
-    assert [url for url in page.requests if not url.startswith("data:")] == [report.as_uri()]
-
-
-def test_every_picture_is_there(page):
     widths = page.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")
     assert len(widths) == 4
     assert all(widths)
@@ -79,21 +65,20 @@ def test_method_score_and_verdict_are_always_seen(plain, cut):
 
 
 @pytest.mark.parametrize("touch", [True, False])
-def test_a_pressed_mark_says_its_name_and_numbers(browser, report, touch):
-    plain = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=touch, is_mobile=touch)
-    plain.goto(report.as_uri())
-    shown = plain.locator(".pressed")
-    assert shown.text_content() == "Press a mark for its name and numbers."
-    assert shown.is_visible() is touch
-    mark = plain.locator(".plot:visible .point", has=plain.locator("title", has_text="NPO · both:")).locator(".marker")
-    mark.scroll_into_view_if_needed()
-    box = mark.bounding_box()
-    place = box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2 + 3
-    (plain.touchscreen.tap if touch else plain.mouse.click)(*place)
-    assert "NPO · both: efficacy 0." in shown.inner_text()
-    assert plain.locator(".plot:visible .point.chosen").count() == shown.locator("span").count() >= 1
-    assert shown.is_visible()
-    plain.close()
+def test_a_pressed_mark_says_its_name_and_numbers(opened, report, touch):
+    with opened(report.as_uri(), 390, has_touch=touch, is_mobile=touch) as page:
+        shown = page.locator(".pressed")
+        assert shown.text_content() == "Press a mark for its name and numbers."
+        assert shown.is_visible() is touch
+        mark = page.locator(".plot:visible .point", has=page.locator("title", has_text="NPO · both:"))
+        mark = mark.locator(".marker")
+        mark.scroll_into_view_if_needed()
+        box = mark.bounding_box()
+        place = box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2 + 3
+        (page.touchscreen.tap if touch else page.mouse.click)(*place)
+        assert "NPO · both: efficacy 0." in shown.inner_text()
+        assert page.locator(".plot:visible .point.chosen").count() == shown.locator("span").count() >= 1
+        assert shown.is_visible()
 
 
 def test_print_holds_every_verdict_every_cell_and_the_colours(plain, cut):
@@ -115,11 +100,9 @@ def test_intervals_are_written_with_to(plain):
 
 
 @pytest.fixture
-def desk(browser, report):
-    page = browser.new_page(viewport={"width": 1200, "height": 844})
-    page.goto(report.as_uri())
-    yield page
-    page.close()
+def desk(opened, report):
+    with opened(report.as_uri()) as page:
+        yield page
 
 
 def test_the_table_sorts_by_click_and_by_keyboard(desk):

@@ -43,30 +43,22 @@ def report(tmp_path_factory):
 
 
 @pytest.mark.parametrize("width", [1200, 390])
-def test_it_opens_quietly_and_fits(browser, report, width):
-    page = browser.new_page(viewport={"width": width, "height": 844})
-    complaints, requests = [], []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("request", lambda made: requests.append(made.url))
-    page.goto(report.as_uri())
-    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
-    assert (page.title(), complaints) == ("Deletion request 17", [])
-    assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.locator("#change tbody tr").count() == 12
-    assert page.locator("#change tbody small").count() == 6 * 3  # one person has no interval
-    assert page.locator("#people tbody tr").count() == 6 and page.locator("#rows tbody tr").count() == 10
-    page.close()
+def test_it_opens_quietly_and_fits(opened, report, width):
+    with opened(report.as_uri(), width) as page:
+        page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+        assert page.title() == "Deletion request 17"
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.locator("#change tbody tr").count() == 12
+        assert page.locator("#change tbody small").count() == 6 * 3  # one person has no interval
+        assert page.locator("#people tbody tr").count() == 6 and page.locator("#rows tbody tr").count() == 10
 
 
-def test_no_column_is_cut_on_a_desk_or_on_paper(browser, report):
-    page = browser.new_page(viewport={"width": 1280, "height": 844})
-    page.goto(report.as_uri())
-    cut = "all => all.filter(box => box.scrollWidth > box.clientWidth).map(box => box.ariaLabel)"
-    assert page.locator(".scroll").evaluate_all(cut) == []
-    page.emulate_media(media="print")
-    page.set_viewport_size({"width": 703, "height": 844})  # an A4 sheet between its margins
-    assert page.locator(".scroll").evaluate_all(cut) == []
-    heights = "all => all.map(one => one.lastElementChild.getBoundingClientRect().height)"
-    assert min(page.locator("details:not([open])").evaluate_all(heights)) > 20
-    page.close()
+def test_no_column_is_cut_on_a_desk_or_on_paper(opened, report):
+    with opened(report.as_uri(), 1280) as page:
+        cut = "all => all.filter(box => box.scrollWidth > box.clientWidth).map(box => box.ariaLabel)"
+        assert page.locator(".scroll").evaluate_all(cut) == []
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": 703, "height": 844})  # an A4 sheet between its margins
+        assert page.locator(".scroll").evaluate_all(cut) == []
+        heights = "all => all.map(one => one.lastElementChild.getBoundingClientRect().height)"
+        assert min(page.locator("details:not([open])").evaluate_all(heights)) > 20

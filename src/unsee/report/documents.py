@@ -161,7 +161,7 @@ def _run(
     efforts: Sequence[Effort] = (), config: str = "",
 ) -> DocumentsRun:  # fmt: skip
     names = [method.method for method in scores.methods]
-    palette = colours(names, [name for name in names if is_control("documents", name)])
+    palette = colours("documents", names)
     models = [_model(scores, method, palette[method.method]) for method in scores.methods]
     models.sort(key=lambda model: -1.0 if model.score.eta is None else model.score.eta.value, reverse=True)
     return DocumentsRun(

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import hypot, inf
 
+from unsee.config.tables import Kind
 from unsee.scoring.intervals import Estimate
+from unsee.scoring.schema import is_control
 
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _CHARACTER_WIDTH, _LINE_HEIGHT, _MARKER = 6.3, 15.0, 7.0
@@ -22,6 +24,8 @@ _FAR = 14.0  # pixels between any other marker and a label that a line leads to
 _STEPS = 24  # places at which a line to a label is looked at
 _GAP = 8.0  # pixels between two labels on one line, so that they do not read as one
 _BEYOND = 0.04  # the axes run a little past 0 and 1 so that no marker is cut
+
+_PALETTE = 8  # colours of the style sheet
 
 Box = tuple[float, float, float, float]
 
@@ -228,8 +232,8 @@ def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def colours(names: Iterable[str], controls: Iterable[str], palette: int = 8) -> dict[str, str]:
-    """Return a palette number for every method, in order of appearance; controls share one."""
-    known = set(controls)
-    methods = [name for name in dict.fromkeys(names) if name not in known]
-    return {name: str(number % palette) for number, name in enumerate(methods)} | dict.fromkeys(known, "control")
+def colours(kind: Kind, names: Iterable[str]) -> dict[str, str]:
+    """Return a number in the palette of the style sheet for each method, in order of appearance; controls share one."""
+    found = {name: "control" if is_control(kind, name) else "" for name in names}
+    methods = [name for name, colour in found.items() if not colour]
+    return found | {name: str(number % _PALETTE) for number, name in enumerate(methods)}

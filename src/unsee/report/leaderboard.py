@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 from unsee.config.recipe import GENERATED, DocumentsConfig, RunConfig, load_recipe
@@ -13,15 +14,13 @@ from unsee.core.errors import RecordError
 from unsee.core.files import sha256_of, write
 from unsee.core.record import Record
 from unsee.report.documents import DocumentsRun
-from unsee.report.figures import Dot, Plot, colours, plot
-from unsee.report.page import ModelView, kind_of_runs, render
+from unsee.report.figures import Plot, colours
+from unsee.report.page import GIBIBYTE, ModelView, kind_of_runs, render, trade_off
 from unsee.report.people import PeopleRun
 from unsee.report.reports import runs_of
 from unsee.scoring.intervals import Estimate
-from unsee.scoring.schema import BASE, is_control
-from unsee.scoring.table import spoken
+from unsee.scoring.schema import BASE
 
-_GIBIBYTE = 2**30
 _LEFT_OUT = ("target", "oracle", BASE)
 """Models that rows are read against."""
 NUMBERS: Mapping[Kind, Mapping[str, str]] = {
@@ -69,7 +68,7 @@ class Entry:
     @property
     def gibibytes(self) -> float | None:
         """The largest memory of the training."""
-        return self.model.score.peak_bytes / _GIBIBYTE if self.model.score.peak_bytes else None
+        return self.model.score.peak_bytes / GIBIBYTE if self.model.score.peak_bytes else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +130,7 @@ def write_leaderboard(folders: Sequence[Path], out: Path, redact: bool = False) 
         runs += views
     _check_different(records)
     names = [entry.model.score.method for entry in entries]
-    palette = colours(names, [name for name in names if is_control(kind, name)])
+    palette = colours(kind, names)
     entries = [replace(one, model=replace(one.model, colour=palette[one.model.score.method])) for one in entries]
     page = render(
         "leaderboard.html",
@@ -140,7 +139,7 @@ def write_leaderboard(folders: Sequence[Path], out: Path, redact: bool = False) 
         kind=kind,
         main=MAIN[kind],
         numbers=list(NUMBERS[kind]),
-        board=Board(entries=entries, plots=_plots(entries)),
+        board=Board(entries=entries, plots=_plots(kind, entries)),
         runs=runs,
         redact=redact,
     )
@@ -198,28 +197,8 @@ def _name(source: str) -> str:
     return Path(source.partition("@")[0]).name
 
 
-def _plots(entries: Sequence[Entry]) -> dict[str, Plot]:
+def _plots(kind: Kind, entries: Sequence[Entry]) -> dict[str, Plot]:
     """Return the plots of the main number against utility; each mark has the number of its row."""
-    dots = []
-    for row, entry in enumerate(entries):
-        x, y = entry.main, entry.model.score.utility
-        if x is not None and y is not None:
-            where = ", ".join(entry.setting[name] for name in ("run", "recipe", "model", "data"))
-            title = (
-                f"{entry.model.label} ({where}): {MAIN[entry.kind]} {spoken(x)}, utility {spoken(y)}, "
-                f"{entry.model.score.verdict}"
-            )
-            broke = entry.model.score.verdict == "collapsed"
-            dots.append(
-                Dot(
-                    label=entry.model.label,
-                    title=title,
-                    shape=entry.model.shape,
-                    colour=entry.model.colour,
-                    faint=broke,
-                    x=x,
-                    y=y,
-                    row=row,
-                )
-            )
-    return {"wide": plot(dots, 860, 500), "narrow": plot(dots, 360, 400)}
+    where = [", ".join(entry.setting[name] for name in ("run", "recipe", "model", "data")) for entry in entries]
+    number = attrgetter(NUMBERS[kind][MAIN[kind]])
+    return trade_off([entry.model for entry in entries], number, MAIN[kind], where=where)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from unsee.scoring.names import readable, readable_metric, readable_model
 from unsee.scoring.schema import MethodScore
 from unsee.scoring.table import rounded, spoken, written
 
-_GIBIBYTE = 2**30
+GIBIBYTE = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +139,9 @@ def embedded(path: Path) -> str:
 
 
 def trade_off(
-    models: Iterable[ModelView], x_of: Callable[[MethodScore], Estimate | None], x_word: str, y_word: str
-) -> dict[str, Plot]:
+    models: Sequence[ModelView], x_of: Callable[[MethodScore], Estimate | None], x_word: str, y_word: str = "utility",
+    where: Sequence[str] = (),
+) -> dict[str, Plot]:  # fmt: skip
     """Return the plots of one number against utility, for wide and for narrow screens.
 
     Args:
@@ -148,15 +149,24 @@ def trade_off(
         x_of: returns the number; a model without it, or without utility, is left out.
         x_word: the name of the number in the hover text.
         y_word: the name of utility in the hover text.
+        where: where each model is from, for the hover text; each mark then has the number of its row.
     """
     dots = []
-    for model in models:
+    for row, model in enumerate(models):
         x, y = x_of(model.score), model.score.utility
         if x is not None and y is not None:
-            title = f"{model.label}: {x_word} {spoken(x)}, {y_word} {spoken(y)}, {model.score.verdict}"
-            faint = model.score.verdict == "collapsed"
+            name = f"{model.label} ({where[row]})" if where else model.label
             dots.append(
-                Dot(label=model.label, title=title, shape=model.shape, colour=model.colour, faint=faint, x=x, y=y)
+                Dot(
+                    label=model.label,
+                    title=f"{name}: {x_word} {spoken(x)}, {y_word} {spoken(y)}, {model.score.verdict}",
+                    shape=model.shape,
+                    colour=model.colour,
+                    faint=model.score.verdict == "collapsed",
+                    x=x,
+                    y=y,
+                    row=row if where else None,
+                )
             )
     return {"wide": plot(dots, 860, 500), "narrow": plot(dots, 360, 400)}
 
@@ -180,7 +190,7 @@ def efforts(events: list[dict[str, Any]], methods: Collection[str]) -> list[Effo
             model=readable_model(model, methods),
             trainable_parameters=facts.get("made trainable_parameters"),
             training_seconds=facts.get("made seconds"),
-            peak_gibibytes=facts["made peak_bytes"] / _GIBIBYTE if facts.get("made peak_bytes") else None,
+            peak_gibibytes=facts["made peak_bytes"] / GIBIBYTE if facts.get("made peak_bytes") else None,
             passes=(facts["made forward_passes"], facts["made backward_passes"])
             if facts.get("made forward_passes")
             else None,

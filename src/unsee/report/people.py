@@ -26,7 +26,7 @@ from unsee.scoring.schema import BOTH, Cell, Measure, MethodScore, Scores, check
 from unsee.scoring.signal import Signal
 from unsee.scoring.table import percent, rounded
 
-SHAPES = {"image": "square", "text": "triangle", "both": "circle", "": "diamond"}
+_SHAPES = {"image": "square", "text": "triangle", "both": "circle"}
 _SOURCES = {"image": "from image questions", "text": "from text questions", "both": "from image and text questions"}
 SETS = ("forget", "test", "retain", "celebrity", GENERAL_SET)
 _TASKS = ("classification", "generation", "cloze")
@@ -226,7 +226,7 @@ def _run(
         models=models,
         plots=trade_off(
             framing + [model for model in models if model not in framing],
-            lambda score: score.efficacy, "efficacy", "utility",
+            lambda score: score.efficacy, "efficacy",
         ),
         modalities=modalities,
         covers=covers,
@@ -248,12 +248,12 @@ def _first_seeds(answers: pd.DataFrame) -> pd.DataFrame:
 def _models(scores: Scores) -> list[PeopleModel]:
     """Return the models, best first."""
     names = [method.method for method in scores.methods]
-    palette = colours(names, [name for name in names if is_control("people", name)])
+    palette = colours("people", names)
     models = [
         PeopleModel(
             score=method,
             colour=palette[method.method],
-            shape=SHAPES.get(method.modality, "diamond"),
+            shape=_SHAPES.get(method.modality, "diamond"),
             is_control=is_control("people", method.method),
             cells=_task_cells(scores, method),
         )

@@ -71,7 +71,7 @@ def test_models_in_one_place_share_a_label():
 
 
 def test_a_method_has_one_colour_and_controls_share_theirs():
-    assert colours(["target", "npo", "npo", "kl", "oracle"], ["target", "oracle"]) == {
+    assert colours("people", ["target", "npo", "npo", "kl", "oracle"]) == {
         "npo": "0",
         "kl": "1",
         "target": "control",

@@ -3,7 +3,7 @@ import re
 import shutil
 
 import pytest
-from synthetic import CONTROLS, METHODS, NEVER_KNEW, Mind, Model, make_answers, make_run
+from synthetic import CONTROLS, METHODS, NEVER_KNEW, Mind, Model, check_tables, make_answers, make_run
 
 from unsee.core.errors import RecordError
 from unsee.core.record import Record
@@ -147,11 +147,7 @@ def test_numbers_read_well():
 
 def test_markdown_holds_the_tables_and_nobodys_answers(run, tmp_path):
     text = write_report([run], tmp_path / "results.md").read_text()
-    for line in text.splitlines():
-        cells = line.count("|")
-        if line.startswith("|---"):
-            width = cells
-        assert not cells or line.startswith("| ") or cells == width
+    check_tables(text)
     assert "| NPO | both | 0." in text
     assert "unsee run" in text
     assert "Ada Novak" not in text
@@ -210,8 +206,7 @@ def test_markdown_has_what_the_page_has_refused_leaked_and_factuality(run, tmp_p
     assert "| score | refused | leaked | rank | verdict |" in text
     assert "from 1 (nothing) to 10 (all). Judge: offline; 9 different" in text
     assert "| NPO | both | - / 7.50 [6.00, 9.00] |" in text
-    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
-        assert len({line.count("|") for line in table.splitlines()}) == 1
+    check_tables(text)
 
 
 NAME = "[x](javascript:alert(1)) <b> | `c` *b*"
