@@ -44,6 +44,8 @@ def refused(tmp_path):
         (["tiny", "--set", "method.npo.betta=1"], "method.npo.betta: unknown option; did you mean 'beta'?"),
         (["tiny", "--set", "method.npo.beta=-1"], "method.npo.beta: must be greater than 0, got -1"),
         (["tiny", "--set", "method.npo.modality=['imag']"], "must be 'image', 'text' or 'both', got 'imag'"),
+        (["tiny", "--set", "method.npo.seeds=x"], "unsee: method.npo.seeds: must be a list, got 'x'"),
+        (["tiny", "--set", "method.npo.seeds={bth=[1]}"], "unsee: method.npo.seeds.bth: must be 'image', 'text' or"),
         (["tiny", "--set", "method.npo=3"], "method.npo: must be a table, got 3"),
         (["tiny", "--set", "teach.stepps=3"], "teach.stepps: unknown option; did you mean 'steps'?"),
         (["tiny", "--set", "teach.steps=many"], "teach.steps: must be a whole number, got 'many'"),
@@ -118,7 +120,9 @@ def test_other_commands(tmp_path, model, data, finished, refused):
 
 def test_a_run_that_has_not_come_far_has_no_report(tmp_path, refused):
     (tmp_path / "config.toml").write_text('name = "young"\n')
-    assert "scores.json: missing; the run has not come that far" in refused("report", tmp_path)
+    told = f"missing; the run has not come that far; finish it: unsee run {tmp_path}/config.toml --out {tmp_path}\n"
+    for command in (["report"], ["report", "--leaderboard"], ["attack"]):
+        assert f"unsee: {tmp_path}/scores.json: {told}" == refused(*command, tmp_path)
 
 
 def test_folders_that_hold_something_else(recipe, finished, tmp_path, refused):
@@ -130,6 +134,8 @@ def test_folders_that_hold_something_else(recipe, finished, tmp_path, refused):
     assert "not empty and not a run" in refused(*recipe, "--out", thesis)
     assert "not a folder" in refused(*recipe, "--out", thesis / "thesis.tex")
     assert "cannot be created" in refused(*recipe, "--out", thesis / "thesis.tex" / "run")
+    assert "/proc: takes no new file or folder; choose another" in refused(*recipe, "--out", "/proc/x/y")
+    assert "/proc: takes no new file or folder; choose another" in refused("build", "/proc/x", "--people", "2")
 
 
 def _lose(path):

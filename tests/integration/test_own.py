@@ -56,7 +56,8 @@ def test_a_table_becomes_a_benchmark_and_a_report(table, model, tmp_path):
         (["--portraits", "."], "--portraits and a CSV file of celebrities go with a CSV file of --people"),
         (["--people", "none.csv", "--portraits", "."], "none.csv: neither a number of people nor"),
         (["--people", "501"], "people: 501 asked for"),
-        (["--people", "1"], "forget 5 % of 1 people: leaves nobody"),
+        (["--people", "0"], "people: 0 is too few; at least 2 are needed"),
+        (["--people", "1"], "people: 1 is too few; at least 2 are needed"),
     ],
 )
 def test_unusable_tables_are_one_sentence(words, sentence, tmp_path):

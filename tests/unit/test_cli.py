@@ -1,4 +1,5 @@
 import errno
+import re
 import resource
 import subprocess
 import sys
@@ -142,6 +143,8 @@ def test_lists(capsys):
     assert "gradient_ascent" in capsys.readouterr().out
     for kind in LISTS:
         assert main(["list", kind]) == 0
+        lines = [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()]
+        assert not [line for line in lines if not re.search(r"[.?]($| [(\[])", line)], "no whole sentence"
 
 
 def test_of_several_processes_the_first_speaks_and_each_says_its_error(fake_run, capsys, monkeypatch):

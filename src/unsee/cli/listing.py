@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from unsee.core.errors import UnknownNameError
@@ -51,10 +52,12 @@ def _models() -> Lines:
 def _recipes() -> Lines:
     from unsee.config.recipe import RECIPES, recipe_names
 
-    def first_comment(name: str) -> str:
-        return (RECIPES / f"{name}.toml").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+    def first_sentence(name: str) -> str:
+        lines = (RECIPES / f"{name}.toml").read_text(encoding="utf-8").splitlines()
+        comment = " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
+        return comment.partition(". ")[0].rstrip(".") + "."
 
-    return [(name, first_comment(name)) for name in recipe_names()]
+    return [(name, first_sentence(name)) for name in recipe_names()]
 
 
 LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {

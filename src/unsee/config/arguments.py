@@ -11,7 +11,7 @@ from itertools import islice
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, TypeVar, Union
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from unsee.config.reasons import shown
 from unsee.core.errors import ConfigError, UnknownNameError
@@ -95,6 +95,8 @@ def _fits(value: object, hint: Any) -> bool:
 
 
 def _is_valid(value: object, hint: Any) -> bool:
+    from pydantic import TypeAdapter  # takes long, and few calls come here
+
     try:
         TypeAdapter(hint).validate_python(value)
     except ValidationError:

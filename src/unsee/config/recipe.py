@@ -6,6 +6,7 @@ Every value is typed and bounded, and has its unit in its name. Errors about unk
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -311,13 +312,17 @@ def build_table(model: type[Checked], values: Mapping[str, object], where: str =
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        faults = []
-        errors = error.errors()
-        places = {one["loc"][:end] for one in errors for end in range(len(one["loc"]))}
-        for one in errors if len(errors) == 1 else [one for one in errors if one["loc"] not in places]:
-            path = ".".join(str(part) for part in (where, *one["loc"]) if part != "")
-            faults.append(f"{path}: {_reason(model, one)}" if path else _reason(model, one))
-        raise ConfigError(several(faults)) from None
+        faults: dict[tuple[str, ...], str] = {}
+        for one in error.errors():  # a value that may be of several types has an error for each
+            place = tuple(str(part) for part in one["loc"] if not re.search(r"\w\[|^\[key\]$", str(part)))
+            faults.setdefault(place, _reason(model, one))
+        above = {place[:end] for place in faults for end in range(len(place))}
+        told = [
+            f"{path}: {fault}" if (path := ".".join(filter(None, (where, *place)))) else fault
+            for place, fault in faults.items()
+            if place not in above or len(faults) == 1
+        ]
+        raise ConfigError(several(told)) from None
 
 
 def _reason(model: type[BaseModel], error: Mapping[str, Any]) -> str:

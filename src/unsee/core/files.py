@@ -86,11 +86,18 @@ def make_private(folder: Path) -> None:
 
     Raises:
         OSError: a folder cannot be made.
+        RecordError: the folder above is one of the system's own that takes none, such as /proc.
     """
     if not folder.is_dir():
         make_private(folder.parent)
-        with contextlib.suppress(FileExistsError):
+        try:
             folder.mkdir(mode=0o700)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            if not folder.parent.is_dir():
+                raise
+            raise RecordError(f"{folder.parent}: takes no new file or folder; choose another place") from None
 
 
 @contextlib.contextmanager
@@ -234,7 +241,7 @@ def _unfinished(path: Path) -> Iterator[Path]:
     with explained(path):
         make_private(path.parent)
         try:
-            temporary.mkdir(mode=0o700)
+            make_private(temporary)
             yield temporary / path.name
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -260,7 +261,23 @@ class Record:
 
     def _check_there(self, name: str) -> None:
         if not (self.folder / name).is_file():
-            raise RecordError(f"{self.folder / name}: missing; the run has not come that far")
+            again = f"; finish it: {self.command}" if self.command else ""
+            raise RecordError(f"{self.folder / name}: missing; the run has not come that far{again}")
+
+    def check_finished(self) -> None:
+        """Check that the run has its scores.
+
+        Raises:
+            RecordError: it is not finished; the message names the command that finishes it.
+        """
+        self._check_there("scores.json")
+
+    @property
+    def command(self) -> str:
+        """The command that finishes a run; "" for a deletion request or an audit, whose settings are no recipe."""
+        config = self.folder / "config.toml"
+        is_run = config.is_file() and "forget" not in self.read_toml("config.toml")
+        return f"unsee run {shlex.quote(str(config))} --out {shlex.quote(str(self.folder))}" if is_run else ""
 
     def log(self, event: str, **fields: str | float | bool | None) -> None:
         """Append one event to log.jsonl.

@@ -42,6 +42,10 @@ Answered = tuple[list[str], list[tuple[float, int]]]
 Tokens = tuple[int, ...]
 
 
+class TooLong(ModelError):
+    """A question that does not fit into the model's context."""
+
+
 class Exam:
     """All questions of one evaluation.
 
@@ -278,7 +282,7 @@ class Exam:
         room = vlm.room(self._config.max_new_tokens)
         if length > room:
             first, advice = group.items[0], "use fewer shots" if group.shots else "lower evaluation.max_new_tokens"
-            raise ModelError(
+            raise TooLong(
                 f"evaluation: a {first.question.task} prompt of the {first.set} set has {length} tokens with "
                 f"{len(group.pictures)} images; model {vlm.id} has room for {room} before an answer; {advice}"
             )

@@ -22,7 +22,7 @@ from unsee.core.progress import Progress
 from unsee.data.images import decode, encode_png
 from unsee.data.schema import Benchmark, Input, Person, Question
 from unsee.exams.attacked import AttackedExams
-from unsee.exams.people import Exam
+from unsee.exams.people import Exam, TooLong
 from unsee.methods.base import Guard
 from unsee.models.vlm import VLM
 from unsee.play.topics import Prepared, Topic
@@ -159,7 +159,7 @@ class Playground:
 
         Raises:
             UnknownNameError: there is no such model, topic, question or way.
-            DataError: the picture cannot be read, nothing is asked, or the way needs a picture.
+            DataError: the picture cannot be read, nothing is asked, it is too long, or the way needs a picture.
         """
         if ask.model not in self._respondents:
             raise UnknownNameError("play: model", ask.model, self._respondents)
@@ -203,7 +203,10 @@ class Playground:
             if not exam.prompt_groups:
                 raise DataError(f"play: {ask.way} needs an answer in words; choose a question without options")
             put = _put(exam, asking)
-        rows = exam.examine(vlm, system=system, every=True)
+        try:
+            rows = exam.examine(vlm, system=system, every=True)
+        except TooLong as error:
+            raise DataError(f"play: the question is too long for {ask.model}; make it shorter ({error})") from error
         return exam.guarded(rows, respondent.guard) if respondent.guard else rows, put
 
     def _said(self, asked: Prepared, topic: Topic | None, rows: pd.DataFrame, put: str) -> Said:

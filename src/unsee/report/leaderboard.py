@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -10,16 +11,19 @@ from pathlib import Path
 
 from unsee.config.recipe import GENERATED, DocumentsConfig, RunConfig, load_recipe
 from unsee.config.tables import Kind
-from unsee.core.errors import RecordError
+from unsee.core.errors import RecordError, several
 from unsee.core.files import sha256_of, write
-from unsee.core.record import Record
+from unsee.core.record import Record, refuse_request
 from unsee.report.documents import DocumentsRun
 from unsee.report.figures import Plot, colours
-from unsee.report.page import GIBIBYTE, ModelView, kind_of_runs, render, trade_off
+from unsee.report.page import GIBIBYTE, ModelView, render, trade_off
 from unsee.report.people import PeopleRun
 from unsee.report.reports import runs_of
+from unsee.scoring.comparison import kind_of_runs
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.schema import BASE
+
+log = logging.getLogger(__name__)
 
 _LEFT_OUT = ("target", "oracle", BASE)
 """Models that rows are read against."""
@@ -105,17 +109,20 @@ class Board:
 def write_leaderboard(folders: Sequence[Path], out: Path, redact: bool = False) -> Path:
     """Write one page about many runs. Runs that differ only in their seeds share rows.
 
+    A folder that holds no finished run is left out, and a warning says how to finish it.
+
     Args:
         folders: of finished runs, all about people or all about documents.
         out: the page, an .html file.
         redact: leave out names, answers and pictures.
 
     Raises:
-        RecordError: a folder is no finished run, is given twice, both kinds are mixed, or the file cannot be written.
+        RecordError: a folder is missing, none is a finished run, one is given twice, both kinds are mixed, or the file
+            cannot be written.
     """
     if out.suffix != ".html":
         raise RecordError(f"{out}: a leaderboard is an .html file; choose this ending")
-    records = [Record.open(folder) for folder in folders]
+    records = _finished(folders)
     kind = kind_of_runs(records)
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -145,6 +152,27 @@ def write_leaderboard(folders: Sequence[Path], out: Path, redact: bool = False) 
     )
     write(out, page)
     return out
+
+
+def _finished(folders: Sequence[Path]) -> list[Record]:
+    """Return the finished runs among some folders; a warning names each of the others."""
+    records, faults = [], []
+    for folder in folders:
+        try:
+            record = Record.open(folder)
+            refuse_request(record)
+            record.check_finished()
+        except RecordError as error:
+            if not folder.is_dir():
+                raise
+            faults.append(str(error))
+        else:
+            records.append(record)
+    if not records:
+        raise RecordError(several(faults))
+    for fault in faults:
+        log.warning("%s; it is left out", fault)
+    return records
 
 
 def _check_different(records: Sequence[Record]) -> None:

@@ -12,10 +12,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from unsee.config.recipe import kind_of
-from unsee.config.tables import Kind
-from unsee.core.errors import RecordError
-from unsee.core.record import Record, refuse_request
 from unsee.core.text import markdown
 from unsee.report.figures import Dot, Plot, plot
 from unsee.scoring.intervals import Estimate
@@ -77,20 +73,6 @@ class Effort:
     peak_gibibytes: float | None
     passes: tuple[int, int] | None
     evaluation_seconds: float | None
-
-
-def kind_of_runs(records: Sequence[Record]) -> Kind:
-    """Return "people" or "documents", what all these runs are about.
-
-    Raises:
-        RecordError: a record is no run, or runs of both kinds are mixed.
-    """
-    for record in records:
-        refuse_request(record)
-    kinds = {kind_of(record.read_toml("config.toml")) for record in records}
-    if len(kinds) > 1:
-        raise RecordError("runs about people and runs about documents make two pages; give those of one kind")
-    return kinds.pop()
 
 
 def render(template: str, **values: object) -> str:

@@ -12,9 +12,10 @@ from unsee.core.record import Record
 from unsee.report.audit import write_audit_report
 from unsee.report.deletion import write_request_report
 from unsee.report.documents import DocumentsRun, document_runs
-from unsee.report.page import kind_of_runs, render
+from unsee.report.page import render
 from unsee.report.people import PeopleRun, people_runs
 from unsee.report.tables import SCORE_ENDINGS, check_ending, write_scores
+from unsee.scoring.comparison import kind_of_runs
 from unsee.scoring.findings import Audit
 from unsee.scoring.outcome import Outcome
 

@@ -38,9 +38,8 @@ def attack(
     refuse_request(record)
     config = load_recipe(folder / "config.toml")
     if not isinstance(config, RunConfig):
-        raise ConfigError(f"{folder}: a run about documents; attacks are for runs about people")
-    if "scores.json" not in record:
-        raise RecordError(f"{folder}: not finished; run `unsee run {folder / 'config.toml'} --out {folder}` first")
+        raise ConfigError(f"{folder}: a run about documents; attacks are for runs about people, so give one of those")
+    record.check_finished()
     if record.is_locked():
         raise RecordError(f"{folder}: another run is writing there; wait for it")
     wanted = list(names) or ATTACKS.names()
@@ -57,6 +56,8 @@ def attack(
     if not isinstance(tables, dict):
         raise ConfigError(f"--set attack: must be a table, got {tables!r}; set options such as attack.relearn.steps=32")
     if unused := [name for name in tables if name not in wanted]:
+        if unused[0] not in ATTACKS.names():
+            raise UnknownNameError("--set attack", unused[0], ATTACKS.names())
         raise ConfigError(f"--set attack.{unused[0]}: this attack is not run; add --attack {unused[0]}")
     settings = config.model_dump()
     settings["attack"] |= {name: tables.get(name, settings["attack"].get(name, {})) for name in wanted}

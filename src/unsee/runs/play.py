@@ -46,9 +46,7 @@ def playground_of_run(folder: Path, progress: Progress, *, redact: bool = False)
 def _about_people(config: RunConfig, folder: Path, progress: Progress, redact: bool) -> Playground:
     target = folder / "models" / "target"
     if not target.is_dir():
-        raise RecordError(
-            f"{folder}: no models/target; finish the run with `unsee run {folder / 'config.toml'} --out {folder}`"
-        )
+        raise RecordError(f"{folder}: no models/target; finish it: {Record(folder).command}")
     benchmark = people.benchmark_of(config.data, Cache(folder), progress)
     material = people.material_of(benchmark, config)
     respondents = [

@@ -7,6 +7,7 @@ person.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -95,13 +96,15 @@ def tracked(names: Sequence[str], record: Record, project: str) -> Iterator[None
 
 
 def _started(name: str, folder: Path, project: str) -> GeneralTracker:
-    """Return a tracker that has started."""
-    cls = LOGGER_TYPE_TO_CLASS[name]
+    """Return a tracker that has started; what it writes is as private as the rest of the run."""
+    cls, before = LOGGER_TYPE_TO_CLASS[name], os.umask(0o077)
     try:
         tracker = cls(name, folder) if cls.requires_logging_directory else cls(f"unsee-{project}")
         tracker.start()
     except Exception as error:
         raise ConfigError(f"--track {name}: does not start: {first_line(error)}") from error
+    finally:
+        os.umask(before)
     return tracker
 
 

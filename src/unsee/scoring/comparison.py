@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from unsee.config.recipe import kind_of, load_recipe
+from unsee.config.recipe import Kind, kind_of, load_recipe
 from unsee.core.errors import ConfigError, RecordError, UnknownNameError
 from unsee.core.record import ATTACKS_FILE, Record, refuse_request
 from unsee.scoring.documents import shared_draws
@@ -73,18 +73,24 @@ def compare_methods(folders: Sequence[Path], first: str, second: str) -> list[Co
         ConfigError: the two did not unlearn from the same questions.
     """
     records = [Record.open(folder) for folder in folders]
+    if kind_of_runs(records) == "documents":
+        return list(_of_documents(records, first, second))
+    return list(_of_people(folders, scored_runs(records), first, second))
+
+
+def kind_of_runs(records: Sequence[Record]) -> Kind:
+    """Return "people" or "documents", what all these runs are about.
+
+    Raises:
+        RecordError: a record is no run, or runs of both kinds are mixed.
+    """
     for record in records:
         refuse_request(record)
-    kinds = {kind_of(record.read_toml("config.toml")) for record in records}
+    kinds = {kind_of(record.read_toml("config.toml")): record.folder for record in records}
     if len(kinds) > 1:
-        raise RecordError("runs about people and runs about documents have no number in common; give those of one kind")
-    if kinds == {"documents"}:
-        return list(_of_documents(records, first, second))
-    runs = scored_runs(records)
-    for folder, run in zip(folders, runs, strict=True):
-        if not run.signal.signal:
-            raise RecordError(f"{folder}: no signal, so no method is ranked: {run.signal.reason}")
-    return list(_of_people(runs, first, second))
+        named = " and ".join(f"{folder} is about {kind}" for kind, folder in kinds.items())
+        raise RecordError(f"{named}: they have no number in common; give runs of one kind")
+    return next(iter(kinds))
 
 
 def attack_tables(records: Sequence[Record]) -> list[pd.DataFrame]:
@@ -114,9 +120,14 @@ def scored_runs(records: Sequence[Record]) -> list[ScoredRun]:
     return runs
 
 
-def _of_people(runs: Sequence[ScoredRun], first: str, second: str) -> Iterator[Compared]:
+def _of_people(
+    folders: Sequence[Path], runs: Sequence[ScoredRun], first: str, second: str
+) -> Iterator[Compared]:  # fmt: skip
     models = [model for model in runs[0].trainings if all(model in run.trainings for run in runs)]
     ours, theirs = _named(first, models), _named(second, models)
+    for folder, run in zip(folders, runs, strict=True):
+        if not run.signal.signal:
+            raise RecordError(f"{folder}: no signal, so no method is ranked: {run.signal.reason}")
     alone = 1 in (len(ours), len(theirs))
     pairs = [(one, other) for one in ours for other in theirs if alone or one[1] == other[1]]
     if not pairs:

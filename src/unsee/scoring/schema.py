@@ -285,9 +285,7 @@ class Scores(RecordFile):
         if self.lost is None:
             return ""
         if not self.lost:
-            return (
-                "In no cell does the target answer worse than the base model, so teaching cost nothing that was asked."
-            )
+            return "Teaching cost the target nothing: it answers no kind of question worse than the base model."
         cells = [
             f"{cell.set} {cell.task} by {cell.input} {cell.target.value:.2f} (base model {cell.base.value:.2f})"
             for cell in sorted(self.lost, key=lambda cell: cell.difference.value)

@@ -7,7 +7,7 @@ import exams
 import pytest
 import tiny
 
-from unsee.core.errors import UnseeError
+from unsee.core.errors import DataError, UnseeError
 from unsee.data.images import encode_png
 from unsee.play.playground import PLAIN, Ask, Playground, Respondent
 from unsee.play.topics import people_topics
@@ -66,6 +66,12 @@ def test_another_photo_stands_in_for_that_of_the_question(playground):
 def test_a_question_in_own_words_has_no_truth(playground):
     said = playground.ask(Ask(model="one", text="Who is it?"))
     assert (said.probability, said.right) == (None, None)
+
+
+def test_a_question_that_is_too_long_is_told_to_be_shorter(playground, monkeypatch):
+    monkeypatch.setattr(type(playground._model("one")), "room", lambda vlm, most: 20)
+    with pytest.raises(DataError, match="the question is too long for one; make it shorter"):
+        playground.ask(Ask(model="one", text="Who is it? " * 30))
 
 
 def test_the_photo_that_is_shown_decides_what_is_seen(playground):

@@ -4,7 +4,7 @@ import pytest
 import synthetic_documents
 from synthetic import CONTROLS, METHODS, make_answers, make_run
 
-from unsee.core.errors import ConfigError, RecordError
+from unsee.core.errors import RecordError
 from unsee.report.leaderboard import write_leaderboard
 
 pytestmark = pytest.mark.slow
@@ -94,11 +94,21 @@ def test_redacted_it_holds_no_picture_of_a_document(documents, tmp_path):
 
 
 def test_what_cannot_be_on_it_is_named(runs, documents, tmp_path):
-    with pytest.raises(RecordError, match="two pages"):
+    with pytest.raises(RecordError, match=r"run-0 is about people and .*run-0 is about documents"):
         write_leaderboard([runs[0], documents[0]], tmp_path / "board.html")
     with pytest.raises(RecordError, match="same run"):
         write_leaderboard([runs[0], runs[0]], tmp_path / "board.html")
     with pytest.raises(RecordError, match="html"):
         write_leaderboard(runs, tmp_path / "board.md")
-    with pytest.raises((RecordError, ConfigError), match="not a run"):
-        write_leaderboard([tmp_path], tmp_path / "board.html")
+    for missing in ([tmp_path], [*runs, tmp_path / "typo"]):
+        with pytest.raises(RecordError, match="not a run"):
+            write_leaderboard(missing, tmp_path / "board.html")
+
+
+def test_a_run_that_is_not_finished_is_left_out_with_the_command_that_finishes_it(runs, text, tmp_path, caplog):
+    (young := tmp_path / "young").mkdir()
+    (young / "config.toml").write_text((runs[0] / "config.toml").read_text())
+    assert rows(write_leaderboard([*runs, young, tmp_path], tmp_path / "board.html").read_text()) == rows(text)
+    command = f"finish it: unsee run {young}/config.toml --out {young}; it is left out"
+    assert [message.endswith(command) for message in caplog.messages] == [True, False]
+    assert "not a run folder (no config.toml); it is left out" in caplog.messages[1]

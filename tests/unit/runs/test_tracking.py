@@ -44,6 +44,8 @@ def written(folder):
 
 def test_tensorboard_gets_losses_rates_times_and_scores(record):
     run(record, "tensorboard")
+    assert not [path for path in (record.folder / "tensorboard").rglob("*") if path.stat().st_mode & 0o077]
+    assert not (record.folder / "tensorboard").stat().st_mode & 0o077
     found = written(record.folder / "tensorboard")
     for step in STEPS:
         assert ("npo-both/forget", step["step"], step["forget"]) in found

@@ -71,9 +71,12 @@ def test_a_method_that_the_run_does_not_have_is_said(alone, methods, error, mess
 
 def test_what_cannot_be_compared_is_one_sentence(alone, tmp_path):
     models = [Model("target", mind=NEVER_KNEW), Model("oracle", mind=NEVER_KNEW), Model("npo"), Model("rmu")]
+    empty = make_run(tmp_path / "empty", make_answers(tuple(models)))
     with pytest.raises(RecordError, match=r"empty: no signal, so no method is ranked: the "):
-        compare_methods([make_run(tmp_path / "empty", make_answers(tuple(models)))], "npo", "rmu")
-    with pytest.raises(RecordError, match="give those of one kind"):
+        compare_methods([empty], "npo", "rmu")
+    with pytest.raises(UnknownNameError, match=r"--methods: unknown name 'npoo'; did you mean 'npo'"):
+        compare_methods([empty], "rmu", "npoo")
+    with pytest.raises(RecordError, match="give runs of one kind"):
         compare_methods([alone, synthetic_documents.make_run(tmp_path / "documents")], "npo", "rmu")
     apart = (*FRAME, *(Model("npo", kind) for kind in ("image", "text")), *(Model("rmu", k) for k in ("a", "b")))
     with pytest.raises(ConfigError, match="name one kind of each, such as npo-image"):

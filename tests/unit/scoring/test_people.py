@@ -263,7 +263,7 @@ def test_the_base_model_is_a_row_without_a_score_that_moves_no_other():
 
 
 @pytest.mark.parametrize(
-    ("kept", "told"), [(1.0, "Teaching cost the target some"), (0.3, "In no cell does the target")]
+    ("kept", "told"), [(1.0, "Teaching cost the target some"), (0.3, "Teaching cost the target nothing")]
 )
 def test_what_teaching_destroyed_is_a_sentence(kept, told):
     target = Model("target", mind=Mind((0.97, 0.97), kept=0.7))

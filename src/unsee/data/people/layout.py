@@ -73,11 +73,12 @@ def forget_sets(people: int, percents: Sequence[int], seed: int) -> dict[int, se
     sets = {}
     for percent in percents:
         count = num_forgotten(people, percent)
-        if not 0 < percent < 100 or count >= people:
-            raise DataError(
-                f"forget {percent} % of {people} people: leaves nobody to forget or nobody to retain; "
-                "choose a share between 1 and 99 % and at least 2 people"
-            )
+        if not 0 < percent < 100:
+            raise DataError(f"forget share of {percent} %: must lie between 1 and 99 %")
+        if people < 2:
+            raise DataError(f"people: {people} is too few; at least 2 are needed, one to forget and one to retain")
+        if count >= people:
+            raise DataError(f"forgetting {percent} % of {people} people leaves nobody to retain; take more people")
         sets[percent] = set(order[:count])
     return sets
 

@@ -59,7 +59,7 @@ def load(folder: Path, percent: int, training_text: Path | None = None) -> Bench
     """
     folder = Path(folder)
     if not 0 < percent < 100:
-        raise DataError(f"forget {percent} %: leaves nobody to forget or nobody to retain; choose 1 to 99")
+        raise DataError(f"forget share of {percent} %: must lie between 1 and 99 %")
     forget_name, retain_name = f"forget_{percent}", f"retain_{100 - percent}"
     columns = ("image", "ID", "biography", *TASK_COLUMNS)
     forget, retain = (read(folder, name, columns) for name in (forget_name, retain_name))
