@@ -1,6 +1,5 @@
 import errno
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -165,15 +164,12 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"unsee {unsee.__version__}\n"
 
 
-def test_listing_everything_takes_under_a_second_and_imports_nothing_heavy():
+def test_listing_everything_imports_nothing_heavy():
     code = (
         "import sys; from unsee.cli import main; [main(['list', kind]) for kind in sys.argv[1:]];"
         "sys.exit(' '.join({'torch', 'transformers', 'pandas', 'rich.console'} & set(sys.modules)) or None)"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", code, *LISTS], check=True, capture_output=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 1
 
 
 def test_the_public_names_are_listed_and_light():

@@ -211,7 +211,7 @@ def test_a_reply_that_drips_is_given_up_in_time(docket, where):
         started = time.monotonic()
         with pytest.raises(JudgeError, match=r"in 1 attempts, the last: no whole reply in 0\.4 s"):
             ask(judge, replace(docket, cases=docket.cases[:1]))
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 30  # the server would go on for ever
         done.set()
 
 

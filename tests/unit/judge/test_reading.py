@@ -75,4 +75,4 @@ def test_long_replies_are_read_at_once(piece):
     started = time.process_time()
     for count in (1, 2):
         read_grades(piece * 200_000, "score", count)
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 20  # a search that goes back takes minutes
