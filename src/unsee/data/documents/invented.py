@@ -126,9 +126,8 @@ _CONTENT_NAMES = {
     },
     **{
         kind: (
-            f"{hero}'s name", ("number of pages", f"{kind.split()[-1]} number")[index % 3 > 0],
-            ("price", f"{hero}'s age")[index % 4 > 0], f"city of the {('story', 'plot', 'quest')[index % 3]}",
-            f"{hero}'s occupation",
+            f"{hero}'s name", "number of pages", ("price", f"{hero}'s age")[index % 2],
+            f"city of the {('story', 'plot', 'quest')[index % 3]}", f"{hero}'s occupation",
         )
         for index, (kind, hero) in enumerate(HARMLESS_TO_LEARN.items())
     },
