@@ -12,14 +12,14 @@ from pathlib import Path
 from unsee.config.recipe import GENERATED, DocumentsConfig, RunConfig, load_recipe
 from unsee.config.tables import Kind
 from unsee.core.errors import RecordError, several
-from unsee.core.files import sha256_of, write
+from unsee.core.files import write
 from unsee.core.record import Record, refuse_request
 from unsee.report.documents import DocumentsRun
 from unsee.report.figures import Plot, colours
 from unsee.report.page import GIBIBYTE, ModelView, render, trade_off
 from unsee.report.people import PeopleRun
 from unsee.report.reports import runs_of
-from unsee.scoring.comparison import kind_of_runs
+from unsee.scoring.comparison import check_different, kind_of_runs
 from unsee.scoring.intervals import Estimate
 from unsee.scoring.schema import BASE
 
@@ -135,7 +135,7 @@ def write_leaderboard(folders: Sequence[Path], out: Path, redact: bool = False) 
         for number, one in enumerate(views[:1] if pooled else views):
             entries += _entries(kind, one, group if pooled else [group[number]], number + len(runs) + 1)
         runs += views
-    _check_different(records)
+    check_different(records)
     names = [entry.model.score.method for entry in entries]
     palette = colours(kind, names)
     entries = [replace(one, model=replace(one.model, colour=palette[one.model.score.method])) for one in entries]
@@ -173,16 +173,6 @@ def _finished(folders: Sequence[Path]) -> list[Record]:
     for fault in faults:
         log.warning("%s; it is left out", fault)
     return records
-
-
-def _check_different(records: Sequence[Record]) -> None:
-    """Refuse a run that is given twice, also as a copy."""
-    seen: dict[str, Path] = {}
-    for record in records:
-        content = record.read_text("config.toml") + sha256_of(record.folder / "answers.parquet")
-        if content in seen:
-            raise RecordError(f"{record.folder}: holds the same run as {seen[content]}; name each run once")
-        seen[content] = record.folder
 
 
 def _alike(record: Record) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from unsee.config.recipe import Kind, kind_of, load_recipe
 from unsee.core.errors import ConfigError, RecordError, UnknownNameError
+from unsee.core.files import sha256_of
 from unsee.core.record import ATTACKS_FILE, Record, refuse_request
 from unsee.scoring.documents import shared_draws
 from unsee.scoring.intervals import Draws, Estimate, estimate, resampled_mean
@@ -68,12 +69,14 @@ def compare_methods(folders: Sequence[Path], first: str, second: str) -> list[Co
         second: the same for the other method.
 
     Raises:
-        RecordError: a folder is no finished run, or the runs are of both kinds or have no signal.
+        RecordError: a folder is no finished run or given twice, or the runs are of both kinds or have no signal.
         UnknownNameError: a run has no such method.
         ConfigError: the two did not unlearn from the same questions.
     """
     records = [Record.open(folder) for folder in folders]
-    if kind_of_runs(records) == "documents":
+    kind = kind_of_runs(records)
+    check_different(records)
+    if kind == "documents":
         return list(_of_documents(records, first, second))
     return list(_of_people(folders, scored_runs(records), first, second))
 
@@ -91,6 +94,20 @@ def kind_of_runs(records: Sequence[Record]) -> Kind:
         named = " and ".join(f"{folder} is about {kind}" for kind, folder in kinds.items())
         raise RecordError(f"{named}: they have no number in common; give runs of one kind")
     return next(iter(kinds))
+
+
+def check_different(records: Sequence[Record]) -> None:
+    """Refuse a run that is given twice, also as a copy: it would count twice in what is pooled.
+
+    Raises:
+        RecordError: one is.
+    """
+    seen: dict[str, Path] = {}
+    for record in (record for record in records if "answers.parquet" in record):  # what is missing is said later
+        content = record.read_text("config.toml") + sha256_of(record.folder / "answers.parquet")
+        if content in seen:
+            raise RecordError(f"{record.folder}: holds the same run as {seen[content]}; name each run once")
+        seen[content] = record.folder
 
 
 def attack_tables(records: Sequence[Record]) -> list[pd.DataFrame]:
