@@ -76,7 +76,7 @@ def test_what_cannot_be_compared_is_one_sentence(alone, tmp_path):
         compare_methods([empty], "npo", "rmu")
     with pytest.raises(UnknownNameError, match=r"--methods: unknown name 'npoo'; did you mean 'npo'"):
         compare_methods([empty], "rmu", "npoo")
-    with pytest.raises(RecordError, match="holds the same run as .*; name each run once"):
+    with pytest.raises(RecordError, match=r"holds the same run as .*; name each run once"):
         compare_methods([alone, alone], "npo", "rmu")
     with pytest.raises(RecordError, match="give runs of one kind"):
         compare_methods([alone, synthetic_documents.make_run(tmp_path / "documents")], "npo", "rmu")
