@@ -50,6 +50,16 @@ def test_a_finished_run_is_attacked_and_the_rest_comes_from_the_cache(run, cache
     assert plain == before
 
 
+def test_attacks_that_read_likelihoods_are_kept_in_one_table(run, cache):
+    before = Scores.load(run, "scores.json")
+    command = unsee(["attack", run, "--attack", "membership", "--attack", "depth", "--workers", "1"], cache)
+    assert command.code == 0, command.err
+    read = Record.open(run).read_table("likelihoods.parquet").groupby("attack")
+    assert {name for name, _ in read} == {"membership", "depth"}
+    measured = Scores.load(run, "scores.json").measures
+    assert not before.measures and measured
+
+
 def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
 

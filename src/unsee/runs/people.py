@@ -260,7 +260,7 @@ class PeopleRun:
             self.scenario.record.write_table(ATTACKS_FILE, attacks)
             scores = with_attacks(scores, [scored], [attacks])
         if read:
-            likelihoods = pd.concat(read, ignore_index=True)
+            likelihoods = pd.concat(read, ignore_index=True).astype({"question": str})  # a number in some attacks
             self.scenario.record.write_table(LIKELIHOODS_FILE, likelihoods)
             found_measures = measures(likelihoods, self.config.evaluation.bootstrap)
             scores = scores.model_copy(update={"measures": found_measures})
