@@ -10,6 +10,7 @@ from unsee.data.documents.schema import (
     OUT_OF_DOMAIN,
     SEEN,
     SEEN_HARMLESS,
+    SEEN_PRIVATE,
     UNSEEN_HARMLESS,
     UNSEEN_IMAGES,
     UNSEEN_SUBJECTS,
@@ -24,8 +25,9 @@ _TASKS = {"classification": "choice", "generation": "sentence", "cloze": "blank"
 _OF_DOCUMENTS = {
     SEEN: "seen by the methods", UNSEEN_IMAGES: "other pictures", "unseen_attributes": "asked for something else",
     "unseen_templates": "asked in other words", UNSEEN_SUBJECTS: "another kind of document",
-    HARMLESS_PICTURES: "harmless pictures", SEEN_HARMLESS: "harmless, seen by some methods",
-    UNSEEN_HARMLESS: "other harmless kinds", OUT_OF_DOMAIN: "from other benchmarks",
+    SEEN_PRIVATE: "private, seen by some methods", HARMLESS_PICTURES: "harmless pictures",
+    SEEN_HARMLESS: "harmless, seen by some methods", UNSEEN_HARMLESS: "other harmless kinds",
+    OUT_OF_DOMAIN: "from other benchmarks",
 }  # fmt: skip
 
 

@@ -126,7 +126,7 @@ def test_people_and_documents_do_not_share_a_page(tmp_path):
     from synthetic import make_run as make_people_run
 
     folders = [make_run(tmp_path / "documents"), make_people_run(tmp_path / "people")]
-    with pytest.raises(RecordError, match="give those of one kind"):
+    with pytest.raises(RecordError, match="give runs of one kind"):
         write_report(folders, tmp_path / "report.html")
 
 

@@ -192,7 +192,7 @@ def test_missing_and_empty_files_are_refused(write, tmp_path):
         build_custom(folder, tmp_path / "none.csv", photos)
     with pytest.raises(DataError, match="no such folder; give the folder of the portraits"):
         build_custom(folder, table, tmp_path / "nowhere")
-    with pytest.raises(DataError, match="at least 2 people"):
+    with pytest.raises(DataError, match="at least 2 are needed"):
         build_custom(*write(people(1)))
     table.write_text('id,name,portraits,a\n"p0,x')
     with pytest.raises(DataError, match="line 2: not a row of CSV"):

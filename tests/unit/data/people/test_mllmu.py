@@ -192,7 +192,7 @@ def test_overlapping_forget_and_retain_sets_are_refused(data):
 
 @pytest.mark.parametrize("percent", [0, 100])
 def test_a_ratio_that_forgets_nobody_or_everybody_is_refused(small_data, percent):
-    with pytest.raises(DataError, match="nobody"):
+    with pytest.raises(DataError, match="must lie between 1 and 99 %"):
         load(small_data, percent)
 
 
