@@ -204,7 +204,7 @@ class Record:
         Raises:
             RecordError: it is missing or not UTF-8.
         """
-        self._check_there(name)
+        self.check_there(name)
         return read_text(self.folder / name, RecordError)
 
     def read_json(self, name: str) -> Any:
@@ -213,7 +213,7 @@ class Record:
         Raises:
             RecordError: it is missing or not JSON.
         """
-        self._check_there(name)
+        self.check_there(name)
         return read_json(self.folder / name, RecordError)
 
     def read_toml(self, name: str) -> dict[str, Any]:
@@ -222,7 +222,7 @@ class Record:
         Raises:
             RecordError: it is missing or not TOML.
         """
-        self._check_there(name)
+        self.check_there(name)
         return read_toml(self.folder / name, RecordError)
 
     def read_table(self, name: str) -> pd.DataFrame:
@@ -231,7 +231,7 @@ class Record:
         Raises:
             RecordError: it is missing, damaged or not parquet.
         """
-        self._check_there(name)
+        self.check_there(name)
         path = self.folder / name
         try:
             return pd.read_parquet(path, page_checksum_verification=True)
@@ -259,18 +259,11 @@ class Record:
             raise RecordError(f"{self.folder / 'answers.parquet'}: {fault}; the same command makes the run again")
         return answers
 
-    def _check_there(self, name: str) -> None:
+    def check_there(self, name: str) -> None:
+        """Refuse a run without a file; the message names the command that finishes it."""
         if not (self.folder / name).is_file():
             again = f"; finish it: {self.command}" if self.command else ""
             raise RecordError(f"{self.folder / name}: missing; the run has not come that far{again}")
-
-    def check_finished(self) -> None:
-        """Check that the run has its scores.
-
-        Raises:
-            RecordError: it is not finished; the message names the command that finishes it.
-        """
-        self._check_there("scores.json")
 
     @property
     def command(self) -> str:

@@ -161,7 +161,7 @@ def _finished(folders: Sequence[Path]) -> list[Record]:
         try:
             record = Record.open(folder)
             refuse_request(record)
-            record.check_finished()
+            record.check_there("scores.json")
         except RecordError as error:
             if not folder.is_dir():
                 raise

@@ -39,7 +39,7 @@ def attack(
     config = load_recipe(folder / "config.toml")
     if not isinstance(config, RunConfig):
         raise ConfigError(f"{folder}: a run about documents; attacks are for runs about people, so give one of those")
-    record.check_finished()
+    record.check_there("scores.json")
     if record.is_locked():
         raise RecordError(f"{folder}: another run is writing there; wait for it")
     wanted = list(names) or ATTACKS.names()
