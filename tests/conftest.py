@@ -25,12 +25,30 @@ def pytest_collection_finish():
     gc.enable()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk():
+    """Tests kill processes, but never cut the power; so they need not wait until a file is on the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _fixed_seeds():
     random.seed(0)
     np.random.seed(0)
     if torch := sys.modules.get("torch"):
         torch.default_generator.manual_seed(0)  # for GPUs, `torch.manual_seed` would format its stack each time
+
+
+@pytest.fixture(scope="session")
+def documents(tmp_path_factory):
+    """A folder of invented documents, one picture for each subject and split, to read."""
+    from unsee.data.documents.builder import build  # the process that shares out the tests needs no import
+
+    folder = tmp_path_factory.mktemp("documents") / "data"
+    build(folder, images=1)
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "docs" / "notebooks").glob("*.ipynb"))
-SLOW = {"trainer": pytest.mark.slow, "own-loop": pytest.mark.slow}
+SLOW = {"trainer": pytest.mark.soak, "own-loop": pytest.mark.slow}
 SAME_EVERYWHERE = {"score-answers"}
 """Notebooks whose numbers depend on no training."""
 

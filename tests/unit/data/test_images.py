@@ -12,7 +12,6 @@ from PIL import Image, ImageCms, ImageOps
 
 from unsee.core.errors import DataError
 from unsee.data import images
-from unsee.data.documents.builder import build as build_documents
 from unsee.data.documents.privacy_pair import load as load_documents
 from unsee.data.images import check_all, decode, encode_png, ending, fault, preview
 from unsee.data.people.mllmu import load
@@ -35,13 +34,12 @@ def given(request, tmp_path):
     return give
 
 
-def test_the_pictures_that_unsee_makes_are_decoded_to_the_same_pixels(small_data, tmp_path):
-    build_documents(tmp_path / "documents", images=1)
-    documents = [case.image for case in load_documents(tmp_path / "documents").cases]
+def test_the_pictures_that_unsee_makes_are_decoded_to_the_same_pixels(small_data, documents):
+    pages = [case.image for case in load_documents(documents).cases]
     benchmark = load(small_data, 15)
     people = (*benchmark.forget, *benchmark.test, *benchmark.retain, *benchmark.celebrity)
-    files = [path.read_bytes() for path in documents] + [image for person in people for image in person.images]
-    assert len(documents) > 20 and len(files) > len(documents) + 20
+    files = [path.read_bytes() for path in pages] + [image for person in people for image in person.images]
+    assert len(pages) > 20 and len(files) > len(pages) + 20
     for content in files:
         assert np.array_equal(pixels(content), np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
         assert preview(decode(content, "x")) == encode_png(decode(content, "x")) == content

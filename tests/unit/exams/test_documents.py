@@ -8,7 +8,6 @@ from tiny import make_vlm, plain_log_probability
 from unsee.config.recipe import EvaluationConfig
 from unsee.core.errors import DataError, ModelError
 from unsee.core.record import ANSWER_COLUMNS, METRIC_COLUMNS
-from unsee.data.documents.builder import build
 from unsee.data.documents.export import as_pairs, write_pairs
 from unsee.data.documents.privacy_pair import load
 from unsee.data.general import general_items
@@ -21,10 +20,8 @@ OURS = {"leak", "refused_opening", "refused_phrases", "refused_likelihood"}
 
 
 @pytest.fixture(scope="module")
-def benchmark(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("privacy") / "data"
-    build(folder, images=1)
-    return load(folder)
+def benchmark(documents):
+    return load(documents)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The asking judge against a server that answers well, badly, slowly or not at all."""
 
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -12,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import forks
 import pytest
 
 from unsee.config.recipe import build_dataclass
@@ -297,9 +297,7 @@ def test_after_a_kill_it_goes_on_at_the_next_case(server, docket):
         return "SCORE: 5"
 
     server.reply = reply
-    process = multiprocessing.get_context("spawn").Process(
-        target=judge_in_a_process, args=(docket.record.folder, server.url)
-    )
+    process = forks.process(judge_in_a_process, (docket.record.folder, server.url))
     process.start()
     assert stuck.wait(30)
     os.kill(process.pid, signal.SIGKILL)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlavaConfig
 from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
@@ -36,6 +37,7 @@ def test_the_values_of_labels_stand_where_captions_differ():
         assert all(differs & set(held) for held in places.values())
 
 
+@pytest.mark.soak
 def test_tower_and_projector_learn_to_write_captions_in_word_embeddings():
     captions, tokenizer = captions_of_nano()
     torch.manual_seed(0)

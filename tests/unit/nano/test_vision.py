@@ -15,7 +15,7 @@ def drawn(labels):
     return draw
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_the_tower_learns_portraits_and_documents_together(kind, monkeypatch):
     monkeypatch.setattr(vision, "draw_training_portraits", drawn(vision.LABELS))

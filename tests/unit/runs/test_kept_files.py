@@ -109,21 +109,41 @@ def test_every_kind_of_the_cache_is_kept_with_a_checksum_and_private(finished):
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
-@pytest.mark.parametrize(("kind", "damage"), zip(EVERY_KIND, cycle(DAMAGES)))
-def test_what_is_damaged_is_named_put_aside_and_computed_again(finished, tmp_path, monkeypatch, caplog, kind, damage):
+TOGETHER = {
+    "what is read first": ("weights", "edit"),
+    "what is read beside it": ("cost of weights", "cost of an edit", "answers", "change", "data", "documents"),
+    "what is read if something else is missing": [kind for kind, kept in EVERY_KIND.items() if kept.without],
+}
+"""Kinds of which each is read although the others are damaged."""
+
+
+@pytest.mark.parametrize(
+    "damages",
+    [
+        *(pytest.param(dict(zip(kinds, cycle(DAMAGES))), id=name) for name, kinds in TOGETHER.items()),
+        *(
+            pytest.param({kind: damage}, id=f"{kind} {damage.__name__}", marks=pytest.mark.soak)
+            for kind in EVERY_KIND
+            for damage in DAMAGES
+        ),
+    ],
+)
+def test_what_is_damaged_is_named_put_aside_and_computed_again(finished, tmp_path, monkeypatch, caplog, damages):
     folder, expected = finished
     cache = tmp_path / "cache"
     shutil.copytree(folder / "cache", cache)
     monkeypatch.setenv("UNSEE_CACHE", str(cache))
-    damaged = next(cache.glob(EVERY_KIND[kind].pattern))
-    damaged.write_bytes(damage(damaged.read_bytes()))
-    for other in EVERY_KIND[kind].without:
+    found = {next(cache.glob(EVERY_KIND[kind].pattern)): damage for kind, damage in damages.items()}
+    for damaged, damage in found.items():
+        damaged.write_bytes(damage(damaged.read_bytes()))
+    for other in {other for kind in damages for other in EVERY_KIND[kind].without}:
         shutil.rmtree(cache / other)
     assert everything(folder / "run") == expected
-    kept = cache.joinpath(*damaged.relative_to(cache).parts[:2])
-    assert f"{kept}: damaged; put aside as {kept.name}.damaged and computed again" in caplog.text
-    assert kept.with_name(kept.name + ".damaged").exists()
-    assert files.intact(kept)
+    for damaged in found:
+        kept = cache.joinpath(*damaged.relative_to(cache).parts[:2])
+        assert f"{kept}: damaged; put aside as {kept.name}.damaged and computed again" in caplog.text
+        assert kept.with_name(kept.name + ".damaged").exists()
+        assert files.intact(kept)
 
 
 def test_what_an_earlier_version_kept_without_checksums_is_computed_again_in_silence(

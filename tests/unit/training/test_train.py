@@ -54,7 +54,9 @@ def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, trainable, obje
     assert not checkpoint.exists()
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "damage", [DAMAGES[0], *(pytest.param(damage, marks=pytest.mark.soak) for damage in DAMAGES[1:])]
+)
 def test_from_a_damaged_checkpoint_it_starts_again_and_ends_with_the_same_weights(tmp_path, caplog, damage):
     def stop(step, loss, rate):
         if step == 5:

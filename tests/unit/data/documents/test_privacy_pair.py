@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections import Counter
 
 import pytest
@@ -6,8 +7,7 @@ from published_pairs import record, write_published
 
 from unsee.core.errors import DataError
 from unsee.data.documents import PRIVACY
-from unsee.data.documents.builder import build
-from unsee.data.documents.privacy_pair import load
+from unsee.data.documents.privacy_pair import FACTS, load
 
 SMALL = {"neural_gate_Passport": ("Passport", 6, "p2_org/images")}
 TRAINING = {"phone number": 6, "Student ID": 4, "Receipts": 10, "Passport": 10, "military vehicles": 4, "document": 10}
@@ -106,22 +106,21 @@ def test_no_files_no_json_and_an_empty_refusal(tmp_path, folder):
         load(folder, folder.parent / "images")
 
 
-def test_the_unseen_subject_is_chosen_when_loading(tmp_path):
-    build(tmp_path / "data", images=2, unseen_subject="receipt")
-    for chosen in (None, "passport"):
-        cases = load(tmp_path / "data", unseen_subject=chosen).cases
+def test_the_unseen_subject_is_chosen_when_loading(documents):
+    built_for = json.loads((documents / FACTS).read_text())["unseen_subject"]
+    for chosen in {None, "passport", "receipt"} - {built_for}:
+        cases = load(documents, unseen_subject=chosen).cases
         held = {case.subject for case in cases if case.split == "unseen_subjects"}
-        assert held == {chosen or "receipt"}
+        assert held == {chosen or built_for}
         assert not any(case.subject in held for case in cases if case.split != "unseen_subjects")
         assert len({case.subject for case in cases if case.split == "seen"}) == 5
     with pytest.raises(DataError, match="not among those edited on"):
-        load(tmp_path / "data", unseen_subject="parcel label")
+        load(documents, unseen_subject="parcel label")
 
 
-def test_one_picture_in_two_splits_is_refused(tmp_path):
-    build(tmp_path / "data", images=2)
-    images = tmp_path / "data/images/passport"
-    (images / "0001.png").write_bytes((images / "0005.png").read_bytes())
+def test_one_picture_in_two_splits_is_refused(documents, tmp_path):
+    images = shutil.copytree(documents, tmp_path / "data") / "images/passport"
+    (images / "0000.png").write_bytes((images / "0002.png").read_bytes())
     with pytest.raises(DataError, match="show the same picture"):
         load(tmp_path / "data")
 
