@@ -40,7 +40,7 @@ from unsee.exams.people import Exam
 from unsee.metrics.base import AnsweredQuestion
 from unsee.models.vlm import VLM
 from unsee.scoring.attacks import ATTACKED, with_attacks
-from unsee.scoring.cells import HEADLINE
+from unsee.scoring.cells import headline_metrics
 from unsee.scoring.people import ScoredRun, score_runs
 from unsee.scoring.schema import DO_NOTHING
 from unsee.scoring.table import numbers
@@ -267,10 +267,10 @@ def _completed(answers: pd.DataFrame, where: str = "answers") -> pd.DataFrame:
     if "chance" not in answers.columns:
         pairs = zip(answers["task"], answers["options"], strict=True)
         answers["chance"] = [
-            {"classification": 1 / max(1, len(own)), "cloze": 0.0}.get(task, float("nan")) for task, own in pairs
+            {"generation": float("nan"), "classification": 1 / max(1, len(own))}.get(task, 0.0) for task, own in pairs
         ]
     own = set(metric_columns(answers))
-    wanted = [name for name in dict.fromkeys(HEADLINE.values()) if name not in own] if own else None
+    wanted = [name for name in headline_metrics(answers) if name not in own] if own else None
     return answers if wanted == [] else answers.join(_metrics(answers, wanted))
 
 
@@ -304,7 +304,7 @@ def _check(answers: pd.DataFrame, where: str) -> None:
     differ = answers.groupby("item")["truth"].nunique()
     if (differ > 1).any():
         raise RecordError(f"{where}: item {differ.index[differ > 1][0]!r} has other truths in other models")
-    for metric in dict.fromkeys(HEADLINE.values()):
+    for metric in headline_metrics(answers):
         if metric in answers.columns and not answers[metric].dropna().between(0, 1).all():
             raise RecordError(f"{where}: {metric} must lie between 0 and 1")
 

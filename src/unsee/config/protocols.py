@@ -171,6 +171,7 @@ class EvaluationConfig(Table):
         general_items: number of questions unrelated to the people.
         world_items: number of facts about the world (capitals, animals, numbers) that are asked too, by choice and as
             blanks; for models that learned them, as nano did not.
+        english_items: number of instructions to follow and of passages of English to find likely, for the same models.
         bootstrap: number of resamples for every interval.
     """
 
@@ -197,6 +198,7 @@ class EvaluationConfig(Table):
     max_new_tokens: PositiveInt = 24
     general_items: PositiveInt = 120
     world_items: int = Field(default=0, ge=0, le=48)
+    english_items: int = Field(default=0, ge=0, le=24)
     bootstrap: int = Field(default=1000, ge=100)
 
     @model_validator(mode="before")

@@ -14,7 +14,7 @@ from unsee.data.images import encode_png
 from unsee.data.people.portraits import Sex, draw_look, draw_portrait, draw_scene
 from unsee.data.people.profiles import evenly
 from unsee.data.people.questions import appearance, placed
-from unsee.data.schema import LETTERS
+from unsee.data.schema import LETTERS, Task
 
 _NAMES = (
     "Mia", "Tom", "Zoe", "Ben", "Lily", "Sam", "Amy", "Max", "Eva", "Dan", "Rose", "Leo", "Kim", "Jack", "Ruth", "Pete",
@@ -52,14 +52,15 @@ _HELD_OUT_EVERY = 4
 
 @dataclass(frozen=True, kw_only=True)
 class GeneralItem:
-    """One question with four options, or a blank to fill.
+    """One question with four options, a blank to fill, an instruction to follow, or a passage to find likely.
 
     Attributes:
         id: identifier; the same count and seed give the same item.
         image: PNG bytes of the portrait; None for questions about no picture.
         question: the question, after the text to read if there is one; a blank is "__".
-        options: four texts in the order A, B, C, D; none for a blank.
-        answer: the text of the correct option, or of the blank.
+        options: four texts in the order A, B, C, D; none where there is nothing to choose.
+        answer: the text of the correct option or of the blank, the answer that follows the instruction, or the passage.
+        task: what is asked for.
     """
 
     id: str
@@ -67,6 +68,7 @@ class GeneralItem:
     question: str
     options: tuple[str, ...]
     answer: str
+    task: Task = "classification"
 
 
 def general_items(count: int, seed: int, image_pixels: int = 96) -> list[GeneralItem]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from unsee.data.images import decode
 
-Task = Literal["train", "classification", "generation", "cloze"]
+Task = Literal["train", "classification", "generation", "cloze", "instruction", "prose"]
 Input = Literal["image", "text"]
 LETTERS = ("A", "B", "C", "D")
 """The letters of four options, which most choices have; `letters` gives those of any number."""
@@ -30,7 +30,8 @@ class Question:
     """One question about one person.
 
     Attributes:
-        task: "train" for training text, otherwise the evaluation task.
+        task: "train" for training text, otherwise the evaluation task; "instruction" and "prose" are of the general set
+            alone.
         input: "image" if the question is asked with the portrait, "text" if it names the person instead.
         question: the question without image token, options and instruction; cloze blanks are "__".
         answer: the true answer: a sentence for train and generation, the option's text for classification, the

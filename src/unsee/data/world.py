@@ -105,5 +105,7 @@ def world_items(count: int, seed: int) -> list[GeneralItem]:
         items.append(
             GeneralItem(id=f"world-{number:04}", image=None, question=question, options=options, answer=answer)
         )
-        items.append(GeneralItem(id=f"blank-{number:04}", image=None, question=blank, options=(), answer=answer))
+        items.append(
+            GeneralItem(id=f"blank-{number:04}", image=None, question=blank, options=(), answer=answer, task="cloze")
+        )
     return items

@@ -310,7 +310,7 @@ class Exam:
             name: float(metric.score(answered)) if question.task in metric.tasks else float("nan")
             for name, metric in self._metrics.items()
         }
-        chance = {"classification": 1 / max(1, len(question.options)), "cloze": 0.0}.get(question.task, float("nan"))
+        chance = {"generation": math.nan, "classification": 1 / max(1, len(question.options))}.get(question.task, 0.0)
         floor = self._floors.get((item.set, item.unit, question), float("nan"))
         return {
             "set": item.set, "task": question.task, "input": question.input, "unit": item.unit, "item": item.id,

@@ -10,8 +10,10 @@ from typing import get_args
 from unsee.config.recipe import EvaluationConfig
 from unsee.core.errors import ConfigError
 from unsee.core.record import GENERAL_SET
-from unsee.data.general import GeneralItem
+from unsee.data.english import english_items
+from unsee.data.general import GeneralItem, general_items
 from unsee.data.schema import Benchmark, Input, Person, Question, Task
+from unsee.data.world import world_items
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 
@@ -157,10 +159,16 @@ class ExamPlan:
         return self._pictures[image]
 
 
+def general_questions(config: EvaluationConfig, seed: int) -> list[GeneralItem]:
+    """Return the questions of the general set."""
+    world, english = world_items(config.world_items, seed), english_items(config.english_items, seed)
+    return [*general_items(config.general_items, seed), *world, *english]
+
+
 def general_group(vlm: VLM, item: GeneralItem) -> PromptGroup:
     """Return the prompt group of one general item, without shots."""
     question = Question(
-        task="classification" if item.options else "cloze",
+        task=item.task,
         input="text" if item.image is None else "image",
         question=item.question,
         answer=item.answer,

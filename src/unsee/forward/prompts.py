@@ -141,6 +141,8 @@ def _published(question: Question, instruction: str) -> str:
         return f"{_with_options(question)}\n{INSTRUCTIONS[instruction]}"
     if question.task == "cloze":
         return f"{question.question}\n{_FILL}"
+    if question.task in ("instruction", "prose"):
+        return question.question
     return f"{question.question}\n{_SENTENCE.format(' accurately' if question.input == 'image' else '')}"
 
 

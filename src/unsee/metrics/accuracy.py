@@ -18,14 +18,16 @@ _CLOSING = " .,;:!" + "\u3002\uff0c\uff1b\uff1a\uff01\u0964\u06d4"  # also of Ch
 @METRICS.register("accuracy", paper="arXiv:2410.22108")
 @dataclass(frozen=True)
 class Accuracy:
-    """1 if the right option is chosen or the blank is filled with the truth, else 0; higher means more knowledge.
+    """1 if the right option is chosen, the blank filled or the instruction followed; higher means more knowledge.
+
+    An instruction is followed by the one right answer alone, up to spaces and closing punctuation, but not up to case.
 
     Attributes:
         cloze_match: "exact" requires the truth alone, up to case, spaces and closing punctuation; "substring", as in
             the published code, accepts any text that contains the truth, up to case.
     """
 
-    tasks: ClassVar[tuple[Task, ...]] = ("classification", "cloze")
+    tasks: ClassVar[tuple[Task, ...]] = ("classification", "cloze", "instruction")
     better: ClassVar[Better] = "higher"
     cloze_match: Literal["exact", "substring"] = "exact"
 
@@ -34,11 +36,14 @@ class Accuracy:
         truth = answered.question.answer
         if self.cloze_match == "substring" and answered.question.task == "cloze":
             return float(_composed(truth).lower() in _composed(answered.answer).lower())
-        return float(_plain(answered.answer) == _plain(truth))
+        given, wanted = _plain(answered.answer), _plain(truth)
+        if answered.question.task == "instruction":
+            return float(given == wanted)
+        return float(given.casefold() == wanted.casefold())
 
 
 def _plain(text: str) -> str:
-    return _composed(re.sub(r"\s+", " ", text)).strip(_CLOSING).casefold()
+    return _composed(re.sub(r"\s+", " ", text)).strip(_CLOSING)
 
 
 def _composed(text: str) -> str:

@@ -17,12 +17,14 @@ from unsee.metrics.base import AnsweredQuestion
 class Probability:
     """Geometric mean of the token probabilities of the true answer, 0 to 1; higher means more knowledge.
 
-    It shows knowledge also if the model answers with a refusal.
+    It shows knowledge also if the model answers with a refusal. Of prose it is the mean over characters, so
+    that models with other tokens compare: 2 to the power of minus its bits per character.
     """
 
-    tasks: ClassVar[tuple[Task, ...]] = ("classification", "generation", "cloze")
+    tasks: ClassVar[tuple[Task, ...]] = ("classification", "generation", "cloze", "instruction", "prose")
     better: ClassVar[Better] = "higher"
 
     def score(self, answered: AnsweredQuestion) -> float:
-        """Return `P(truth) ** (1 / tokens)`."""
-        return math.exp(answered.log_probability / answered.num_tokens)
+        """Return `P(truth) ** (1 / tokens)`, of prose `P(truth) ** (1 / characters)`."""
+        prose = answered.question.task == "prose"
+        return math.exp(answered.log_probability / (len(answered.question.answer) if prose else answered.num_tokens))

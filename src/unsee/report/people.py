@@ -29,7 +29,7 @@ from unsee.scoring.table import percent, rounded
 _SHAPES = {"image": "square", "text": "triangle", "both": "circle"}
 _SOURCES = {"image": "from image questions", "text": "from text questions", "both": "from image and text questions"}
 SETS = ("forget", "test", "retain", "celebrity", GENERAL_SET)
-_TASKS = ("classification", "generation", "cloze")
+_TASKS = tuple(HEADLINE)
 _GARBLED = 0.02  # of a model that works, one answer in a hundred looks garbled
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from unsee.config.recipe import EvaluationConfig
 from unsee.core.progress import Progress, Silent
-from unsee.data.general import general_items
 from unsee.data.people.source import FOUND, open_benchmark
-from unsee.data.world import world_items
 from unsee.exams.people import Exam
+from unsee.exams.plan import general_questions
 from unsee.models.vlm import VLM
 from unsee.scoring.cells import cells
 from unsee.scoring.schema import Cell
@@ -42,7 +41,6 @@ def evaluate_model(
         progress.say(f"data: {note}")
     vlm = VLM.load(model, processor=processor)
     config = config or EvaluationConfig()
-    general = [*general_items(config.general_items, 0), *world_items(config.world_items, 0)]
-    exam = Exam(vlm, benchmark, general, config)
+    exam = Exam(vlm, benchmark, general_questions(config, 0), config)
     answers = exam.examine(vlm, name=model, progress=progress).assign(method=model, modality="", seed=0)
     return cells(answers)

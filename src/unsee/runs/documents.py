@@ -29,15 +29,14 @@ from unsee.data.documents.schema import (
     Query,
 )
 from unsee.data.documents.source import first_pictures, open_documents, with_other_benchmarks
-from unsee.data.general import general_items
 from unsee.data.images import preview
 from unsee.data.pairs import PrivacyPair
 from unsee.data.schema import Benchmark, Person, Question
-from unsee.data.world import world_items
 from unsee.edits.pair_rows import check_pairs
 from unsee.exams.documents import PrivacyExam, judges_with
 from unsee.exams.metrics import make_metrics
 from unsee.exams.people import Exam
+from unsee.exams.plan import general_questions
 from unsee.methods.base import LossMethod, StatisticsMethod
 from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
@@ -201,8 +200,7 @@ def _exam(
     """Return the exam of every model."""
     settings = config.evaluation
     nobody = Benchmark(forget=(), test=(), retain=(), celebrity=(), fingerprint=benchmark.fingerprint())
-    seed = config.privacy.seed
-    items = [*general_items(settings.general_items, seed), *world_items(settings.world_items, seed)]
+    items = general_questions(settings, config.privacy.seed)
     general = Exam(vlm, nobody, items, settings, metrics=metrics)
     not_asked = VALIDATION, SEEN_PRIVATE, SEEN_HARMLESS, UNSEEN_HARMLESS
     cases = [case for case in benchmark.cases if case.split not in not_asked]

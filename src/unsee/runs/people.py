@@ -14,7 +14,6 @@ from unsee.config.recipe import GENERATED, DataConfig, RunConfig, dump_config
 from unsee.core.files import intact
 from unsee.core.progress import Progress
 from unsee.core.record import ATTACKS_FILE, LIKELIHOODS_FILE, Record
-from unsee.data.general import general_items
 from unsee.data.images import preview
 from unsee.data.pairs import PrivacyPair
 from unsee.data.people.builder import BUILDER_VERSION, build
@@ -24,9 +23,9 @@ from unsee.data.people.refusal_pairs import people_pairs
 from unsee.data.people.source import OWN_FORMAT, open_benchmark, pin
 from unsee.data.people.strangers import NUM_STRANGERS, invent_strangers
 from unsee.data.schema import Benchmark, Person
-from unsee.data.world import world_items
 from unsee.exams.metrics import make_metrics
 from unsee.exams.people import Exam
+from unsee.exams.plan import general_questions
 from unsee.methods.base import LossMethod
 from unsee.metrics.base import Metric
 from unsee.models.vlm import VLM
@@ -307,10 +306,8 @@ def material_of(
 
 def _exam(vlm: VLM, benchmark: Benchmark, config: RunConfig, metrics: Mapping[str, Metric]) -> Exam:
     """Return the exam of every model."""
-    settings, seed = config.evaluation, config.data.seed
-    general = [*general_items(settings.general_items, seed), *world_items(settings.world_items, seed)]
     return Exam(
-        vlm, benchmark, general, config.evaluation, metrics=metrics,
+        vlm, benchmark, general_questions(config.evaluation, config.data.seed), config.evaluation, metrics=metrics,
         retain_evaluated=config.data.retain_evaluated, celebrities_evaluated=config.data.celebrities_evaluated,
     )  # fmt: skip
 

@@ -13,7 +13,10 @@ from unsee.scoring.in_pairs import paired_cells
 from unsee.scoring.intervals import Bootstrap, Draws, estimate, resampled_mean
 from unsee.scoring.schema import Cell
 
-HEADLINE = {"classification": "accuracy", "generation": "rouge_l", "cloze": "accuracy"}
+HEADLINE = {
+    "classification": "accuracy", "generation": "rouge_l", "cloze": "accuracy", "instruction": "accuracy",
+    "prose": "probability",
+}  # fmt: skip
 """The metric of each task that scores are made of."""
 MODEL = ["method", "modality", "seed"]
 CELL = ["set", "task", "input"]
@@ -29,13 +32,19 @@ def cells(answers: pd.DataFrame, num_resamples: int = 1000, seed: int = 0) -> li
     return cells_of([Bootstrap(answers, num_resamples, seed)])
 
 
+def headline_metrics(answers: pd.DataFrame) -> list[str]:
+    """Return the metrics that scores of these answers are made of; prose, which is seldom asked, needs one more."""
+    tasks = [task for task in HEADLINE if task != "prose" or "prose" in set(answers.get("task", ()))]
+    return list(dict.fromkeys(HEADLINE[task] for task in tasks))
+
+
 def check_columns(answers: pd.DataFrame) -> None:
     """Refuse a table that lacks a column.
 
     Raises:
         RecordError: it does.
     """
-    needed = dict.fromkeys((*ANSWER_COLUMNS, *HEADLINE.values()))
+    needed = dict.fromkeys((*ANSWER_COLUMNS, *headline_metrics(answers)))
     if missing := [column for column in needed if column not in answers.columns]:
         raise RecordError(f"answers: no column {', '.join(missing)}; expected {', '.join(needed)}")
 
