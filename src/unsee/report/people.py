@@ -313,8 +313,10 @@ def _verdict(signal: Signal, models: Sequence[PeopleModel], best: PeopleModel | 
     total = "-" if score.score is None else rounded(score.score.value)
     elsewhere = f" ({percent(score.generality)} in other photos and words)" if score.generality else ""
     beside = f"; a second retrained model scores {rounded(again.value)}" if again else ""
+    equal = [model for model in methods if model is not best and score.rank and model.score.rank == score.rank]
+    found = f"has the highest score, but chance could explain its lead over {_named(equal)}" if equal else "forgot best"
     return (
-        f"{capitalised(best.name)}{learned} forgot best: it went {percent(score.efficacy)} of the way "
+        f"{capitalised(best.name)}{learned} {found}: it went {percent(score.efficacy)} of the way "
         f"to a model that never saw the people{elsewhere} and kept "
         f"{percent(score.utility)} of what else the model knew. Score {total}{beside}.{broke}"
     )
@@ -325,7 +327,7 @@ def _named(models: Sequence[PeopleModel]) -> str:
     sources: dict[str, list[str]] = {}
     for model in models:
         sources.setdefault(model.name, []).append(model.score.modality)
-    return ", ".join(f"{name} ({', '.join(found)})" if any(found) else name for name, found in sources.items())
+    return listed([f"{name} ({', '.join(found)})" if any(found) else name for name, found in sources.items()])
 
 
 def _task_cells(scores: Scores, method: MethodScore) -> list[TaskCells]:

@@ -45,6 +45,14 @@ def test_the_verdict_names_the_best_method_and_what_it_cost(text):
     assert "1 of 3 attempts broke the model: gradient ascent (image)." in verdict
 
 
+def test_a_method_that_shares_its_rank_is_not_called_the_best(tmp_path):
+    npo, idk = METHODS[-1], Model("idk", "both", METHODS[-1].mind)
+    text = page(make_run(tmp_path / "run", make_answers((*CONTROLS, npo, idk))), tmp_path)
+    verdict = re.search(r'class="verdict">(.*?)</p>', text).group(1)
+    assert "has the highest score, but chance could explain its lead over" in verdict and "forgot best" not in verdict
+    assert "NPO" in verdict and "IDK" in verdict
+
+
 def test_a_redacted_page_holds_no_name_answer_or_portrait(run, text, tmp_path):
     answers = Record.open(run).read_table("answers.parquet")
     redacted = page(run, tmp_path, redact=True)
