@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tiny
 
+from unsee.data.documents.invented import HARMLESS_TO_LEARN, PRIVATE_TO_LEARN
 from unsee.data.pairs import PrivacyPair
 
 PRIVATE = ("full name", "hair and full name", "study")
@@ -43,3 +44,10 @@ def write_pairs(folder: Path, pairs: list[PrivacyPair]) -> Path:
     path = folder / "pairs.jsonl"
     path.write_text("\n".join(rows) + "\n")
     return path
+
+
+def without_most_further_kinds(folder: Path, kept: int = 3) -> None:
+    """Take the hundred further kinds that edits may learn from, but for a few, out of invented documents."""
+    for kinds in (PRIVATE_TO_LEARN, HARMLESS_TO_LEARN):
+        for kind in list(kinds)[kept:]:
+            (folder / f"{kind.replace(' ', '_')}.json").unlink()

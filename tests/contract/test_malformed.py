@@ -71,7 +71,7 @@ def forms(kind, content, times):
     if kind.values == "from the file":
         kind = replace(kind, values=json.loads(content))
     every = list(kind.damaged(content))
-    step = max(1, len(every) // (times * MOST.get(kind.words[0], 6)))
+    step = max(1, len(every) // (times * MOST.get(kind.words[0], 4)))
     return every[len(kind.file) % step :: step]
 
 

@@ -82,6 +82,7 @@ def test_digits_are_tokens_of_their_own():
     assert tokenizer.decode(tokenizer("It is 427 in 2020.")["input_ids"]) == "It is 427 in 2020."
 
 
+@pytest.mark.soak
 def test_the_corpus_draws_documents():
     vlm = make_vlm()
     corpus = Corpus(vlm, photos=1, num_strangers=2)

@@ -1,24 +1,20 @@
 import os
+import shutil
 from functools import partial
 
 import pytest
 from leftovers import files_in
 
 from unsee.core.errors import RecordError
-from unsee.data.documents.builder import build as build_documents
 from unsee.data.people.builder import build as build_people
 from unsee.runtime.cache import make_folder
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        partial(build_people, people=3, celebrities=1, percents=(40,), test_images=1, image_pixels=16),
-        partial(build_documents, images=1),
-    ],
-)
+@pytest.mark.parametrize("kind", ["people", "documents"])
 @pytest.mark.parametrize("moment", ["before it looks", "before it moves"])
-def test_a_folder_that_another_run_made_meanwhile_is_kept(tmp_path, monkeypatch, build, moment):
+def test_a_folder_that_another_run_made_meanwhile_is_kept(tmp_path, monkeypatch, documents, kind, moment):
+    people = partial(build_people, people=3, celebrities=1, percents=(40,), test_images=1, image_pixels=16)
+    build = people if kind == "people" else partial(shutil.copytree, documents)
     folder, move = tmp_path / "made", os.replace
 
     def theirs():
