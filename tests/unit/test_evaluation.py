@@ -18,6 +18,8 @@ from unsee.exams.people import Exam
 from unsee.scoring.attacks import ATTACKED
 from unsee.scoring.people import score
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"general_items": 4, "max_new_tokens": 4}
 NEEDED = ("method", "set", "task", "input", "unit", "item", "truth", "answer", "options")
 

@@ -178,6 +178,7 @@ def test_a_folder_that_vanished_meanwhile_is_not_begun_anew(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_where_another_process_writes_nothing_is_touched_until_it_ends(tmp_path):
     code = WRITER.format(folder=str(tmp_path), config=CONFIG)
     with subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE) as other:

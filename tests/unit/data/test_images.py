@@ -34,6 +34,7 @@ def given(request, tmp_path):
     return give
 
 
+@pytest.mark.slow
 def test_the_pictures_that_unsee_makes_are_decoded_to_the_same_pixels(small_data, documents):
     pages = [case.image for case in load_documents(documents).cases]
     benchmark = load(small_data, 15)

@@ -16,6 +16,8 @@ from unsee.exams.documents import PrivacyExam, default_judges, examine, read_ans
 from unsee.exams.people import Exam
 from unsee.refusals.base import SCORED_OPENINGS
 
+pytestmark = pytest.mark.slow
+
 OURS = {"leak", "refused_opening", "refused_phrases", "refused_likelihood"}
 
 

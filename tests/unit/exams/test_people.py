@@ -19,6 +19,8 @@ from unsee.forward.generate import Group, generate
 from unsee.forward.prompts import clean_question
 from unsee.models.vlm import VLM
 
+pytestmark = pytest.mark.slow
+
 SHADES = {("forget", "001"): [0], ("test", "001"): [1, 2], ("general", "seeing-0"): [8]}
 IDENTITY = ["set", "task", "input", "unit", "item", "question", "truth", "chance"]
 

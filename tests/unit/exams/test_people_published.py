@@ -13,6 +13,8 @@ from unsee.exams.people import Exam
 from unsee.exams.plan import ExamPlan
 from unsee.forward.prompts import answer_ids, render
 
+pytestmark = pytest.mark.slow
+
 CONFIG = EvaluationConfig(max_new_tokens=5)
 PEOPLE = tuple(make_person(f"{number:03}", number) for number in range(1, 7))
 CROWD = Benchmark(

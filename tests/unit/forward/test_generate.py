@@ -42,6 +42,7 @@ def group_of(vlm, questions, picture=None, system=None):
     return Group.of(vlm.prompt_ids(questions, picture=picture, system=system), tiny.only(picture))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", [None, tiny.SYSTEM])
 @pytest.mark.parametrize("shade", [None, 0, 3])
 def test_ragged_questions_are_answered_as_by_greedy_search_alone(vlm, shade, system):

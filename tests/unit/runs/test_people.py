@@ -58,6 +58,7 @@ def test_the_reference_of_methods_is_the_first_oracle_or_one_with_epochs_of_its_
     assert (teach.epochs, teach.steps) == ((1, 0) if epochs else (0, run.config.teach.steps))
 
 
+@pytest.mark.slow
 def test_generated_people_can_be_forgotten_by_the_half(tmp_path, monkeypatch):
     monkeypatch.setenv("UNSEE_CACHE", str(tmp_path / "cache"))
     few, half = (

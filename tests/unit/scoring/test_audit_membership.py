@@ -95,6 +95,7 @@ def test_rows_that_no_stranger_is_asked_are_left_out():
     assert membership_of(table[table["set"] != "stranger"], 50) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("people", [2, pytest.param(5, marks=pytest.mark.soak)])
 def test_models_that_know_nothing_are_seldom_called_recovered(people):
     found = [read(after=0.0, oracle=0.0, seed=seed, people=people).verdict for seed in range(1, 31)]

@@ -6,6 +6,8 @@ from synthetic import KNOWS, NEVER_KNEW, Mind, Model, make_answers
 
 from unsee.scoring.continual import Chain, after_requests
 
+pytestmark = pytest.mark.slow
+
 FIRST, SECOND = ([f"{number:03d}" for number in range(start, start + 6)] for start in (0, 6))
 
 

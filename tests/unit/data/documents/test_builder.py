@@ -67,6 +67,7 @@ def test_same_arguments_same_files(documents, tmp_path):
     assert contents(documents) == contents(tmp_path / "again") != contents(tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_each_test_split_differs_in_one_respect(benchmark):
     of = {name: benchmark.of(name) for name in ("seen", "unseen_images", "unseen_attributes", "unseen_templates")}
     for private, attributes in ((True, CONTENTS), (False, LOOKS)):

@@ -106,6 +106,7 @@ def test_no_files_no_json_and_an_empty_refusal(tmp_path, folder):
         load(folder, folder.parent / "images")
 
 
+@pytest.mark.slow
 def test_the_unseen_subject_is_chosen_when_loading(documents):
     built_for = json.loads((documents / FACTS).read_text())["unseen_subject"]
     for chosen in {None, "passport", "receipt"} - {built_for}:
@@ -118,6 +119,7 @@ def test_the_unseen_subject_is_chosen_when_loading(documents):
         load(documents, unseen_subject="parcel label")
 
 
+@pytest.mark.slow
 def test_one_picture_in_two_splits_is_refused(documents, tmp_path):
     images = shutil.copytree(documents, tmp_path / "data") / "images/passport"
     (images / "0000.png").write_bytes((images / "0002.png").read_bytes())

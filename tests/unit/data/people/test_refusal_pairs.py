@@ -48,6 +48,7 @@ def test_each_input_has_cases_of_its_own():
     assert people_pairs(FORGET, RETAIN, ("image", "text"), 0) == people_pairs(FORGET, RETAIN, ("image", "text"), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["neural_gate", "ft_l", "rome", "memit", "dinm", "sku", "memflex"])
 def test_every_editing_method_takes_the_pairs(method):
     from unsee.config.recipe import build_dataclass
