@@ -203,7 +203,8 @@ def score(
         answers: a table with the rows of several models, or the tables of models by name. One model has to be named
             "target" (it knows the people) and one "oracle" (retrained without those to forget). Columns that are
             needed: method (the model's name), set ("forget", "test", "retain", "celebrity", "general"), task
-            ("classification", "generation", "cloze"), input ("image", "text"), unit (the person), item (the question's
+            ("classification", "generation", "cloze"; of the general set also "instruction", and "prose", which needs a
+            column probability), input ("image", "text"), unit (the person), item (the question's
             ID, the same for all models), truth, answer; and options for choices. What else is missing of
             `unsee.core.record.ANSWER_COLUMNS` gets a default; without a metric, all are computed from truth and answer.
         num_resamples: resamples of the bootstrap over people.
