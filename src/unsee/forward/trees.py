@@ -37,6 +37,7 @@ import torch
 from torch import Tensor
 
 from unsee.config.protocols import Labels
+from unsee.forward.chunks import cut
 from unsee.models.family import Family, Picture
 from unsee.models.vlm import VLM
 
@@ -316,9 +317,11 @@ def model_inputs(family: Family, ids_BK: Tensor, positions_ABK: Tensor, seen_BQK
     """Return the keyword arguments of the model for the last Q of K tokens; the others are in its cache."""
     num_queries = seen_BQK.shape[1]
     position_ids = positions_ABK[..., -num_queries:]
+    mask = family.mask(seen_BQK, ids_BK, positions_ABK[0])
+    cut(mask)
     return {
         "input_ids": ids_BK[:, -num_queries:],
-        "attention_mask": family.mask(seen_BQK, ids_BK, positions_ABK[0]),
+        "attention_mask": mask,
         "position_ids": position_ids[0] if len(position_ids) == 1 else position_ids,
     }
 
