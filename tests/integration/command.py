@@ -140,5 +140,6 @@ def _arm(stop: Stop) -> None:
 def scores_but_for_cost(folder):
     """The scores of a run without what making the models took, which differs from run to run."""
     scores = Scores.load(folder, "scores.json")
-    methods = [method.model_copy(update={"seconds": None, "peak_bytes": None}) for method in scores.methods]
+    cost = dict.fromkeys(("seconds", "peak_bytes", "forward_passes", "backward_passes"))  # a stopped stage passes again
+    methods = [method.model_copy(update=cost) for method in scores.methods]
     return scores.model_copy(update={"methods": methods})
