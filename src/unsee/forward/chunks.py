@@ -9,7 +9,7 @@ each chunk attends only to the tokens that one of its own sees:
 
 The chunks are the rows of one call of the same kernel, so the result is the same up to rounding. A mask carries its
 chunks to the attention function, which takes the place of transformers' "sdpa"; a mask without chunks is computed as
-before. On a GPU no mask has chunks: it is copied there, and the copy does not carry them.
+before. Masks of a model on a GPU get none: a copy to another device would not carry them.
 Shape letters: B rows, T tokens to compute of a row, K all tokens of a row, C chunks of a row, G chunks of all rows,
 L tokens of a chunk, S tokens that a chunk sees, H heads, D width of a head.
 """

@@ -318,7 +318,8 @@ def model_inputs(family: Family, ids_BK: Tensor, positions_ABK: Tensor, seen_BQK
     num_queries = seen_BQK.shape[1]
     position_ids = positions_ABK[..., -num_queries:]
     mask = family.mask(seen_BQK, ids_BK, positions_ABK[0])
-    cut(mask)
+    if family.model.device.type == "cpu":
+        cut(mask)
     return {
         "input_ids": ids_BK[:, -num_queries:],
         "attention_mask": mask,
