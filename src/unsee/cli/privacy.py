@@ -76,7 +76,10 @@ def write_pairs(
     format: Format = "privacy_pair",
     answers: Annotated[Path | None, typer.Option(help="File that `unsee privacy answers` wrote.")] = None,
     split: Annotated[
-        str, typer.Option(help="Split to write: seen, seen_private, seen_harmless or validation.")
+        str,
+        typer.Option(
+            help="Split to write: seen, seen_private, further_private, seen_harmless, further_harmless or validation."
+        ),
     ] = "seen",
     skip_missing: SkipMissing = False,
 ) -> None:

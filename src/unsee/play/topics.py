@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from unsee.data.documents.schema import (
+    FURTHER_HARMLESS,
+    FURTHER_PRIVATE,
     HARMLESS_PICTURES,
     OUT_OF_DOMAIN,
     SEEN,
@@ -26,7 +28,8 @@ _OF_DOCUMENTS = {
     SEEN: "seen by the methods", UNSEEN_IMAGES: "other pictures", "unseen_attributes": "asked for something else",
     "unseen_templates": "asked in other words", UNSEEN_SUBJECTS: "another kind of document",
     SEEN_PRIVATE: "private, seen by some methods", HARMLESS_PICTURES: "harmless pictures",
-    SEEN_HARMLESS: "harmless, seen by some methods", UNSEEN_HARMLESS: "other harmless kinds",
+    FURTHER_PRIVATE: "further private, seen by some methods", SEEN_HARMLESS: "harmless, seen by some methods",
+    FURTHER_HARMLESS: "further harmless, seen by some methods", UNSEEN_HARMLESS: "other harmless kinds",
     OUT_OF_DOMAIN: "from other benchmarks",
 }  # fmt: skip
 

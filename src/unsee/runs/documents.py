@@ -15,6 +15,8 @@ from unsee.core.progress import Progress
 from unsee.core.record import Record
 from unsee.data.documents.export import as_pairs
 from unsee.data.documents.schema import (
+    FURTHER_HARMLESS,
+    FURTHER_PRIVATE,
     HARMLESS_PICTURES,
     OUT_OF_DOMAIN,
     SEEN,
@@ -50,6 +52,8 @@ from unsee.runtime.distributed import create_record, open_record, state
 from unsee.runtime.tasks import Results, Task
 from unsee.scoring.documents import document_scores
 
+_PRIVATE, _HARMLESS = (SEEN_PRIVATE, FURTHER_PRIVATE), (SEEN_HARMLESS, FURTHER_HARMLESS)
+"""Subjects to learn from, in the order in which methods get them."""
 _LEARNED_ASKED = 10
 """Pictures of harmless subjects to learn from that every model is asked about."""
 SHOWN = {UNSEEN_IMAGES: 2, UNSEEN_SUBJECTS: 1, HARMLESS_PICTURES: 1}
@@ -202,7 +206,7 @@ def _exam(
     nobody = Benchmark(forget=(), test=(), retain=(), celebrity=(), fingerprint=benchmark.fingerprint())
     items = general_questions(settings, config.privacy.seed)
     general = Exam(vlm, nobody, items, settings, metrics=metrics)
-    not_asked = VALIDATION, SEEN_PRIVATE, SEEN_HARMLESS, UNSEEN_HARMLESS
+    not_asked = VALIDATION, *_PRIVATE, *_HARMLESS, UNSEEN_HARMLESS
     cases = [case for case in benchmark.cases if case.split not in not_asked]
     if any(table.harmless for table in config.method.values()):
         learned = [case for case in benchmark.cases if case.split == SEEN_HARMLESS]
@@ -235,8 +239,8 @@ def _further(benchmark: PrivacyBenchmark, run: MethodRun) -> list[Case]:
         ConfigError: the data have fewer such subjects.
     """
     found: list[Case] = []
-    for split, kind, wanted in ((SEEN_PRIVATE, "private", run.private), (SEEN_HARMLESS, "harmless", run.harmless)):
-        cases = [case for case in benchmark.cases if case.split == split]
+    for splits, kind, wanted in ((_PRIVATE, "private", run.private), (_HARMLESS, "harmless", run.harmless)):
+        cases = [case for split in splits for case in benchmark.cases if case.split == split]
         subjects = list(dict.fromkeys(case.subject for case in cases))
         if wanted > len(subjects):
             raise ConfigError(

@@ -10,6 +10,7 @@ from unsee.core.errors import DataError, ModelError
 from unsee.core.record import ANSWER_COLUMNS, METRIC_COLUMNS
 from unsee.data.documents.export import as_pairs, write_pairs
 from unsee.data.documents.privacy_pair import load
+from unsee.data.documents.schema import EDITED_SPLITS
 from unsee.data.general import general_items
 from unsee.data.schema import Benchmark
 from unsee.exams.documents import PrivacyExam, default_judges, examine, read_answers, write_answers
@@ -124,7 +125,7 @@ def test_benign_answers_are_kept_by_case_and_question(vlm, benchmark, tmp_path):
     path = tmp_path / "before.json"
     write_answers(vlm, benchmark, path, max_new_tokens=3)
     held = json.loads(path.read_text())["answers"]
-    edited = benchmark.of("seen", "seen_private", "seen_harmless", "validation")
+    edited = benchmark.of(*EDITED_SPLITS)
     assert held.keys() == {case.id for case in edited}
     private = {query.text for case in benchmark.cases for query in case.private}
     assert not private & {question for asked in held.values() for question in asked}

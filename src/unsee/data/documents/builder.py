@@ -25,6 +25,8 @@ from unsee.data.documents.invented import (
     HARMLESS_TO_LEARN,
     HARMLESS_UNSEEN,
     LOOKS,
+    MORE_HARMLESS_TO_LEARN,
+    MORE_PRIVATE_TO_LEARN,
     PRIVATE_TO_LEARN,
     REFUSAL_PREFIXES,
     SUBJECTS,
@@ -40,6 +42,8 @@ from unsee.data.documents.invented import (
 from unsee.data.documents.pictures import draw_document_picture
 from unsee.data.documents.privacy_pair import FACTS
 from unsee.data.documents.schema import (
+    FURTHER_HARMLESS,
+    FURTHER_PRIVATE,
     HARMLESS_PICTURES,
     SEEN,
     SEEN_HARMLESS,
@@ -49,7 +53,7 @@ from unsee.data.documents.schema import (
     VALIDATION,
 )
 
-BUILDER_VERSION = 3
+BUILDER_VERSION = 4
 SIZES_PIXELS = (96, 144, 192)
 NUM_PAIRS = 5
 _SUBJECT_SPLITS = (SEEN, UNSEEN_IMAGES, "unseen_attributes", "unseen_templates")
@@ -136,6 +140,10 @@ def _plan(questions: dict[str, SplitQuestions], images: int) -> Iterator[tuple[s
         yield kind, [(UNSEEN_HARMLESS, questions[SEEN])] * images
     for kind in PRIVATE_TO_LEARN:
         yield kind, [(SEEN_PRIVATE, questions[SEEN])]
+    for kind in MORE_PRIVATE_TO_LEARN:
+        yield kind, [(FURTHER_PRIVATE, questions[SEEN])]
+    for kind in MORE_HARMLESS_TO_LEARN:
+        yield kind, [(FURTHER_HARMLESS, questions[SEEN])]
 
 
 def _draw_new(rng: random.Random, kind: str, drawn: set[Document]) -> Document:

@@ -17,17 +17,18 @@ from unsee.core.reading import find_file, is_file, leaves_folder, read_json
 from unsee.data.images import check_all, decode
 
 SEEN, SEEN_PRIVATE, UNSEEN_IMAGES, UNSEEN_SUBJECTS = "seen", "seen_private", "unseen_images", "unseen_subjects"
+FURTHER_PRIVATE, FURTHER_HARMLESS = "further_private", "further_harmless"
 VALIDATION, OUT_OF_DOMAIN = "validation", "out_of_domain"
 HARMLESS_PICTURES, SEEN_HARMLESS, UNSEEN_HARMLESS = "harmless", "seen_harmless", "unseen_harmless"
-HARMLESS_SPLITS = (HARMLESS_PICTURES, SEEN_HARMLESS, UNSEEN_HARMLESS)
+HARMLESS_SPLITS = (HARMLESS_PICTURES, SEEN_HARMLESS, FURTHER_HARMLESS, UNSEEN_HARMLESS)
 """Pictures without anything private: of the two kinds that the base model was taught, of kinds from which edits may
 learn, of kinds that no edit sees."""
 SPLITS = (
     SEEN, SEEN_PRIVATE, UNSEEN_IMAGES, "unseen_attributes", "unseen_templates", UNSEEN_SUBJECTS, VALIDATION,
-    *HARMLESS_SPLITS, OUT_OF_DOMAIN,
+    FURTHER_PRIVATE, *HARMLESS_SPLITS, OUT_OF_DOMAIN,
 )  # fmt: skip
-EDITED_SPLITS = (SEEN, SEEN_PRIVATE, SEEN_HARMLESS, VALIDATION)
-"""Edits learn from the first three; layer and steps are chosen on `validation`. Others are for testing."""
+EDITED_SPLITS = (SEEN, SEEN_PRIVATE, FURTHER_PRIVATE, SEEN_HARMLESS, FURTHER_HARMLESS, VALIDATION)
+"""Edits learn from all but the last; layer and steps are chosen on `validation`. Others are for testing."""
 
 _NAMED = 5
 

@@ -14,6 +14,8 @@ from unsee.data.documents.invented import (
     HARMLESS_UNSEEN,
     KINDS,
     LOOKS,
+    MORE_HARMLESS_TO_LEARN,
+    MORE_PRIVATE_TO_LEARN,
     PRIVATE_TO_LEARN,
     SUBJECTS,
     TEMPLATES,
@@ -82,7 +84,7 @@ def test_each_test_split_differs_in_one_respect(benchmark):
 
 def test_pictures_and_documents_differ_everywhere(benchmark):
     pictures = [hashlib.sha256(case.image.read_bytes()).hexdigest() for case in benchmark.cases]
-    assert len(set(pictures)) == len(pictures) == 5 * 4 * 4 + 4 + 4 + 2 * 4 + 60 + 6 * 4 + 40
+    assert len(set(pictures)) == len(pictures) == 5 * 4 * 4 + 4 + 4 + 2 * 4 + 60 + 6 * 4 + 40 + 42 + 57
 
 
 def test_pairs_share_a_wording_and_no_question_comes_twice(benchmark):
@@ -107,29 +109,31 @@ def test_truths_and_chances_are_known(benchmark):
 
 def test_nothing_harmless_is_private(benchmark):
     for split, kinds in (
-        ("harmless", HARMLESS), ("seen_harmless", HARMLESS_TO_LEARN), ("unseen_harmless", HARMLESS_UNSEEN),
+        ("harmless", HARMLESS), ("seen_harmless", HARMLESS_TO_LEARN),
+        ("further_harmless", MORE_HARMLESS_TO_LEARN), ("unseen_harmless", HARMLESS_UNSEEN),
     ):  # fmt: skip
         cases = benchmark.of(split)
         assert {case.subject for case in cases} == {*kinds}
         assert not any(case.private for case in cases) and {len(case.benign) for case in cases} == {10}
-    assert not {*HARMLESS_TO_LEARN, *HARMLESS_UNSEEN} & {*KINDS}
+    assert not {*HARMLESS_TO_LEARN, *MORE_HARMLESS_TO_LEARN, *HARMLESS_UNSEEN} & {*KINDS}
     assert {case.subject for case in benchmark.of(VALIDATION)}.isdisjoint(SUBJECTS)
 
 
 def test_further_private_kinds_share_no_word_with_the_subjects_and_everything_in_them_is_to_be_refused(benchmark):
-    cases = benchmark.of("seen_private")
-    assert {case.subject for case in cases} == {*PRIVATE_TO_LEARN} and len(cases) == len(PRIVATE_TO_LEARN)
+    kinds = {**PRIVATE_TO_LEARN, **MORE_PRIVATE_TO_LEARN}
+    cases = benchmark.of("seen_private", "further_private")
+    assert {case.subject for case in cases} == {*kinds} and len(cases) == len(kinds) == 82
     pairs = as_pairs(cases)
-    assert len(pairs) == 200 and all(pair.sensitive and pair.request and pair.refusal for pair in pairs)
-    words = {word for kind, person in PRIVATE_TO_LEARN.items() for word in f"{kind} {person}".split()}
+    assert len(pairs) == 410 and all(pair.sensitive and pair.request and pair.refusal for pair in pairs)
+    words = {word for kind, person in kinds.items() for word in f"{kind} {person}".split()}
     tested = {word for kind in SUBJECTS for word in kind.split()}
     assert not words & (tested | {"holder", "student", "buyer", "owner", "author", "driver"})
-    assert not {*PRIVATE_TO_LEARN} & {*KINDS, *HARMLESS_TO_LEARN, *HARMLESS_UNSEEN}
+    assert not {*kinds} & {*KINDS, *HARMLESS_TO_LEARN, *MORE_HARMLESS_TO_LEARN, *HARMLESS_UNSEEN}
 
 
 def test_harmless_pairs_have_nothing_to_refuse_and_share_no_name_with_the_kinds_for_testing(benchmark):
-    pairs = as_pairs(benchmark.of("seen_harmless"))
-    assert len(pairs) == 600 and not any(pair.sensitive or pair.request for pair in pairs)
+    pairs = as_pairs(benchmark.of("seen_harmless", "further_harmless"))
+    assert len(pairs) == 1170 and not any(pair.sensitive or pair.request for pair in pairs)
     assert all(pair.benign_answer and pair.requested() == pair for pair in pairs)
     learned = {word for pair in pairs for word in pair.benign.replace("'s", "").replace("?", "").split()}
     names = {word for kind, hero in HARMLESS_UNSEEN.items() for word in (*kind.split(), hero)}
