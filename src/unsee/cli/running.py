@@ -10,10 +10,11 @@ import typer
 
 from unsee.cli.listing import lines_of
 from unsee.cli.options import Changes, Workers
-from unsee.cli.terminal import print_table, show_progress
+from unsee.cli.terminal import is_only_process, print_table, show_progress
 from unsee.core.errors import ConfigError
 from unsee.core.reading import is_file
 from unsee.core.text import one_line
+from unsee.runtime.workers import start_early
 
 commands = typer.Typer()
 NO_SIGNAL, NOT_DONE = 3, 4
@@ -56,6 +57,7 @@ def run_recipe(
             rows = planned(config, progress)
         print_table(rows)
         return
+    _start_early(workers)
     with show_progress() as progress:
         from unsee.runs.run import run
         from unsee.scoring.table import EXTRAS
@@ -165,6 +167,7 @@ def tune_method(
     from unsee.config.search import Range
 
     config, ranges = load_recipe(recipe, change or ()), dict(map(Range.read, given or ()))
+    _start_early(workers)
     with show_progress() as progress:
         from unsee.runs.tune import tune
 
@@ -376,3 +379,9 @@ def list_names(
     width = max((len(name) for name, _ in lines), default=0)
     for name, summary in lines:
         print(f"{name:<{width}}  {summary}".rstrip())
+
+
+def _start_early(workers: str) -> None:
+    """Let workers import the program while this process does."""
+    if is_only_process():
+        start_early(workers, "unsee.runs.graph")

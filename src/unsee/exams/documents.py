@@ -290,10 +290,10 @@ def _replies(vlm: VLM, prompts: Sequence[CasePrompts], max_new_tokens: int, batc
     One pass writes the answer to a question and scores all openings of refusals and the true answer, if it is known.
     """
     openings = vlm.answer_ids(SCORED_OPENINGS, end=False)
+    answers = iter(vlm.answer_ids([query.answer for one in prompts for query in one.queries if query.answer]))
     trees = []
     for one in prompts:
-        known = [vlm.answer_ids([query.answer]) if query.answer else [] for query in one.queries]
-        scored = [[*openings, *answer] for answer in known]
+        scored = [[*openings, *([next(answers)] if query.answer else [])] for query in one.queries]
         trees.append(build_tree(one.prompts, scored, [one.picture], written=range(len(scored))))
     outputs = all_replies(vlm, trees, max_new_tokens=max_new_tokens, batch_size=batch_size)
     texts = [vlm.decode(output.written) for output in outputs]

@@ -193,9 +193,9 @@ class VLM:
     def texts_ids(self, texts: Sequence[str], pictures: Sequence[Picture] = ()) -> list[list[int]]:
         """Return the token ids of several rendered prompts, each about the same pictures."""
         rows = self._tokens([self.family.write_out(text, pictures) for text in texts])
-        tokenizer, image = self.processor.tokenizer, self.family.image_token
-        if tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]:
-            rows = [row if row[:1] == [tokenizer.bos_token_id] else [tokenizer.bos_token_id, *row] for row in rows]
+        start, image = self._start, self.family.image_token
+        if start:
+            rows = [row if row[:1] == start else [*start, *row] for row in rows]
         if not pictures:
             return rows
         runs = [run for picture in pictures for run in picture.runs]
@@ -204,6 +204,12 @@ class VLM:
             [token for once in row for token in ([once] * next(length) if once == image else [once])]
             for row, length in zip(rows, lengths, strict=True)
         ]
+
+    @cached_property
+    def _start(self) -> list[int]:
+        """The start token if the tokenizer adds one, else nothing."""
+        tokenizer = self.processor.tokenizer
+        return [tokenizer.bos_token_id] if tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id] else []
 
     def prompt_ids(
         self, questions: Sequence[str], *, picture: Picture | None = None, system: str | None = None

@@ -23,9 +23,9 @@ from unsee.runtime.quiet import hush
 from unsee.runtime.ray_workers import RayWorkers, connect, needed
 from unsee.runtime.tasks import Here, Results, Task, run_tasks
 from unsee.runtime.threads import fixed_threads
-from unsee.runtime.workers import Processes, cores, free_memory
+from unsee.runtime.workers import AUTO, Processes, cores, free_memory
 
-AUTO, RAY = "auto", "ray"
+RAY = "ray"
 WORKER_BYTES = 2**30
 """What a worker takes beside the model: Python, its libraries and the activations of a small model."""
 MODEL_COPIES = 4

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -27,12 +28,26 @@ MOMENT = 0.25
 ENDING_SECONDS = 10.0
 """The time that a worker has to put its files in order."""
 
+AUTO = "auto"
+
 OpenTasks = Callable[[], Mapping[str, Task]]
 """Makes the tasks in a worker; it is pickled."""
 
 _FORKED = multiprocessing.get_context("forkserver")
 """Workers are forks of one process that has imported the program, which takes seconds, and nothing else."""
 _CONTAINER = Path("/sys/fs/cgroup")
+
+
+def start_early(workers: str, module: str) -> None:
+    """Start the process that workers are forks of, if there will be some, so that it imports what they need meanwhile.
+
+    Args:
+        workers: as it was typed.
+        module: what all of them import.
+    """
+    if cores() > 1 if workers == AUTO else workers.isdecimal() and workers != "1":
+        _FORKED.set_forkserver_preload([module])
+        forkserver.ensure_running()
 
 
 @dataclass
@@ -140,6 +155,7 @@ def _work(connection: Connection, open_tasks: OpenTasks, environment: Mapping[st
     """Compute tasks until the parent closes the connection or dies."""
     os.environ.clear()  # it is that of the time when the first worker started
     os.environ.update(environment)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads wait for cores that other workers use
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_end_with_parent, daemon=True).start()

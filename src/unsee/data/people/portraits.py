@@ -145,7 +145,7 @@ def draw_portrait(look: Look, scene: Scene, size_pixels: int = 72) -> Image.Imag
         eyes=pa.EyeType[scene.eyes],
         eyebrows=pa.EyebrowType[scene.eyebrows],
     )
-    png = resvg_py.svg_to_bytes(svg_string=avatar.render(), width=size_pixels)
+    png = resvg_py.svg_to_bytes(svg_string=avatar.render(), width=size_pixels, skip_system_fonts=True)
     background = BACKGROUNDS[scene.background]
     figure = decode(png, "the drawn figure", background)
     canvas = Image.new("RGB", (size_pixels, size_pixels), background)
