@@ -1,7 +1,7 @@
 """A command killed at a random moment and given again ends with the same results, and nothing stray is left.
 
 `make soak` kills a run on two workers five times (the command or one of the workers), quick commands once or twice.
-`UNSEE_KILLS=8` kills every command eight times:
+`UNSEE_KILLS=8` kills every command eight times, at other moments with another `UNSEE_KILLS_SEED`:
 
     UNSEE_KILLS=8 python -m pytest tests/integration/test_kills.py -m soak -s
 """
@@ -30,7 +30,7 @@ from unsee.runtime.cache import KINDS
 
 pytestmark = pytest.mark.soak
 
-KILLS = int(os.environ.get("UNSEE_KILLS", 0))
+KILLS, SEED = int(os.environ.get("UNSEE_KILLS", 0)), os.environ.get("UNSEE_KILLS_SEED", "0")
 OFTEN = {"build": 2, "privacy build": 2, "judge": 1, "utility": 1, "run on workers": 5}
 COMMANDS = (*OFTEN, *(("run", "gate", "unlearn") if KILLS else ()))
 TIMED = {"seconds", "peak_bytes", "finished"}
@@ -121,9 +121,22 @@ def places(place: Path) -> set[str]:
     return {name for name in names if not name.startswith("cache/owners")}  # named after the folder
 
 
-def killed(command: list, cache: Path, moment: float, rng: random.Random) -> tuple[str, Finished]:
-    """Kill a command, or one of its workers, after some seconds; what was killed, and how the command ended."""
+def lines_in(log: Path) -> int:
+    """The lines of a log; 0 if there is none yet."""
+    return log.read_bytes().count(b"\n") if log.is_file() else 0
+
+
+def killed(
+    command: list, cache: Path, log: Path, lines: int, moment: float, rng: random.Random
+) -> tuple[str, Finished]:
+    """Kill a command, or one of its workers, some seconds after its log has so many lines.
+
+    Returns:
+        What was killed, and how the command ended.
+    """
     begun = Command(command, cache)
+    while lines_in(log) < lines and begun.process.is_alive():
+        begun.process.join(0.01)
     begun.process.join(moment)
     workers = begun.workers()
     victim = rng.choice([begun.process, *workers])
@@ -148,16 +161,19 @@ def test_killed_at_random_moments_a_command_ends_as_if_it_never_was(name, words,
     expected = unsee(command, undisturbed / "cache")
     seconds = time.monotonic() - started
     assert expected.code in (0, 3), expected.err
-    moments = random.Random(name)
+    events = lines_in(
+        undisturbed / "out" / "log.jsonl"
+    )  # a log tells the moments of a busy machine better than a clock
+    moments = random.Random(f"{name} {SEED}")
     for number in range(KILLS or OFTEN[name]):
         place, command = new(number)
-        moment = moments.uniform(0, seconds)
-        victim, ended = killed(command, place / "cache", moment, moments)
+        lines, moment = moments.randint(0, events), moments.uniform(0, seconds / (events or 1))
+        victim, ended = killed(command, place / "cache", place / "out" / "log.jsonl", lines, moment, moments)
         if victim == "a worker":
             assert ended.code == expected.code, ended.err
         left = places(place) - places(undisturbed)
         again = unsee(command, place / "cache")
-        told = f"{name}: {victim} killed after {moment:.2f} of {seconds:.2f} s (code {ended.code})"
+        told = f"{name}: {victim} killed {moment:.2f} s after line {lines} of {events} (code {ended.code})"
         print(f"{told}, left {len(left)} files until then", flush=True)
         if again.code == 2 and "build" in name:  # the folder was whole before the kill
             assert "already exists and is not empty" in again.err
