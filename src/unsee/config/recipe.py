@@ -194,8 +194,13 @@ def _as_toml(value: object) -> str:
     """Return a value as `--set` takes it in a shell; text is quoted as in TOML only if it could be another type."""
     if isinstance(value, str) and value and value == value.strip() and _toml_value(value) == value:
         return shlex.quote(value)
-    text = tomli_w.dumps({"value": value}).partition("=")[2]
-    return shlex.quote(" ".join(text.split()))
+    return shlex.quote(_in_a_line(value))
+
+
+def _in_a_line(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_in_a_line, value))}]"
+    return tomli_w.dumps({"value": value}).partition("=")[2].strip()
 
 
 def resolve(settings: type[Settings], table: dict[str, Any], overrides: Iterable[str] = ()) -> Settings:

@@ -15,7 +15,7 @@ from unsee.report.documents import DocumentsRun, document_runs
 from unsee.report.page import render
 from unsee.report.people import PeopleRun, people_runs
 from unsee.report.tables import SCORE_ENDINGS, check_ending, write_scores
-from unsee.scoring.comparison import kind_of_runs
+from unsee.scoring.comparison import check_different, kind_of_runs
 from unsee.scoring.findings import Audit
 from unsee.scoring.outcome import Outcome
 
@@ -39,12 +39,13 @@ def write_report(run_dirs: list[Path], out: Path, redact: bool = False) -> Path:
         `out`.
 
     Raises:
-        RecordError: a folder is no finished run, runs about people and about documents are mixed, or the file cannot be
-            written.
+        RecordError: a folder is no finished run or given twice, runs about people and about documents are mixed, or the
+            file cannot be written.
     """
     check_ending(out, (".html", ".md", *SCORE_ENDINGS, *FIGURE_ENDINGS), "a report")
     records = [Record.open(folder) for folder in run_dirs]
     kind = kind_of_runs(records)
+    check_different(records)
     runs = runs_of(kind, records, redact)
     if out.suffix in SCORE_ENDINGS:
         names = [run.name for run in runs[: -len(records)]] + [record.folder.resolve().name for record in records]

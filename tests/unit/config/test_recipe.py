@@ -330,7 +330,7 @@ def test_the_command_of_a_config_makes_it_again(tmp_path, overrides):
     *start, recipe = (words := shlex.split(command_of(tmp_path / "config.toml")))[:3]
     assert start == ["unsee", "run"]
     assert load_recipe(recipe, words[4::2]) == config
-    assert len(words) == 3 + 2 * len(overrides)
+    assert len(words) == 3 + 2 * len(overrides) and not any(" ]" in word for word in words)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ def test_if_all_methods_break_there_is_no_best(tmp_path):
 
 
 def test_several_runs_stand_on_one_page(run, tmp_path):
-    text = write_report([run, run], tmp_path / "both.html").read_text()
+    other = make_run(tmp_path / "other", make_answers((*CONTROLS[:3], METHODS[-1]), 6, 8, 20, 3), 0, 0)
+    text = write_report([run, other], tmp_path / "both.html").read_text()
     assert text.count("<h1>") == 2
     identifiers = re.findall(r'\bid="([^"]+)"', text)
     assert len(identifiers) == len(set(identifiers))
@@ -104,7 +105,7 @@ def test_runs_of_one_recipe_on_other_people_are_shown_together_too(tmp_path):
     assert re.findall("<h1>(.*?)</h1>", text) == ["synthetic, 2 runs together", "synthetic", "synthetic"]
     assert "intervals are over runs, trainings and people together. 2 runs say little" in re.sub(r"\s+", " ", text)
     assert "2 trainings: 0." in text
-    other = make_run(tmp_path / "other", make_answers(few, 6, 8, 20), 0, 0)
+    other = make_run(tmp_path / "other", make_answers(few, 6, 8, 20, 2), 0, 0)
     assert write_report([runs[0], other], tmp_path / "same.html").read_text().count("<h1>") == 2
     assert "# synthetic, 2 runs together" in write_report(runs, tmp_path / "all.md").read_text()
 

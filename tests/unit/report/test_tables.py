@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -120,3 +121,11 @@ def test_what_latex_reads_as_a_command_is_escaped(runs, tmp_path):
     text = (tmp_path / "t.tex").read_text()
     assert "50 \\% \\& \\# \\$ \\{b\\}" in text and "r\\_1" in text
     assert not re.search(r"(?<![\\%n])[#$_]", text.partition("\n")[2])
+
+
+def test_a_run_that_is_given_twice_is_refused(runs, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(runs["people"][0], copy)
+    with pytest.raises(RecordError, match="holds the same run as"):
+        write_report([runs["people"][0], copy], tmp_path / "t.html")
+    assert not (tmp_path / "t.html").exists()
