@@ -5,7 +5,12 @@ from pathlib import Path
 
 import tiny
 
-from unsee.data.documents.invented import HARMLESS_TO_LEARN, PRIVATE_TO_LEARN
+from unsee.data.documents.invented import (
+    HARMLESS_TO_LEARN,
+    MORE_HARMLESS_TO_LEARN,
+    MORE_PRIVATE_TO_LEARN,
+    PRIVATE_TO_LEARN,
+)
 from unsee.data.pairs import PrivacyPair
 
 PRIVATE = ("full name", "hair and full name", "study")
@@ -46,8 +51,10 @@ def write_pairs(folder: Path, pairs: list[PrivacyPair]) -> Path:
     return path
 
 
-def without_most_further_kinds(folder: Path, kept: int = 3) -> None:
-    """Take the hundred further kinds that edits may learn from, but for a few, out of invented documents."""
-    for kinds in (PRIVATE_TO_LEARN, HARMLESS_TO_LEARN):
+def without_most_further_kinds(folder: Path) -> None:
+    """Take the further kinds that edits may learn from, but for two and one of each sort, out of invented documents."""
+    for kinds, kept in (
+        (PRIVATE_TO_LEARN, 2), (MORE_PRIVATE_TO_LEARN, 1), (HARMLESS_TO_LEARN, 2), (MORE_HARMLESS_TO_LEARN, 1),
+    ):  # fmt: skip
         for kind in list(kinds)[kept:]:
             (folder / f"{kind.replace(' ', '_')}.json").unlink()

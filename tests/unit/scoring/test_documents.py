@@ -143,7 +143,8 @@ def test_draws_of_the_same_documents_are_also_shown_as_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "second", [{"seed": 0}, {"seed": 1, "images": 5}, {"seed": 0, "refused": 3}, {"seed": 1, "source": "mine"}]
+    "second",
+    [{"seed": 0, "images": 5}, {"seed": 1, "images": 5}, {"seed": 0, "refused": 3}, {"seed": 1, "source": "mine"}],
 )
 def test_runs_that_differ_in_more_or_nothing_stay_apart(tmp_path, second):
     source = {"source": "mine"} if "source" in second else {}
