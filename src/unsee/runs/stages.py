@@ -326,7 +326,7 @@ class Stages:
             if are_missing:
                 with self.loaded.merged(target) as vlm:
                     work = Work(seed=run.seed, progress=self.log.progress, cache=self.cache)
-                    with measured(vlm.device, decoder_layers(vlm)[-1]) as cost, cached_vision(vlm, self.cache):
+                    with measured(vlm.device, decoder_layers(vlm)) as cost, cached_vision(vlm, self.cache):
                         edit = compute(vlm, work)
                 self.log.keep_weights("edited", run.label, path, edit.save, cost)
         for gate, share in Edit.load(path).open_shares().items():
@@ -346,7 +346,7 @@ class Stages:
         path = self.cache.path("edits", f"{made.key}.safetensors")
         with self.log.weights_missing(run.label, path) as are_missing:
             if are_missing:
-                with self.loaded.merged(target) as vlm, measured(vlm.device, decoder_layers(vlm)[-1]) as cost:
+                with self.loaded.merged(target) as vlm, measured(vlm.device, decoder_layers(vlm)) as cost:
                     changes = {name: dict(self._moved(vlm, weights)) for name, weights in trained.items()}
                     deltas = method.after_training(changes, vlm, batches_of(vlm, material, made.draws))
                     edit = edit_of(method, vlm, deltas, run.seed)

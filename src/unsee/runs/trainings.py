@@ -83,7 +83,7 @@ def _train_now(loaded: LoadedModel, stage_log: StageLog, job: Job, result: Weigh
     def report(step: int, loss: Loss, rate: float) -> None:
         stage_log.log("step", model=job.name, step=step, learning_rate=rate, **loss.parts)
 
-    with measured(vlm.device, decoder_layers(vlm)[-1]) as cost:
+    with measured(vlm.device, decoder_layers(vlm)) as cost:
         taken = train(
             vlm, job.method, steps, schedule, trainable, reference=reference, fisher=job.fisher, name=job.name,
             seed=job.seed, checkpoint=checkpoint, progress=stage_log.progress, on_step=report, stop=job.stop,

@@ -6,14 +6,15 @@ import contextlib
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 _FORGET_PEAK = Path("/proc/self/clear_refs")
 
@@ -27,7 +28,7 @@ class Cost:
         peak_bytes: peak memory of the process during the work: GPU memory if it runs on a GPU, else resident memory.
             Only Linux can reset the peak; other systems report the highest value since the process started.
         forward_passes: forward passes of a batch through the last layer of the decoder, whatever the size of the batch.
-        backward_passes: how many of them a gradient went back through.
+        backward_passes: how many of them a gradient went back through, at least in part.
     """
 
     seconds: float = 0.0
@@ -46,10 +47,10 @@ class Cost:
 
 
 @contextmanager
-def measured(device: torch.device, layer: nn.Module | None = None) -> Iterator[Cost]:
-    """Measure time and peak memory of the block, and the passes through a layer."""
+def measured(device: torch.device, layers: Sequence[nn.Module] = ()) -> Iterator[Cost]:
+    """Measure time and peak memory of the block, and the passes through the layers of a decoder, in their order."""
     cost = Cost()
-    hook = layer.register_forward_hook(lambda _, __, output: _count(cost, output)) if layer else None
+    hooks = _count(cost, layers)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -59,22 +60,32 @@ def measured(device: torch.device, layer: nn.Module | None = None) -> Iterator[C
     try:
         yield cost
     finally:
-        if hook:
+        for hook in hooks:
             hook.remove()
         cost.seconds = round(time.monotonic() - started, 2)
         cost.peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident()
 
 
-def _count(cost: Cost, output: Any) -> None:
-    """Count a forward pass that gave this output, and the backward pass when its gradient comes."""
+def _count(cost: Cost, layers: Sequence[nn.Module]) -> list[RemovableHandle]:
+    """Count the forward passes that reach the last layer, and those of them that a gradient goes back through.
 
-    def came_back(_: Tensor) -> None:
-        cost.backward_passes += 1
+    The gradient may begin below the last layer, as that of a loss on hidden states does.
+    """
+    gone_back: set[int] = set()
 
-    cost.forward_passes += 1
-    first = output[0] if isinstance(output, tuple) else output
-    if first.requires_grad:
-        first.register_hook(came_back)
+    def came_back(number: int) -> None:
+        if number not in gone_back:
+            gone_back.add(number)
+            cost.backward_passes += 1
+
+    def passed(layer: nn.Module, _: object, output: Any) -> None:
+        number = cost.forward_passes
+        first = output[0] if isinstance(output, tuple) else output
+        if first.requires_grad:
+            first.register_hook(lambda _: came_back(number))
+        cost.forward_passes += layer is layers[-1]
+
+    return [layer.register_forward_hook(passed) for layer in layers]
 
 
 def _resident() -> int:
