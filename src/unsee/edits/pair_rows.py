@@ -131,7 +131,7 @@ def make_pair_rows(vlm: VLM, pictures: Sequence[Sequence[Query]], *, occurrence:
         answers = _answers_ids(vlm, asked)
         trees.append(build_tree(prompts, [[answer] for answer in answers], [picture] if picture else []))
         places.append(subject_tokens(vlm, asked, picture, occurrence))
-    batch = collate(trees, vlm).to(vlm.device)
+    batch = collate(trees, vlm, ends=True).to(vlm.device)
     every = torch.zeros(batch.inputs["input_ids"].shape, dtype=torch.bool)
     subject, last = every.clone(), every.clone()
     last_I: list[int] = []

@@ -229,6 +229,7 @@ def _choice(sampling: Sampling | None, group: int, tree: int) -> Choose:
 
 
 def _reply(vlm: VLM, trees: Sequence[Tree], beginning: _Beginning, max_new_tokens: int, choose: Choose) -> list[Reply]:
+    trees = [tree.without_ends() for tree in trees]
     rows = lay_out(trees, vlm)
     width, start = rows.ids_BT.shape[1], beginning.length
     slots = max(len(tree.written) for tree in trees)

@@ -10,6 +10,7 @@ A photo with two questions; two answers to the first question and one to the sec
     node        0       1      2      3      4      5
     tokens      10      5      2      3      4      1       25 tokens; three separate prompts would have 50
     positions   0-9     10-14  15-16  15-17  10-13  14      a node continues from the end of its parent
+    computed    10      5      1      2      4      0       the last token of an answer predicts nothing
 
     sees        photo   Q1     A1     A2     Q2     A3      a token sees its ancestors, and its own node up to itself
       Q1        x       x
@@ -19,7 +20,8 @@ A photo with two questions; two answers to the first question and one to the sec
       A3        x                            x      x
 
 With this mask and these positions every answer gets the same log-probability as in a prompt of its own. The training
-targets are the answers, or the whole text; a token that several answers share then counts once for each of them.
+targets are the answers, or the whole text; a token that several answers share counts once for each of them. Answers to
+one question that begin alike share the nodes of their beginning.
 
 Shape letters: A axes of positions, B rows, T tokens of a row, Q the last tokens (queries), K all tokens (keys),
 N scored tokens, U distinct tokens that predict them.
@@ -29,7 +31,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -52,6 +54,7 @@ class Node:
         item: the number of the answer, if the node is one; else -1.
         prompt: the number of the prompt that ends with this node, if one does; else -1.
         padding: True if no token sees these, themselves included; they see all before them.
+        end: the last token of the answer if it is only predicted and not computed; else -1.
     """
 
     ids: list[int]
@@ -59,6 +62,7 @@ class Node:
     item: int = -1
     prompt: int = -1
     padding: bool = False
+    end: int = -1
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,14 @@ class Tree:
     def unscored(self) -> Tree:
         """Return a tree with the same tokens and pictures but no answers to score."""
         return Tree([Node(node.ids, node.parent) for node in self.nodes], self.pictures)
+
+    def without_ends(self) -> Tree:
+        """Return the tree without the last token of every answer, which nothing follows: it is only predicted."""
+        nodes = [
+            replace(node, ids=node.ids[:-1], end=node.ids[-1]) if node.item >= 0 and node.ids else node
+            for node in self.nodes
+        ]
+        return Tree(nodes, self.pictures, self.written)
 
     def path(self, index: int) -> list[int]:
         """Return the indices of the nodes from the root to a node."""
@@ -219,11 +231,26 @@ def _grow(nodes: list[Node], parent: int, branches: Sequence[_Branch]) -> None:
             continue
         for branch in group:
             nodes.append(Node(branch.ids, parent, prompt=branch.prompt))
-            question = len(nodes) - 1
-            nodes.extend(Node(list(answer), question, item) for item, answer in branch.leaves)
+            _add_answers(nodes, len(nodes) - 1, branch.leaves)
 
 
-def collate(trees: Sequence[Tree], vlm: VLM, labels: Labels = "answer", *, padded_to: int | None = None) -> Batch:
+def _add_answers(nodes: list[Node], parent: int, leaves: Sequence[tuple[int, list[int]]]) -> None:
+    """Add numbered answers below a node; tokens that several of them begin with get one node."""
+    alike: dict[int, list[tuple[int, list[int]]]] = {}
+    for item, ids in leaves:
+        alike.setdefault(ids[0] if ids else -1, []).append((item, ids))
+    for group in alike.values():
+        cut = shared_length([ids for _, ids in group]) if len(group) > 1 else 0
+        if cut:
+            nodes.append(Node(list(group[0][1][:cut]), parent))
+            _add_answers(nodes, len(nodes) - 1, [(item, ids[cut:]) for item, ids in group])
+        else:
+            nodes.extend(Node(list(ids), parent, item) for item, ids in group)
+
+
+def collate(
+    trees: Sequence[Tree], vlm: VLM, labels: Labels = "answer", *, padded_to: int | None = None, ends: bool = False
+) -> Batch:
     """Return a batch with one row per tree, padded to the longest.
 
     Args:
@@ -231,9 +258,12 @@ def collate(trees: Sequence[Tree], vlm: VLM, labels: Labels = "answer", *, padde
         vlm: the model that tokenised them.
         labels: the tokens to score: the answers, all of the text ("full"), or the image placeholders in it as well.
         padded_to: pad every text to this length, and add all of its tokens to the batch as `whole_M`.
+        ends: compute the last token of every answer too, which predicts nothing; always so if texts are padded.
     """
     if padded_to is not None:
         trees = [tree.padded(padded_to, vlm.pad_token) for tree in trees]
+    elif not ends:
+        trees = [tree.without_ends() for tree in trees]
     rows = lay_out(trees, vlm)
     inputs = model_inputs(vlm.family, rows.ids_BT, rows.positions_ABT, rows.seen_BTT)
     inputs |= vlm.family.image_inputs([tree.pictures for tree in trees])
@@ -329,11 +359,13 @@ def model_inputs(family: Family, ids_BK: Tensor, positions_ABK: Tensor, seen_BQK
 
 def _scored(tree: Tree, leaf: int, starts: list[int], labels: Labels, image_token: int) -> list[tuple[int, int]]:
     """Return the scored tokens of one answer, each with the place in the row of the token that predicts it."""
-    path = tree.path(leaf)
+    path, first = tree.path(leaf), 1
     if labels == "answer":
-        path = path[-2:]
-    first = len(tree.nodes[path[0]].ids) if labels == "answer" else 1
+        question = max((k for k, index in enumerate(path) if tree.nodes[index].prompt >= 0), default=len(path) - 2)
+        path, first = path[question:], len(tree.nodes[path[question]].ids)
     tokens = [(starts[index] + k, token) for index in path for k, token in enumerate(tree.nodes[index].ids)]
+    if (end := tree.nodes[leaf].end) >= 0:
+        tokens.append((-1, end))  # no token is predicted from it
     return [
         (place, token)
         for (place, _), (_, token) in zip(tokens[first - 1 :], tokens[first:], strict=False)

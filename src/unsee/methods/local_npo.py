@@ -38,11 +38,15 @@ class LocalNPO(LossMethod):
         excess_n = clip(1 - prior_n(y_n) / p0(y_n | X), 0, 1)          0: wording; 1: only knowing X tells it
         L = NPO of sum_n excess_n log p(y_n) / p0(y_n)
             + local_weight * E KL(p0(. | Z) || p(. | Z))
-            + hold_weight * sum_n (1 - excess_n) KL(prior_n || p) / sum_n (1 - excess_n)
+            + hold_weight * sum_n held_n / sum_n (1 - excess_n)
             + retain_weight * CE(retain)
+        held_n = w_n KL(prior_n || p) + alternatives * excess_n KL(prior_n' || p')
 
-    Tokens that answers about X and Z do not share (the name) have excess 1 and no part in the last divergence. The
-    method is of this project and has no paper.
+    w_n is 1 - excess_n, and 1 as soon as y_n is less likely than ignorance makes it: p(y_n) < prior_n(y_n). A prime
+    marks the distribution over all tokens but y_n: where y_n is forgotten, the model says what it would say instead.
+
+    Tokens that answers about X and Z do not share (the name) have excess 1 and no part in the hold term. The method is
+    of this project and has no paper.
 
     Z are invented strangers, whom the target was never taught: what it says about them is what it would say about X had
     it never met X. With people to keep in their place it knows an answer about each, and the prior is a mean of what
@@ -54,7 +58,8 @@ class LocalNPO(LossMethod):
         epochs: passes over the data; 0 where steps count.
         beta: inverse temperature of NPO, > 0.
         local_weight: factor of the divergence on answers about another person, >= 0.
-        hold_weight: factor of the divergence from the prior on the wording, >= 0.
+        hold_weight: factor of the divergence from the prior, >= 0.
+        alternatives: factor, within the hold term, of the divergence over all tokens but the one to forget, >= 0.
         retain_weight: factor of the retain cross-entropy, >= 0.
         others: the other people: invented "strangers", or people to "retain". In a deletion request it is always the
             stranger who stands in for the person.
@@ -66,6 +71,7 @@ class LocalNPO(LossMethod):
     beta: Annotated[PositiveFloat, Range(0.05, 2)] = 1.0
     local_weight: Annotated[NonNegativeFloat, Range(0.25, 4)] = 2.0
     hold_weight: Annotated[NonNegativeFloat, Range(0.25, 4)] = 1.0
+    alternatives: NonNegativeFloat = 0.5
     retain_weight: Annotated[NonNegativeFloat, Range(0.25, 8)] = 1.0
     others: Others = "strangers"
     num_others: Annotated[int, Field(ge=1, le=len(SWAPPED))] = 4
@@ -88,18 +94,35 @@ class LocalNPO(LossMethod):
         excess_N = excess(before, prior_NV)
         log_ratio_N = excess_N * (scored.log_probability_N - before.log_probability_N)
         log_ratio_I = torch.zeros_like(before.log_probability_I).index_add(0, before.item_N, log_ratio_N)
-        current_NV = F.log_softmax(scored.logits_UV.float(), -1)[scored.source_N]
-        divergence_N = F.kl_div(current_NV, prior_NV, reduction="none").sum(-1)
-        wording_N = 1 - excess_N
         terms = {
             "preference": negative_preference(log_ratio_I, self.beta),
             "local_kl": self.local_weight * kl_divergence(others[0], model(batch.of("swapped"))),
-            "hold_kl": self.hold_weight * (wording_N * divergence_N).sum() / wording_N.sum().clamp(min=1e-6),
+            "hold_kl": self.hold_weight * _hold(scored, prior_NV, excess_N, self.alternatives),
             "retain": self.retain_weight * cross_entropy(model(batch.retain)),
         }
         parts = {name: term.item() for name, term in terms.items()}
         parts |= {"forget": cross_entropy(scored).item(), "excess": excess_N.mean().item()}
         return Loss(torch.stack(list(terms.values())).sum(), parts)
+
+
+def _hold(scored: Scored, prior_NV: Tensor, excess_N: Tensor, alternatives: float) -> Tensor:
+    """Return the hold term, nats per token of the wording."""
+    log_NV = F.log_softmax(scored.logits_UV.float(), -1)[scored.source_N]
+    answer_N1 = scored.target_N[:, None]
+    forgotten_N = scored.log_probability_N.exp() < prior_NV.gather(1, answer_N1)[:, 0]
+    weight_N = torch.where(forgotten_N, 1, 1 - excess_N)
+    held_N = weight_N * _divergence_N(prior_NV, log_NV)
+    if alternatives:
+        others_NV = prior_NV.scatter(1, answer_N1, 0)
+        others_NV = others_NV / others_NV.sum(1, keepdim=True).clamp(min=1e-6)
+        instead_NV = F.log_softmax(log_NV.scatter(1, answer_N1, -1e4), -1)
+        held_N = held_N + alternatives * excess_N * _divergence_N(others_NV, instead_NV)
+    return held_N.sum() / (1 - excess_N).sum().clamp(min=1e-6)
+
+
+def _divergence_N(wanted_NV: Tensor, log_NV: Tensor) -> Tensor:
+    """Return KL(wanted || model) at each token; 0 where nothing is wanted."""
+    return F.kl_div(log_NV, wanted_NV, reduction="none").sum(-1)
 
 
 def prior(known: Scored, others: list[Scored]) -> Tensor:

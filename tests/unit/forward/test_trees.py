@@ -79,7 +79,7 @@ def test_batches_without_a_picture_bring_none(vlm):
 
 def test_a_token_sees_its_ancestors_and_itself_only(vlm):
     tree = Tree([Node([1, 2], -1), Node([3], 0), Node([4, 5], 1, 0), Node([6], 0), Node([7], 3, 1)])
-    inputs = collate([tree, Tree([Node([1], -1), Node([2], 0, 0)])], vlm).inputs
+    inputs = collate([tree, Tree([Node([1], -1), Node([2], 0, 0)])], vlm, ends=True).inputs
     assert inputs["input_ids"].tolist() == [[1, 2, 3, 4, 5, 6, 7], [1, 2, *[vlm.pad_token] * 5]]
     assert inputs["position_ids"][0].tolist() == [0, 1, 2, 3, 4, 2, 3]
     seen = {
@@ -88,6 +88,31 @@ def test_a_token_sees_its_ancestors_and_itself_only(vlm):
     }
     assert seen == {1: [1], 2: [1, 2], 3: [1, 2, 3], 4: [1, 2, 3, 4], 5: [1, 2, 3, 4, 5], 6: [1, 2, 6], 7: [1, 2, 6, 7]}
     assert inputs["attention_mask"][1, 0].any(-1).all()  # padding sees itself: a row that sees nothing is not a number
+
+
+def test_the_last_token_of_an_answer_is_predicted_and_not_computed(vlm):
+    tree = Tree([Node([1, 2], -1), Node([3], 0, prompt=0), Node([4, 5], 1, 0), Node([6], 1, 1)])
+    batch, whole = collate([tree], vlm), collate([tree], vlm, ends=True)
+    assert batch.inputs["input_ids"].tolist() == [[1, 2, 3, 4]]
+    assert whole.inputs["input_ids"].tolist() == [[1, 2, 3, 4, 5, 6]]
+    for name in ("source_N", "target_N", "item_N"):
+        assert torch.equal(getattr(batch, name), getattr(whole, name))
+
+
+@pytest.mark.parametrize("labels", ["answer", "full"])
+def test_answers_that_begin_alike_share_tokens_and_score_as_if_alone(vlm, labels):
+    (prompt,) = vlm.prompt_ids(["Job?"])
+    answers = vlm.answer_ids(["I cannot say.", "I cannot tell.", "I do not know.", "No.", "I cannot say."])
+    together = build_tree([prompt], [answers])
+    assert together.num_tokens < len(prompt) + sum(map(len, answers))
+    alone = [collate([build_tree([prompt], [[answer]])], vlm, labels) for answer in answers]
+    scored = Scorer(vlm)(collate([together], vlm, labels))
+    for number, one in enumerate(alone):
+        expected = Scorer(vlm)(one)
+        torch.testing.assert_close(
+            scored.log_probability_I[number], expected.log_probability_I[0], atol=2e-5, rtol=1e-5
+        )
+        assert scored.target_N[scored.item_N == number].tolist() == expected.target_N.tolist()
 
 
 @pytest.mark.parametrize(

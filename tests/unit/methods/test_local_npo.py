@@ -69,7 +69,36 @@ def test_at_the_reference_it_is_two_ln_two_over_beta_the_distance_from_the_prior
     expected = (
         2 * math.log(2) / 0.5 + (wording_N * distance_N).sum() / wording_N.sum() + cross_entropy(scores["retain"])
     )
-    assert loss(scores, scores, beta=0.5, hold_weight=1.0).item() == pytest.approx(expected.item(), rel=1e-5)
+    found = loss(scores, scores, beta=0.5, hold_weight=1.0, alternatives=0.0)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def held(model, scores, **options):
+    """The hold term alone, times the share of the wording."""
+    with_it, without = (loss(model, scores, **ALONE | {"hold_weight": weight}, **options) for weight in (1.0, 0.0))
+    wording_N = 1 - excess(scores["forget"], prior(scores["forget"], [scores[side] for side in SWAPPED[:2]]))
+    return (with_it - without) * wording_N.sum()
+
+
+def test_an_answer_less_likely_than_ignorance_makes_it_is_held_whole(scores):
+    prior_NV = prior(scores["forget"], [scores[side] for side in SWAPPED[:2]])
+    gone = replace(scores["forget"], logits_UV=scores["forget"].logits_UV - 9 * one_hot())
+    distance_N = (prior_NV * (prior_NV.log() - gone.logits_UV.log_softmax(-1))).sum(1)
+    found = held(scores | {"forget": gone}, scores, alternatives=0.0)
+    assert found.item() == pytest.approx(distance_N.sum().item(), rel=1e-4)
+
+
+def test_what_is_said_instead_is_held_to_what_is_said_of_others_however_likely_the_answer(scores):
+    prior_NV = prior(scores["forget"], [scores[side] for side in SWAPPED[:2]])
+    excess_N = excess(scores["forget"], prior_NV)
+    others = [[v for v in range(8) if v != answer] for answer in ANSWER]
+    wanted_NV = torch.stack([prior_NV[n, kept] / prior_NV[n, kept].sum() for n, kept in enumerate(others)])
+    for push in (0.0, 3.0):
+        model = replace(scores["forget"], logits_UV=1.7 * scores["forget"].logits_UV.flip(1) + push * one_hot())
+        said_NV = torch.stack([model.logits_UV[n, kept].log_softmax(-1) for n, kept in enumerate(others)])
+        distance_N = (wanted_NV * (wanted_NV.log() - said_NV)).sum(1)
+        found = [held(scores | {"forget": model}, scores, alternatives=weight) for weight in (2.0, 0.0)]
+        assert (found[0] - found[1]).item() == pytest.approx(2 * (excess_N * distance_N).sum().item(), rel=1e-3)
 
 
 def test_the_local_term_is_the_divergence_on_answers_about_somebody_else(scores):
