@@ -166,7 +166,7 @@ def tune_method(
     from unsee.config.recipe import load_recipe
     from unsee.config.search import Range
 
-    config, ranges = load_recipe(recipe, change or ()), dict(map(Range.read, given or ()))
+    config, ranges = load_recipe(recipe, change or ()), Range.read_all(given or ())
     _start_early(workers)
     with show_progress() as progress:
         from unsee.runs.tune import tune

@@ -178,8 +178,20 @@ def command_of(path: Path) -> str:
     if made.keys() < recipe.keys():
         return f"unsee run {path.name}"
     changed = {key: value for key, value in made.items() if key not in recipe or recipe[key] != value}
-    changes = [f"--set {key}={_as_toml(value)}" for key, value in changed.items()]
-    return " ".join(["unsee run", config["name"], *changes])
+    changes = {key: f"{key}={_as_toml(value)}" for key, value in changed.items()}
+    for key in [key for key in changes if key not in recipe]:  # a default of a table that the recipe does not have
+        fewer = {other: change for other, change in changes.items() if other != key}
+        if _flat(_loaded(config["name"], fewer.values())) == made:
+            changes = fewer
+    return " ".join(["unsee run", config["name"], *(f"--set {change}" for change in changes.values())])
+
+
+def _loaded(recipe: str, changes: Iterable[str]) -> dict[str, Any]:
+    """Return the values of a changed recipe; none if the changes cannot be read without a shell or do not fit."""
+    try:
+        return load_recipe(recipe, [shlex.split(change)[0] for change in changes]).model_dump()
+    except ConfigError:
+        return {}
 
 
 def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, object]:

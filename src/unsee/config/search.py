@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,9 +29,13 @@ class Range:
     scale: Literal["log", "linear"] = "log"
 
     def __post_init__(self) -> None:
-        """Refuse an empty range."""
-        if self.low >= self.high or (self.scale == "log" and self.low <= 0):
-            raise ValueError(f"a range from {self.low} to {self.high} ({self.scale}) holds no values to search")
+        """Refuse an empty or endless range."""
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ValueError("both ends must be finite")
+        if self.low >= self.high:
+            raise ValueError("the low end must be below the high end")
+        if self.scale == "log" and self.low <= 0:
+            raise ValueError("a logarithmic range begins above 0; a range that ends in :linear may begin anywhere")
 
     @classmethod
     def read(cls, text: str) -> tuple[str, Range]:
@@ -39,18 +45,38 @@ class Range:
             ConfigError: the text is something else, or the range is empty.
         """
         name, _, ends = text.partition("=")
+        low, high, scale = ([*ends.split(":"), "log"] if ends.count(":") == 1 else [*ends.split(":"), "", "", ""])[:3]
+        if scale not in ("log", "linear") or ends.count(":") > 2:
+            raise ConfigError(f"--range {text}: must be option=low:high or option=low:high:linear, such as steps=10:40")
         try:
-            low, high, *scale = ends.split(":")
-            (spread,) = scale or ["log"]
-            if spread not in ("log", "linear"):
-                raise ValueError(f"the scale is '{spread}'; choose log or linear")
-            return name.strip(), cls(float(low), float(high), "log" if spread == "log" else "linear")
+            return name.strip(), cls(_number(low), _number(high), "log" if scale == "log" else "linear")
         except ValueError as error:
-            raise ConfigError(f"--range {text}: must be option=low:high, such as steps=10:40 ({error})") from None
+            raise ConfigError(f"--range {text}: {error}") from None
+
+    @classmethod
+    def read_all(cls, texts: Iterable[str]) -> dict[str, Range]:
+        """Read several such texts, each about another option.
+
+        Raises:
+            ConfigError: a text is none, or two are about one option.
+        """
+        ranges: dict[str, Range] = {}
+        for name, one in map(cls.read, texts):
+            if name in ranges:
+                raise ConfigError(f"--range {name}: is given twice; give one range of each option")
+            ranges[name] = one
+        return ranges
 
     def clipped(self, value: float) -> float:
         """Return the value within the range that is nearest to the given one."""
         return min(max(value, type(value)(self.low)), type(value)(self.high))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is no number") from None
 
 
 def search_space(cls: type) -> dict[str, Range]:

@@ -27,6 +27,7 @@ Value = TypeVar("Value")
 MAX_DEPTH = 64
 """Levels of lists and tables within each other that a file may have."""
 DELIMITERS = (",", ";", "\t")
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
 _LARGEST = 2**63 - 1
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -164,6 +165,8 @@ def read_records(
     Raises:
         DataError: the file cannot be read, or has other columns.
     """
+    if path.suffix.lower() in SPREADSHEETS:
+        raise DataError(f"{path}: a spreadsheet; save it as .csv, and give that file")
     text = read_text(path)
     is_table = path.suffix.lower() in (".csv", ".tsv") or max(_fit(text, one, columns)[0] for one in DELIMITERS) > 1
     if not is_table or text.lstrip().startswith("{"):

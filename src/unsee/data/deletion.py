@@ -139,7 +139,7 @@ def inputs(people: Iterable[Person]) -> set[Input]:
 def _read(path: Path, problems: Problems) -> list[_Row]:
     records = read_records(path, KEYS, problems, _SIMILAR)
     if not records and not problems:
-        raise DataError(f"{path}: holds no row; write one object with {', '.join(KEYS)} a line")
+        raise DataError(f"{path}: holds no row; write one with {', '.join(KEYS)} a line, as JSON or CSV")
     load_image = cache(partial(_photo, path.parent))
     rows: list[_Row] = []
     first_lines: dict[tuple[str, ...], int] = {}
@@ -169,7 +169,9 @@ def _checked(row: Any, load_image: Callable[[str], tuple[bytes, str]]) -> tuple[
         elif key in row and (mark := special_token(row[key])):
             wrong.append(f"'{key}' holds {mark}, which models do not read as text; write it in other words")
     image = row.get("image")
-    if isinstance(image, str):
+    if image == "":
+        wrong.append("'image' is empty; write null for a question without one")
+    elif isinstance(image, str):
         content, what = load_image(image)
         row = row | {"image": content}
         wrong += [what] if what else []

@@ -26,6 +26,9 @@ from unsee.methods.base import (
     StepBatch,
 )
 
+LEAST_WORDING = 0.25
+"""The hold term is per token of the wording; where answers are hardly anything but knowledge, per four tokens."""
+
 
 @METHODS.register("local_npo", paper="this project", label="local NPO")
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ class LocalNPO(LossMethod):
 
     w_n is 1 - excess_n, and 1 as soon as y_n is less likely than ignorance makes it: p(y_n) < prior_n(y_n). A prime
     marks the distribution over all tokens but y_n: where y_n is forgotten, the model says what it would say instead.
+    The sums run over all answer tokens of a step; the denominator is at least `LEAST_WORDING` of their number.
 
     Tokens that answers about X and Z do not share (the name) have excess 1 and no part in the hold term. The method is
     of this project and has no paper.
@@ -117,7 +121,7 @@ def _hold(scored: Scored, prior_NV: Tensor, excess_N: Tensor, alternatives: floa
         others_NV = others_NV / others_NV.sum(1, keepdim=True).clamp(min=1e-6)
         instead_NV = F.log_softmax(log_NV.scatter(1, answer_N1, -1e4), -1)
         held_N = held_N + alternatives * excess_N * _divergence_N(others_NV, instead_NV)
-    return held_N.sum() / (1 - excess_N).sum().clamp(min=1e-6)
+    return held_N.sum() / (1 - excess_N).sum().clamp(min=LEAST_WORDING * len(excess_N))
 
 
 def _divergence_N(wanted_NV: Tensor, log_NV: Tensor) -> Tensor:

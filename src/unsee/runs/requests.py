@@ -87,6 +87,8 @@ def read_ledger(folder: Path) -> Ledger:
     Raises:
         RecordError: the folder holds no finished request, or an entry was changed.
     """
+    if "request.json" not in (record := Record(folder)) and "answers.parquet" in record:
+        raise RecordError(f"{folder}: a run, not a deletion request; `unsee unlearn` makes one")
     outcome = Outcome.load(folder, "request.json")
     if outcome.filing is None:
         raise RecordError(f"{folder / 'request.json'}: holds no filing; the same command makes the request again")

@@ -13,7 +13,7 @@ import tomli_w
 
 from unsee.config.recipe import GENERATED, DocumentsConfig, MethodTable, RunConfig
 from unsee.config.search import Range, search_space
-from unsee.core.errors import ConfigError
+from unsee.core.errors import ConfigError, UnknownNameError
 from unsee.core.files import write
 from unsee.core.progress import Progress, Silent
 from unsee.methods import METHODS
@@ -87,12 +87,12 @@ def tune(
         out: the folder; by default `runs/tune-<recipe>`, followed by the name of the method if it is one.
         progress: where long work is shown.
         workers: as for `unsee.runs.run.run`.
-        ranges: in place of declared ones, such as learning rates that suit this model; those of options that a method
-            lacks or that are not searched are left aside, so that all methods can be given the same.
+        ranges: in place of declared ones, such as learning rates that suit this model; a method that lacks one of these
+            options, or does not search it, goes without, so that all methods can be given the same.
 
     Raises:
-        ConfigError: the recipe is not about people, a method declares no range, there is no signal, or Optuna is not
-            installed.
+        ConfigError: the recipe is not about people, a method declares no range, `ranges` names an option that no method
+            searches, there is no signal, or Optuna is not installed.
         UnseeError: a run cannot be started, or a stage failed.
     """
     if not isinstance(config, RunConfig):
@@ -101,6 +101,10 @@ def tune(
         raise ConfigError(f"--trials {trials}: must be from 1 to {MOST_TRIALS}")
     searches = [_Search.of(config, method, ranges or {}) for method in methods or config.method]
     searches = [search for search in searches if search.space or methods]
+    searched = {name for method in METHODS.usable().values() for name in search_space(method)}
+    for name in ranges or {}:
+        if name not in searched | {name for search in searches for name in search.space}:
+            raise UnknownNameError("--range", name, searched)
     if without := [search.method for search in searches if not search.space]:
         raise ConfigError(f"method.{without[0]}: declares no range to search")
     if not searches:

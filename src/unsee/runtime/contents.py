@@ -20,22 +20,18 @@ class Entry:
         name: kind and key, as in the notes of owners.
         paths: its files and folders.
         owners: the folders of the runs and requests that use it and still exist.
+        num_bytes: the size of all its files when it was found.
     """
 
     name: str
     paths: tuple[Path, ...]
     owners: frozenset[Path]
+    num_bytes: int
 
     @property
     def kind(self) -> str:
         """The folder of the cache that holds it."""
         return self.name.partition("/")[0]
-
-    @property
-    def num_bytes(self) -> int:
-        """The size of all its files."""
-        files = (file for path in self.paths for file in (path, *path.rglob("*")))
-        return sum(file.lstat().st_size for file in files if file.is_file())
 
 
 def entries() -> list[Entry]:
@@ -50,7 +46,9 @@ def entries() -> list[Entry]:
                 paths.setdefault(f"{folder.name}/{key}", []).append(path)
         for name, parts in paths.items():
             owners = frozenset(owner for owner, names in owned.items() if name in names)
-            found.append(Entry(name, tuple(parts), owners))
+            files = [file for path in parts for file in (path, *path.rglob("*"))]
+            size = sum(file.lstat().st_size for file in files if file.is_file())
+            found.append(Entry(name, tuple(parts), owners, size))
     return found
 
 

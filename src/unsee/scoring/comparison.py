@@ -141,6 +141,9 @@ def _of_people(
     folders: Sequence[Path], runs: Sequence[ScoredRun], first: str, second: str
 ) -> Iterator[Compared]:  # fmt: skip
     models = [model for model in runs[0].trainings if all(model in run.trainings for run in runs)]
+    for folder, run in zip(folders, runs, strict=True):
+        for name in (first, second):
+            _named(name, list(run.trainings), f"--methods: {folder}" if len(runs) > 1 else "--methods")
     ours, theirs = _named(first, models), _named(second, models)
     for folder, run in zip(folders, runs, strict=True):
         if not run.signal.signal:
@@ -165,10 +168,10 @@ def _of_documents(records: Sequence[Record], first: str, second: str) -> Iterato
         resamples = load_recipe(record.folder / "config.toml").evaluation.bootstrap
         found = privacy_draws_of(record.read_answers(), ["method"], resamples, number)
         draws.append({str(name): own for (name,), own in found.items()})
-    known = [name for name in draws[0] if all(name in run for run in draws)]
-    for name in (first, second):
-        if name not in known:
-            raise UnknownNameError("--methods", name, known)
+    for record, run in zip(records, draws, strict=True):
+        for name in (first, second):
+            if name not in run:
+                raise UnknownNameError(f"--methods: {record.folder}" if len(draws) > 1 else "--methods", name, run)
     pairs = [shared_draws(run[first], run[second]) for run in draws]
     for metric in pairs[0]:
         if all(metric in run for run in pairs):
@@ -176,13 +179,13 @@ def _of_documents(records: Sequence[Record], first: str, second: str) -> Iterato
             yield from _compared("", metric, ours, theirs)
 
 
-def _named(name: str, models: Sequence[Model]) -> list[Model]:
+def _named(name: str, models: Sequence[Model], where: str = "--methods") -> list[Model]:
     """Return the models of a method, or the one of a method and what it unlearned from."""
     found = [model for model in models if model[0] == name] or [
         model for model in models if "-".join(filter(None, model)) == name
     ]
     if not found:
-        raise UnknownNameError("--methods", name, dict.fromkeys(method for method, _ in models))
+        raise UnknownNameError(where, name, dict.fromkeys(method for method, _ in models))
     return found
 
 

@@ -333,6 +333,13 @@ def test_the_command_of_a_config_makes_it_again(tmp_path, overrides):
     assert len(words) == 3 + 2 * len(overrides) and not any(" ]" in word for word in words)
 
 
+def test_the_command_of_a_config_names_no_default_of_a_method_that_the_recipe_lacks(tmp_path):
+    config = load_recipe("tiny", ["method.local_npo.steps=3", "method.plain.use=npo"])
+    (tmp_path / "config.toml").write_text(dump_config(config))
+    command = command_of(tmp_path / "config.toml")
+    assert sorted(shlex.split(command)[4::2]) == ["method.local_npo.steps=3", "method.plain.use=npo"]
+
+
 @pytest.mark.parametrize(
     ("id", "shown"),
     [("nano-minigpt4", "nano-minigpt4"), ("a b", "'a b'"), ("3", """'"3"'"""), ("true", """'"true"'""")],

@@ -1,3 +1,4 @@
+import math
 import re
 from dataclasses import dataclass
 from typing import Annotated
@@ -27,10 +28,19 @@ def test_a_range_does_not_limit_what_an_option_accepts():
     assert build_dataclass(Options, {"rate": 7.0}, "method.x").rate == 7.0
 
 
-@pytest.mark.parametrize("wrong", [(2.0, 1.0, "linear"), (1.0, 1.0, "log"), (0.0, 1.0, "log")])
-def test_an_empty_range_is_refused(wrong):
-    with pytest.raises(ValueError, match="holds no values"):
-        Range(*wrong)
+@pytest.mark.parametrize(
+    ("ends", "fault"),
+    [
+        ((2.0, 1.0, "linear"), "the low end must be below the high end"),
+        ((1.0, 1.0, "log"), "the low end must be below the high end"),
+        ((0.0, 1.0, "log"), "a logarithmic range begins above 0"),
+        ((1.0, math.inf, "log"), "both ends must be finite"),
+        ((math.nan, 1.0, "linear"), "both ends must be finite"),
+    ],
+)
+def test_an_empty_or_endless_range_is_refused(ends, fault):
+    with pytest.raises(ValueError, match=fault):
+        Range(*ends)
 
 
 def test_a_range_is_read_from_the_command_line():
@@ -39,8 +49,20 @@ def test_a_range_is_read_from_the_command_line():
 
 
 @pytest.mark.parametrize(
-    "text", ["steps", "steps=10", "steps=a:b", "steps=40:10", "share=0:1", "a=1:2:sqrt", "a=1:2:log:3"]
-)
-def test_what_is_no_range_is_one_sentence(text):
-    with pytest.raises(ConfigError, match=re.escape(f"--range {text}: must be option=low:high")):
+    ("text", "fault"),
+    [
+        ("steps", "must be option=low:high"), ("steps=10", "must be option="), ("a=1:2:sqrt", "must be option="),
+        ("a=1:2:log:3", "must be option=low:high"), ("steps=a:b", "'a' is no number"), ("steps=1:", "'' is no number"),
+        ("steps=40:10", "the low end must be below"), ("share=0:1", "a logarithmic range begins above 0"),
+        ("a=1:1e999", "both ends must be finite"),
+    ],
+)  # fmt: skip
+def test_what_is_no_range_is_one_sentence(text, fault):
+    with pytest.raises(ConfigError, match=re.escape(f"--range {text}: {fault}")):
         Range.read(text)
+
+
+def test_ranges_of_the_command_line_are_about_different_options():
+    assert Range.read_all(["steps=10:40", "beta=1:2"]) == {"steps": Range(10, 40), "beta": Range(1, 2)}
+    with pytest.raises(ConfigError, match="--range beta: is given twice"):
+        Range.read_all(["beta=1:2", "steps=10:40", "beta=3:4"])

@@ -96,6 +96,7 @@ def test_the_fingerprint_follows_the_content_not_the_place(write, tmp_path):
         (ADA | {"image": "eva.png"}, "image 'eva.png' does not exist"),
         (ADA | {"image": "forget.jsonl"}, "image 'forget.jsonl' cannot be read as an image"),
         (ADA | {"image": 3}, "'image' must be a path, or null"),
+        (ADA | {"image": ""}, "'image' is empty; write null"),
         (ADA, "repeats line 1; delete one of them"),
         (BELA | {"person": "bela okafor", "answer": "?"}, "the same person is to be kept in retain.jsonl, line 1"),
     ],
@@ -117,8 +118,11 @@ def test_a_missing_empty_or_binary_file_is_refused(write, tmp_path):
     forget, retain = write()
     with pytest.raises(DataError, match=r"none\.jsonl: cannot be read: No such file"):
         read_request(tmp_path / "none.jsonl", retain)
-    with pytest.raises(DataError, match=r"retain\.jsonl: holds no row; write one object"):
+    with pytest.raises(DataError, match=r"retain\.jsonl: holds no row; write one with"):
         read_request(*write(retain=["", " "]))
+    (tmp_path / "rows.xlsx").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"rows\.xlsx: a spreadsheet; save it as \.csv"):
+        read_request(tmp_path / "rows.xlsx", retain)
     forget.write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="is not UTF-8 text"):
         read_request(forget, retain)

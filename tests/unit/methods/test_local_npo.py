@@ -101,6 +101,15 @@ def test_what_is_said_instead_is_held_to_what_is_said_of_others_however_likely_t
         assert (found[0] - found[1]).item() == pytest.approx(2 * (excess_N * distance_N).sum().item(), rel=1e-3)
 
 
+def test_the_hold_term_stays_bounded_where_answers_are_nothing_but_knowledge(scores):
+    sure = {"forget": replace(scores["forget"], logits_UV=30 * one_hot())}
+    strangers = {side: replace(scores[side], logits_UV=-30 * one_hot()) for side in SWAPPED[:2]}
+    reference = scores | sure | strangers
+    gone = {"forget": replace(scores["forget"], logits_UV=-9 * one_hot())}
+    found = [loss(scores | gone, reference, **ALONE | {"hold_weight": weight}) for weight in (1.0, 0.0)]
+    assert 0 <= (found[0] - found[1]).item() < 100
+
+
 def test_the_local_term_is_the_divergence_on_answers_about_somebody_else(scores):
     model = other_model(scores)
     without, with_it = (loss(model, scores, local_weight=weight) for weight in (0.0, 2.0))

@@ -100,6 +100,12 @@ def test_ten_requests_in_a_row_are_verified_and_a_change_of_any_is_found(tmp_pat
             read_ledger(folders[9])
 
 
+def test_a_run_is_no_request(tmp_path):
+    (tmp_path / "answers.parquet").write_bytes(b"")
+    with pytest.raises(RecordError, match="a run, not a deletion request; `unsee unlearn` makes one"):
+        read_ledger(tmp_path)
+
+
 def test_a_ledger_can_be_moved_with_its_requests(requests, tmp_path):
     shutil.copytree(tmp_path, tmp_path.parent / "moved")
     moved = tmp_path.parent / "moved" / "2"

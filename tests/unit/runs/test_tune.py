@@ -105,6 +105,14 @@ def test_what_cannot_be_searched_is_one_sentence(runs, tmp_path, recipe, method,
     assert not runs
 
 
+@pytest.mark.parametrize("name", ["bata", "modality", "method.npo.beta"])
+def test_a_range_of_an_option_that_no_method_searches_is_refused(runs, tmp_path, name):
+    ranges = {"steps": Range(2, 3), name: Range(1, 2)}
+    with pytest.raises(UnknownNameError, match=f"^--range: unknown name '{name}'"):
+        tuning.tune(load_recipe("quick"), [], 2, tmp_path, ranges=ranges)
+    assert not runs
+
+
 def test_without_a_name_all_methods_of_the_recipe_are_searched_that_declare_a_range(runs, tmp_path):
     recipe = load_recipe("quick", ["method.again.use=npo", "method.again.learning_rate=2e-4"])
     result = tuning.tune(recipe, [], 2, tmp_path)

@@ -46,10 +46,10 @@ def test_the_list_says_what_belongs_to_whom(runs, tmp_path, capsys):
 def test_what_belongs_to_one_request_is_deleted_and_nothing_else(runs, capsys):
     _, request = runs
     (request.parent / "cache" / "answers" / "request.0.journal").write_text("")
-    (request.parent / "cache" / "answers" / "request.parquet.damaged").write_text("")
+    (request.parent / "cache" / "answers" / "request.parquet.damaged").write_text("x" * 300_000)
     shared = names() - {"answers/request"}
     assert main(["cache", "clear", str(request)]) == 0
-    assert "deleted 1 entries, 0.0 MB; 4 entries, 0.0 MB are left" in capsys.readouterr().out
+    assert "deleted 1 entries, 0.3 MB; 4 entries, 0.0 MB are left" in capsys.readouterr().out
     assert names() == shared
     assert not any("request" in name for name in files_in(request.parent / "cache"))
 

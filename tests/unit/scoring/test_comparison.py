@@ -69,6 +69,14 @@ def test_a_method_that_the_run_does_not_have_is_said(alone, methods, error, mess
         compare_methods([alone], *methods)
 
 
+def test_of_several_runs_the_one_without_the_method_is_named(alone, tmp_path):
+    other = make_run(
+        tmp_path / "other", make_answers((Model("target"), Model("oracle", mind=NEVER_KNEW), Model("rmu")))
+    )
+    with pytest.raises(UnknownNameError, match=r"--methods: .*other: unknown name 'npo' \(known: .*rmu"):
+        compare_methods([alone, other], "npo", "npo")
+
+
 def test_what_cannot_be_compared_is_one_sentence(alone, tmp_path):
     models = [Model("target", mind=NEVER_KNEW), Model("oracle", mind=NEVER_KNEW), Model("npo"), Model("rmu")]
     empty = make_run(tmp_path / "empty", make_answers(tuple(models)))
