@@ -44,12 +44,12 @@ class Range:
         Raises:
             ConfigError: the text is something else, or the range is empty.
         """
-        name, _, ends = text.partition("=")
-        low, high, scale = ([*ends.split(":"), "log"] if ends.count(":") == 1 else [*ends.split(":"), "", "", ""])[:3]
-        if scale not in ("log", "linear") or ends.count(":") > 2:
+        name, _, range_text = text.partition("=")
+        low, *rest = range_text.split(":")
+        if not rest or rest[1:] not in ([], ["log"], ["linear"]):
             raise ConfigError(f"--range {text}: must be option=low:high or option=low:high:linear, such as steps=10:40")
         try:
-            return name.strip(), cls(_number(low), _number(high), "log" if scale == "log" else "linear")
+            return name.strip(), cls(_number(low), _number(rest[0]), "linear" if rest[1:] == ["linear"] else "log")
         except ValueError as error:
             raise ConfigError(f"--range {text}: {error}") from None
 

@@ -103,7 +103,7 @@ def tune(
     searches = [search for search in searches if search.space or methods]
     searched = {name for method in METHODS.usable().values() for name in search_space(method)}
     for name in ranges or {}:
-        if name not in searched | {name for search in searches for name in search.space}:
+        if name not in searched:
             raise UnknownNameError("--range", name, searched)
     if without := [search.method for search in searches if not search.space]:
         raise ConfigError(f"method.{without[0]}: declares no range to search")
