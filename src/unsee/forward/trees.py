@@ -188,15 +188,12 @@ def shared_length(rows: Sequence[list[int]]) -> int:
 
 @dataclass(frozen=True)
 class _Branch:
-    """The part of one prompt below a node of the tree under construction, and its numbered answers."""
+    """What is still to grow below a node: the rest of a prompt, with its answers, or the rest of an answer."""
 
     ids: list[int]
-    prompt: int
-    leaves: list[tuple[int, list[int]]]
-
-    def after(self, cut: int) -> _Branch:
-        """Return the branch without its first tokens."""
-        return _Branch(self.ids[cut:], self.prompt, self.leaves)
+    prompt: int = -1
+    item: int = -1
+    answers: Sequence[_Branch] = ()
 
 
 def build_tree(
@@ -209,43 +206,30 @@ def build_tree(
     """Build the tree of prompts that share a beginning; `answers[i]` are the alternatives scored after `prompts[i]`."""
     items = itertools.count()
     branches = [
-        _Branch(list(prompt), number, [(next(items), ids) for ids in alternatives])
+        _Branch(list(prompt), number, answers=[_Branch(list(ids), item=next(items)) for ids in alternatives])
         for number, (prompt, alternatives) in enumerate(zip(prompts, answers, strict=True))
     ]
     cut = shared_length(prompts)
     nodes = [Node(list(prompts[0][:cut]), -1)]
-    _grow(nodes, 0, [branch.after(cut) for branch in branches])
+    _grow(nodes, 0, branches, cut)
     return Tree(nodes, tuple(pictures), tuple(written))
 
 
-def _grow(nodes: list[Node], parent: int, branches: Sequence[_Branch]) -> None:
-    """Add prompts and their answers below a node; tokens that several prompts share get one node."""
+def _grow(nodes: list[Node], parent: int, branches: Sequence[_Branch], skipped: int = 0) -> None:
+    """Add branches below a node, without their first tokens; tokens that several of them begin with get one node."""
     alike: dict[int, list[_Branch]] = {}
     for branch in branches:
-        alike.setdefault(branch.ids[0], []).append(branch)
+        rest = replace(branch, ids=branch.ids[skipped:])
+        alike.setdefault(rest.ids[0] if rest.ids else -1, []).append(rest)
     for group in alike.values():
         cut = shared_length([branch.ids for branch in group]) if len(group) > 1 else 0
-        if cut:
+        if cut > 0:
             nodes.append(Node(group[0].ids[:cut], parent))
-            _grow(nodes, len(nodes) - 1, [branch.after(cut) for branch in group])
+            _grow(nodes, len(nodes) - 1, group, cut)
             continue
         for branch in group:
-            nodes.append(Node(branch.ids, parent, prompt=branch.prompt))
-            _add_answers(nodes, len(nodes) - 1, branch.leaves)
-
-
-def _add_answers(nodes: list[Node], parent: int, leaves: Sequence[tuple[int, list[int]]]) -> None:
-    """Add numbered answers below a node; tokens that several of them begin with get one node."""
-    alike: dict[int, list[tuple[int, list[int]]]] = {}
-    for item, ids in leaves:
-        alike.setdefault(ids[0] if ids else -1, []).append((item, ids))
-    for group in alike.values():
-        cut = shared_length([ids for _, ids in group]) if len(group) > 1 else 0
-        if cut:
-            nodes.append(Node(list(group[0][1][:cut]), parent))
-            _add_answers(nodes, len(nodes) - 1, [(item, ids[cut:]) for item, ids in group])
-        else:
-            nodes.extend(Node(list(ids), parent, item) for item, ids in group)
+            nodes.append(Node(branch.ids, parent, branch.item, branch.prompt))
+            _grow(nodes, len(nodes) - 1, branch.answers)
 
 
 def collate(

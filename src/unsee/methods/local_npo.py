@@ -113,8 +113,8 @@ def _hold(scored: Scored, prior_NV: Tensor, excess_N: Tensor, alternatives: floa
     """Return the hold term, nats per token of the wording."""
     log_NV = F.log_softmax(scored.logits_UV.float(), -1)[scored.source_N]
     answer_N1 = scored.target_N[:, None]
-    forgotten_N = scored.log_probability_N.exp() < prior_NV.gather(1, answer_N1)[:, 0]
-    weight_N = torch.where(forgotten_N, 1, 1 - excess_N)
+    forgotten_N1 = log_NV.gather(1, answer_N1).exp() < prior_NV.gather(1, answer_N1)
+    weight_N = torch.where(forgotten_N1[:, 0], 1, 1 - excess_N)
     held_N = weight_N * _divergence_N(prior_NV, log_NV)
     if alternatives:
         others_NV = prior_NV.scatter(1, answer_N1, 0)

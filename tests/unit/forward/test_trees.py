@@ -99,6 +99,14 @@ def test_the_last_token_of_an_answer_is_predicted_and_not_computed(vlm):
         assert torch.equal(getattr(batch, name), getattr(whole, name))
 
 
+def test_equal_and_empty_answers_each_keep_a_node_of_their_own():
+    tree = build_tree([[1, 2]], [[[], [], [5, 6], [5, 6], [5]]])
+    assert tree.num_items == 5
+    texts = [[token for step in tree.path(i) for token in tree.nodes[step].ids] for i in range(len(tree.nodes))]
+    ends = {node.item: text for node, text in zip(tree.nodes, texts, strict=True) if node.item >= 0}
+    assert [ends[item] for item in range(5)] == [[1, 2], [1, 2], [1, 2, 5, 6], [1, 2, 5, 6], [1, 2, 5]]
+
+
 @pytest.mark.parametrize("labels", ["answer", "full"])
 def test_answers_that_begin_alike_share_tokens_and_score_as_if_alone(vlm, labels):
     (prompt,) = vlm.prompt_ids(["Job?"])
