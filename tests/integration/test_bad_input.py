@@ -59,7 +59,7 @@ def refused(tmp_path):
         (["tiny", "--set", "data.people=30"], "15 %: 4 would be forgotten, 5 are needed (31 people); use more people"),
         (["tiny", "--set", "data.source=no/such/folder"], "no/such/folder: no such folder"),
         (["tiny", "--set", "model.id=nanoo"], "unknown name 'nanoo'; did you mean 'nano'?"),
-        (["tiny", "--set", "model.id=./missing"], "model: unknown name './missing'"),
+        (["tiny", "--set", "model.id=./missing"], "model ./missing: there is no such folder"),
     ],
 )
 def test_recipes(words, sentence, model, tmp_path, refused):

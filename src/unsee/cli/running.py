@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -189,7 +189,9 @@ def unlearn(
     retain: Annotated[Path, typer.Option(help="Questions to keep, in the same format.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, the scores and the report.")],
     method: Annotated[str, typer.Option(help="Unlearning method (see `unsee list methods`).")] = "ignorance",
-    modality: Annotated[str, typer.Option(help="Form of the questions to unlearn from: image, text or both.")] = "both",
+    modality: Annotated[
+        Literal["image", "text", "both"], typer.Option(help="Form of the questions to unlearn from.")
+    ] = "both",
     reference: Annotated[str, typer.Option(help="Number or name under which the request is filed.")] = "",
     after: Annotated[
         Path | None, typer.Option(help="Folder of the request before this one: start from the model that it left.")

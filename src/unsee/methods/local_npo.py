@@ -45,8 +45,9 @@ class LocalNPO(LossMethod):
             + retain_weight * CE(retain)
         held_n = w_n KL(prior_n || p) + alternatives * excess_n KL(prior_n' || p')
 
-    w_n is 1 - excess_n, and 1 as soon as y_n is less likely than ignorance makes it: p(y_n) < prior_n(y_n). A prime
-    marks the distribution over all tokens but y_n: where y_n is forgotten, the model says what it would say instead.
+    The push on y_n ends once it is less likely than a part of what ignorance makes it, p(y_n) < stop * prior_n(y_n):
+    below, a model would hide what it knows. w_n is 1 - excess_n, and 1 as soon as p(y_n) < prior_n(y_n). A prime marks
+    the distribution over all tokens but y_n: where y_n is forgotten, the model says what it would say instead.
     The sums run over all answer tokens of a step; the denominator is at least `LEAST_WORDING` of their number.
 
     Tokens that answers about X and Z do not share (the name) have excess 1 and no part in the hold term. The method is
@@ -63,6 +64,7 @@ class LocalNPO(LossMethod):
         beta: inverse temperature of NPO, > 0.
         local_weight: factor of the divergence on answers about another person, >= 0.
         hold_weight: factor of the divergence from the prior, >= 0.
+        stop: the part of the prior at which the push on a token ends, >= 0; 0 never ends it.
         alternatives: factor, within the hold term, of the divergence over all tokens but the one to forget, >= 0.
         retain_weight: factor of the retain cross-entropy, >= 0.
         others: the other people: invented "strangers", or people to "retain". In a deletion request it is always the
@@ -75,6 +77,7 @@ class LocalNPO(LossMethod):
     beta: Annotated[PositiveFloat, Range(0.05, 2)] = 1.0
     local_weight: Annotated[NonNegativeFloat, Range(0.25, 4)] = 2.0
     hold_weight: Annotated[NonNegativeFloat, Range(0.25, 4)] = 1.0
+    stop: NonNegativeFloat = 0.5
     alternatives: NonNegativeFloat = 0.5
     retain_weight: Annotated[NonNegativeFloat, Range(0.25, 8)] = 1.0
     others: Others = "strangers"
@@ -96,7 +99,9 @@ class LocalNPO(LossMethod):
         others = [reference(batch.of(side)) for side in SWAPPED[: self.num_others]]
         prior_NV = prior(before, others)
         excess_N = excess(before, prior_NV)
-        log_ratio_N = excess_N * (scored.log_probability_N - before.log_probability_N)
+        log_N = scored.log_probability_N
+        gone_N = log_N.detach().exp() < self.stop * at_answer(prior_NV, before)
+        log_ratio_N = excess_N * (torch.where(gone_N, log_N.detach(), log_N) - before.log_probability_N)
         log_ratio_I = torch.zeros_like(before.log_probability_I).index_add(0, before.item_N, log_ratio_N)
         terms = {
             "preference": negative_preference(log_ratio_I, self.beta),
@@ -113,8 +118,8 @@ def _hold(scored: Scored, prior_NV: Tensor, excess_N: Tensor, alternatives: floa
     """Return the hold term, nats per token of the wording."""
     log_NV = F.log_softmax(scored.logits_UV.float(), -1)[scored.source_N]
     answer_N1 = scored.target_N[:, None]
-    forgotten_N1 = log_NV.gather(1, answer_N1).exp() < prior_NV.gather(1, answer_N1)
-    weight_N = torch.where(forgotten_N1[:, 0], 1, 1 - excess_N)
+    forgotten_N = at_answer(log_NV, scored).exp() < at_answer(prior_NV, scored)
+    weight_N = torch.where(forgotten_N, 1, 1 - excess_N)
     held_N = weight_N * _divergence_N(prior_NV, log_NV)
     if alternatives:
         others_NV = prior_NV.scatter(1, answer_N1, 0)
@@ -140,7 +145,11 @@ def prior(known: Scored, others: list[Scored]) -> Tensor:
     return sum_NV / count_N.clamp(min=1)[:, None]
 
 
+def at_answer(value_NV: Tensor, scored: Scored) -> Tensor:
+    """Return the value (N) of each answer token."""
+    return value_NV.gather(1, scored.target_N[:, None])[:, 0]
+
+
 def excess(known: Scored, prior_NV: Tensor) -> Tensor:
     """Return how much of each answer token's probability comes from knowing the person, 0 to 1."""
-    expected_N = prior_NV.gather(1, known.target_N[:, None])[:, 0]
-    return (1 - expected_N / known.log_probability_N.exp().clamp(min=1e-12)).clamp(0, 1)
+    return (1 - at_answer(prior_NV, known) / known.log_probability_N.exp().clamp(min=1e-12)).clamp(0, 1)

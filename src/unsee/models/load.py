@@ -84,7 +84,9 @@ def _load_base(config: ModelConfig, device: torch.device, *, again: bool) -> Pre
         paths = check_folder(config, source)
     elif id == MADE:
         raise ModelError(f"model {id}: there is no such folder yet; `unsee models make-small --out {id}` writes it")
-    elif source.is_absolute() or id.startswith(".") or id.endswith("/") or id.count("/") != 1:
+    elif source.is_absolute() or id.startswith((".", "~")) or id.endswith("/"):
+        raise ModelError(f"model {id}: there is no such folder")
+    elif id.count("/") != 1:
         raise UnknownNameError("model", id, [*shipped(), "a folder", "a hub id (owner/name)"])
     else:
         check_hub(id)

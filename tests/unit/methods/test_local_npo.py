@@ -88,6 +88,22 @@ def test_an_answer_less_likely_than_ignorance_makes_it_is_held_whole(scores):
     assert found.item() == pytest.approx(distance_N.sum().item(), rel=1e-4)
 
 
+@pytest.mark.parametrize(("stop", "pushed"), [(0.0, [True] * 5), (0.5, [False, True, False, True, True])])
+def test_the_push_on_a_token_ends_at_a_part_of_what_ignorance_makes_it(scores, stop, pushed):
+    sure = {"forget": replace(scores["forget"], logits_UV=9 * one_hot())}
+    unsure = {side: replace(scores[side], logits_UV=torch.zeros(5, 8)) for side in SWAPPED[:2]}  # a prior of 1/8
+    likelihood_N = torch.tensor([0.06, 0.065, 0.001, 0.2, 0.9])  # half of the prior is .0625
+    probability_NV = one_hot() * likelihood_N[:, None] + (1 - one_hot()) * ((1 - likelihood_N) / 7)[:, None]
+    logits_NV = probability_NV.log().requires_grad_()
+    model = {"forget": replace(scores["forget"], logits_UV=logits_NV)}
+    found, without_end = (
+        loss(scores | model, scores | sure | unsure, stop=one, beta=0.05, **ALONE) for one in (stop, 0.0)
+    )
+    found.backward()
+    assert (logits_NV.grad.abs().sum(1) > 1e-4).tolist() == pushed
+    assert found.item() == without_end.item()
+
+
 def test_what_is_said_instead_is_held_to_what_is_said_of_others_however_likely_the_answer(scores):
     prior_NV = prior(scores["forget"], [scores[side] for side in SWAPPED[:2]])
     excess_N = excess(scores["forget"], prior_NV)
