@@ -161,8 +161,8 @@ def null_space_projection(moment_FF: Tensor, share: float) -> Tensor:
     the size of the model's activations.
     """
     values_F, vectors_FF = torch.linalg.eigh(moment_FF)
-    held_F = values_F.clamp(min=0).cumsum(0) / values_F.clamp(min=0).sum()
-    null_FC: Tensor = vectors_FF[:, held_F <= share]
+    held_F = values_F.clamp(min=0).cumsum(0)
+    null_FC: Tensor = vectors_FF[:, held_F <= share * held_F[-1]]  # the last is the trace, to the last bit
     return null_FC @ null_FC.T
 
 

@@ -79,6 +79,13 @@ def test_projected_least_squares_solve_theirs_and_are_0_for_keys_to_keep():
     assert change.abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("width", [*range(1, 60, 3), 96, 128])
+def test_with_a_share_of_one_every_direction_is_free_however_sums_are_rounded(width):
+    states = torch.randn(2 * width, width, dtype=torch.float64)
+    for moment in (states.T @ states, torch.zeros(width, width, dtype=torch.float64)):
+        torch.testing.assert_close(null_space_projection(moment, 1.0), torch.eye(width, dtype=torch.float64))
+
+
 def test_the_null_space_projection_is_a_projection_that_grows_with_its_share(moment):
     sizes = []
     for share in (1e-6, 0.02, 0.5, 1.0):
