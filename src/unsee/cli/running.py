@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -189,9 +189,7 @@ def unlearn(
     retain: Annotated[Path, typer.Option(help="Questions to keep, in the same format.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, the scores and the report.")],
     method: Annotated[str, typer.Option(help="Unlearning method (see `unsee list methods`).")] = "ignorance",
-    modality: Annotated[
-        Literal["image", "text", "both"], typer.Option(help="Form of the questions to unlearn from.")
-    ] = "both",
+    modality: Annotated[str, typer.Option(help="Form of the questions to unlearn from: image, text or both.")] = "both",
     reference: Annotated[str, typer.Option(help="Number or name under which the request is filed.")] = "",
     after: Annotated[
         Path | None, typer.Option(help="Folder of the request before this one: start from the model that it left.")

@@ -17,7 +17,7 @@ from pictures import ORIENTATION, encoded, grey, png16
 from PIL import Image
 
 import unsee
-from unsee.core.errors import DataError, UnknownNameError
+from unsee.core.errors import DataError, ModelError
 from unsee.core.record import Record
 from unsee.data.deletion import read_request
 from unsee.data.documents import PRIVACY
@@ -92,7 +92,7 @@ def utility(folder):
     (found, *_) = [item for item in benchmark.items(folder / "llava") if item.images[0] == image.read_bytes()]
     try:
         examine(str(folder / "no-model"), "llava_bench", str(folder / "llava"))
-    except UnknownNameError:  # the pictures were looked at before, and nothing was wrong with them
+    except ModelError:  # the pictures were looked at before, and nothing was wrong with them
         return found.pictures()[0]
     raise AssertionError("a model that is not there was asked")
 
