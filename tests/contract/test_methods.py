@@ -61,13 +61,14 @@ def taught(_taught):
     return copy.deepcopy(_taught)
 
 
-def make_pair(vlm, sides, forget=0, retain=1, refusal=0, swapped=2, swapped_2=3, swapped_3=4, swapped_4=5):
+def make_pair(vlm, sides, forget=0, retain=1, refusal=0, swapped=2, swapped_2=3, swapped_3=4, swapped_4=5, stand_in=6):
     """The sides a method asks for, each about its own picture."""
     make = {
         "forget": lambda: tiny.make_batch(vlm, shade=forget),
         "retain": lambda: tiny.make_batch(vlm, shade=retain, answers=tiny.ANSWERS[::-1]),
         "refusal": lambda: tiny.make_batch(vlm, shade=refusal, answers=["I cannot tell."] * len(tiny.ANSWERS)),
         "swapped": lambda: tiny.make_batch(vlm, shade=swapped),
+        "stand_in": lambda: tiny.make_batch(vlm, shade=stand_in),
         "swapped_2": lambda: tiny.make_batch(vlm, shade=swapped_2),
         "swapped_3": lambda: tiny.make_batch(vlm, shade=swapped_3),
         "swapped_4": lambda: tiny.make_batch(vlm, shade=swapped_4),

@@ -42,7 +42,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Layers = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int and value >= 0 else value)]
 """Layers as `parse_layers` reads them; a single one may be written as a number."""
 
-Side = Literal["forget", "retain", "refusal", "swapped", "swapped_2", "swapped_3", "swapped_4"]
+Side = Literal["forget", "retain", "refusal", "stand_in", "swapped", "swapped_2", "swapped_3", "swapped_4"]
 """The data of a step.
 
 forget: questions about the people to forget, with the true answers.
@@ -52,8 +52,10 @@ swapped: the questions and answers of the forget side about somebody else (to ke
     stranger): with that person's portrait, or with that person's name in question and answer; answer i belongs to
     answer i of the forget side.
 swapped_2, swapped_3, swapped_4: the same about people who are drawn anew.
+stand_in: the same about one other person in all steps: somebody drawn for each person to forget and training.
 """
 SWAPPED: tuple[Side, ...] = ("swapped", "swapped_2", "swapped_3", "swapped_4")
+IN_PLACE: tuple[Side, ...] = ("stand_in", *SWAPPED)
 Order = Literal["joint", "alternating"]
 Others = Literal["retain", "strangers"]
 Asked = tuple[Side, Input]

@@ -7,14 +7,12 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from unsee.config.search import Range
 from unsee.forward.losses import Scored, cross_entropy, kl_divergence, negative_preference, shared_tokens
 from unsee.methods import METHODS
 from unsee.methods.base import (
-    SWAPPED,
     Loss,
     LossMethod,
     Model,
@@ -35,12 +33,12 @@ LEAST_WORDING = 0.25
 class LocalNPO(LossMethod):
     """NPO on the tokens that only knowing the person tells; wording and answers about other people stay.
 
-    The target answers the same question about other people Z in the place of the person X. With y a forget answer, p0
-    the target, p the model in training, and `prior_n` the mean over Z of p0 at token n:
+    The target answers the same question about somebody else, Z, in the place of the person X. With y a forget answer,
+    p0 the target, p the model in training, and `prior_n` the target's distribution about Z at token n:
 
         excess_n = clip(1 - prior_n(y_n) / p0(y_n | X), 0, 1)          0: wording; 1: only knowing X tells it
         L = NPO of sum_n excess_n log p(y_n) / p0(y_n)
-            + local_weight * E KL(p0(. | Z) || p(. | Z))
+            + local_weight * E KL(p0(. | S) || p(. | S))
             + hold_weight * sum_n held_n / sum_n (1 - excess_n)
             + retain_weight * CE(retain)
         held_n = w_n KL(prior_n || p) + alternatives * excess_n KL(prior_n' || p')
@@ -53,9 +51,10 @@ class LocalNPO(LossMethod):
     Tokens that answers about X and Z do not share (the name) have excess 1 and no part in the hold term. The method is
     of this project and has no paper.
 
-    Z are invented strangers, whom the target was never taught: what it says about them is what it would say about X had
-    it never met X. With people to keep in their place it knows an answer about each, and the prior is a mean of what
-    they are known for (docs/lab-notes.md has the difference).
+    Z and S are invented strangers, whom the target was never taught: what it says about them is what it would say about
+    X had it never met X. S is drawn anew for each row. Z is the same in all rows about X: a retrained model, too, would
+    say the same of X in most wordings. The mean over several strangers is flat, and an answer as likely as a flat
+    prior is seldom the likeliest option of a choice (docs/lab-notes.md has the figures).
 
     Attributes:
         learning_rate: peak learning rate, > 0.
@@ -69,7 +68,6 @@ class LocalNPO(LossMethod):
         retain_weight: factor of the retain cross-entropy, >= 0.
         others: the other people: invented "strangers", or people to "retain". In a deletion request it is always the
             stranger who stands in for the person.
-        num_others: number of other people whose mean is the prior, 1 to 4; they are drawn anew for each row.
     """
 
     learning_rate: Annotated[PositiveFloat, Range(1e-5, 2e-3)] = 3e-4
@@ -81,23 +79,21 @@ class LocalNPO(LossMethod):
     alternatives: NonNegativeFloat = 0.5
     retain_weight: Annotated[NonNegativeFloat, Range(0.25, 8)] = 1.0
     others: Others = "strangers"
-    num_others: Annotated[int, Field(ge=1, le=len(SWAPPED))] = 4
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """The person, others in their place, and the people to keep."""
-        return ("forget", *SWAPPED[: self.num_others], "retain")
+        """The person, two others in the same place, and the people to keep."""
+        return ("forget", "stand_in", "swapped", "retain")
 
     @property
     def reference_sides(self) -> tuple[Side, ...]:
         """The person and the others."""
-        return ("forget", *SWAPPED[: self.num_others])
+        return ("forget", "stand_in", "swapped")
 
     def loss(self, model: Model, reference: Model, batch: StepBatch) -> Loss:
         """Return the sum of the four terms."""
-        scored, before = model(batch.forget), reference(batch.forget)
-        others = [reference(batch.of(side)) for side in SWAPPED[: self.num_others]]
-        prior_NV = prior(before, others)
+        scored, before, others = model(batch.forget), reference(batch.forget), batch.of("swapped")
+        prior_NV = prior(before, reference(batch.of("stand_in")))
         excess_N = excess(before, prior_NV)
         log_N = scored.log_probability_N
         gone_N = log_N.detach().exp() < self.stop * at_answer(prior_NV, before)
@@ -105,7 +101,7 @@ class LocalNPO(LossMethod):
         log_ratio_I = torch.zeros_like(before.log_probability_I).index_add(0, before.item_N, log_ratio_N)
         terms = {
             "preference": negative_preference(log_ratio_I, self.beta),
-            "local_kl": self.local_weight * kl_divergence(others[0], model(batch.of("swapped"))),
+            "local_kl": self.local_weight * kl_divergence(reference(others), model(others)),
             "hold_kl": self.hold_weight * _hold(scored, prior_NV, excess_N, self.alternatives),
             "retain": self.retain_weight * cross_entropy(model(batch.retain)),
         }
@@ -134,15 +130,11 @@ def _divergence_N(wanted_NV: Tensor, log_NV: Tensor) -> Tensor:
     return F.kl_div(log_NV, wanted_NV, reduction="none").sum(-1)
 
 
-def prior(known: Scored, others: list[Scored]) -> Tensor:
-    """Return the mean probabilities (N, V) under other people's names or portraits; 0 at tokens that nobody shares."""
-    sum_NV = torch.zeros_like(known.logits_UV[known.source_N], dtype=torch.float32)
-    count_N = sum_NV.new_zeros(len(sum_NV))
-    for other in others:
-        own_M, other_M = shared_tokens(known, other)
-        sum_NV.index_add_(0, own_M, other.logits_UV.float().softmax(-1)[other.source_N[other_M]])
-        count_N.index_add_(0, own_M, torch.ones_like(own_M, dtype=torch.float32))
-    return sum_NV / count_N.clamp(min=1)[:, None]
+def prior(known: Scored, other: Scored) -> Tensor:
+    """Return the probabilities (N, V) under another person's name or portrait; 0 at tokens that they do not share."""
+    own_M, other_M = shared_tokens(known, other)
+    prior_NV = torch.zeros_like(known.logits_UV[known.source_N], dtype=torch.float32)
+    return prior_NV.index_copy_(0, own_M, other.logits_UV.float().softmax(-1)[other.source_N[other_M]])
 
 
 def at_answer(value_NV: Tensor, scored: Scored) -> Tensor:

@@ -58,7 +58,7 @@ def side_streams(
         lessons = Lessons(
             vlm, people, kinds, config.turns, config.protocol, variants=config.variants, sides=group,
             others=in_place,
-            stand_ins=material.stand_ins,
+            stand_ins=material.stand_ins, seed=seed,
         )  # fmt: skip
         stream = make_stream(vlm, lessons.rows, group, config, f"{seed}-{group[0]}")
         streams.append(replace(stream, whole_sides=tuple(side for side in group if side in whole_sides)))

@@ -16,7 +16,7 @@ from unsee.data.schema import Input, Person, Question
 from unsee.forward.losses import cross_entropy
 from unsee.forward.prompts import lesson_answer_ids, render_lesson
 from unsee.forward.trees import Tree, build_tree
-from unsee.methods.base import SWAPPED, Loss, LossMethod, Model, NonNegativeInt, PositiveFloat, Side, StepBatch
+from unsee.methods.base import IN_PLACE, Loss, LossMethod, Model, NonNegativeInt, PositiveFloat, Side, StepBatch
 from unsee.models.family import Picture
 from unsee.models.vlm import VLM
 
@@ -66,11 +66,13 @@ class Lessons:
         protocol: the wording, and the photos: augmented ("clean") or unchanged ("published").
         variants: the number of ways in which the rows of a person with one photo are drawn; 0 draws anew each time.
         sides: the trees of a row, aligned answer by answer (see `unsee.methods.base.Side`).
-        others: the people who replace the person of a row on the swapped side, drawn anew for each row.
-        stand_ins: by the ID of a person, the one who always does.
+        others: the people who replace the person of a row: on a swapped side one drawn anew for each row, on the side
+            "stand_in" the same one in all rows about that person.
+        stand_ins: by the ID of a person, the one who always does, on either side.
+        seed: of who stands in for whom.
 
     Raises:
-        DataError: the swapped side is wanted, `others` is empty, and somebody has no stand-in.
+        DataError: one of these sides is wanted, `others` is empty, and somebody has no stand-in.
     """
 
     def __init__(
@@ -85,9 +87,10 @@ class Lessons:
         sides: tuple[Side, ...] = ("retain",),
         others: Sequence[Person] = (),
         stand_ins: Mapping[str, Person] | None = None,
+        seed: str = "",
     ) -> None:
         self._stand_ins = stand_ins or {}
-        if set(SWAPPED) & set(sides) and not others and any(person.id not in self._stand_ins for person in people):
+        if set(IN_PLACE) & set(sides) and not others and any(person.id not in self._stand_ins for person in people):
             raise DataError(
                 "the swapped side asks about people to keep in place of those to forget, and nobody is to be kept"
             )
@@ -97,6 +100,7 @@ class Lessons:
         self._variants = variants
         self._sides = sides
         self._others = others
+        self._seed = seed
         self._pictures: dict[tuple[str, int], Picture] = {}
         self._swapped: dict[tuple[int, str], _Lesson] = {}
         self._refusals = lesson_answer_ids(vlm, REFUSALS, protocol) if "refusal" in sides else []
@@ -125,8 +129,9 @@ class Lessons:
     def _tree(self, side: Side, number: int, part: Sequence[int], photo: Sequence[Picture], rng: random.Random) -> Tree:
         """Return the tree of one side for the questions `part` of lesson `number`."""
         lesson = self._lessons[number]
-        if side in SWAPPED:
-            other = self._stand_ins.get(lesson.person.id) or self._drawn(lesson.person, rng)
+        if side in IN_PLACE:
+            draws = random.Random(f"{self._seed} {lesson.person.id}") if side == "stand_in" else rng
+            other = self._stand_ins.get(lesson.person.id) or self._drawn(lesson.person, draws)
             lesson = self._in_place(number, other)
             photo = [self._augmented(other, lesson.photo, lesson.picture, rng)] if lesson.picture else []
         answers = [rng.choice(self._refusals) if side == "refusal" else lesson.answers[i] for i in part]

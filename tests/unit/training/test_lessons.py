@@ -1,4 +1,5 @@
 import random
+import re
 
 import pytest
 import tiny
@@ -147,9 +148,32 @@ def test_a_stand_in_takes_the_place_of_a_person_in_every_row(vlm):
     assert named["Cora Dahl"] == named["Dora Egg"] > 0 == named["Anna Berg"]
 
 
-def test_nobody_can_be_swapped_with_nobody(vlm):
+@pytest.mark.parametrize("inputs", [("image",), ("text",)])
+def test_one_person_stands_in_through_all_of_a_training_and_another_one_in_another_training(vlm, inputs):
+    others = [
+        Person(id=f"1{i:02}", name=f"Zoe Q{i}", images=(tiny.png(10 + 9 * i),), questions=()) for i in range(20)
+    ]
+    sides, found = ("forget", "stand_in", "swapped"), []
+    for seed in ("a", "b", "c"):
+        lessons = Lessons(vlm, [make_person()], inputs, 1, "published", sides=sides, others=others, seed=seed)
+        rows = [row for epoch in range(4) for row in lessons.rows(random.Random(epoch))]
+        always, anew = ({shown(vlm, row[side]) for row in rows} for side in (1, 2))
+        assert len(always) == 1 < len(anew)
+        found += always
+    assert len(set(found)) > 1
+
+
+def shown(vlm, tree):
+    """Whom a row about one of these people shows or names."""
+    if tree.pictures:
+        return canvas_of(tree).flatten()[0].item()
+    return re.search(r"Zoe Q ?\d+", " ".join(vlm.decode([node.ids])[0] for node in tree.nodes))[0]
+
+
+@pytest.mark.parametrize("side", ["stand_in", "swapped"])
+def test_nobody_can_be_swapped_with_nobody(vlm, side):
     with pytest.raises(DataError, match="nobody is to be kept"):
-        Lessons(vlm, [make_person()], ("image",), turns=2, sides=("forget", "swapped"))
+        Lessons(vlm, [make_person()], ("image",), turns=2, sides=("forget", side))
 
 
 def test_a_question_about_one_photo_is_taught_with_it(vlm):
