@@ -180,7 +180,7 @@ def test_a_killed_request_after_another_ends_with_the_same_weights(done, words, 
         (["--method", "npoo"], "unknown name 'npoo'; did you mean 'npo'?"),
         (["--method", "prompting"], "method.prompting: forgets no rows by training; choose one that does: "),
         (["--method", "memit"], "ignorance, "),
-        (["--modality", "sound"], "method.npo.modality.0: must be 'image', 'text' or 'both', got 'sound'"),
+        (["--modality", "sound"], "method.npo.modality: must be 'image', 'text' or 'both', got 'sound'"),
         (["--set", "method.npo.betta=1"], "method.npo.betta: unknown option; did you mean 'beta'?"),
         (
             ["--set", "method.gradient_ascent.steps=1"],

@@ -332,6 +332,8 @@ def build_table(model: type[Checked], values: Mapping[str, object], where: str =
         faults: dict[tuple[str, ...], str] = {}
         for one in error.errors():  # a value that may be of several types has an error for each
             place = tuple(str(part) for part in one["loc"] if not re.search(r"\w\[|^\[key\]$", str(part)))
+            if place and isinstance(one["loc"][-1], int):  # a value in a list; the reason shows which
+                place = place[:-1]
             faults.setdefault(place, _reason(model, one))
         above = {place[:end] for place in faults for end in range(len(place))}
         told = [

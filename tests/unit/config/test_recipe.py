@@ -155,7 +155,7 @@ def test_an_override_is_toml_or_else_text():
         ("data=3", r"^data: must be a table, got 3$"),
         ("method.npo=3", r"^method\.npo: must be a table, got 3$"),
         ("method.npo.beta=[1]", r"^method\.npo\.beta: must be a number, a text or true/false, got \[1\]$"),
-        ("method.npo.modality=['sound']", r"^method\.npo\.modality\.0: must be 'image', 'text' or 'both', got 'sound'"),
+        ("method.npo.modality=['sound']", r"^method\.npo\.modality: must be 'image', 'text' or 'both', got 'sound'"),
         ("method.npo.modality=['text','text']", r"^method\.npo\.modality: holds the same value twice, got "),
         ("name.first=3", r"^--set name\.first=3: 'name' is a value, not a table$"),
         ("data.people", r"^--set data\.people: must have the form key=value"),
