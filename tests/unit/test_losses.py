@@ -39,7 +39,7 @@ def call(name, sides, **options):
 
 @pytest.fixture
 def sides():
-    names = ("forget", "retain", "refusal", "swapped", "swapped_2", "swapped_3", "swapped_4")
+    names = ("forget", "retain", "refusal", "swapped", "swapped_2", "swapped_3", "swapped_4", "stand_in")
     return {name: make_pass(seed) for seed, name in enumerate(names)}
 
 

@@ -48,11 +48,11 @@ Side = Literal["forget", "retain", "refusal", "stand_in", "swapped", "swapped_2"
 forget: questions about the people to forget, with the true answers.
 retain: questions about the people to keep, with the true answers.
 refusal: the questions of the forget side with refusals for answers; answer i belongs to answer i of the forget side.
-swapped: the questions and answers of the forget side about somebody else (to keep; in a deletion request an invented
-    stranger): with that person's portrait, or with that person's name in question and answer; answer i belongs to
-    answer i of the forget side.
+swapped: the questions and answers of the forget side about somebody else (`LossMethod.others`; in a deletion request
+    the stranger who stands in for the person): with that person's portrait, or with that person's name in question and
+    answer; answer i belongs to answer i of the forget side.
 swapped_2, swapped_3, swapped_4: the same about people who are drawn anew.
-stand_in: the same about one other person in all steps: somebody drawn for each person to forget and training.
+stand_in: the same about one other person in all steps, drawn for each person to forget and each training.
 """
 SWAPPED: tuple[Side, ...] = ("swapped", "swapped_2", "swapped_3", "swapped_4")
 IN_PLACE: tuple[Side, ...] = ("stand_in", *SWAPPED)
@@ -154,7 +154,7 @@ class LossMethod(ABC):
 
     @property
     def others(self) -> Others:
-        """The people of the swapped sides: people to keep, or invented ones nobody was taught if there are some."""
+        """Who takes the place of people (`IN_PLACE`): people to keep, or invented ones if there are any."""
         return "retain"
 
     @property

@@ -48,8 +48,8 @@ class LocalNPO(LossMethod):
     the distribution over all tokens but y_n: where y_n is forgotten, the model says what it would say instead.
     The sums run over all answer tokens of a step; the denominator is at least `LEAST_WORDING` of their number.
 
-    Tokens that answers about X and Z do not share (the name) have excess 1 and no part in the hold term. The method is
-    of this project and has no paper.
+    Tokens that answers about X and Z do not share, from the first difference to the last (the name), have excess 1:
+    they are pushed and not held. The method is of this project and has no paper.
 
     Z and S are invented strangers, whom the target was never taught: what it says about them is what it would say about
     X had it never met X. S is drawn anew for each row. Z is the same in all rows about X: a retrained model, too, would
@@ -66,8 +66,9 @@ class LocalNPO(LossMethod):
         stop: the part of the prior at which the push on a token ends, >= 0; 0 never ends it.
         alternatives: factor, within the hold term, of the divergence over all tokens but the one to forget, >= 0.
         retain_weight: factor of the retain cross-entropy, >= 0.
-        others: the other people: invented "strangers", or people to "retain". In a deletion request it is always the
-            stranger who stands in for the person.
+        others: the other people: invented "strangers", or people to "retain", of whom the target knows an answer: the
+            model then learns to say of X what is true of one of them. In a deletion request it is always the stranger
+            who stands in for the person, for Z and S alike.
     """
 
     learning_rate: Annotated[PositiveFloat, Range(1e-5, 2e-3)] = 3e-4

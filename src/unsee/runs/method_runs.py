@@ -75,7 +75,7 @@ class Material:
         unlearn: the batches of loss methods.
         oracle: a model that never saw the forget side, for methods with `reference = "oracle"`, if there is one.
         modality: the questions that loss methods unlearn from if the recipe gives no choice.
-        strangers: invented people, who take the place of a person on the swapped side if the method wants that.
+        strangers: invented people, who take the place of a person (`IN_PLACE`) if the method wants that.
         stand_ins: by the ID of a person, the one who always does.
         stop: ends the training of a method that has `check_every`.
     """

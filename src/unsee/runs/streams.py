@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import get_args
 
 from unsee.config.protocols import TrainingConfig
 from unsee.data.people.questions import training_text
@@ -45,7 +46,7 @@ def side_streams(
         seed: of the rows and their order, together with the side.
         retain_inputs: how the people to keep are asked about; by default as the recipe says.
         whole_sides: the sides of which every position is scored.
-        others: who takes the place of the people to forget on the swapped side; people to keep where nobody is
+        others: who takes the place of the people to forget on these sides (`IN_PLACE`); people to keep where nobody is
             invented, as in a run about documents.
     """
     config = material.unlearn
@@ -71,7 +72,7 @@ def ways_of_asking(material: Material) -> dict[Side, set[Input]]:
         {question.input for person in people for question in training_text(person)}
         for people in (material.forget, material.retain)
     )
-    return {"forget": forget, "refusal": forget, "swapped": forget, "retain": retain}
+    return {side: retain if side == "retain" else forget for side in get_args(Side)}
 
 
 def one_pass(vlm: VLM, asked: Asked, material: Material, seed: str) -> Iterator[StepBatch]:

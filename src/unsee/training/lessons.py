@@ -92,7 +92,7 @@ class Lessons:
         self._stand_ins = stand_ins or {}
         if set(IN_PLACE) & set(sides) and not others and any(person.id not in self._stand_ins for person in people):
             raise DataError(
-                "the swapped side asks about people to keep in place of those to forget, and nobody is to be kept"
+                "this method asks about people to keep in place of those to forget, and nobody is to be kept"
             )
         self._vlm = vlm
         self._turns = turns

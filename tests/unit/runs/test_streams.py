@@ -1,4 +1,6 @@
-"""Who takes the place of the people to forget on the swapped side."""
+"""Who takes the place of the people to forget."""
+
+from typing import get_args
 
 import pytest
 import tiny
@@ -6,8 +8,9 @@ import tiny
 from unsee.config.recipe import UnlearnConfig
 from unsee.data.people.strangers import invent_strangers
 from unsee.data.schema import Person, Question
+from unsee.methods.base import Side
 from unsee.runs.method_runs import Material
-from unsee.runs.streams import side_streams
+from unsee.runs.streams import side_streams, ways_of_asking
 
 NAMES = ("Anna Berg", "Bela Novak")
 
@@ -42,3 +45,20 @@ def test_the_swapped_side_asks_about_strangers_if_a_method_wants_them(others, in
     people = strangers if expected == "strangers" else retain
     assert asked and all(any(person.name in text for person in people) for text in asked)
     assert len(asked) > 1 or expected == "retain"
+
+
+def test_another_seed_makes_another_stranger_stand_in_for_a_person():
+    vlm, strangers = tiny.make_vlm(), invent_strangers(12, NAMES)
+    material = Material((), [make_person(0)], [make_person(1)], lambda *_: [], UnlearnConfig(), strangers=strangers)
+    found = []
+    for seed in ("a", "b", "c", "d"):
+        (stream,) = side_streams(vlm, ("forget", "stand_in"), material, ("text",), seed, others="strangers")
+        steps = [step for epoch in range(4) for step in stream.epoch(epoch)]
+        texts = {text for step in steps for text in vlm.decode(step.of("stand_in").inputs["input_ids"].tolist())}
+        found.append({person.name for person in strangers for text in texts if person.name in text})
+    assert all(len(names) == 1 for names in found) and len(set.union(*found)) > 1
+
+
+def test_every_side_can_be_passed_over_by_the_way_it_is_asked():
+    material = Material((), [make_person(0)], [make_person(1)], lambda *_: [], UnlearnConfig())
+    assert ways_of_asking(material) == {side: {"text"} for side in get_args(Side)}
